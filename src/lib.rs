@@ -1,1 +1,4 @@
 //! Hand in a token, get the session back.
+
+pub mod clock;
+pub mod error;

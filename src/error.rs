@@ -1,0 +1,117 @@
+//! Everything that can be refused, once, with what it looks like through either door.
+//!
+//! RESP texts are Redis' own, word for word, because clients match on them. [`Error::faces`] is exhaustive: a new
+//! variant does not compile until both protocols know it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a request was refused. Nothing was changed when one of these is returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The options of a command do not fit together.
+    Syntax,
+    /// Another count of arguments was due; the name is lower-case, `command|sub` for a subcommand.
+    Arity(&'static str),
+    /// No such command; the text after `unknown command`.
+    UnknownCommand(String),
+    /// A container command without such a subcommand: (as given, container's name in upper case).
+    UnknownSubcommand(String, &'static str),
+    /// An argument or value that should be a 64-bit integer.
+    NotInteger,
+    /// An argument or value that should be a float.
+    NotFloat,
+    /// A TTL that is zero, negative or past the end of time; the command's lower-case name.
+    InvalidExpire(&'static str),
+    /// The key holds another kind of value.
+    WrongType,
+    /// The command needs a key that exists.
+    NoSuchKey,
+    /// An index outside the string or range.
+    OutOfRange,
+    /// A string would grow past `proto-max-bulk-len`.
+    TooLong,
+    /// The client has not authenticated.
+    NoAuth,
+    /// Wrong user name or password.
+    WrongPass,
+    /// The user may not do this.
+    NoPerm(String),
+    /// `HELLO` with a version other than 2 or 3.
+    NoProto,
+    /// `maxmemory` is reached and nothing may be evicted.
+    OutOfMemory,
+    /// A session was signed out and its key takes no writes until the fence falls.
+    Fenced,
+    /// A plain `ERR` with Redis' text.
+    Refused(Cow<'static, str>),
+    /// The bytes are not RESP; the client is closed after it.
+    Protocol(Cow<'static, str>),
+}
+
+/// What handlers return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A plain `ERR` with a fixed text.
+    pub const fn refused(text: &'static str) -> Error {
+        Error::Refused(Cow::Borrowed(text))
+    }
+
+    /// The error's RESP code and its HTTP status.
+    pub fn faces(&self) -> (&'static str, u16) {
+        match self {
+            Error::Syntax
+            | Error::Arity(_)
+            | Error::UnknownSubcommand(..)
+            | Error::NotInteger
+            | Error::NotFloat
+            | Error::InvalidExpire(_)
+            | Error::OutOfRange
+            | Error::Refused(_)
+            | Error::Protocol(_) => ("ERR", 400),
+            Error::UnknownCommand(_) | Error::NoSuchKey => ("ERR", 404),
+            Error::TooLong => ("ERR", 413),
+            Error::WrongType => ("WRONGTYPE", 409),
+            Error::NoAuth => ("NOAUTH", 401),
+            Error::WrongPass => ("WRONGPASS", 401),
+            Error::NoPerm(_) => ("NOPERM", 403),
+            Error::NoProto => ("NOPROTO", 400),
+            Error::OutOfMemory => ("OOM", 507),
+            Error::Fenced => ("FENCED", 409),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    /// The text after the code.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Syntax => f.write_str("syntax error"),
+            Error::Arity(name) => write!(f, "wrong number of arguments for '{name}' command"),
+            Error::UnknownCommand(rest) => write!(f, "unknown command {rest}"),
+            Error::UnknownSubcommand(given, container) => {
+                write!(f, "unknown subcommand '{given}'. Try {container} HELP.")
+            }
+            Error::NotInteger => f.write_str("value is not an integer or out of range"),
+            Error::NotFloat => f.write_str("value is not a valid float"),
+            Error::InvalidExpire(name) => write!(f, "invalid expire time in '{name}' command"),
+            Error::WrongType => f.write_str("Operation against a key holding the wrong kind of value"),
+            Error::NoSuchKey => f.write_str("no such key"),
+            Error::OutOfRange => f.write_str("offset is out of range"),
+            Error::TooLong => f.write_str("string exceeds maximum allowed size (proto-max-bulk-len)"),
+            Error::NoAuth => f.write_str("Authentication required."),
+            Error::WrongPass => f.write_str("invalid username-password pair or user is disabled."),
+            Error::NoPerm(text) => f.write_str(text),
+            Error::NoProto => f.write_str("unsupported protocol version"),
+            Error::OutOfMemory => f.write_str("command not allowed when used memory > 'maxmemory'."),
+            Error::Fenced => f.write_str(
+                "this session was signed out; its key takes no writes until the sign-out has settled",
+            ),
+            Error::Refused(text) => f.write_str(text),
+            Error::Protocol(text) => write!(f, "Protocol error: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
