@@ -1,0 +1,173 @@
+//! Eviction: what leaves when memory is short.
+//!
+//! Redis' sampled policies: look at a few entries picked by chance, let the one with the worst score go, repeat until
+//! there is room. It happens before a command takes its own lock. Fences and aliases are never evicted: what was
+//! signed out stays signed out.
+
+use super::entry::{Entry, Kind};
+use super::shard::Cause;
+use super::{Access, SHARDS, Store};
+use crate::clock::Millis;
+
+/// Which entry leaves first, under Redis' names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// None: writes are refused.
+    #[default]
+    NoEviction,
+    /// The one not read for longest.
+    AllKeysLru,
+    /// The one read least often.
+    AllKeysLfu,
+    /// Any.
+    AllKeysRandom,
+    /// Of those with a deadline, the one not read for longest.
+    VolatileLru,
+    /// Of those with a deadline, the one read least often.
+    VolatileLfu,
+    /// Of those with a deadline, any.
+    VolatileRandom,
+    /// The one that dies soonest.
+    VolatileTtl,
+}
+
+impl Policy {
+    /// Redis' names, in the order that its documentation has them.
+    pub const NAMES: [(&'static str, Policy); 8] = [
+        ("volatile-lru", Policy::VolatileLru),
+        ("volatile-lfu", Policy::VolatileLfu),
+        ("volatile-random", Policy::VolatileRandom),
+        ("volatile-ttl", Policy::VolatileTtl),
+        ("allkeys-lru", Policy::AllKeysLru),
+        ("allkeys-lfu", Policy::AllKeysLfu),
+        ("allkeys-random", Policy::AllKeysRandom),
+        ("noeviction", Policy::NoEviction),
+    ];
+
+    /// The policy of this name.
+    pub fn named(name: &str) -> Option<Policy> {
+        Policy::NAMES
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, policy)| *policy)
+    }
+
+    /// Whether accesses are counted rather than timed.
+    pub fn is_lfu(self) -> bool {
+        matches!(self, Policy::AllKeysLfu | Policy::VolatileLfu)
+    }
+
+    fn spares(self, entry: &Entry) -> bool {
+        use Policy::{NoEviction, VolatileLfu, VolatileLru, VolatileRandom, VolatileTtl};
+        let volatile = matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl);
+        self == NoEviction || entry.kind() != Kind::String || (volatile && entry.deadline() == Millis::NEVER)
+    }
+}
+
+/// Shards that one eviction tries before it says that there is nothing to evict; all of them, as a store that is
+/// nearly empty of candidates still has to find them.
+const TRIES: usize = SHARDS;
+
+impl Store {
+    /// Sets how accesses are counted, for the whole family.
+    pub fn set_policy(&self, policy: Policy, lfu_log_factor: u32, lfu_decay_time: u32) {
+        self.inner
+            .common
+            .access
+            .set(policy.is_lfu(), lfu_log_factor, lfu_decay_time);
+    }
+
+    /// What an entry's access clock says.
+    pub fn access(&self, clock: u32, now: Millis) -> Access {
+        self.inner.common.access.read(clock, now)
+    }
+
+    /// Evicts one entry, the worst of `samples` in some shard. `false`: there is none that the policy may take.
+    pub fn evict(
+        &self,
+        policy: Policy,
+        samples: usize,
+        mut chance: impl FnMut() -> u64,
+        now: Millis,
+    ) -> bool {
+        let cells = self.cells();
+        let first = chance() as usize;
+        for step in 0..cells.len().min(TRIES) {
+            let cell = &cells[first.wrapping_add(step) % SHARDS];
+            let mut shard = cell.shard.lock();
+            let buckets = shard.buckets();
+            if buckets == 0 {
+                continue;
+            }
+            let start = chance() as usize;
+            let worst = (0..buckets)
+                .map(|step| start.wrapping_add(step) % buckets)
+                .filter_map(|bucket| shard.bucket(bucket).map(|entry| (bucket, entry)))
+                .filter(|(_, entry)| !policy.spares(entry))
+                .take(samples.max(1))
+                .max_by_key(|(_, entry)| self.score(entry, policy, now))
+                .map(|(bucket, _)| bucket);
+            if let Some(bucket) = worst {
+                let gone = shard.take(bucket, Cause::Evicted);
+                self.settle(cell, &mut shard);
+                drop(shard);
+                drop(gone);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The higher, the sooner it goes. The dead go first of all.
+    fn score(&self, entry: &Entry, policy: Policy, now: Millis) -> u64 {
+        if !entry.is_live(now) {
+            return u64::MAX;
+        }
+        match policy {
+            Policy::VolatileTtl => u64::MAX - 1 - entry.deadline().0,
+            _ => match self.access(entry.access(), now) {
+                Access::Idle(seconds) => seconds,
+                Access::Frequency(counter) => 255 - u64::from(counter),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Ttl;
+
+    fn put(store: &Store, key: &str, deadline: Millis, now: Millis) {
+        let put = store.write(key.as_bytes(), b"v", now, |slot, fresh| {
+            slot.put(fresh.until(deadline))
+        });
+        assert!(put.is_ok());
+    }
+
+    fn evict(store: &Store, policy: Policy, now: Millis) -> bool {
+        store.evict(policy, 64, || 3, now)
+    }
+
+    #[test]
+    fn volatile_policies_take_only_what_has_a_deadline() {
+        let (store, now) = (Store::new(), Millis(1_000_000));
+        put(&store, "forever", Millis::NEVER, now);
+        put(&store, "mortal", now + Ttl::seconds(9), now);
+        assert!(evict(&store, Policy::VolatileTtl, now));
+        assert!(!evict(&store, Policy::VolatileTtl, now));
+        assert!(!evict(&store, Policy::NoEviction, now));
+        assert!(evict(&store, Policy::AllKeysRandom, now));
+        assert_eq!((store.len(), store.stats().evicted), (0, 2));
+        Store::validate(&[store]);
+    }
+
+    #[test]
+    fn a_fence_is_never_evicted() {
+        let (store, now) = (Store::new(), Millis(1_000_000));
+        store.fence(b"auth:session:t", 1, now + Ttl::seconds(9), now);
+        for (_, policy) in Policy::NAMES {
+            assert!(!evict(&store, policy, now));
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Names at the door: which namespace a key belongs to, and what it is called inside.
+//!
+//! Under a namespace marked `secret` the part after the prefix is replaced by a keyed hash before anything else sees
+//! it. `auth:session:<token>` becomes `auth:session:~` and 22 characters, so no listing, log or dump can show a token.
+//! A name that already has that form is taken as it is: what KEYS lists can be read, timed and deleted. Whoever must
+//! not be able to say such a name (a browser with a cookie) comes in through [`Names::secret`], which always hashes.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+
+use crate::clock::Ttl;
+use crate::config::Namespace;
+
+/// Bytes of the hash that are kept: 128 bits, so that no two tokens ever meet.
+const DIGEST: usize = 16;
+/// The mark in front of a hash, which base64url, UUIDs and JWTs never start with, and the hash in base64url.
+const MARK: u8 = b'~';
+const HASHED: usize = 1 + DIGEST.div_ceil(3) * 4 - 2;
+
+/// A stored name under construction; secret names fit without an allocation.
+pub type NameBuf = SmallVec<[u8; 64]>;
+
+/// The namespaces of a store.
+pub(super) struct Names {
+    /// Longest prefix first, so that the first match is the right one.
+    rules: Vec<Rule>,
+    /// Random for each store, so that a hash that leaks cannot be compared with guesses.
+    secret: [u8; 32],
+}
+
+/// What a namespace asks of the store.
+pub(super) struct Rule {
+    prefix: Box<[u8]>,
+    secret: bool,
+    /// How long a key that was removed takes no writes.
+    pub fence: Option<Ttl>,
+}
+
+impl Names {
+    pub fn new(namespaces: &[Namespace], fence: Ttl) -> Names {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).expect("the system has randomness");
+        let mut rules: Vec<Rule> = namespaces
+            .iter()
+            .filter(|namespace| namespace.secret || namespace.fence)
+            .map(|namespace| Rule {
+                prefix: namespace.prefix.as_slice().into(),
+                secret: namespace.secret,
+                fence: namespace.fence.then_some(fence),
+            })
+            .collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.len()));
+        Names { rules, secret }
+    }
+
+    /// The namespace rule for a key, if one applies.
+    pub fn rule(&self, key: &[u8]) -> Option<&Rule> {
+        self.rules.iter().find(|rule| key.starts_with(&rule.prefix))
+    }
+
+    /// What a key is called inside, and the rule that applies to it.
+    pub fn resolve<'a>(&self, key: &'a [u8], buf: &'a mut NameBuf) -> (&'a [u8], Option<&Rule>) {
+        let Some(rule) = self.rule(key) else {
+            return (key, None);
+        };
+        let rest = &key[rule.prefix.len()..];
+        if !rule.secret || (rest.len() == HASHED && rest[0] == MARK) {
+            return (key, Some(rule));
+        }
+        self.hash_into(&rule.prefix, rest, buf);
+        (buf, Some(rule))
+    }
+
+    /// The stored name of a token, hashed whatever it looks like.
+    pub fn secret(&self, prefix: &[u8], token: &[u8]) -> NameBuf {
+        let mut buf = NameBuf::new();
+        self.hash_into(prefix, token, &mut buf);
+        buf
+    }
+
+    fn hash_into(&self, prefix: &[u8], token: &[u8], buf: &mut NameBuf) {
+        // The output is cut, so a plain keyed prefix is a sound MAC here: nothing can be appended to what is not shown.
+        let digest = Sha256::new()
+            .chain_update(self.secret)
+            .chain_update(token)
+            .finalize();
+        let mut text = [0; HASHED];
+        let written = URL_SAFE_NO_PAD
+            .encode_slice(&digest[..DIGEST], &mut text)
+            .unwrap_or(0);
+        buf.clear();
+        buf.extend_from_slice(prefix);
+        buf.push(MARK);
+        buf.extend_from_slice(&text[..written]);
+    }
+}
+
+impl std::fmt::Debug for Names {
+    /// Prefixes only.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for rule in &self.rules {
+            f.write_str(&String::from_utf8_lossy(&rule.prefix))?;
+            f.write_char(' ')?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        let secret = Namespace {
+            name: "S".into(),
+            prefix: b"auth:session:".to_vec(),
+            ttl: Ttl::seconds(5),
+            secret: true,
+            fence: true,
+            jitter: 0.0,
+        };
+        Names::new(&[secret], Ttl::seconds(10))
+    }
+
+    fn stored(names: &Names, key: &[u8]) -> Vec<u8> {
+        names.resolve(key, &mut NameBuf::new()).0.to_vec()
+    }
+
+    #[test]
+    fn a_secret_key_is_hashed_and_short() {
+        let names = names();
+        let name = stored(&names, &[b"auth:session:".as_slice(), &[b'x'; 400]].concat());
+        assert!(name.starts_with(b"auth:session:~"));
+        assert_eq!(name.len(), 36);
+        assert_ne!(name, stored(&names, b"auth:session:x"));
+    }
+
+    #[test]
+    fn a_listed_name_is_its_own_name_but_never_for_a_browser() {
+        let names = names();
+        let name = stored(&names, b"auth:session:token");
+        assert_eq!(stored(&names, &name), name);
+        assert_ne!(names.secret(b"auth:session:", &name[13..]).to_vec(), name);
+        assert_eq!(names.secret(b"auth:session:", b"token").to_vec(), name);
+    }
+
+    #[test]
+    fn another_store_hashes_differently() {
+        assert_ne!(
+            stored(&names(), b"auth:session:t"),
+            stored(&names(), b"auth:session:t")
+        );
+    }
+
+    #[test]
+    fn other_keys_pass_unchanged() {
+        assert_eq!(stored(&names(), b"auth:sess"), b"auth:sess");
+    }
+}

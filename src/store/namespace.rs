@@ -1,0 +1,71 @@
+//! Named caches for embedders: a prefix, a TTL and a policy under one name.
+
+use super::{NameBuf, Store};
+use crate::clock::{Millis, Ttl};
+use crate::config::Namespace;
+use crate::error::Result;
+
+/// A namespace of a store, ready for use. Keys are given without the prefix.
+///
+/// ```
+/// use cloakroom::store::Store;
+///
+/// let store = Store::new();
+/// let sessions = store.cache("SESSION").unwrap();
+/// sessions.put(b"a-token", br#"{"user":{"name":"alice"}}"#).unwrap();
+/// assert!(sessions.fetch(b"a-token").is_some());
+/// assert_eq!(store.fetch(b"auth:session:a-token"), sessions.fetch(b"a-token"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cache {
+    store: Store,
+    namespace: Namespace,
+}
+
+impl Cache {
+    pub(super) fn new(store: Store, namespace: Namespace) -> Cache {
+        Cache { store, namespace }
+    }
+
+    /// Its settings.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Stores a copy of `value` for the namespace's TTL.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let name = self.name(key);
+        let now = self.store.clock().now();
+        let ttl = self.ttl(&name, now);
+        self.store.put(&name, value, ttl)
+    }
+
+    /// A copy of the value.
+    pub fn fetch(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.store.fetch(&self.name(key))
+    }
+
+    /// Removes the key; under a fenced namespace it takes no writes for a while.
+    pub fn remove(&self, key: &[u8]) -> bool {
+        self.store.remove(&self.name(key))
+    }
+
+    fn name(&self, key: &[u8]) -> NameBuf {
+        if self.namespace.secret {
+            self.store.secret_name(&self.namespace.prefix, key)
+        } else {
+            let mut name = NameBuf::from_slice(&self.namespace.prefix);
+            name.extend_from_slice(key);
+            name
+        }
+    }
+
+    /// The TTL, shortened by up to the namespace's share of jitter so that what was stored together does not die
+    /// together. The name and the time decide, so that a test can foresee it.
+    fn ttl(&self, name: &[u8], now: Millis) -> Ttl {
+        let ttl = self.namespace.ttl;
+        let spread = (ttl.0 as f64 * self.namespace.jitter.clamp(0.0, 1.0)) as u64;
+        let chance = self.store.hash(name) ^ now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Ttl(ttl.0 - chance.checked_rem(spread + 1).unwrap_or(0))
+    }
+}
