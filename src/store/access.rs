@@ -58,11 +58,7 @@ impl Mode {
 
     /// The clock of a new entry.
     pub fn created(&self, now: Millis) -> u32 {
-        if self.lfu.load(Ordering::Relaxed) {
-            minutes(now) << 8 | LFU_INIT
-        } else {
-            seconds(now)
-        }
+        if self.lfu.load(Ordering::Relaxed) { minutes(now) << 8 | LFU_INIT } else { seconds(now) }
     }
 
     /// The clock of an entry that is read now.
@@ -101,11 +97,7 @@ impl Mode {
         self.dice.store(dice, Ordering::Relaxed);
         let base = u64::from(counter.saturating_sub(LFU_INIT));
         let odds = base * u64::from(self.log_factor.load(Ordering::Relaxed)) + 1;
-        if u64::from(dice) * odds <= u64::from(u32::MAX) {
-            counter + 1
-        } else {
-            counter
-        }
+        if u64::from(dice) * odds <= u64::from(u32::MAX) { counter + 1 } else { counter }
     }
 }
 
@@ -119,13 +111,7 @@ mod tests {
         let (mode, now) = (Mode::default(), Millis(1_700_000_000_000));
         let access = mode.created(now);
         assert_eq!(mode.read(access, now + Ttl::seconds(90)), Access::Idle(90));
-        assert_eq!(
-            mode.read(
-                mode.touched(access, now + Ttl::seconds(90)),
-                now + Ttl::seconds(91)
-            ),
-            Access::Idle(1)
-        );
+        assert_eq!(mode.read(mode.touched(access, now + Ttl::seconds(90)), now + Ttl::seconds(91)), Access::Idle(1));
     }
 
     #[test]
@@ -136,13 +122,8 @@ mod tests {
         for _ in 0..1000 {
             access = mode.touched(access, now);
         }
-        let Access::Frequency(busy) = mode.read(access, now) else {
-            panic!("LFU counts")
-        };
+        let Access::Frequency(busy) = mode.read(access, now) else { panic!("LFU counts") };
         assert!((10..60).contains(&busy), "{busy}");
-        assert_eq!(
-            mode.read(access, now + Ttl::seconds(60 * 255)),
-            Access::Frequency(0)
-        );
+        assert_eq!(mode.read(access, now + Ttl::seconds(60 * 255)), Access::Frequency(0));
     }
 }

@@ -50,9 +50,7 @@ impl Deadlines {
 
     /// Forgets all reminders and files these.
     pub fn refile(&mut self, reminders: impl Iterator<Item = (Millis, u32)>) {
-        self.heap = reminders
-            .map(|(deadline, hash)| Reverse(Reminder { deadline, hash }))
-            .collect();
+        self.heap = reminders.map(|(deadline, hash)| Reverse(Reminder { deadline, hash })).collect();
     }
 
     /// Bytes held.
@@ -63,8 +61,6 @@ impl Deadlines {
     /// Whether this very reminder, or a sooner one for the hash, is filed. For `validate`; walks the heap.
     #[cfg(any(test, debug_assertions))]
     pub fn covers(&self, deadline: Millis, hash: u32) -> bool {
-        self.heap
-            .iter()
-            .any(|due| due.0.hash == hash && due.0.deadline <= deadline)
+        self.heap.iter().any(|due| due.0.hash == hash && due.0.deadline <= deadline)
     }
 }

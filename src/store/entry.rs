@@ -59,24 +59,16 @@ impl Entry {
         let layout = layout(HEADER + key.len() + value.len());
         // SAFETY: the layout is never of size zero, as it holds a header.
         let block = unsafe { alloc(layout) };
-        let Some(block) = NonNull::new(block.cast::<Header>()) else {
-            handle_alloc_error(layout)
-        };
-        let header = Header {
-            deadline,
-            hash,
-            meta: kind as u32,
-            key_len: key.len() as u32,
-            value_len: value.len() as u32,
-        };
+        let Some(block) = NonNull::new(block.cast::<Header>()) else { handle_alloc_error(layout) };
+        let header =
+            Header { deadline, hash, meta: kind as u32, key_len: key.len() as u32, value_len: value.len() as u32 };
         // SAFETY: the block was just allocated, aligned for a header and large enough for header, key and value; the
         // sources cannot overlap memory that nobody else has seen.
         unsafe {
             block.write(header);
             let body = block.as_ptr().cast::<u8>().add(HEADER);
             body.copy_from_nonoverlapping(key.as_ptr(), key.len());
-            body.add(key.len())
-                .copy_from_nonoverlapping(value.as_ptr(), value.len());
+            body.add(key.len()).copy_from_nonoverlapping(value.as_ptr(), value.len());
         }
         Entry(block)
     }
@@ -114,12 +106,7 @@ impl Entry {
         let header = self.header();
         debug_assert!(HEADER + header.key_len as usize + header.value_len as usize <= self.size());
         // SAFETY: `new` and `resize` keep `value_len` initialised bytes behind the key.
-        unsafe {
-            slice::from_raw_parts(
-                self.body().add(header.key_len as usize),
-                header.value_len as usize,
-            )
-        }
+        unsafe { slice::from_raw_parts(self.body().add(header.key_len as usize), header.value_len as usize) }
     }
 
     /// The value's bytes, to change in place.
@@ -146,18 +133,12 @@ impl Entry {
         if size != old.size() {
             // SAFETY: the block was allocated with `old` (see `size`), and `size` is neither zero nor near overflow.
             let block = unsafe { realloc(self.0.as_ptr().cast(), old, size) };
-            let Some(block) = NonNull::new(block.cast::<Header>()) else {
-                handle_alloc_error(layout(size))
-            };
+            let Some(block) = NonNull::new(block.cast::<Header>()) else { handle_alloc_error(layout(size)) };
             self.0 = block;
         }
         if len > old_len {
             // SAFETY: the block now has room for `used + len` bytes; the range lies behind the old value.
-            unsafe {
-                self.body()
-                    .add(used - HEADER + old_len)
-                    .write_bytes(0, len - old_len)
-            };
+            unsafe { self.body().add(used - HEADER + old_len).write_bytes(0, len - old_len) };
         }
         self.header_mut().value_len = len as u32;
     }
@@ -166,11 +147,7 @@ impl Entry {
     pub fn size(&self) -> usize {
         let header = self.header();
         let exact = HEADER + header.key_len as usize + header.value_len as usize;
-        if header.meta & GROWN == 0 {
-            exact
-        } else {
-            with_room(exact)
-        }
+        if header.meta & GROWN == 0 { exact } else { with_room(exact) }
     }
 
     /// The low 32 bits of the key's hash.
@@ -224,13 +201,7 @@ impl Entry {
 impl std::fmt::Debug for Entry {
     /// Lengths only; keys and values are nobody's business.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Entry({:?}, {} + {} bytes)",
-            self.kind(),
-            self.key().len(),
-            self.value().len()
-        )
+        write!(f, "Entry({:?}, {} + {} bytes)", self.kind(), self.key().len(), self.value().len())
     }
 }
 
@@ -243,8 +214,7 @@ impl Drop for Entry {
 }
 
 fn layout(size: usize) -> Layout {
-    Layout::from_size_align(size, align_of::<Header>())
-        .expect("an entry is far smaller than the address space")
+    Layout::from_size_align(size, align_of::<Header>()).expect("an entry is far smaller than the address space")
 }
 
 /// Above this a growing block takes the next megabyte instead of the next power of two.
@@ -252,11 +222,7 @@ const DOUBLING_MAX: usize = 1 << 20;
 
 /// The block size of a value that was changed in place. A pure function of what is used, so that no capacity is kept.
 fn with_room(used: usize) -> usize {
-    if used < DOUBLING_MAX {
-        used.next_power_of_two()
-    } else {
-        used.next_multiple_of(DOUBLING_MAX)
-    }
+    if used < DOUBLING_MAX { used.next_power_of_two() } else { used.next_multiple_of(DOUBLING_MAX) }
 }
 
 #[cfg(test)]
@@ -266,24 +232,15 @@ mod tests {
     #[test]
     fn a_block_gives_back_what_was_put_in() {
         let entry = Entry::new(Kind::String, 7, b"coat", b"a long blue coat", Millis(9));
-        assert_eq!(
-            (entry.key(), entry.value()),
-            (&b"coat"[..], &b"a long blue coat"[..])
-        );
-        assert_eq!(
-            (entry.hash(), entry.deadline(), entry.kind()),
-            (7, Millis(9), Kind::String)
-        );
+        assert_eq!((entry.key(), entry.value()), (&b"coat"[..], &b"a long blue coat"[..]));
+        assert_eq!((entry.hash(), entry.deadline(), entry.kind()), (7, Millis(9), Kind::String));
         assert_eq!(entry.size(), 24 + 4 + 16);
     }
 
     #[test]
     fn empty_keys_and_values_are_fine() {
         let mut entry = Entry::new(Kind::Fence, 0, b"", b"", Millis::NEVER);
-        assert_eq!(
-            (entry.key(), entry.value(), entry.kind()),
-            (&b""[..], &b""[..], Kind::Fence)
-        );
+        assert_eq!((entry.key(), entry.value(), entry.kind()), (&b""[..], &b""[..], Kind::Fence));
         entry.resize(0);
         assert_eq!(entry.value(), b"");
     }
@@ -307,10 +264,7 @@ mod tests {
         let mut entry = Entry::new(Kind::Alias, 1, b"k", b"v", Millis::NEVER);
         entry.resize(2);
         entry.set_access(0x00ff_ffff);
-        assert_eq!(
-            (entry.kind(), entry.grown(), entry.access()),
-            (Kind::Alias, true, 0x00ff_ffff)
-        );
+        assert_eq!((entry.kind(), entry.grown(), entry.access()), (Kind::Alias, true, 0x00ff_ffff));
     }
 
     #[test]
@@ -318,10 +272,7 @@ mod tests {
         let mut entry = Entry::new(Kind::String, 1, b"old", b"v", Millis(5));
         entry.resize(3);
         let moved = entry.rekeyed(2, b"a new key");
-        assert_eq!(
-            (moved.key(), moved.value(), moved.deadline()),
-            (&b"a new key"[..], &b"v\0\0"[..], Millis(5))
-        );
+        assert_eq!((moved.key(), moved.value(), moved.deadline()), (&b"a new key"[..], &b"v\0\0"[..], Millis(5)));
         assert_eq!(moved.size(), 24 + 9 + 3);
     }
 }

@@ -46,10 +46,7 @@ impl Policy {
 
     /// The policy of this name.
     pub fn named(name: &str) -> Option<Policy> {
-        Policy::NAMES
-            .iter()
-            .find(|(other, _)| *other == name)
-            .map(|(_, policy)| *policy)
+        Policy::NAMES.iter().find(|(other, _)| *other == name).map(|(_, policy)| *policy)
     }
 
     /// Whether accesses are counted rather than timed.
@@ -71,10 +68,7 @@ const TRIES: usize = SHARDS;
 impl Store {
     /// Sets how accesses are counted, for the whole family.
     pub fn set_policy(&self, policy: Policy, lfu_log_factor: u32, lfu_decay_time: u32) {
-        self.inner
-            .common
-            .access
-            .set(policy.is_lfu(), lfu_log_factor, lfu_decay_time);
+        self.inner.common.access.set(policy.is_lfu(), lfu_log_factor, lfu_decay_time);
     }
 
     /// What an entry's access clock says.
@@ -83,13 +77,7 @@ impl Store {
     }
 
     /// Evicts one entry, the worst of `samples` in some shard. `false`: there is none that the policy may take.
-    pub fn evict(
-        &self,
-        policy: Policy,
-        samples: usize,
-        mut chance: impl FnMut() -> u64,
-        now: Millis,
-    ) -> bool {
+    pub fn evict(&self, policy: Policy, samples: usize, mut chance: impl FnMut() -> u64, now: Millis) -> bool {
         let cells = self.cells();
         let first = chance() as usize;
         for step in 0..cells.len().min(TRIES) {
@@ -139,9 +127,7 @@ mod tests {
     use crate::clock::Ttl;
 
     fn put(store: &Store, key: &str, deadline: Millis, now: Millis) {
-        let put = store.write(key.as_bytes(), b"v", now, |slot, fresh| {
-            slot.put(fresh.until(deadline))
-        });
+        let put = store.write(key.as_bytes(), b"v", now, |slot, fresh| slot.put(fresh.until(deadline)));
         assert!(put.is_ok());
     }
 

@@ -168,13 +168,7 @@ impl Builder {
             access: access::Mode::default(),
             alarm: Alarm::default(),
         });
-        let store = |id| Store {
-            inner: Arc::new(Inner {
-                id,
-                common: common.clone(),
-                cells: OnceLock::new(),
-            }),
-        };
+        let store = |id| Store { inner: Arc::new(Inner { id, common: common.clone(), cells: OnceLock::new() }) };
         (0..count).map(store).collect()
     }
 }
@@ -211,11 +205,7 @@ impl Store {
 
     /// A store with other settings.
     pub fn builder() -> Builder {
-        Builder {
-            clock: Clock::system(),
-            namespaces: Namespace::predefined(),
-            fence: FENCE_DEFAULT,
-        }
+        Builder { clock: Clock::system(), namespaces: Namespace::predefined(), fence: FENCE_DEFAULT }
     }
 
     /// The clock that the conveniences ask.
@@ -225,12 +215,7 @@ impl Store {
 
     /// A named namespace, ready for use.
     pub fn cache(&self, name: &str) -> Option<Cache> {
-        let namespace = self
-            .inner
-            .common
-            .namespaces
-            .iter()
-            .find(|namespace| namespace.name == name)?;
+        let namespace = self.inner.common.namespaces.iter().find(|namespace| namespace.name == name)?;
         Some(Cache::new(self.clone(), namespace.clone()))
     }
 
@@ -242,9 +227,7 @@ impl Store {
 
     /// A copy of the value, by the store's own clock.
     pub fn fetch(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.get(key, self.clock().now(), |value| {
-            value.string().map(<[u8]>::to_vec).ok()
-        })?
+        self.get(key, self.clock().now(), |value| value.string().map(<[u8]>::to_vec).ok())?
     }
 
     /// Removes a key, by the store's own clock; `false` if there was none.
@@ -263,11 +246,7 @@ impl Store {
 
     fn place<'a>(&'a self, key: &'a [u8], buf: &'a mut NameBuf) -> Place<'a> {
         let (name, rule) = self.inner.common.names.resolve(key, buf);
-        Place {
-            name,
-            rule,
-            hash: self.hash(name),
-        }
+        Place { name, rule, hash: self.hash(name) }
     }
 
     fn hash(&self, name: &[u8]) -> u64 {
@@ -295,10 +274,7 @@ impl Store {
 
     fn cell(&self, index: usize) -> &Cell {
         let cells = self.inner.cells.get_or_init(|| {
-            let cell = |_| Cell {
-                due: AtomicU64::new(u64::MAX),
-                shard: Mutex::default(),
-            };
+            let cell = |_| Cell { due: AtomicU64::new(u64::MAX), shard: Mutex::default() };
             (0..SHARDS).map(cell).collect()
         });
         &cells[index]
@@ -309,9 +285,7 @@ impl Store {
         let common = &self.inner.common;
         let size = shard.size();
         if size != shard.charged {
-            common
-                .used
-                .fetch_add(size as i64 - shard.charged as i64, Ordering::Relaxed);
+            common.used.fetch_add(size as i64 - shard.charged as i64, Ordering::Relaxed);
             shard.charged = size;
         }
         let due = shard.next_due().0;
@@ -373,10 +347,7 @@ impl Store {
             return Look::Absent;
         };
         let mut shard = cell.shard.lock();
-        let Some(index) = shard
-            .find(place.kept(), place.name)
-            .filter(|index| shard.at(*index).is_live(now))
-        else {
+        let Some(index) = shard.find(place.kept(), place.name).filter(|index| shard.at(*index).is_live(now)) else {
             shard.stats.misses += 1;
             return Look::Absent;
         };
@@ -402,37 +373,19 @@ impl Store {
         let mut buf = NameBuf::new();
         let place = self.place(key, &mut buf);
         match self.alias(&place, now) {
-            Some(target) => self.at(
-                &Place {
-                    name: &target,
-                    rule: place.rule,
-                    hash: self.hash(&target),
-                },
-                now,
-                f,
-            ),
+            Some(target) => self.at(&Place { name: &target, rule: place.rule, hash: self.hash(&target) }, now, f),
             None => self.at(&place, now, f),
         }
     }
 
     /// Opens one key with a value that is made before the lock is taken, so that the allocation and the copy are
     /// nobody else's wait.
-    pub fn write<R>(
-        &self,
-        key: &[u8],
-        value: &[u8],
-        now: Millis,
-        f: impl FnOnce(&mut Slot<'_>, Fresh) -> R,
-    ) -> R {
+    pub fn write<R>(&self, key: &[u8], value: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>, Fresh) -> R) -> R {
         let mut buf = NameBuf::new();
         let place = self.place(key, &mut buf);
         let target = self.alias(&place, now);
         let place = match &target {
-            Some(target) => Place {
-                name: target,
-                rule: place.rule,
-                hash: self.hash(target),
-            },
+            Some(target) => Place { name: target, rule: place.rule, hash: self.hash(target) },
             None => place,
         };
         let fresh = Entry::new(Kind::String, place.kept(), place.name, value, Millis::NEVER);
@@ -444,15 +397,7 @@ impl Store {
         let mut trash = Trash::new();
         let mut shard = cell.shard.lock();
         let created = self.inner.common.access.created(now);
-        let result = f(&mut Slot::open(
-            &mut shard,
-            place.name,
-            place.kept(),
-            place.rule,
-            now,
-            created,
-            &mut trash,
-        ));
+        let result = f(&mut Slot::open(&mut shard, place.name, place.kept(), place.rule, now, created, &mut trash));
         self.settle(cell, &mut shard);
         drop(shard);
         result
@@ -472,9 +417,7 @@ impl Store {
         for (store, key) in keys {
             let mut buf = NameBuf::new();
             let place = store.place(key, &mut buf);
-            let name = store
-                .alias(&place, now)
-                .unwrap_or_else(|| NameBuf::from_slice(place.name));
+            let name = store.alias(&place, now).unwrap_or_else(|| NameBuf::from_slice(place.name));
             bufs.push(name);
         }
         let places: Vec<(usize, Place<'_>)> = keys
@@ -482,21 +425,11 @@ impl Store {
             .zip(&bufs)
             .map(|((store, _), name)| {
                 let rule = store.inner.common.names.rule(name);
-                (
-                    store.inner.id,
-                    Place {
-                        name,
-                        rule,
-                        hash: store.hash(name),
-                    },
-                )
+                (store.inner.id, Place { name, rule, hash: store.hash(name) })
             })
             .collect();
-        let mut order: Vec<(usize, usize, usize)> = places
-            .iter()
-            .enumerate()
-            .map(|(at, (id, place))| (*id, place.shard(), at))
-            .collect();
+        let mut order: Vec<(usize, usize, usize)> =
+            places.iter().enumerate().map(|(at, (id, place))| (*id, place.shard(), at)).collect();
         order.sort_unstable();
 
         // Declared before the guards, so that it is freed after them.
@@ -513,13 +446,7 @@ impl Store {
             }
             which[at] = guards.len() - 1;
         }
-        let result = f(&mut Slots {
-            guards: &mut guards,
-            places: &places,
-            which: &which,
-            now,
-            trash: &mut trash,
-        });
+        let result = f(&mut Slots { guards: &mut guards, places: &places, which: &which, now, trash: &mut trash });
         for (store, cell, shard) in &mut guards {
             store.settle(cell, shard);
         }
@@ -553,8 +480,7 @@ impl Store {
     pub fn canonical(&self, name: &[u8], now: Millis) -> NameBuf {
         let mut buf = NameBuf::new();
         let place = self.place(name, &mut buf);
-        self.alias(&place, now)
-            .unwrap_or_else(|| NameBuf::from_slice(place.name))
+        self.alias(&place, now).unwrap_or_else(|| NameBuf::from_slice(place.name))
     }
 
     /// Removes what lies under exactly this name, alias or not, and refuses writes there until `until`. A longer fence
@@ -563,9 +489,7 @@ impl Store {
         let mut buf = NameBuf::new();
         let place = self.place(name, &mut buf);
         self.at(&place, now, |slot| {
-            let stays = slot
-                .hidden()
-                .is_some_and(|entry| entry.kind() == Kind::Fence && entry.deadline() > until);
+            let stays = slot.hidden().is_some_and(|entry| entry.kind() == Kind::Fence && entry.deadline() > until);
             if !stays {
                 slot.put_hidden(Kind::Fence, &ticket.to_be_bytes(), until);
             }
@@ -691,19 +615,11 @@ impl Store {
                 let shard = cell.shard.lock();
                 shard.validate();
                 assert_eq!(shard.charged, shard.size(), "what the budget was charged");
-                assert_eq!(
-                    cell.due.load(Ordering::Relaxed),
-                    shard.next_due().0,
-                    "the soonest reminder"
-                );
+                assert_eq!(cell.due.load(Ordering::Relaxed), shard.next_due().0, "the soonest reminder");
                 size += shard.size();
             }
         }
-        assert_eq!(
-            family.first().map_or(0, Store::used_memory),
-            size,
-            "the family's bytes"
-        );
+        assert_eq!(family.first().map_or(0, Store::used_memory), size, "the family's bytes");
     }
 }
 
@@ -725,15 +641,7 @@ impl Slots<'_, '_> {
         let place = &self.places[position].1;
         let (store, _, shard) = &mut self.guards[self.which[position]];
         let created = store.inner.common.access.created(self.now);
-        Slot::open(
-            shard,
-            place.name,
-            place.kept(),
-            place.rule,
-            self.now,
-            created,
-            self.trash,
-        )
+        Slot::open(shard, place.name, place.kept(), place.rule, self.now, created, self.trash)
     }
 
     /// Whether two positions are the same key of the same store.
@@ -746,9 +654,6 @@ impl Slots<'_, '_> {
 impl std::fmt::Debug for Store {
     /// Counts only; keys and values are nobody's business.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store")
-            .field("entries", &self.len())
-            .field("bytes", &self.used_memory())
-            .finish()
+        f.debug_struct("Store").field("entries", &self.len()).field("bytes", &self.used_memory()).finish()
     }
 }

@@ -84,14 +84,9 @@ impl Names {
 
     fn hash_into(&self, prefix: &[u8], token: &[u8], buf: &mut NameBuf) {
         // The output is cut, so a plain keyed prefix is a sound MAC here: nothing can be appended to what is not shown.
-        let digest = Sha256::new()
-            .chain_update(self.secret)
-            .chain_update(token)
-            .finalize();
+        let digest = Sha256::new().chain_update(self.secret).chain_update(token).finalize();
         let mut text = [0; HASHED];
-        let written = URL_SAFE_NO_PAD
-            .encode_slice(&digest[..DIGEST], &mut text)
-            .unwrap_or(0);
+        let written = URL_SAFE_NO_PAD.encode_slice(&digest[..DIGEST], &mut text).unwrap_or(0);
         buf.clear();
         buf.extend_from_slice(prefix);
         buf.push(MARK);
@@ -150,10 +145,7 @@ mod tests {
 
     #[test]
     fn another_store_hashes_differently() {
-        assert_ne!(
-            stored(&names(), b"auth:session:t"),
-            stored(&names(), b"auth:session:t")
-        );
+        assert_ne!(stored(&names(), b"auth:session:t"), stored(&names(), b"auth:session:t"));
     }
 
     #[test]

@@ -79,10 +79,7 @@ impl Store {
     pub fn for_each(&self, now: Millis, mut f: impl FnMut(Value<'_>)) {
         for cell in self.cells() {
             let shard = cell.shard.lock();
-            for entry in shard
-                .iter()
-                .filter(|entry| entry.kind() == Kind::String && entry.is_live(now))
-            {
+            for entry in shard.iter().filter(|entry| entry.kind() == Kind::String && entry.is_live(now)) {
                 f(Value::of(entry));
             }
         }
@@ -90,12 +87,7 @@ impl Store {
 
     /// Shows one live value picked by chance; `None` if there is none. Shards are tried from a random one on, and in a
     /// shard the buckets from a random one on, so that every entry can come up.
-    pub fn random<R>(
-        &self,
-        mut chance: impl FnMut() -> u64,
-        now: Millis,
-        f: impl FnOnce(Value<'_>) -> R,
-    ) -> Option<R> {
+    pub fn random<R>(&self, mut chance: impl FnMut() -> u64, now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         let cells = self.cells();
         let first = chance() as usize;
         for step in 0..cells.len() {
@@ -141,9 +133,7 @@ mod tests {
 
     fn fill(store: &Store, range: std::ops::Range<usize>) {
         for number in range {
-            let put = store.with(number.to_string().as_bytes(), Millis(1), |slot| {
-                slot.put_bytes(b"v", Millis::NEVER)
-            });
+            let put = store.with(number.to_string().as_bytes(), Millis(1), |slot| slot.put_bytes(b"v", Millis::NEVER));
             assert!(put.is_ok());
         }
     }
@@ -182,10 +172,7 @@ mod tests {
             }
         });
         for number in 0..3_000 {
-            assert!(
-                seen.contains(number.to_string().as_bytes()),
-                "{number} was missed"
-            );
+            assert!(seen.contains(number.to_string().as_bytes()), "{number} was missed");
         }
     }
 
@@ -211,9 +198,7 @@ mod tests {
         let mut seen = HashSet::new();
         for _ in 0..2_000 {
             let chance = || {
-                dice = dice
-                    .wrapping_mul(6364136223846793005)
-                    .wrapping_add(1442695040888963407);
+                dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 dice >> 20
             };
             seen.insert(store.random(chance, Millis(1), |value| value.name().to_vec()));

@@ -80,21 +80,16 @@ fn spread(hash: u32) -> u64 {
 impl Shard {
     /// The bucket of a key, dead or alive.
     pub fn find(&self, hash: u32, key: &[u8]) -> Option<usize> {
-        self.table
-            .find_bucket_index(spread(hash), |entry| entry.hash() == hash && entry.key() == key)
+        self.table.find_bucket_index(spread(hash), |entry| entry.hash() == hash && entry.key() == key)
     }
 
     pub fn at(&self, index: usize) -> &Entry {
-        self.table
-            .get_bucket(index)
-            .expect("a bucket that was just found")
+        self.table.get_bucket(index).expect("a bucket that was just found")
     }
 
     /// The entry in a bucket, for changes that leave size and deadline alone.
     pub fn at_mut(&mut self, index: usize) -> &mut Entry {
-        self.table
-            .get_bucket_mut(index)
-            .expect("a bucket that was just found")
+        self.table.get_bucket_mut(index).expect("a bucket that was just found")
     }
 
     /// The entry in a bucket if there is one, for sampling and scanning.
@@ -103,11 +98,7 @@ impl Shard {
     }
 
     pub fn buckets(&self) -> usize {
-        if self.table.is_empty() {
-            0
-        } else {
-            self.table.num_buckets()
-        }
+        if self.table.is_empty() { 0 } else { self.table.num_buckets() }
     }
 
     pub fn epoch(&self) -> u32 {
@@ -126,10 +117,7 @@ impl Shard {
         }
         let (hash, deadline) = (entry.hash(), entry.deadline());
         self.count_in(&entry);
-        let index = self
-            .table
-            .insert_unique(spread(hash), entry, |entry| spread(entry.hash()))
-            .bucket_index();
+        let index = self.table.insert_unique(spread(hash), entry, |entry| spread(entry.hash())).bucket_index();
         self.remind(Millis::NEVER, deadline, hash);
         index
     }
@@ -146,12 +134,7 @@ impl Shard {
 
     /// Takes an entry out. Nothing else does.
     pub fn take(&mut self, index: usize, cause: Cause) -> Entry {
-        let entry = self
-            .table
-            .get_bucket_entry(index)
-            .expect("a bucket that was just found")
-            .remove()
-            .0;
+        let entry = self.table.get_bucket_entry(index).expect("a bucket that was just found").remove().0;
         self.count_out(&entry);
         match cause {
             Cause::Expired if entry.kind() == Kind::String => self.stats.expired += 1,
@@ -209,12 +192,8 @@ impl Shard {
 
     /// Makes the reminders anew from what is in the table. What it costs was saved by the many changes before it.
     fn refile(&mut self) {
-        let mortal = self
-            .table
-            .iter()
-            .filter(|entry| entry.deadline() != Millis::NEVER);
-        self.deadlines
-            .refile(mortal.map(|entry| (entry.deadline(), entry.hash())));
+        let mortal = self.table.iter().filter(|entry| entry.deadline() != Millis::NEVER);
+        self.deadlines.refile(mortal.map(|entry| (entry.deadline(), entry.hash())));
     }
 
     /// The instant of the soonest reminder.
@@ -241,12 +220,7 @@ impl Shard {
             let entry = self.take(index, Cause::Expired);
             dead.push(entry);
         }
-        let next = self
-            .table
-            .iter_hash(spread(hash))
-            .filter(|entry| entry.hash() == hash)
-            .map(Entry::deadline)
-            .min();
+        let next = self.table.iter_hash(spread(hash)).filter(|entry| entry.hash() == hash).map(Entry::deadline).min();
         if let Some(deadline) = next.filter(|deadline| *deadline != Millis::NEVER) {
             self.deadlines.file(deadline, hash);
         }
@@ -256,8 +230,7 @@ impl Shard {
     fn shrink(&mut self) {
         let buckets = self.table.num_buckets();
         if buckets > SHRINK_MIN && self.table.len() < buckets / 8 {
-            self.table
-                .shrink_to(self.table.len() * 2, |entry| spread(entry.hash()));
+            self.table.shrink_to(self.table.len() * 2, |entry| spread(entry.hash()));
             self.epoch = self.epoch.wrapping_add(1);
             self.refile();
         }
@@ -279,11 +252,7 @@ impl Shard {
 
     /// Everything that commands can see, taken out at once; aliases and fences stay.
     pub fn clear(&mut self) -> Vec<Entry> {
-        let mut kept = Shard {
-            epoch: self.epoch.wrapping_add(1),
-            charged: self.charged,
-            ..Shard::default()
-        };
+        let mut kept = Shard { epoch: self.epoch.wrapping_add(1), charged: self.charged, ..Shard::default() };
         kept.stats = self.stats;
         let mut gone = Vec::new();
         for entry in std::mem::take(&mut self.table).drain() {
@@ -301,34 +270,12 @@ impl Shard {
     #[cfg(any(test, debug_assertions))]
     pub fn validate(&self) {
         let count = |test: &dyn Fn(&Entry) -> bool| self.table.iter().filter(|entry| test(entry)).count();
-        assert_eq!(
-            self.blocks,
-            self.table.iter().map(Entry::size).sum::<usize>(),
-            "bytes of blocks"
-        );
-        assert_eq!(
-            self.expiring,
-            count(&|entry| entry.deadline() != Millis::NEVER),
-            "entries with a deadline"
-        );
-        assert_eq!(
-            self.hidden,
-            count(&|entry| entry.kind() != Kind::String),
-            "hidden entries"
-        );
-        for entry in self
-            .table
-            .iter()
-            .filter(|entry| entry.deadline() != Millis::NEVER)
-        {
-            assert!(
-                self.deadlines.covers(entry.deadline(), entry.hash()),
-                "an entry without a reminder"
-            );
+        assert_eq!(self.blocks, self.table.iter().map(Entry::size).sum::<usize>(), "bytes of blocks");
+        assert_eq!(self.expiring, count(&|entry| entry.deadline() != Millis::NEVER), "entries with a deadline");
+        assert_eq!(self.hidden, count(&|entry| entry.kind() != Kind::String), "hidden entries");
+        for entry in self.table.iter().filter(|entry| entry.deadline() != Millis::NEVER) {
+            assert!(self.deadlines.covers(entry.deadline(), entry.hash()), "an entry without a reminder");
         }
-        assert!(
-            !self.deadlines.is_cluttered(self.expiring + 1),
-            "stale reminders pile up"
-        );
+        assert!(!self.deadlines.is_cluttered(self.expiring + 1), "stale reminders pile up");
     }
 }

@@ -68,22 +68,12 @@ impl<'a> Slot<'a> {
             trash.push(shard.take(dead, Cause::Expired));
             index = None;
         }
-        Slot {
-            shard,
-            name,
-            hash,
-            rule,
-            now,
-            created,
-            index,
-            trash,
-        }
+        Slot { shard, name, hash, rule, now, created, index, trash }
     }
 
     /// The bucket of a visible value.
     fn seen(&self) -> Option<usize> {
-        self.index
-            .filter(|index| self.shard.at(*index).kind() == Kind::String)
+        self.index.filter(|index| self.shard.at(*index).kind() == Kind::String)
     }
 
     /// The value here, if there is one.
@@ -133,10 +123,7 @@ impl<'a> Slot<'a> {
     /// could only be computed here.
     pub fn put_bytes(&mut self, bytes: &[u8], deadline: Millis) -> Result<()> {
         self.admits()?;
-        match self
-            .seen()
-            .filter(|index| self.shard.at(*index).fits(bytes.len()))
-        {
+        match self.seen().filter(|index| self.shard.at(*index).fits(bytes.len())) {
             Some(index) => {
                 self.shard.at_mut(index).value_mut().copy_from_slice(bytes);
                 self.shard.set_deadline(index, deadline);
@@ -160,9 +147,7 @@ impl<'a> Slot<'a> {
 
     /// The hidden entry here, if there is one.
     pub(super) fn hidden(&self) -> Option<&Entry> {
-        self.index
-            .map(|index| self.shard.at(index))
-            .filter(|entry| entry.kind() != Kind::String)
+        self.index.map(|index| self.shard.at(index)).filter(|entry| entry.kind() != Kind::String)
     }
 
     fn place(&mut self, mut entry: Entry) {

@@ -32,10 +32,7 @@ impl Slot<'_> {
     /// Overwrites from `offset` on, filling a gap with zeros. Tells the new length.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<usize> {
         let old = self.string()?.map(<[u8]>::len);
-        let end = offset
-            .checked_add(bytes.len())
-            .filter(|end| *end <= STRING_MAX)
-            .ok_or(Error::TooLong)?;
+        let end = offset.checked_add(bytes.len()).filter(|end| *end <= STRING_MAX).ok_or(Error::TooLong)?;
         if old.is_none() {
             self.put_bytes(b"", Millis::NEVER)?;
         }
