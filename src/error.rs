@@ -12,7 +12,7 @@ pub enum Error {
     /// The options of a command do not fit together.
     Syntax,
     /// Another count of arguments was due; the name is lower-case, `command|sub` for a subcommand.
-    Arity(&'static str),
+    Arity(Cow<'static, str>),
     /// No such command; the text after `unknown command`.
     UnknownCommand(String),
     /// A container command without such a subcommand: (as given, container's name in upper case).
