@@ -1,9 +1,7 @@
 //! Hand in a token, get the session back.
 
 pub mod clock;
-pub mod command;
 pub mod config;
-pub mod engine;
 pub mod error;
 pub mod metrics;
 pub mod num;
