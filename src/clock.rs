@@ -85,10 +85,7 @@ pub struct ManualClock {
 impl Clock {
     /// The machine's clock, anchored now.
     pub fn system() -> Clock {
-        Clock::System(SystemClock {
-            started: Instant::now(),
-            unix_micros: unix_micros(),
-        })
+        Clock::System(SystemClock { started: Instant::now(), unix_micros: unix_micros() })
     }
 
     /// The instant on the store's timeline.
@@ -108,9 +105,7 @@ impl Clock {
     pub fn wall_micros(&self) -> u64 {
         match self {
             Clock::System(_) => unix_micros(),
-            Clock::Manual(clock) => self
-                .micros()
-                .saturating_add_signed(clock.wall_offset.load(Ordering::Relaxed)),
+            Clock::Manual(clock) => self.micros().saturating_add_signed(clock.wall_offset.load(Ordering::Relaxed)),
         }
     }
 
@@ -144,10 +139,7 @@ impl Default for ManualClock {
 impl ManualClock {
     /// A clock that stands at `now`.
     pub fn at(now: Millis) -> ManualClock {
-        ManualClock {
-            micros: Arc::new(AtomicU64::new(now.0 * 1000)),
-            wall_offset: Arc::default(),
-        }
+        ManualClock { micros: Arc::new(AtomicU64::new(now.0 * 1000)), wall_offset: Arc::default() }
     }
 
     /// The instant it stands at.
@@ -173,10 +165,7 @@ impl From<ManualClock> for Clock {
 }
 
 fn unix_micros() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_micros() as u64
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
 }
 
 #[cfg(test)]

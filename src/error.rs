@@ -105,9 +105,9 @@ impl fmt::Display for Error {
             Error::NoPerm(text) => f.write_str(text),
             Error::NoProto => f.write_str("unsupported protocol version"),
             Error::OutOfMemory => f.write_str("command not allowed when used memory > 'maxmemory'."),
-            Error::Fenced => f.write_str(
-                "this session was signed out; its key takes no writes until the sign-out has settled",
-            ),
+            Error::Fenced => {
+                f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")
+            }
             Error::Refused(text) => f.write_str(text),
             Error::Protocol(text) => write!(f, "Protocol error: {text}"),
         }

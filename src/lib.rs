@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod error;
+pub mod glob;
 pub mod num;
 pub mod resp;
