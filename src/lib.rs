@@ -3,7 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod error;
-pub mod metrics;
+pub mod glob;
 pub mod num;
 pub mod resp;
 pub mod store;

@@ -39,10 +39,7 @@ impl<'a> Reply<'a> {
 
     /// The same reply for a while, for a helper that takes it by value.
     pub fn reborrow(&mut self) -> Reply<'_> {
-        Reply {
-            out: self.out,
-            version: self.version,
-        }
+        Reply { out: self.out, version: self.version }
     }
 
     /// `OK`.
@@ -319,10 +316,7 @@ mod tests {
         assert_eq!(both(|r| r.count(7)), same(":7\r\n"));
         assert_eq!(both(|r| r.bulk(b"")), same("$0\r\n\r\n"));
         assert_eq!(both(|r| r.bulk(b"a\r\nb")), same("$4\r\na\r\nb\r\n"));
-        assert_eq!(
-            both(|r| r.bulk_display(1234567890)),
-            same("$10\r\n1234567890\r\n")
-        );
+        assert_eq!(both(|r| r.bulk_display(1234567890)), same("$10\r\n1234567890\r\n"));
         assert_eq!(both(|r| r.array(12)), same("*12\r\n"));
         assert_eq!(both(|r| r.raw(b"+QUEUED\r\n")), same("+QUEUED\r\n"));
     }
@@ -338,19 +332,10 @@ mod tests {
         assert_eq!(both(|r| r.boolean(true)), [":1\r\n", "#t\r\n"]);
         assert_eq!(both(|r| r.boolean(false)), [":0\r\n", "#f\r\n"]);
         assert_eq!(both(|r| r.big_number("-12")), ["$3\r\n-12\r\n", "(-12\r\n"]);
-        assert_eq!(
-            both(|r| r.double(3.1)),
-            ["$18\r\n3.1000000000000001\r\n", ",3.1000000000000001\r\n"]
-        );
-        assert_eq!(
-            both(|r| r.double(f64::NEG_INFINITY)),
-            ["$4\r\n-inf\r\n", ",-inf\r\n"]
-        );
+        assert_eq!(both(|r| r.double(3.1)), ["$18\r\n3.1000000000000001\r\n", ",3.1000000000000001\r\n"]);
+        assert_eq!(both(|r| r.double(f64::NEG_INFINITY)), ["$4\r\n-inf\r\n", ",-inf\r\n"]);
         assert_eq!(both(|r| r.double(f64::NAN)), ["$3\r\nnan\r\n", ",nan\r\n"]);
-        assert_eq!(
-            both(|r| r.verbatim("txt", "hi")),
-            ["$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"]
-        );
+        assert_eq!(both(|r| r.verbatim("txt", "hi")), ["$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"]);
     }
 
     #[test]
@@ -385,13 +370,7 @@ mod tests {
             let mark = r.mark();
             r.set_from(mark, 0);
         });
-        assert_eq!(
-            wrote,
-            [
-                "*2\r\n*2\r\n$1\r\na\r\n:1\r\n*0\r\n",
-                "*2\r\n%1\r\n$1\r\na\r\n:1\r\n~0\r\n"
-            ]
-        );
+        assert_eq!(wrote, ["*2\r\n*2\r\n$1\r\na\r\n:1\r\n*0\r\n", "*2\r\n%1\r\n$1\r\na\r\n:1\r\n~0\r\n"]);
         let wrote = both(|r| {
             let mark = r.mark();
             (0..11).for_each(|n| r.int(n));

@@ -65,13 +65,7 @@ const RESERVE_MIN: usize = 64 * 1024;
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            bulk: 512 << 20,
-            inline: 64 << 10,
-            words: 1 << 20,
-            request: 1 << 30,
-            authenticated: true,
-        }
+        Limits { bulk: 512 << 20, inline: 64 << 10, words: 1 << 20, request: 1 << 30, authenticated: true }
     }
 }
 
@@ -99,10 +93,7 @@ impl<'a> Args<'a> {
 
     /// The words from `from` on; none when there are fewer.
     pub fn tail(&self, from: usize) -> Args<'a> {
-        Args {
-            bytes: self.bytes,
-            spans: self.spans.get(from..).unwrap_or_default(),
-        }
+        Args { bytes: self.bytes, spans: self.spans.get(from..).unwrap_or_default() }
     }
 
     fn slice(&self, span: Span) -> &'a [u8] {
@@ -133,10 +124,7 @@ impl Words {
 
     /// The words, borrowed as those of any request.
     pub fn args(&self) -> Args<'_> {
-        Args {
-            bytes: &self.bytes,
-            spans: &self.spans,
-        }
+        Args { bytes: &self.bytes, spans: &self.spans }
     }
 
     /// Bytes of heap these words hold.
@@ -177,10 +165,7 @@ impl<'w> FromIterator<&'w [u8]> for Words {
 impl Span {
     fn new(start: usize, end: usize) -> Span {
         debug_assert!(start <= end && end <= u32::MAX as usize);
-        Span {
-            start: start as u32,
-            end: end as u32,
-        }
+        Span { start: start as u32, end: end as u32 }
     }
 }
 
@@ -240,10 +225,7 @@ impl Parser {
     /// The words of the request that [`parse`](Parser::parse) just found in `bytes`.
     pub fn args<'a>(&'a self, bytes: &'a [u8]) -> Args<'a> {
         let inline = !self.words.bytes.is_empty();
-        Args {
-            bytes: if inline { &self.words.bytes } else { bytes },
-            spans: &self.words.spans,
-        }
+        Args { bytes: if inline { &self.words.bytes } else { bytes }, spans: &self.words.spans }
     }
 
     /// How much room to make for the bulk string being read. Never more than has arrived already (or 64 KB), so that
@@ -369,12 +351,7 @@ impl Parser {
     }
 
     /// Reads the line at `at`: a type byte, a number, `\r` and one byte more. `Some(None)` if it is no number.
-    fn header(
-        &mut self,
-        bytes: &[u8],
-        limits: &Limits,
-        too_big: &'static str,
-    ) -> Result<Option<Option<i64>>> {
+    fn header(&mut self, bytes: &[u8], limits: &Limits, too_big: &'static str) -> Result<Option<Option<i64>>> {
         if let Some((number, used)) = small_number(&bytes[self.at..]) {
             self.count(used);
             self.at += used;
@@ -495,9 +472,7 @@ fn split_word<'l>(mut rest: &'l [u8], words: &mut Words) -> Option<&'l [u8]> {
                 rest = &rest[1..];
                 continue;
             }
-            (Some(b'"'), [b'\\', b'x', high, low, ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            (Some(b'"'), [b'\\', b'x', high, low, ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 (hex(*high) << 4 | hex(*low), 4)
             }
             (Some(b'"'), [b'\\', escaped, ..]) => (unescape(*escaped), 2),

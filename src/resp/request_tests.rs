@@ -38,10 +38,7 @@ fn words(bytes: &[u8]) -> Vec<String> {
     let (requests, error) = whole(bytes);
     assert_eq!(error, None);
     let first = requests.first().expect("a whole request");
-    first
-        .iter()
-        .map(|word| String::from_utf8_lossy(word).into_owned())
-        .collect()
+    first.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// Why `bytes` are refused.
@@ -52,10 +49,7 @@ fn refusal(bytes: &[u8]) -> String {
 fn refusal_within(bytes: &[u8], limits: &Limits) -> String {
     let (_, error) = in_pieces(bytes, &[], limits);
     let error = error.unwrap_or_else(|| panic!("{:?} was taken", bytes.escape_ascii().to_string()));
-    error
-        .strip_prefix("Protocol error: ")
-        .expect("a protocol error")
-        .to_owned()
+    error.strip_prefix("Protocol error: ").expect("a protocol error").to_owned()
 }
 
 fn waits(bytes: &[u8]) -> bool {
@@ -87,15 +81,9 @@ fn pipelined_requests_come_one_by_one() {
     let mut start = 0;
     for expected in [&["PING"][..], &["GET", "a"], &[]] {
         let rest = &bytes[start..];
-        let used = parser
-            .parse(rest, &Limits::default())
-            .expect("no error")
-            .expect("a whole request");
+        let used = parser.parse(rest, &Limits::default()).expect("no error").expect("a whole request");
         let args: Vec<_> = parser.args(rest).iter().collect();
-        assert_eq!(
-            args,
-            expected.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()
-        );
+        assert_eq!(args, expected.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         start += used;
         assert!(!parser.is_midway());
     }
@@ -106,14 +94,7 @@ fn pipelined_requests_come_one_by_one() {
 
 #[test]
 fn empty_requests_are_skipped() {
-    for bytes in [
-        &b"*0\r\n"[..],
-        b"*-1\r\n",
-        b"*-10\r\n",
-        b"\r\n",
-        b"\n",
-        b" \t \r\n",
-    ] {
+    for bytes in [&b"*0\r\n"[..], b"*-1\r\n", b"*-10\r\n", b"\r\n", b"\n", b" \t \r\n"] {
         assert_eq!(words(bytes), [""; 0], "{}", bytes.escape_ascii());
     }
 }
@@ -141,13 +122,7 @@ fn a_line_of_text_is_a_request() {
 
 #[test]
 fn quotes_must_close_and_end_the_word() {
-    for bytes in [
-        &b"GET \"a\r\n"[..],
-        b"GET 'a\r\n",
-        b"GET \"a\"b\r\n",
-        b"GET 'a'b\r\n",
-        b"GET \"a\\\r\n",
-    ] {
+    for bytes in [&b"GET \"a\r\n"[..], b"GET 'a\r\n", b"GET \"a\"b\r\n", b"GET 'a'b\r\n", b"GET \"a\\\r\n"] {
         assert_eq!(refusal(bytes), "unbalanced quotes in request");
     }
 }
@@ -197,11 +172,7 @@ fn a_line_has_an_end() {
 fn a_request_is_flat() {
     assert_eq!(refusal(&b"*1\r\n".repeat(1_000_000)), "expected '$', got '*'");
     for aggregate in ["%1", "~1", ">1", "|1"] {
-        assert_eq!(
-            words(format!("{aggregate}\r\n").as_bytes()),
-            [aggregate],
-            "an unknown command"
-        );
+        assert_eq!(words(format!("{aggregate}\r\n").as_bytes()), [aggregate], "an unknown command");
         let within = format!("*1\r\n{aggregate}\r\n");
         assert!(refusal(within.as_bytes()).starts_with("expected '$', got"));
     }
@@ -216,45 +187,26 @@ fn the_two_bytes_after_a_bulk_string_are_not_looked_at() {
 
 #[test]
 fn who_has_not_logged_in_gets_little_room() {
-    let stranger = Limits {
-        authenticated: false,
-        ..Limits::default()
-    };
-    assert_eq!(
-        refusal_within(b"*11\r\n", &stranger),
-        "unauthenticated multibulk length"
-    );
-    assert_eq!(
-        refusal_within(b"*1\r\n$16385\r\n", &stranger),
-        "unauthenticated bulk length"
-    );
+    let stranger = Limits { authenticated: false, ..Limits::default() };
+    assert_eq!(refusal_within(b"*11\r\n", &stranger), "unauthenticated multibulk length");
+    assert_eq!(refusal_within(b"*1\r\n$16385\r\n", &stranger), "unauthenticated bulk length");
     let (requests, error) = in_pieces(&command(&[[b'p'; 16_384].as_slice(); 10]), &[], &stranger);
     assert_eq!((requests.len(), error), (1, None));
 }
 
 #[test]
 fn a_request_is_bounded_as_a_whole() {
-    let limits = Limits {
-        request: 1000,
-        ..Limits::default()
-    };
+    let limits = Limits { request: 1000, ..Limits::default() };
     let text = "request exceeds client-query-buffer-limit";
     assert_eq!(refusal_within(b"*2\r\n$991\r\n", &limits), text);
     assert_eq!(in_pieces(&command(&[&[b'a'; 900]]), &[], &limits).1, None);
-    assert_eq!(
-        refusal_within(&command(&[[b'a'; 600].as_slice(); 2]), &limits),
-        text
-    );
+    assert_eq!(refusal_within(&command(&[[b'a'; 600].as_slice(); 2]), &limits), text);
 }
 
 #[test]
 fn an_announced_size_allocates_nothing() {
     let mut parser = Parser::new();
-    for announced in [
-        &b"*1048576\r\n"[..],
-        b"*1\r\n$536870912\r\n",
-        b"*1048576\r\n$536870912\r\n",
-    ] {
+    for announced in [&b"*1048576\r\n"[..], b"*1\r\n$536870912\r\n", b"*1048576\r\n$536870912\r\n"] {
         assert_eq!(parser.parse(announced, &Limits::default()), Ok(None));
         assert!(parser.heap() <= 64, "{} bytes", parser.heap());
         assert!(parser.needs() <= RESERVE_MIN);
