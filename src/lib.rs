@@ -7,6 +7,9 @@ pub mod engine;
 pub mod error;
 pub mod glob;
 pub mod metrics;
+#[cfg(feature = "server")]
+pub mod net;
 pub mod num;
 pub mod resp;
+pub mod session;
 pub mod store;
