@@ -4,6 +4,8 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod glob;
+#[cfg(feature = "server")]
+pub mod net;
 pub mod num;
 pub mod resp;
 pub mod store;

@@ -1,0 +1,3 @@
+//! What needs an operating system around it: sockets, files, arguments.
+
+pub mod settings;
