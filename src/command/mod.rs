@@ -5,12 +5,11 @@
 //! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
 //! the store.
 
+#![allow(dead_code)]
 mod client;
 pub mod connection;
 mod docs;
 mod generic;
-mod helps;
-mod keys;
 mod server;
 mod spec;
 mod string;
@@ -20,26 +19,18 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub use docs::{commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
 use crate::clock::{Millis, Ttl};
 use crate::engine::{Engine, Peer, Slow, Slowlog};
 use crate::error::{Error, Result};
-use crate::resp::reply::{Reply, Version};
-use crate::resp::request::Args;
+use crate::resp::{Args, Reply, Version};
+
 use crate::store::Store;
 
 /// All families.
-const FAMILIES: &[&[Spec]] = &[
-    connection::COMMANDS,
-    client::COMMANDS,
-    docs::COMMANDS,
-    server::COMMANDS,
-    generic::COMMANDS,
-    keys::COMMANDS,
-    string::COMMANDS,
-];
+const FAMILIES: &[&[Spec]] =
+    &[connection::COMMANDS, client::COMMANDS, docs::COMMANDS, server::COMMANDS, generic::COMMANDS, string::COMMANDS];
 
 /// One client's state, as its commands see it.
 pub struct Client {
@@ -268,7 +259,7 @@ pub fn find(name: &[u8]) -> Option<Found> {
 
 impl Found {
     /// The subcommand of this name, in any case.
-    pub fn sub(self, name: &[u8]) -> Option<Found> {
+    pub fn subcommand(self, name: &[u8]) -> Option<Found> {
         let at = self.spec.subs.iter().position(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))?;
         Some(Found { spec: &self.spec.subs[at], container: Some(self.spec), number: self.number + 1 + at })
     }
@@ -276,7 +267,8 @@ impl Found {
 
 /// All commands, without their subcommands.
 pub fn all() -> impl ExactSizeIterator<Item = Found> {
-    let found = |(at, number): (usize, &u16)| Found { spec: TOP_LEVEL[at], container: None, number: usize::from(*number) };
+    let found =
+        |(at, number): (usize, &u16)| Found { spec: TOP_LEVEL[at], container: None, number: usize::from(*number) };
     NUMBER.iter().enumerate().map(found)
 }
 
@@ -299,7 +291,7 @@ fn lookup(args: Args<'_>) -> Result<Found> {
     let Some(found) = find(&args[0]) else { return Err(unknown(args)) };
     let found = match args.get(1).filter(|_| !found.spec.subs.is_empty()) {
         None => found,
-        Some(word) => found.sub(word).ok_or_else(|| {
+        Some(word) => found.subcommand(word).ok_or_else(|| {
             let given = String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned();
             Error::UnknownSubcommand(given, found.spec.name)
         })?,

@@ -2,7 +2,7 @@
 
 use super::Ctx;
 use crate::error::Result;
-use crate::resp::request::Args;
+use crate::resp::Args;
 
 /// A command's function. It checks everything, acts, and answers last; an error rewinds what it wrote.
 pub type Handler = fn(&mut Ctx<'_>, Args<'_>) -> Result<()>;
@@ -192,8 +192,8 @@ impl Keys {
     pub fn positions(self, words: usize) -> impl Iterator<Item = usize> {
         let last = if self.last < 0 { words as isize + self.last as isize } else { self.last as isize };
         let last = last.min(words as isize - 1);
-        let range = if self.first == 0 { 1..=0 } else { self.first as isize..=last };
-        range.step_by(self.step.max(1) as usize).map(|position| position as usize)
+        let last = if self.first == 0 { -1 } else { last };
+        (self.first as isize..=last).step_by(self.step.max(1) as usize).map(|position| position as usize)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
 use crate::num;
-use crate::resp::request::Args;
+use crate::resp::Args;
 
 /// What handlers ask of their arguments; a word that does not fit is Redis' error.
 pub trait Words<'a> {

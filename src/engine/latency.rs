@@ -51,7 +51,9 @@ impl Latency {
     pub fn reset(&self, names: &[&[u8]]) -> usize {
         let mut events = self.events.lock();
         let before = events.len();
-        events.retain(|name, _| !names.is_empty() && !names.iter().any(|other| name.as_bytes().eq_ignore_ascii_case(other)));
+        events.retain(|name, _| {
+            !names.is_empty() && !names.iter().any(|other| name.as_bytes().eq_ignore_ascii_case(other))
+        });
         before - events.len()
     }
 }

@@ -73,9 +73,7 @@ impl Slowlog {
         let mut cut: Vec<Vec<u8>> = words
             .take(kept)
             .map(|word| match word.len().checked_sub(WORD_MAX) {
-                Some(more @ 1..) => {
-                    [&word[..WORD_MAX], format!("... ({more} more bytes)").as_bytes()].concat()
-                }
+                Some(more @ 1..) => [&word[..WORD_MAX], format!("... ({more} more bytes)").as_bytes()].concat(),
                 _ => word.into_owned(),
             })
             .collect();

@@ -42,6 +42,11 @@ impl<'a> Reply<'a> {
         Reply { out: self.out, version: self.version }
     }
 
+    /// Goes on in another version, as HELLO does.
+    pub fn set_version(&mut self, version: Version) {
+        self.version = version;
+    }
+
     /// `OK`.
     pub fn ok(&mut self) {
         self.raw(b"+OK\r\n");

@@ -194,7 +194,7 @@ mod tests {
         let redacted = |text: &str| String::from_utf8_lossy(&names.redacted(text.as_bytes())).into_owned();
         assert_eq!(redacted("auth:session:s3cret.x_y-z"), name);
         assert_eq!(redacted("call('GET', 'auth:session:s3cret.x_y-z') 2"), format!("call('GET', '{name}') 2"));
-        assert_eq!(redacted(&format!("{name} {name}")), format!("{name} {name}"));
+        assert_eq!(redacted(&format!("two: {name} {name}")), format!("two: {name} {name}"));
         assert_eq!(redacted("auth:session:*"), "auth:session:*");
         assert!(!redacted("auth:session:half \"and half").contains("half"));
         assert_eq!(redacted("plain"), "plain");
