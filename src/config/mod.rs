@@ -170,7 +170,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     nearest_of(name, PARAMS.iter().filter(|param| !param.is_hidden()).flat_map(Param::names))
 }
 
-/// The candidate with the fewest letters to change, when those are no more than a third of the name.
+/// The candidate with the fewest letters to change, when those are about a third of the name or less.
 pub fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A longer name is no slip of the finger, and the distance costs its square.
     const NAME_MAX: usize = 64;
@@ -180,7 +180,7 @@ pub fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> 
     }
     candidates
         .map(|candidate| (distance(name.as_bytes(), candidate.as_bytes()), candidate))
-        .filter(|(changes, _)| *changes * 3 <= name.len())
+        .filter(|(changes, _)| *changes * 3 <= name.len() + 2)
         .min_by_key(|(changes, _)| *changes)
         .map(|(_, candidate)| candidate)
 }

@@ -1,4 +1,5 @@
-//! The network: the only floor that knows sockets and a runtime.
+//! What needs an operating system around it: sockets, files, arguments.
 
 pub mod http;
+pub mod settings;
 pub mod upstream;
