@@ -5,7 +5,6 @@
 //! followed, nothing is decompressed, and nothing here knows what a session is.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -24,6 +23,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
+
+use crate::config;
+use crate::session::Failure;
 
 /// Bytes of an answer's head at most. Chunked session cookies come to 16 KB; nginx's default of 4 KB loses them.
 const HEAD_MAX: usize = 64 * 1024;
@@ -43,50 +45,6 @@ const TRY_FOR: Duration = Duration::from_millis(500);
 /// Failed calls in a row after which the application counts as down: one reset is no outage.
 const DOWN_AFTER: u32 = 3;
 
-/// Why a call brought no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Nobody listens there, or the name has no address.
-    Unreachable,
-    /// The deadline passed.
-    Timeout,
-    /// The connection broke, or what came was not HTTP.
-    Broken,
-    /// The body is longer than it may be.
-    TooLarge,
-}
-
-impl Failure {
-    /// The failure as a word of a `Cache-Status` detail.
-    pub fn word(self) -> &'static str {
-        match self {
-            Failure::Unreachable => "unreachable",
-            Failure::Timeout => "timeout",
-            Failure::Broken => "broken",
-            Failure::TooLarge => "too-large",
-        }
-    }
-
-    /// What the client is told where the failure is passed on.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            _ => StatusCode::BAD_GATEWAY,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Failure::Unreachable => "the upstream is unreachable",
-            Failure::Timeout => "the upstream did not answer in time",
-            Failure::Broken => "the upstream's answer broke off or was not HTTP",
-            Failure::TooLarge => "the upstream's answer is too large",
-        })
-    }
-}
-
 /// What all workers know of the application.
 pub struct Reach {
     host: String,
@@ -105,14 +63,13 @@ struct News {
 }
 
 impl Reach {
-    /// The application at `host:port`, whose paths begin with `base`, asked over at most so many connections at once.
-    pub fn new(host: &str, port: u16, base: &str, connections: usize) -> Reach {
-        let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    /// The application there, asked over at most so many connections at once.
+    pub fn new(to: &config::Upstream, connections: usize) -> Reach {
         Reach {
-            host: host.to_owned(),
-            port,
-            authority,
-            base: base.to_owned(),
+            host: to.host.clone(),
+            port: to.port,
+            authority: to.authority(),
+            base: to.base.clone(),
             slots: Arc::new(Semaphore::new(connections.max(1))),
             news: Mutex::new(News { failures: 0, at: None, last: None }),
         }
@@ -151,7 +108,7 @@ impl Reach {
                 _ => {
                     let mut news = self.news.lock();
                     news.failures = news.failures.max(DOWN_AFTER);
-                    news.last = Some(Failure::Unreachable);
+                    news.last = Some(Failure::Refused);
                 }
             }
         }
@@ -268,7 +225,7 @@ impl Upstream {
     async fn begin(&self, mut request: Request<Outgoing>) -> Result<Response<Borrowed>, Failure> {
         let slots = Arc::clone(&self.reach.slots);
         let Ok(slot) = slots.acquire_owned().await else {
-            return Err(Failure::Unreachable);
+            return Err(Failure::Refused);
         };
         self.aim(&mut request);
         if let Some(line) = self.idle_line().await {
@@ -278,14 +235,14 @@ impl Upstream {
                 // The application closed the connection while it was idle, as it may: nothing of this request was
                 // answered, so it is sent once more over a new one.
                 Err(Unsent::Whole(back)) => request = back,
-                Err(Unsent::Silent) => request = again.ok_or(Failure::Broken)?,
-                Err(Unsent::Broken) => return Err(Failure::Broken),
+                Err(Unsent::Silent) => request = again.ok_or(Failure::Reset)?,
+                Err(Unsent::Broken) => return Err(Failure::Reset),
             }
         }
         let line = self.connect().await?;
         match self.send(line, request).await {
             Ok(answer) => Ok(self.lend(answer, slot)),
-            Err(_) => Err(Failure::Broken),
+            Err(_) => Err(Failure::Reset),
         }
     }
 
@@ -316,13 +273,13 @@ impl Upstream {
 
     async fn connect(&self) -> Result<Line, Failure> {
         let address = (self.reach.host.as_str(), self.reach.port);
-        let stream = TcpStream::connect(address).await.map_err(|_| Failure::Unreachable)?;
+        let stream = TcpStream::connect(address).await.map_err(|_| Failure::Refused)?;
         // A request is one write; there is nothing for Nagle to gather. A socket that refuses works all the same.
         let _ = stream.set_nodelay(true);
         let heard = Rc::new(Cell::new(0));
         let io = TokioIo::new(Counted { stream, heard: Rc::clone(&heard) });
         let (sender, connection) =
-            Builder::new().max_buf_size(HEAD_MAX).handshake(io).await.map_err(|_| Failure::Broken)?;
+            Builder::new().max_buf_size(HEAD_MAX).handshake(io).await.map_err(|_| Failure::Reset)?;
         // Its errors reach whoever waits for an answer over it.
         tokio::task::spawn_local(async move { drop(connection.await) });
         Ok(Line { sender, heard })
@@ -375,7 +332,7 @@ fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
 async fn read_all(mut body: Borrowed, limit: usize) -> Result<Bytes, Failure> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Failure::Broken)?;
+        let frame = frame.map_err(|_| Failure::Reset)?;
         let Some(data) = frame.data_ref() else { continue };
         if all.len() + data.len() > limit {
             return Err(Failure::TooLarge);

@@ -11,9 +11,11 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 /// Bytes of a line that are kept when it comes in pieces: enough for the framing headers with any sensible value.
 const LINE_KEPT: usize = 128;
@@ -139,17 +141,32 @@ fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     start.eq_ignore_ascii_case(name).then_some(value)
 }
 
-/// A client's stream whose heads are followed as they are read.
+/// A client's stream whose heads are followed as they are read, and who is cut if it takes nothing for too long.
 pub(super) struct Sentry<S> {
     stream: S,
+    /// How long a client may leave its answer lying.
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
     /// Bytes that were read before it was known that they are HTTP.
     first: Bytes,
     heads: Rc<RefCell<Heads>>,
 }
 
 impl<S> Sentry<S> {
-    pub(super) fn new(stream: S, first: Bytes, heads: Rc<RefCell<Heads>>) -> Sentry<S> {
-        Sentry { stream, first, heads }
+    pub(super) fn new(stream: S, first: Bytes, patience: Duration, heads: Rc<RefCell<Heads>>) -> Sentry<S> {
+        Sentry { stream, patience, stalled: None, first, heads }
+    }
+
+    /// What a write came to: one that makes no progress is given up after a while, so that a client that reads nothing
+    /// holds neither memory nor a call to the upstream.
+    fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -170,7 +187,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sentry<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Sentry<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, written)
     }
 
     fn poll_write_vectored(
@@ -178,7 +196,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sentry<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
