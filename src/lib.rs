@@ -1,4 +1,3 @@
-#![allow(unused)]
 //! Hand in a token, get the session back.
 
 pub mod clock;
