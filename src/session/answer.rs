@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::Profile;
-use super::headers::{is_csrf_or_callback, passes_down, shares_beyond};
+use super::headers::{passes_down, shares_beyond};
 use super::source::SourceAnswer;
 
 /// A header line: its name in lower case, and its value.
@@ -55,16 +55,24 @@ impl Answer {
         self.header("cache-status").and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
     }
 
-    /// A session answer made here.
-    pub(super) fn made(status: u16, body: impl Into<Bytes>, origin: Origin, cache_status: Cow<'static, str>) -> Answer {
-        let mut headers = Vec::with_capacity(6);
+    /// The header lines of a session answer made here, which are NextAuth's own.
+    pub(super) fn plain_headers() -> Vec<Header> {
+        let mut headers = Vec::with_capacity(8);
         headers.push(line("cache-control", PRIVATE));
         headers.push(line("content-type", b"application/json"));
         headers.push(line("expires", b"0"));
         headers.push(line("pragma", b"no-cache"));
-        let mut answer = Answer { status, headers, body: body.into(), origin };
-        answer.mark(cache_status);
-        answer
+        headers
+    }
+
+    /// A session answer made here, not yet marked.
+    pub(super) fn plain(status: u16, body: impl Into<Bytes>, origin: Origin) -> Answer {
+        Answer { status, headers: Answer::plain_headers(), body: body.into(), origin }
+    }
+
+    /// A session answer made here.
+    pub(super) fn made(status: u16, body: impl Into<Bytes>, origin: Origin, cache_status: Cow<'static, str>) -> Answer {
+        Answer::plain(status, body, origin).marked(cache_status)
     }
 
     /// The answer to a check that found nobody signed in.
@@ -72,36 +80,26 @@ impl Answer {
         Answer::made(200, profile.empty_body(), origin, cache_status.into())
     }
 
-    /// An answer from header lines that were stored, without `set-cookie`.
-    pub(super) fn stored(status: u16, headers: Vec<Header>, body: Bytes, origin: Origin) -> Answer {
-        Answer { status, headers, body, origin }
-    }
-
     /// The source's answer as its asker gets it: every header that is meant for it, kept private.
     pub(super) fn of(answer: SourceAnswer, origin: Origin) -> Answer {
         let mut headers = answer.headers;
-        keep(&mut headers, |name, _| passes_down(name) && !shares_beyond(name));
+        keep(&mut headers, |name, _| passes_down(name) && !shares_beyond(name) && name != b"x-session-source");
         make_private(&mut headers);
         Answer { status: answer.status, headers, body: answer.body, origin }
     }
 
     /// Adds where it comes from.
-    pub(super) fn mark(&mut self, cache_status: Cow<'static, str>) {
+    pub(super) fn marked(mut self, cache_status: impl Into<Cow<'static, str>>) -> Answer {
         let source: &[u8] = match self.origin {
             Origin::Source | Origin::Failure => b"nextauth",
             Origin::Cache | Origin::Stale | Origin::Fence | Origin::Nothing => b"cache",
         };
         self.headers.push(line("x-session-source", source));
-        let value = match cache_status {
+        let value = match cache_status.into() {
             Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
             Cow::Owned(text) => Bytes::from(text),
         };
         self.headers.push((Bytes::from_static(b"cache-status"), value));
-    }
-
-    /// Marks it, in a chain.
-    pub(super) fn marked(mut self, cache_status: impl Into<Cow<'static, str>>) -> Answer {
-        self.mark(cache_status.into());
         self
     }
 
@@ -115,10 +113,11 @@ impl Answer {
         self.headers.push((Bytes::from_static(b"set-cookie"), value));
     }
 
-    /// Whether it sets or deletes a cookie that belongs to its asker alone.
-    #[cfg(test)]
-    pub(super) fn has_csrf_or_callback(&self) -> bool {
-        self.headers.iter().any(|(name, value)| name.as_ref() == b"set-cookie" && is_csrf_or_callback(value))
+    /// Tells clients of a failure to come back later, if the source has not said when.
+    pub(super) fn retry_after(&mut self) {
+        if self.header("retry-after").is_none() {
+            self.headers.push(line("retry-after", b"1"));
+        }
     }
 }
 

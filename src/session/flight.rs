@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::answer::Answer;
 use super::cache::SessionCache;
-use super::cookie::Tokens;
+use super::cookie::{Side, Tokens};
 use super::source::Failure;
 use super::sync;
 use crate::clock::Millis;
@@ -19,8 +19,8 @@ use crate::store::NameBuf;
 /// How a flight ended for those who waited.
 #[derive(Clone)]
 pub(super) enum Landing {
-    /// With this answer, which holds nothing that belongs to its asker alone.
-    Answer(Answer),
+    /// With this answer, which holds nothing that belongs to its asker alone, and the cookie that the source has read.
+    Answer(Answer, Option<Side>),
     /// Without one; each waiter is answered for its own time.
     Failed(Failure),
     /// With a failure that was an answer: a 429 or a 5xx.

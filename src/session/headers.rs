@@ -94,12 +94,6 @@ pub(super) fn shares_beyond(name: &[u8]) -> bool {
     name == b"surrogate-control" || name.ends_with(b"cdn-cache-control") || name == b"x-accel-expires"
 }
 
-/// Whether a cookie's name, or a `set-cookie` line, is of NextAuth's csrf or callback-url cookies.
-pub(super) fn is_csrf_or_callback(set_cookie: &[u8]) -> bool {
-    let name = set_cookie.split(|byte| *byte == b'=').next().unwrap_or_default();
-    profile_of_helper(name).is_some()
-}
-
 /// The library whose csrf or callback-url cookie this name is.
 pub(super) fn profile_of_helper(name: &[u8]) -> Option<Profile> {
     let name = name.trim_ascii();

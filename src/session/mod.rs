@@ -59,6 +59,7 @@ mod cache;
 mod cookie;
 mod counters;
 mod family;
+mod fill;
 mod flight;
 mod headers;
 mod pass;
@@ -66,8 +67,8 @@ mod signout;
 mod source;
 mod sync;
 
-
-
+#[cfg(test)]
+mod tests;
 
 use crate::clock::Ttl;
 

@@ -118,7 +118,9 @@ pub(super) fn says(body: &[u8]) -> Says {
     match serde_json::from_slice(body) {
         Ok(Value::Null) => Says::SignedOut,
         Ok(Value::Object(object)) if object.is_empty() => Says::SignedOut,
-        Ok(Value::Object(object)) => Says::SignedIn(object.get("expires").and_then(Value::as_str).and_then(unix_millis)),
+        Ok(Value::Object(object)) => {
+            Says::SignedIn(object.get("expires").and_then(Value::as_str).and_then(unix_millis))
+        }
         _ => Says::Nonsense,
     }
 }
@@ -180,7 +182,9 @@ mod tests {
         assert_eq!(unix_millis("2024-02-29T23:59:59Z"), Some(1_709_251_199_000));
         assert_eq!(unix_millis("2024-03-01T00:00:00.5+01:00"), Some(1_709_247_600_500));
         assert_eq!(unix_millis("2024-02-29T18:30:00.123456-05:30"), Some(1_709_251_200_123));
-        for text in ["", "tomorrow", "2026-12-23", "2026-13-01T00:00:00Z", "2026-12-23T19:57:48.758", "2026-12-23T19:57Z"] {
+        for text in
+            ["", "tomorrow", "2026-12-23", "2026-13-01T00:00:00Z", "2026-12-23T19:57:48.758", "2026-12-23T19:57Z"]
+        {
             assert_eq!(unix_millis(text), None, "{text}");
         }
         assert_eq!(unix_millis("1969-12-31T23:59:59Z"), None);

@@ -508,6 +508,22 @@ impl Store {
         })
     }
 
+    /// Removes what lies under exactly this name, alias or not, without laying a fence. A fence that is there stays.
+    pub fn forget(&self, name: &[u8], now: Millis) -> bool {
+        let mut buf = NameBuf::new();
+        let place = self.place(name, &mut buf);
+        self.at(&place, now, |slot| {
+            let Some(index) = slot.index().filter(|_| slot.admits().is_ok()) else { return false };
+            slot.drop_at(index, Cause::Removed);
+            true
+        })
+    }
+
+    /// How long a key takes no writes after a command removed it; `None` outside of fenced namespaces.
+    pub fn fence_length(&self, key: &[u8]) -> Option<Ttl> {
+        self.inner.common.names.rule(key).and_then(|rule| rule.fence)
+    }
+
     // ---- the whole store ----------------------------------------------------------------------------------------
 
     /// Entries that commands can see, and how many of all entries have a deadline. What has died and is not yet
