@@ -8,7 +8,6 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, Head
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 
-use super::BASE;
 use crate::net::upstream::Outgoing;
 use crate::session::{Header, SourceAnswer, carries_via, connection_names, passes_down, passes_up};
 
@@ -171,11 +170,6 @@ pub(super) fn deletions(headers: &HeaderMap, is_session: impl Fn(&[u8]) -> bool)
 /// Chunks of a session cookie that are deleted here; NextAuth makes a handful.
 const DELETIONS_MAX: usize = 32;
 
-/// Whether a path is one of the doors that belong to the upstream.
-pub(super) fn is_under_base(path: &str) -> bool {
-    path.strip_prefix(BASE).is_some_and(|rest| rest.starts_with('/'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +229,11 @@ mod tests {
         assert!(!is(&[("sec-fetch-site", "same-origin"), ("origin", "null"), ("host", "a")]));
         assert!(is(&[("origin", "https://evil.example"), ("host", "shop.example")]));
         assert!(is(&[("origin", "null"), ("host", "shop.example")]));
-        assert!(!is(&[("origin", "https://shop.example"), ("host", "127.0.0.1:8379"), ("x-forwarded-host", "shop.example")]));
+        assert!(!is(&[
+            ("origin", "https://shop.example"),
+            ("host", "127.0.0.1:8379"),
+            ("x-forwarded-host", "shop.example")
+        ]));
         assert!(!is(&[("host", "shop.example")]));
     }
 
