@@ -8,7 +8,7 @@ mod hot;
 mod latency;
 mod slowlog;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
@@ -57,6 +57,8 @@ pub struct Engine {
     reports: RwLock<Vec<Report>>,
     /// The most memory that was ever seen in use.
     peak: AtomicU64,
+    /// The RESP door's port, when it was picked at start.
+    port: AtomicU16,
 }
 
 /// Somebody else's rows in INFO and `/metrics`: (name, help, value).
@@ -109,6 +111,7 @@ impl Engine {
             shutdown_bell: Mutex::default(),
             reports: RwLock::default(),
             peak: AtomicU64::new(0),
+            port: AtomicU16::new(config.port),
         };
         engine.apply(&config);
         *engine.config.write() = config;
@@ -137,6 +140,16 @@ impl Engine {
         self.hot.set(config);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.slowlog.truncate(config.slowlog_max_len);
+    }
+
+    /// Notes the port that was picked for port 0.
+    pub fn set_port(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    /// The port of the RESP door.
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
     }
 
     /// How many databases there are.

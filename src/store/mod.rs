@@ -287,9 +287,11 @@ impl Store {
         }
         let due = shard.next_due().0;
         if due != cell.due.load(Ordering::Relaxed) {
-            cell.due.store(due, Ordering::Relaxed);
-            if due < common.alarm.planned.load(Ordering::Relaxed) {
-                common.alarm.planned.store(due, Ordering::Relaxed);
+            // Sequentially consistent with `plan` and `next_due`: a deadline filed while the janitor makes its plan is seen
+            // by one of the two.
+            cell.due.store(due, Ordering::SeqCst);
+            if due < common.alarm.planned.load(Ordering::SeqCst) {
+                common.alarm.planned.store(due, Ordering::SeqCst);
                 if let Some(wake) = common.alarm.wake.get() {
                     wake();
                 }
@@ -591,9 +593,14 @@ impl Store {
         Sweep::Idle(next)
     }
 
+    /// The soonest reminder of all shards; something may be due then.
+    pub fn next_due(&self) -> Millis {
+        self.cells().iter().map(|cell| Millis(cell.due.load(Ordering::SeqCst))).min().unwrap_or(Millis::NEVER)
+    }
+
     /// Tells the store when the janitor means to wake next, so that an earlier deadline calls `wake`.
     pub fn plan(&self, at: Millis) {
-        self.inner.common.alarm.planned.store(at.0, Ordering::Relaxed);
+        self.inner.common.alarm.planned.store(at.0, Ordering::SeqCst);
     }
 
     /// The function that is called, from under a shard's lock, when something dies before the planned instant. It must
