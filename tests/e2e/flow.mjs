@@ -15,6 +15,8 @@ const SETTLE_MS = 500;
 const SIGNED_IN = '#dashboard[data-state="signed-in"]';
 /** Where a dashboard load can end. The sign-in page appears when the check says "signed out". */
 const DASHBOARD_ENDS = `${SIGNED_IN}, #dashboard[data-state="refused"], input[name="password"]`;
+/** Where NextAuth's client goes by itself when a call of its own is refused. */
+const ERROR_PAGE = /\/api\/auth\/|[?]error=/;
 
 /** Walks the flow on `origin`; `shoot(page, name)` takes a picture. Returns what was seen. */
 export async function walk({ browser, origin, profile, shoot }) {
@@ -76,7 +78,7 @@ async function login({ context, origin, profile, shoot, turn }) {
   await sleep(SETTLE_MS);
   if (turn === 1) await shoot(first, "logged-out");
   result.cookieAfter = await sessionToken(context, profile);
-  result.bodyAfter = await first.evaluate(() => fetch("/api/auth/session").then((r) => r.text()));
+  result.bodyAfter = await (await context.request.get("/api/auth/session")).text();
   result.tabsAfter = [await dashboard(first), await dashboard(second)];
   if (turn === 1) await shoot(second, "second-tab-after-logout");
 
@@ -89,8 +91,6 @@ async function login({ context, origin, profile, shoot, turn }) {
 
 async function submit(page, password) {
   await page.goto("/signin");
-  // Filled in before React is at work, the form would be sent the plain way.
-  await page.waitForLoadState("networkidle");
   await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Sign in" }).click();
 }
@@ -100,7 +100,7 @@ async function signIn(page) {
   await submit(page, "secret");
   const ends = [
     page.locator(`${SIGNED_IN}, #dashboard[data-state="refused"], p[role=alert]`).first().waitFor(),
-    page.waitForURL(/\/api\/auth\/|[?]error=/),
+    page.waitForURL(ERROR_PAGE),
   ];
   await Promise.any(ends).catch(() => {});
   return page.locator(SIGNED_IN).isVisible();
@@ -118,8 +118,8 @@ async function reload(page) {
 }
 
 async function whereDashboardEnds(page) {
-  await page.locator(DASHBOARD_ENDS).first().waitFor().catch(() => {});
-  await page.waitForLoadState("networkidle").catch(() => {});
+  await Promise.any([page.locator(DASHBOARD_ENDS).first().waitFor(), page.waitForURL(ERROR_PAGE)]).catch(() => {});
+  await page.locator('nav[aria-busy="true"]').waitFor({ state: "detached" }).catch(() => {});
   return page.locator(SIGNED_IN).isVisible();
 }
 
@@ -132,8 +132,9 @@ function ignoreOvertaken(error) {
 async function logOut(page) {
   const button = page.getByRole("button", { name: "Log out" });
   if (!(await button.isVisible())) return false;
+  await page.bringToFront(); // a browser gives hidden tabs less time
   await button.click();
-  await Promise.any([page.waitForURL("**/signin"), page.locator("nav p[role=alert]").waitFor()]).catch(() => {});
+  await Promise.any([page.waitForURL("**/signin"), page.locator("nav [role=alert]").waitFor()]).catch(() => {});
   return new URL(page.url()).pathname === "/signin";
 }
 

@@ -85,7 +85,14 @@ async function main() {
     Promise.all([...PROFILES.map(({ app }) => buildApp(join(ROOT, "examples", app), join(WORK, app))), install(HERE)]),
   );
   const { chromium } = await import("playwright-core");
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: CHROMIUM_FLAGS });
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: CHROMIUM_FLAGS,
+    // Signals are answered below, once and for all processes.
+    handleSIGINT: false,
+    handleSIGTERM: false,
+    handleSIGHUP: false,
+  });
   try {
     for (const [i, profile] of PROFILES.entries()) {
       const shoot = (mode) => (page, what) => page.screenshot({ path: join(pictures, `${profile.slug}-${mode}-${what}.png`) });
@@ -153,6 +160,7 @@ function compare(profile, direct, fronted) {
     ["calls refused with 429", (r) => r.refused],
     ["sign-ins that succeeded", (r) => `${succeeded(r)}/${LOGINS}`],
     ["log-outs that succeeded", (r) => `${r.logins.filter((l) => l.loggedOut).length}/${LOGINS}`],
+    ["  copied token dead afterwards", (r) => `${r.logins.filter((l) => l.loggedOut && copiesAreDead(profile, l)).length}/${LOGINS}`],
   ];
   console.log(`\n${profile.name}, at most ${RATE_LIMIT} calls a minute`.padEnd(40) + "direct".padStart(10) + "cloakroom".padStart(12));
   for (const [name, of] of rows) console.log(`  ${name.padEnd(37)}${String(of(direct)).padStart(10)}${String(of(fronted)).padStart(12)}`);
@@ -180,7 +188,7 @@ function judgeFronted(profile, run) {
   all("after it the session cookie is gone", (l) => l.cookieAfter === null);
   all(`after it the session is ${profile.signedOut}`, (l) => l.bodyAfter === profile.signedOut);
   all("after it both tabs are signed out", (l) => l.tabsAfter.every((signedIn) => !signedIn));
-  all("a copied token is dead after log-out", (l) => l.replayed.length > 0 && l.replayed.every((body) => body === profile.signedOut));
+  all("a copied token is dead after log-out", (l) => copiesAreDead(profile, l));
   check("no page threw an error", run.pageErrors.length === 0, run.pageErrors.join("; "));
 }
 
@@ -196,6 +204,10 @@ function theSourceIsAskedOncePerTtl(checks, logins) {
 function failures(logins, of) {
   const bad = logins.flatMap((login, i) => (of(login) ? [] : [i + 1]));
   return bad.length ? `not in login ${bad.join(", ")}` : `${logins.length}/${logins.length}`;
+}
+
+function copiesAreDead(profile, login) {
+  return login.replayed.length > 0 && login.replayed.every((body) => body === profile.signedOut);
 }
 
 function succeeded(run) {

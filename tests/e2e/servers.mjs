@@ -22,11 +22,11 @@ const MADE = new Set(["node_modules", ".next", "next-env.d.ts"]);
 export async function buildApp(source, dir) {
   const env = { NEXT_TELEMETRY_DISABLED: "1", CLOAKROOM_URL: PLACEHOLDER };
   await mkdir(dir, { recursive: true });
-  for (const name of await readdir(dir)) if (!MADE.has(name) && !name.endsWith(".stamp")) await rm(join(dir, name), { recursive: true });
+  for (const name of await readdir(dir)) if (!MADE.has(name)) await rm(join(dir, name), { recursive: true });
   await cp(source, dir, { recursive: true, filter: (path) => !MADE.has(relative(source, path).split("/")[0]) });
 
   await install(dir);
-  await unlessStamped(join(dir, "build.stamp"), await hashTree(source), async () => {
+  await unlessStamped(join(dir, ".next/made-from"), `${await hashTree(source)} ${PLACEHOLDER}`, async () => {
     await rm(join(dir, ".next"), { recursive: true, force: true });
     await run("next build", process.execPath, [next(dir), "build"], { cwd: dir, env });
     await cp(join(dir, MANIFEST), join(dir, MANIFEST_AS_BUILT));
@@ -37,7 +37,7 @@ export async function buildApp(source, dir) {
 /** `npm ci`, once per package-lock.json. */
 export async function install(dir) {
   const lock = await readFile(join(dir, "package-lock.json"));
-  await unlessStamped(join(dir, "install.stamp"), hash(lock), () =>
+  await unlessStamped(join(dir, "node_modules/.made-from"), hash(lock), () =>
     run("npm ci", "npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: dir }),
   );
 }
@@ -86,6 +86,7 @@ function next(dir) {
   return join(dir, "node_modules/next/dist/bin/next");
 }
 
+/** Does the work unless `stamp`, a file inside what the work makes, says that it was done for this `value`. */
 async function unlessStamped(stamp, value, work) {
   const wanted = `${value} node ${process.version}`;
   if ((await readFile(stamp, "utf8").catch(() => "")) === wanted) return;

@@ -14,7 +14,7 @@ export function Navigation() {
   }, []);
 
   return (
-    <nav className="row">
+    <nav className="row" aria-busy={status === "loading" || check.state === "checking"}>
       <strong id="who">{check.state === "signed-in" ? check.name : check.state}</strong>
       <span className="quiet">
         useSession: {status}

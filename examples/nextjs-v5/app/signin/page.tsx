@@ -1,11 +1,13 @@
 "use client";
 
 import { signIn } from "next-auth/react";
-import { useState, type FormEvent } from "react";
+import { useEffect, useState, type FormEvent } from "react";
 
 export default function SignIn() {
-  const [busy, setBusy] = useState(false);
+  // Busy until React is at work: sent the plain way, the form would reach a page that cannot sign anybody in.
+  const [busy, setBusy] = useState(true);
   const [problem, setProblem] = useState("");
+  useEffect(() => setBusy(false), []);
 
   async function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
@@ -18,6 +20,7 @@ export default function SignIn() {
         password: form.get("password"),
         redirect: false,
       });
+      if (answer?.error === "CredentialsSignin") throw new Error("wrong user or password");
       if (!answer || answer.error) throw new Error(answer?.error ?? "no answer");
       window.location.href = "/dashboard";
     } catch (error) {
@@ -29,7 +32,7 @@ export default function SignIn() {
   return (
     <main className="card">
       <h1>Sign in</h1>
-      <form onSubmit={submit}>
+      <form method="post" onSubmit={submit}>
         <label>
           User
           <input name="username" autoComplete="username" defaultValue="alice" required />
@@ -38,7 +41,7 @@ export default function SignIn() {
           Password
           <input name="password" type="password" autoComplete="current-password" required />
         </label>
-        <button disabled={busy}>{busy ? "Signing in …" : "Sign in"}</button>
+        <button disabled={busy}>Sign in</button>
         {problem && <p role="alert">{problem}</p>}
       </form>
       <p className="quiet">The user is “alice”, the password “secret”.</p>
