@@ -166,8 +166,12 @@ fn no_state_belongs_to_the_whole_process() {
         for (line, text) in code(&source.text) {
             let text = text.trim_start();
             let is_static = text.starts_with("static ") || text.starts_with("pub static ") || text.starts_with("pub(");
-            let changes = ["Mutex", "Atomic", "OnceLock", "LazyLock", "RwLock", "Cell<"].iter().any(|word| text.contains(word));
-            if text.contains("static mut") || text.contains("thread_local!") || (is_static && text.contains("static ") && changes) {
+            let changes =
+                ["Mutex", "Atomic", "OnceLock", "LazyLock", "RwLock", "Cell<"].iter().any(|word| text.contains(word));
+            if text.contains("static mut")
+                || text.contains("thread_local!")
+                || (is_static && text.contains("static ") && changes)
+            {
                 broken.push(format!("{}:{line}: {text}", source.path.display()));
             }
         }

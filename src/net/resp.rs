@@ -261,7 +261,8 @@ impl Connection<'_> {
                 used = input.len();
                 break;
             }
-            let flow = if args.is_empty() { Flow::Go } else { command::run(engine, &mut self.client, args, now, output) };
+            let flow =
+                if args.is_empty() { Flow::Go } else { command::run(engine, &mut self.client, args, now, output) };
             match flow {
                 Flow::Go => used += len,
                 Flow::Hold(until) => {
