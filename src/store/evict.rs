@@ -54,10 +54,14 @@ impl Policy {
         matches!(self, Policy::AllKeysLfu | Policy::VolatileLfu)
     }
 
+    fn is_volatile(self) -> bool {
+        use Policy::{VolatileLfu, VolatileLru, VolatileRandom, VolatileTtl};
+        matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+    }
+
     fn spares(self, entry: &Entry) -> bool {
-        use Policy::{NoEviction, VolatileLfu, VolatileLru, VolatileRandom, VolatileTtl};
-        let volatile = matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl);
-        self == NoEviction || entry.kind() != Kind::String || (volatile && entry.deadline() == Millis::NEVER)
+        let immortal = entry.deadline() == Millis::NEVER;
+        self == Policy::NoEviction || entry.kind() != Kind::String || (self.is_volatile() && immortal)
     }
 }
 
@@ -82,9 +86,10 @@ impl Store {
         let first = chance() as usize;
         for step in 0..cells.len().min(TRIES) {
             let cell = &cells[first.wrapping_add(step) % SHARDS];
-            let mut shard = cell.shard.lock();
+            let mut shard = self.hold(cell);
             let buckets = shard.buckets();
-            if buckets == 0 {
+            // Without this a store full of what never dies would be walked whole for each write it refuses.
+            if shard.visible() == 0 || (policy.is_volatile() && shard.expiring() == 0) {
                 continue;
             }
             let start = chance() as usize;
@@ -97,7 +102,6 @@ impl Store {
                 .map(|(bucket, _)| bucket);
             if let Some(bucket) = worst {
                 let gone = shard.take(bucket, Cause::Evicted);
-                self.settle(cell, &mut shard);
                 drop(shard);
                 drop(gone);
                 return true;
