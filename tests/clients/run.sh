@@ -111,7 +111,8 @@ install_python
 start() {
   local name=$1 log=$work/$1.log end=$((SECONDS + START_SECONDS))
   shift
-  "$CLOAKROOM_BIN" --port 0 --http-port 0 "$@" >"$log" 2>&1 &
+  # Where the binary lies is no setting of its own, and CLOAKROOM_* names settings.
+  env -u CLOAKROOM_BIN "$CLOAKROOM_BIN" --port 0 --http-port 0 "$@" >"$log" 2>&1 &
   servers+=($!)
   # The one place that knows the line a server says when it listens.
   until address=$(sed -nE 's/.*listening on ([^ ]+:[0-9]+) \(resp\).*/\1/p' "$log" | head -n 1) && [ -n "$address" ]; do
@@ -156,12 +157,12 @@ for program in "${programs[@]}"; do
     die "there is no program $program"
   fi
   code=0
-  timeout --kill-after=5 "$PROGRAM_SECONDS" "${run[@]}" </dev/null 2>&1 | tee "$out" | { grep -v '^end$' || true; } || code=$?
-  good=$(grep -c '^ok   ' "$out") || true
-  bad=$(grep -c '^FAIL ' "$out") || true
+  timeout --kill-after=5 "$PROGRAM_SECONDS" "${run[@]}" </dev/null 2>&1 | tee "$out" | { grep -av '^end$' || true; } || code=$?
+  good=$(grep -ac '^ok   ' "$out") || true
+  bad=$(grep -ac '^FAIL ' "$out") || true
   passed=$((passed + good))
   failed=$((failed + bad))
-  if ! grep -qx end "$out"; then
+  if ! grep -aqx end "$out"; then
     fail "$program: left with $code before its end"
   elif [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
     fail "$program: left with $code, though no check failed"
