@@ -119,16 +119,21 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Blocks for so many workers and commands.
+    /// Blocks for so many workers and commands, and one for the acceptor.
     pub fn new(workers: usize, commands: usize) -> Metrics {
         let calls = || (0..commands).map(|_| Calls::default()).collect();
         let block = |_| Block { calls: calls(), ..Block::default() };
-        Metrics { blocks: (0..workers.max(1)).map(block).collect() }
+        Metrics { blocks: (0..workers.max(1) + 1).map(block).collect() }
+    }
+
+    /// The block of whoever is no worker: the acceptor.
+    pub fn shared(&self) -> &Block {
+        &self.blocks[self.blocks.len() - 1]
     }
 
     /// A worker's own block.
     pub fn block(&self, worker: usize) -> &Block {
-        &self.blocks[worker % self.blocks.len()]
+        &self.blocks[worker % (self.blocks.len() - 1)]
     }
 
     /// The sums over all workers.

@@ -8,7 +8,7 @@ mod hot;
 mod latency;
 mod slowlog;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
@@ -23,7 +23,8 @@ use crate::config::{Config, Param, Refusal};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-/// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, and this.
+/// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
+/// earlier answer may be shown while the upstream fails, and this.
 const FENCE_MARGIN: Ttl = Ttl::seconds(3);
 
 /// The state of one server.
@@ -57,6 +58,8 @@ pub struct Engine {
     reports: RwLock<Vec<Report>>,
     /// The most memory that was ever seen in use.
     peak: AtomicU64,
+    /// The RESP door's port, when it was picked at start.
+    port: AtomicU16,
 }
 
 /// Somebody else's rows in INFO and `/metrics`: (name, help, value).
@@ -79,7 +82,9 @@ struct Pause {
 impl Engine {
     /// An engine for so many workers and commands.
     pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
-        let fence = Ttl(config.upstream_timeout.0 + config.session().ttl.0 + FENCE_MARGIN.0);
+        let stale = config.upstream.as_ref().map_or(Ttl(0), |_| config.session_stale);
+        let longest = config.upstream_timeout.max(stale);
+        let fence = Ttl(longest.0.saturating_add(config.session().ttl.0).saturating_add(FENCE_MARGIN.0));
         let mut stores = Store::builder()
             .clock(clock.clone())
             .namespaces(config.namespaces.0.clone())
@@ -109,6 +114,7 @@ impl Engine {
             shutdown_bell: Mutex::default(),
             reports: RwLock::default(),
             peak: AtomicU64::new(0),
+            port: AtomicU16::new(config.port),
         };
         engine.apply(&config);
         *engine.config.write() = config;
@@ -137,6 +143,16 @@ impl Engine {
         self.hot.set(config);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.slowlog.truncate(config.slowlog_max_len);
+    }
+
+    /// Notes the port that was picked for port 0.
+    pub fn set_port(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    /// The port of the RESP door.
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
     }
 
     /// How many databases there are.

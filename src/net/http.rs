@@ -162,7 +162,7 @@ struct Visit {
     leaving: watch::Receiver<bool>,
 }
 
-/// Counts a panic that goes through it; tokio ends the task and nothing else.
+/// Counts a panic of a call to the upstream. It ends that call's task; who waits for it is answered.
 struct Alarm(Rc<Door>);
 
 impl Drop for Alarm {
@@ -181,14 +181,12 @@ impl Door {
     }
 
     /// Serves a client until it goes, or until `leaving` says so and its request is answered. Run it as a local task
-    /// of its own: a panic in here is counted and ends this client alone.
+    /// of its own: then a panic in here ends this client alone.
     pub async fn serve<S>(self: Rc<Self>, mut stream: S, peer: SocketAddr, mut leaving: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let _alarm = Alarm(self.clone());
         let patience = self.hall.patience;
-        self.hall.engine.metrics.block(self.worker).http_connections.add(1);
         let mut first = BytesMut::with_capacity(4096);
         let read = async {
             tokio::select! {

@@ -74,9 +74,10 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// Starts one on a port of its own, on this thread.
-    pub async fn start() -> Arc<Faulty> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    /// Starts one on a port and a thread of its own, which live as long as the tests do.
+    pub fn start() -> Arc<Faulty> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a socket");
         let faulty = Arc::new(Faulty {
             addr: listener.local_addr().expect("an address"),
             mode: Mutex::new(Mode::Good),
@@ -87,22 +88,26 @@ impl Faulty {
             seen: Mutex::default(),
         });
         let host = faulty.clone();
-        tokio::task::spawn_local(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                host.connections.fetch_add(1, Ordering::SeqCst);
-                let host = host.clone();
-                tokio::task::spawn_local(async move {
-                    // A client that hangs up ends its task, as it should.
-                    let _ = host.serve(stream).await;
-                });
-            }
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            tokio::task::LocalSet::new().block_on(&runtime, host.accept(listener));
         });
         faulty
     }
 
+    async fn accept(self: Arc<Faulty>, listener: std::net::TcpListener) {
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        while let Ok((stream, _)) = listener.accept().await {
+            self.connections.fetch_add(1, Ordering::SeqCst);
+            let host = self.clone();
+            // A client that hangs up ends its task, as it should.
+            tokio::task::spawn_local(async move { drop(host.serve(stream).await) });
+        }
+    }
+
     /// An address where nobody listens.
-    pub async fn nobody() -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    pub fn nobody() -> SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.local_addr().expect("an address")
     }
 
@@ -206,7 +211,9 @@ impl Faulty {
                 Ok(true)
             }
             ("GET", "/api/auth/drops") => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    .await?;
                 for drop in 0..4 {
                     stream.write_all(format!("6\r\ndrop {drop}\r\n").as_bytes()).await?;
                     sleep(Duration::from_millis(60)).await;
@@ -264,7 +271,8 @@ impl Faulty {
                 stream.write_all(answer.as_bytes()).await?;
             }
             Mode::Elsewhere301 => {
-                let answer = "HTTP/1.1 301 Moved Permanently\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+                let answer =
+                    "HTTP/1.1 301 Moved Permanently\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
                 stream.write_all(answer.as_bytes()).await?;
             }
             Mode::HundredMegabytes => {
@@ -285,7 +293,8 @@ impl Faulty {
                 stream.write_all(good.replacen("\r\n", more, 1).as_bytes()).await?;
             }
             Mode::WrongLength => {
-                let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{\"user\":{}}";
+                let answer =
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{\"user\":{}}";
                 stream.write_all(answer.as_bytes()).await?;
                 return Ok(false);
             }
