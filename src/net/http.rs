@@ -87,8 +87,6 @@ pub struct Hall {
     /// Prometheus' text; `None` where the settings want none.
     metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
     patience: Patience,
-    /// The port of the RESP door, for those who missed it.
-    resp_port: u16,
     strangers: Mutex<HashSet<IpAddr>>,
 }
 
@@ -102,7 +100,6 @@ impl Hall {
             reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
             metrics: config.metrics.then(|| Box::new(metrics) as Box<dyn Fn() -> String + Send + Sync>),
             patience: Patience::default(),
-            resp_port: config.port,
             strangers: Mutex::default(),
             sessions,
             engine,
@@ -239,7 +236,7 @@ impl Door {
         if is_new {
             warn!(peer = %peer.ip(), protocol = protocol.name(), "Not HTTP: refused (logged once for this address)");
         }
-        let farewell = protocol.farewell(self.hall.resp_port);
+        let farewell = protocol.farewell(self.hall.engine.port());
         let _ = timeout(self.hall.patience.first_byte, async {
             stream.write_all(farewell.as_bytes()).await?;
             stream.shutdown().await
