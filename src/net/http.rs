@@ -10,6 +10,8 @@ mod guard;
 mod head;
 mod relay;
 mod sign_out;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;

@@ -231,7 +231,7 @@ impl Upstream {
                 Ok(answer) => return Ok(self.lend(answer, slot)),
                 // The application closed the connection while it was idle, as it may: nothing of this request was
                 // answered, so it is sent once more over a new one.
-                Err(Unsent::Whole(back)) => request = back,
+                Err(Unsent::Whole(back)) => request = *back,
                 Err(Unsent::Silent) => request = again.ok_or(Failure::Reset)?,
                 Err(Unsent::Broken) => return Err(Failure::Reset),
             }
@@ -287,7 +287,7 @@ impl Upstream {
         match line.sender.try_send_request(request).await {
             Ok(answer) => Ok((answer, line)),
             Err(mut error) => match error.take_message() {
-                Some(request) => Err(Unsent::Whole(request)),
+                Some(request) => Err(Unsent::Whole(Box::new(request))),
                 None if line.heard.get() == before && !error.error().is_parse() => Err(Unsent::Silent),
                 None => Err(Unsent::Broken),
             },
@@ -307,7 +307,7 @@ impl Upstream {
 /// What became of a request that got no answer.
 enum Unsent {
     /// It never left.
-    Whole(Request<Outgoing>),
+    Whole(Box<Request<Outgoing>>),
     /// It may have left; not a byte came back.
     Silent,
     /// Something came back, and it was no answer.

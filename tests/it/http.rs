@@ -321,13 +321,10 @@ fn a_thousand_sign_outs_at_once_leave_nobody_signed_in() {
     for user in 0..10 {
         check(server.http, &format!("user{user}.1"));
     }
-    for batch in 0..4 {
-        let mut asked: Vec<(u32, TcpStream)> = (batch * 250..batch * 250 + 250)
-            .map(|number| (number, send_sign_out(server.http, &format!("user{}.1", number % 500))))
-            .collect();
-        for (number, stream) in &mut asked {
-            assert_eq!(Answer::read(stream).status, 200, "sign-out {number}");
-        }
+    let mut asked: Vec<TcpStream> =
+        (0..1000).map(|number| send_sign_out(server.http, &format!("user{}.1", number % 500))).collect();
+    for stream in &mut asked {
+        assert_eq!(Answer::read(stream).status, 200);
     }
     for user in 0..500 {
         assert_eq!(check(server.http, &format!("user{user}.1")).body, "{}", "user {user}");
