@@ -157,7 +157,11 @@ impl SessionCache {
         let family = core.answers.canonical(key, now);
         let behind = core.whole_record(&family, now).is_some_and(|record| record.is_behind(key));
         // What a token from before an update is answered is not shared with those who have the newer one.
-        let listed = if behind { key.clone() } else { family.clone() };
+        let mut listed = if behind { key.clone() } else { family.clone() };
+        if behind {
+            // No name ends in a zero byte, so this is nobody's but theirs who have the same old token.
+            listed.push(0);
+        }
         if let Some(flight) = flights.get(&listed) {
             return LookUp::Wait(Wait { flight: flight.clone(), tokens: tokens.clone() });
         }

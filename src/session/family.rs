@@ -181,9 +181,12 @@ impl Reader {
 
 /// The key of a family's record. The zero byte keeps it out of every namespace, whose prefixes are text.
 fn record_key(family: &[u8]) -> NameBuf {
-    let mut key = NameBuf::from_slice(b"\0");
-    key.extend_from_slice(family);
-    key
+    [b"\0", family].concat().into()
+}
+
+/// The key of a note that says which family a fenced name is of.
+fn note_key(name: &[u8]) -> NameBuf {
+    [b"\x01", name].concat().into()
 }
 
 impl Core {
@@ -210,6 +213,24 @@ impl Core {
         // The key is in no namespace, so nothing can refuse it.
         let kept = self.families.write(&record_key(family), &block, now, |slot, fresh| slot.put(fresh.until(until)));
         debug_assert!(kept.is_ok());
+    }
+
+    /// The family of a name. A fence takes the place of the link, so for fenced names there is a note.
+    pub fn family_of(&self, name: &NameBuf, now: Millis) -> NameBuf {
+        let family = self.answers.canonical(name, now);
+        if family != *name || !self.is_fenced(name, now) {
+            return family;
+        }
+        let note = self.families.peek(&note_key(name), now, |value| value.string().map(NameBuf::from_slice));
+        note.and_then(Result::ok).unwrap_or(family)
+    }
+
+    /// Notes which family a name is of that is about to be fenced.
+    pub fn note_family(&self, name: &NameBuf, family: &NameBuf, until: Millis, now: Millis) {
+        if name != family {
+            let kept = self.families.write(&note_key(name), family, now, |slot, fresh| slot.put(fresh.until(until)));
+            debug_assert!(kept.is_ok());
+        }
     }
 
     /// Forgets what is known of a family beside its entries.

@@ -28,9 +28,15 @@ pub struct SignOut {
     begun: Millis,
     /// When the session would have ended by itself, if that is known.
     expires: Option<Millis>,
-    /// What was fenced, and until when it had been fenced before.
-    names: Vec<(NameBuf, Option<Millis>)>,
+    names: Vec<Fenced>,
     done: bool,
+}
+
+/// A name that was fenced, and what lay there before: somebody else's fence, or a link to the family.
+struct Fenced {
+    name: NameBuf,
+    before: Option<Millis>,
+    linked: bool,
 }
 
 /// How a sign-out ended.
@@ -55,7 +61,7 @@ impl SessionCache {
             names: Vec::new(),
             done: false,
         };
-        sign_out.fence(now + self.settings().fence(), now);
+        sign_out.fence(now + self.settings().fence(), false, now);
         sign_out
     }
 
@@ -64,15 +70,7 @@ impl SessionCache {
         sign_out.done = true;
         let lives = |answer: &SourceAnswer| !answer.is_failure() && !self.core.ends_session(&answer.headers);
         if answer.is_some_and(lives) {
-            let _flights = sync::lock(&self.core.flights);
-            for (name, before) in &sign_out.names {
-                if self.core.answers.lift(name, sign_out.ticket, now)
-                    && let Some(until) = before
-                {
-                    // The fence of somebody else had been there, and nobody's ticket lifts it now.
-                    self.core.answers.fence(name, 0, *until, now);
-                }
-            }
+            sign_out.undo(now);
             add(&self.core.counters.sign_outs_refused);
             return Ended::Refused;
         }
@@ -99,40 +97,73 @@ impl SessionCache {
 }
 
 impl SignOut {
-    /// Fences every name that the family is known by now, and forgets the rest of it.
-    fn fence(&mut self, until: Millis, now: Millis) {
+    /// Fences every name that the family is known by now. `ends`: for good, so that the newest cookie is forgotten too.
+    fn fence(&mut self, until: Millis, ends: bool, now: Millis) {
         let core = self.cache.core.clone();
         let mut flights = sync::lock(&core.flights);
-        let own = self.tokens.names();
+        let mut own = self.tokens.names();
+        own.extend(self.names.iter().map(|fenced| fenced.name.clone()));
+        let mut families: Vec<NameBuf> = own.iter().map(|name| core.family_of(name, now)).collect();
+        families.sort_unstable();
+        families.dedup();
         // The families first: a hit that is under way reads a family's body last.
-        let families: Vec<NameBuf> = own.iter().map(|name| core.answers.canonical(name, now)).collect();
-        let mut names = families.clone();
         for family in &families {
             self.note_expiry(family, now);
-            let members = core.whole_record(family, now).into_iter().flat_map(|record| record.members);
-            names.extend(members.map(|member| member.name));
+            self.fence_one(family, family, until, &mut flights, now);
         }
-        names.extend(own);
-        for name in &names {
-            self.fence_one(name, until, &mut flights, now);
+        for family in &families {
+            let Some(mut record) = core.whole_record(family, now) else { continue };
+            for member in &record.members {
+                self.fence_one(&member.name, family, until, &mut flights, now);
+            }
+            record.body = Bytes::new();
+            if ends {
+                record.newest = None;
+                record.cookies.clear();
+            }
+            core.save_record(family, &record, now);
         }
-        families.iter().for_each(|family| core.drop_record(family, now));
+        for name in &own {
+            let family = core.family_of(name, now);
+            self.fence_one(name, &family, until, &mut flights, now);
+        }
     }
 
-    fn fence_one(&mut self, name: &NameBuf, until: Millis, flights: &mut Flights, now: Millis) {
-        let answers = &self.cache.core.answers;
+    fn fence_one(&mut self, name: &NameBuf, family: &NameBuf, until: Millis, flights: &mut Flights, now: Millis) {
+        let core = &self.cache.core;
         flights.remove(name);
         // What points elsewhere is no fence of this name, even if a fence is where it points.
-        let own = answers.canonical(name, now) == *name;
-        let before = match answers.look(name, now, |_| ()) {
+        let own = core.answers.canonical(name, now) == *name;
+        let before = match core.answers.look(name, now, |_| ()) {
             Look::Fenced(before) if own => Some(before),
             _ => None,
         };
-        if !self.names.iter().any(|(known, _)| known == name) {
-            self.names.push((name.clone(), before));
+        if !self.names.iter().any(|fenced| fenced.name == *name) {
+            self.names.push(Fenced { name: name.clone(), before, linked: !own });
         }
         sync::step();
-        answers.fence(name, self.ticket, until, now);
+        core.note_family(name, family, until, now);
+        core.answers.fence(name, self.ticket, until, now);
+    }
+
+    /// The sign-out was refused: lifts the fences, and links what they had parted.
+    fn undo(&self, now: Millis) {
+        let core = &self.cache.core;
+        let flights = sync::lock(&core.flights);
+        let links = self.names.iter().map(|fenced| (fenced, core.family_of(&fenced.name, now)));
+        for (fenced, family) in links.collect::<Vec<_>>() {
+            if !core.answers.lift(&fenced.name, self.ticket, now) {
+                continue;
+            }
+            if let Some(until) = fenced.before {
+                // Somebody else's fence had been there, and nobody's ticket lifts it now.
+                core.answers.fence(&fenced.name, 0, until, now);
+                continue;
+            }
+            if fenced.linked {
+                core.join(&family, &fenced.name, &flights, now);
+            }
+        }
     }
 
     fn note_expiry(&mut self, family: &NameBuf, now: Millis) {
@@ -155,14 +186,9 @@ impl SignOut {
             None => short,
         };
         // Names that joined meanwhile are fenced too.
-        self.fence(until, now);
-        let core = self.cache.core.clone();
-        let names: Vec<NameBuf> = self.names.iter().map(|(name, _)| name.clone()).collect();
-        let mut flights = sync::lock(&core.flights);
-        names.iter().for_each(|name| self.fence_one(name, until, &mut flights, now));
-        drop(flights);
+        self.fence(until, true, now);
         if !self.tokens.is_empty() {
-            add(&core.counters.sign_outs);
+            add(&self.cache.core.counters.sign_outs);
             debug!(until = until.0, "Session signed out");
         }
     }
