@@ -45,7 +45,6 @@ use foldhash::quality::SeedableRandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 pub use access::Access;
-pub use evict::Policy;
 pub use janitor::Sweep;
 pub use names::NameBuf;
 pub use namespace::Cache;
@@ -279,11 +278,9 @@ impl Store {
         self.inner.common.names.secret(prefix, token)
     }
 
-    /// Whether the part of this key after its prefix is a secret that must not be shown, and the name to show.
-    pub fn shown_name(&self, key: &[u8]) -> NameBuf {
-        let mut buf = NameBuf::new();
-        let (name, _) = self.inner.common.names.resolve(key, &mut buf);
-        NameBuf::from_slice(name)
+    /// The bytes with every token of a secret namespace replaced by its hash, for logs and listings.
+    pub fn redacted<'b>(&self, bytes: &'b [u8]) -> std::borrow::Cow<'b, [u8]> {
+        self.inner.common.names.redacted(bytes)
     }
 
     /// The shards, if anything was ever written.
