@@ -152,9 +152,9 @@ fn a_janitor_that_plans_and_looks_again_misses_nothing() {
             // Asleep. What was filed since rings, at the latest when its writer lets go of the shard.
             let due = store.next_due();
             let before = written.load(Ordering::SeqCst);
-            while due < next {
+            loop {
                 let after = written.load(Ordering::SeqCst);
-                if woken.load(Ordering::SeqCst) {
+                if due >= next || woken.load(Ordering::SeqCst) {
                     break;
                 }
                 assert_eq!(before, after, "asleep until {next:?}, due at {due:?}");
