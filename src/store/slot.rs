@@ -240,6 +240,11 @@ impl<'a> Slot<'a> {
         Some(Loose(self.shard.take(index, Cause::Moved)))
     }
 
+    /// A copy of the value, to be put under another key.
+    pub fn copied(&self) -> Option<Loose> {
+        self.seen().map(|index| Loose(self.shard.at(index).rekeyed(self.hash, self.name)))
+    }
+
     /// Removes what lies here, seen or not, without laying a fence. A fence stays.
     pub(super) fn forget(&mut self) -> bool {
         let Some(index) = self.index.filter(|_| self.admits().is_ok()) else { return false };
