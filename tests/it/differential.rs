@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::support::{PATIENCE, Peer, Running};
 
 /// Requests of one run, unless told otherwise: a few seconds' worth.
-const ROUNDS: usize = 6_000;
+const ROUNDS: usize = 12_000;
 
 /// Requests between two comparisons of everything that is stored.
 const ROUNDS_BETWEEN_LOOKS: usize = 500;
