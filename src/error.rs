@@ -12,7 +12,7 @@ pub enum Error {
     /// The options of a command do not fit together.
     Syntax,
     /// Another count of arguments was due; the name is lower-case, `command|sub` for a subcommand.
-    Arity(&'static str),
+    Arity(Cow<'static, str>),
     /// No such command; the text after `unknown command`.
     UnknownCommand(String),
     /// A container command without such a subcommand: (as given, container's name in upper case).
@@ -33,6 +33,8 @@ pub enum Error {
     TooLong,
     /// The client has not authenticated.
     NoAuth,
+    /// The same, with another text.
+    NoAuthYet(&'static str),
     /// Wrong user name or password.
     WrongPass,
     /// The user may not do this.
@@ -73,7 +75,7 @@ impl Error {
             Error::UnknownCommand(_) | Error::NoSuchKey => ("ERR", 404),
             Error::TooLong => ("ERR", 413),
             Error::WrongType => ("WRONGTYPE", 409),
-            Error::NoAuth => ("NOAUTH", 401),
+            Error::NoAuth | Error::NoAuthYet(_) => ("NOAUTH", 401),
             Error::WrongPass => ("WRONGPASS", 401),
             Error::NoPerm(_) => ("NOPERM", 403),
             Error::NoProto => ("NOPROTO", 400),
@@ -101,6 +103,7 @@ impl fmt::Display for Error {
             Error::OutOfRange => f.write_str("offset is out of range"),
             Error::TooLong => f.write_str("string exceeds maximum allowed size (proto-max-bulk-len)"),
             Error::NoAuth => f.write_str("Authentication required."),
+            Error::NoAuthYet(text) => f.write_str(text),
             Error::WrongPass => f.write_str("invalid username-password pair or user is disabled."),
             Error::NoPerm(text) => f.write_str(text),
             Error::NoProto => f.write_str("unsupported protocol version"),

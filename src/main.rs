@@ -1,2 +1,80 @@
-//! The binary.
-fn main() {}
+//! The binary: arguments, environment and files become a `Config`, the `Config` a server, its end an exit code.
+
+use std::process::ExitCode;
+
+use cloakroom::config::{Config, LogFormat, LogLevel};
+use cloakroom::net::server::Server;
+use cloakroom::net::settings::{self, Stop};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit codes, as in sysexits and Redis: settings that are wrong, and a server that could not start or go on.
+const BAD_SETTINGS: u8 = 2;
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let loaded = match settings::load(std::env::args_os().skip(1), std::env::vars_os()) {
+        Ok(loaded) => loaded,
+        Err(Stop::Answer(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Stop::Problem(line)) => {
+            eprintln!("cloakroom: {line}");
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    if let Err(error) = start_log(&loaded.config) {
+        eprintln!("cloakroom: cannot write logfile {}: {error}", loaded.config.logfile);
+        return ExitCode::from(BAD_SETTINGS);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve(loaded.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cloakroom: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let server = Server::bind(config)?;
+    for address in server.resp_addresses() {
+        println!("listening on {address} (resp)");
+    }
+    for address in server.http_addresses() {
+        println!("listening on {address} (http)");
+    }
+    Ok(server.run()?)
+}
+
+/// Sends log lines where the settings say.
+fn start_log(config: &Config) -> std::io::Result<()> {
+    use tracing_subscriber::filter::LevelFilter;
+    let level = match config.loglevel {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Verbose | LogLevel::Notice => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    if config.logfile.is_empty() {
+        let log = log.with_writer(std::io::stderr).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+        match config.log_format {
+            LogFormat::Text => log.init(),
+            LogFormat::Json => log.json().init(),
+        }
+    } else {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&config.logfile)?;
+        let log = log.with_writer(std::sync::Mutex::new(file)).with_ansi(false);
+        match config.log_format {
+            LogFormat::Text => log.init(),
+            LogFormat::Json => log.json().init(),
+        }
+    }
+    Ok(())
+}

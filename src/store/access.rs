@@ -42,11 +42,11 @@ impl Default for Mode {
 }
 
 fn seconds(now: Millis) -> u32 {
-    (now.0 / 1000 & CLOCK_MASK) as u32
+    ((now.0 / 1000) & CLOCK_MASK) as u32
 }
 
 fn minutes(now: Millis) -> u32 {
-    (now.0 / 60_000 & 0xffff) as u32
+    ((now.0 / 60_000) & 0xffff) as u32
 }
 
 impl Mode {

@@ -18,6 +18,9 @@ struct Reminder {
 /// Stale reminders that are kept before the heap is made anew, so that small shards never bother.
 const STALE_MIN: usize = 64;
 
+/// Room for reminders that is never given back.
+const SPARE_MIN: usize = 16;
+
 /// Reminders of one shard.
 #[derive(Default)]
 pub(super) struct Deadlines {
@@ -48,9 +51,23 @@ impl Deadlines {
         self.heap.len() > 2 * expiring + STALE_MIN
     }
 
-    /// Forgets all reminders and files these.
-    pub fn refile(&mut self, reminders: impl Iterator<Item = (Millis, u32)>) {
-        self.heap = reminders.map(|(deadline, hash)| Reverse(Reminder { deadline, hash })).collect();
+    /// Makes the heap anew: one reminder for each hash, at the instant that `soonest` says, if any.
+    ///
+    /// It asks only for hashes that have a reminder, as all others have no deadline; so what this costs is in proportion
+    /// to the reminders, however large the table is.
+    pub fn refile(&mut self, soonest: impl Fn(u32) -> Option<Millis>) {
+        let mut hashes: Vec<u32> = self.heap.drain().map(|due| due.0.hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        let due = |hash| soonest(hash).map(|deadline| Reverse(Reminder { deadline, hash }));
+        self.heap.extend(hashes.into_iter().filter_map(due));
+    }
+
+    /// Gives memory back when most of it is unused.
+    pub fn shrink(&mut self) {
+        if self.heap.capacity() > 4 * self.heap.len() + SPARE_MIN {
+            self.heap.shrink_to(2 * self.heap.len());
+        }
     }
 
     /// Bytes held.
@@ -58,9 +75,14 @@ impl Deadlines {
         self.heap.capacity() * size_of::<Reminder>()
     }
 
-    /// Whether this very reminder, or a sooner one for the hash, is filed. For `validate`; walks the heap.
+    /// The soonest reminder of each hash, for `validate`.
     #[cfg(any(test, debug_assertions))]
-    pub fn covers(&self, deadline: Millis, hash: u32) -> bool {
-        self.heap.iter().any(|due| due.0.hash == hash && due.0.deadline <= deadline)
+    pub fn soonest_of_each(&self) -> std::collections::HashMap<u32, Millis> {
+        let mut soonest = std::collections::HashMap::new();
+        for due in &self.heap {
+            let at = soonest.entry(due.0.hash).or_insert(due.0.deadline);
+            *at = due.0.deadline.min(*at);
+        }
+        soonest
     }
 }

@@ -8,57 +8,16 @@ use super::entry::{Entry, Kind};
 use super::shard::Cause;
 use super::{Access, SHARDS, Store};
 use crate::clock::Millis;
+use crate::config::Policy;
 
-/// Which entry leaves first, under Redis' names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// None: writes are refused.
-    #[default]
-    NoEviction,
-    /// The one not read for longest.
-    AllKeysLru,
-    /// The one read least often.
-    AllKeysLfu,
-    /// Any.
-    AllKeysRandom,
-    /// Of those with a deadline, the one not read for longest.
-    VolatileLru,
-    /// Of those with a deadline, the one read least often.
-    VolatileLfu,
-    /// Of those with a deadline, any.
-    VolatileRandom,
-    /// The one that dies soonest.
-    VolatileTtl,
+fn is_volatile(policy: Policy) -> bool {
+    use Policy::{VolatileLfu, VolatileLru, VolatileRandom, VolatileTtl};
+    matches!(policy, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
 }
 
-impl Policy {
-    /// Redis' names, in the order that its documentation has them.
-    pub const NAMES: [(&'static str, Policy); 8] = [
-        ("volatile-lru", Policy::VolatileLru),
-        ("volatile-lfu", Policy::VolatileLfu),
-        ("volatile-random", Policy::VolatileRandom),
-        ("volatile-ttl", Policy::VolatileTtl),
-        ("allkeys-lru", Policy::AllKeysLru),
-        ("allkeys-lfu", Policy::AllKeysLfu),
-        ("allkeys-random", Policy::AllKeysRandom),
-        ("noeviction", Policy::NoEviction),
-    ];
-
-    /// The policy of this name.
-    pub fn named(name: &str) -> Option<Policy> {
-        Policy::NAMES.iter().find(|(other, _)| *other == name).map(|(_, policy)| *policy)
-    }
-
-    /// Whether accesses are counted rather than timed.
-    pub fn is_lfu(self) -> bool {
-        matches!(self, Policy::AllKeysLfu | Policy::VolatileLfu)
-    }
-
-    fn spares(self, entry: &Entry) -> bool {
-        use Policy::{NoEviction, VolatileLfu, VolatileLru, VolatileRandom, VolatileTtl};
-        let volatile = matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl);
-        self == NoEviction || entry.kind() != Kind::String || (volatile && entry.deadline() == Millis::NEVER)
-    }
+fn spares(policy: Policy, entry: &Entry) -> bool {
+    let immortal = entry.deadline() == Millis::NEVER;
+    policy == Policy::NoEviction || entry.kind() != Kind::String || (is_volatile(policy) && immortal)
 }
 
 /// Shards that one eviction tries before it says that there is nothing to evict; all of them, as a store that is
@@ -68,7 +27,11 @@ const TRIES: usize = SHARDS;
 impl Store {
     /// Sets how accesses are counted, for the whole family.
     pub fn set_policy(&self, policy: Policy, lfu_log_factor: u32, lfu_decay_time: u32) {
-        self.inner.common.access.set(policy.is_lfu(), lfu_log_factor, lfu_decay_time);
+        self.inner.common.access.set(
+            matches!(policy, Policy::AllkeysLfu | Policy::VolatileLfu),
+            lfu_log_factor,
+            lfu_decay_time,
+        );
     }
 
     /// What an entry's access clock says.
@@ -82,22 +45,22 @@ impl Store {
         let first = chance() as usize;
         for step in 0..cells.len().min(TRIES) {
             let cell = &cells[first.wrapping_add(step) % SHARDS];
-            let mut shard = cell.shard.lock();
+            let mut shard = self.hold(cell);
             let buckets = shard.buckets();
-            if buckets == 0 {
+            // Without this a store full of what never dies would be walked whole for each write it refuses.
+            if shard.visible() == 0 || (is_volatile(policy) && shard.expiring() == 0) {
                 continue;
             }
             let start = chance() as usize;
             let worst = (0..buckets)
                 .map(|step| start.wrapping_add(step) % buckets)
                 .filter_map(|bucket| shard.bucket(bucket).map(|entry| (bucket, entry)))
-                .filter(|(_, entry)| !policy.spares(entry))
+                .filter(|(_, entry)| !spares(policy, entry))
                 .take(samples.max(1))
                 .max_by_key(|(_, entry)| self.score(entry, policy, now))
                 .map(|(bucket, _)| bucket);
             if let Some(bucket) = worst {
                 let gone = shard.take(bucket, Cause::Evicted);
-                self.settle(cell, &mut shard);
                 drop(shard);
                 drop(gone);
                 return true;
@@ -143,7 +106,7 @@ mod tests {
         assert!(evict(&store, Policy::VolatileTtl, now));
         assert!(!evict(&store, Policy::VolatileTtl, now));
         assert!(!evict(&store, Policy::NoEviction, now));
-        assert!(evict(&store, Policy::AllKeysRandom, now));
+        assert!(evict(&store, Policy::AllkeysRandom, now));
         assert_eq!((store.len(), store.stats().evicted), (0, 2));
         Store::validate(&[store]);
     }
@@ -152,7 +115,7 @@ mod tests {
     fn a_fence_is_never_evicted() {
         let (store, now) = (Store::new(), Millis(1_000_000));
         store.fence(b"auth:session:t", 1, now + Ttl::seconds(9), now);
-        for (_, policy) in Policy::NAMES {
+        for policy in Policy::NAMES.iter().map(|name| name.parse().expect("a policy")) {
             assert!(!evict(&store, policy, now));
         }
     }

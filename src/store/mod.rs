@@ -21,25 +21,31 @@
 //! one at a time, and a closure must not call the store again.
 
 mod access;
+mod aliases;
 mod deadlines;
 mod entry;
 mod evict;
+mod janitor;
 mod names;
 mod namespace;
 mod scan;
 mod shard;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use foldhash::quality::RandomState;
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 pub use access::Access;
-pub use evict::Policy;
+pub use janitor::Sweep;
 pub use names::NameBuf;
 pub use namespace::Cache;
 pub use scan::Cursor;
@@ -49,19 +55,21 @@ pub use value::{STRING_MAX, Type, Value, wrong_type};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::Namespace;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use entry::{Entry, Kind};
+use janitor::Alarm;
 use names::{Names, Rule};
 use shard::Shard;
-use slot::{NO_TICKET, Trash};
+use slot::Trash;
 
 /// Shards of a store. A power of two; so many that growing one table never holds a lock for long: a shard of a store
 /// of ten million entries holds ten thousand.
 const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = 10;
 
-/// Shards that one call of [`Store::sweep`] works on before it lets others run.
-const SWEEP_SHARDS: usize = 16;
+/// Names that a name may stand for in turn. A family has one step; this many leave room for a mistake, and no more, so
+/// that aliases in a circle cannot hold anybody.
+const HOPS_MAX: usize = 4;
 
 /// How long a key of a fenced namespace takes no writes after a removal, unless configured.
 const FENCE_DEFAULT: Ttl = Ttl::seconds(10);
@@ -78,12 +86,16 @@ struct Inner {
     common: Arc<Common>,
     /// Allocated when the first key is written, so that sixteen databases cost nothing until used.
     cells: OnceLock<Box<[Cell]>>,
+    /// Reads that found nothing because nothing was ever written.
+    early_misses: AtomicU64,
+    /// The shard that the next sweep begins with.
+    turn: AtomicUsize,
 }
 
 /// What the stores of one family share: names, the memory budget, the alarm of the janitor.
 struct Common {
     clock: Clock,
-    hasher: RandomState,
+    hasher: SeedableRandomState,
     names: Names,
     namespaces: Vec<Namespace>,
     /// Bytes of all shards of the family.
@@ -92,26 +104,10 @@ struct Common {
     alarm: Alarm,
 }
 
-/// Tells the janitor that something dies sooner than it planned to wake.
-#[derive(Default)]
-struct Alarm {
-    planned: AtomicU64,
-    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
-}
-
 /// A shard with the instant of its soonest reminder beside it, readable without the lock.
 struct Cell {
     due: AtomicU64,
     shard: Mutex<Shard>,
-}
-
-/// What a sweep found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sweep {
-    /// More is due now; call again when others have had their turn.
-    MoreDue,
-    /// Nothing is due before this instant.
-    Idle(Millis),
 }
 
 /// What lies under a name, fences included.
@@ -123,6 +119,16 @@ pub enum Look<R> {
     Fenced(Millis),
     /// A live value, and what the closure made of it.
     Live(R),
+}
+
+impl<R> Look<R> {
+    /// What the closure made of a live value.
+    pub fn live(self) -> Option<R> {
+        match self {
+            Look::Live(result) => Some(result),
+            Look::Absent | Look::Fenced(_) => None,
+        }
+    }
 }
 
 /// Settings of a store, or of a family of stores that share one budget.
@@ -161,16 +167,29 @@ impl Builder {
     pub fn build_family(self, count: usize) -> Vec<Store> {
         let common = Arc::new(Common {
             clock: self.clock,
-            hasher: RandomState::default(),
+            hasher: SeedableRandomState::with_seed(random_seed(), SharedSeed::global_random()),
             names: Names::new(&self.namespaces, self.fence),
             namespaces: self.namespaces,
             used: AtomicI64::new(0),
             access: access::Mode::default(),
             alarm: Alarm::default(),
         });
-        let store = |id| Store { inner: Arc::new(Inner { id, common: common.clone(), cells: OnceLock::new() }) };
-        (0..count).map(store).collect()
+        let inner = |id| Inner {
+            id,
+            common: common.clone(),
+            cells: OnceLock::new(),
+            early_misses: AtomicU64::new(0),
+            turn: AtomicUsize::new(0),
+        };
+        (0..count).map(|id| Store { inner: Arc::new(inner(id)) }).collect()
     }
+}
+
+/// A seed from the system, so that nobody can foresee which keys collide.
+fn random_seed() -> u64 {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).expect("the system has randomness");
+    u64::from_ne_bytes(seed)
 }
 
 impl Default for Store {
@@ -221,6 +240,9 @@ impl Store {
 
     /// Stores a copy of `value` for `ttl`, by the store's own clock.
     pub fn put(&self, key: &[u8], value: &[u8], ttl: Ttl) -> Result<()> {
+        if value.len() > STRING_MAX {
+            return Err(Error::TooLong);
+        }
         let now = self.clock().now();
         self.write(key, value, now, |slot, fresh| slot.put(fresh.until(now + ttl)))
     }
@@ -235,18 +257,14 @@ impl Store {
         self.with(key, self.clock().now(), |slot| slot.remove())
     }
 
-    /// Sweeps by the store's own clock until nothing is due, and tells when something will be.
-    pub fn sweep_now(&self) -> Millis {
-        loop {
-            if let Sweep::Idle(next) = self.sweep(self.clock().now()) {
-                return next;
-            }
-        }
-    }
-
     fn place<'a>(&'a self, key: &'a [u8], buf: &'a mut NameBuf) -> Place<'a> {
         let (name, rule) = self.inner.common.names.resolve(key, buf);
         Place { name, rule, hash: self.hash(name) }
+    }
+
+    /// The place of a name as it is stored.
+    fn named<'a>(&'a self, name: &'a [u8]) -> Place<'a> {
+        Place { name, rule: self.inner.common.names.rule(name), hash: self.hash(name) }
     }
 
     fn hash(&self, name: &[u8]) -> u64 {
@@ -260,11 +278,9 @@ impl Store {
         self.inner.common.names.secret(prefix, token)
     }
 
-    /// Whether the part of this key after its prefix is a secret that must not be shown, and the name to show.
-    pub fn shown_name(&self, key: &[u8]) -> NameBuf {
-        let mut buf = NameBuf::new();
-        let (name, _) = self.inner.common.names.resolve(key, &mut buf);
-        NameBuf::from_slice(name)
+    /// The bytes with every token of a secret namespace replaced by its hash, for logs and listings.
+    pub fn redacted<'b>(&self, bytes: &'b [u8]) -> std::borrow::Cow<'b, [u8]> {
+        self.inner.common.names.redacted(bytes)
     }
 
     /// The shards, if anything was ever written.
@@ -280,102 +296,64 @@ impl Store {
         &cells[index]
     }
 
-    /// Counts what a change did to the shard's size and soonest reminder, while its lock is still held.
-    fn settle(&self, cell: &Cell, shard: &mut Shard) {
-        let common = &self.inner.common;
-        let size = shard.size();
-        if size != shard.charged {
-            common.used.fetch_add(size as i64 - shard.charged as i64, Ordering::Relaxed);
-            shard.charged = size;
-        }
-        let due = shard.next_due().0;
-        if due != cell.due.load(Ordering::Relaxed) {
-            cell.due.store(due, Ordering::Relaxed);
-            if due < common.alarm.planned.load(Ordering::Relaxed) {
-                common.alarm.planned.store(due, Ordering::Relaxed);
-                if let Some(wake) = common.alarm.wake.get() {
-                    wake();
-                }
-            }
-        }
+    /// Locks a shard for changes.
+    fn hold<'a>(&'a self, cell: &'a Cell) -> Held<'a> {
+        Held { common: &self.inner.common, cell, shard: cell.shard.lock() }
     }
 
     /// Shows a live value. Nothing is removed here: a reader must not pay for the clean-up of others.
     pub fn get<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
-        self.read(key, now, true, f)
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, true, f).live()
     }
 
     /// Shows a live value without counting a hit or noting the access.
     pub fn peek<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
-        self.read(key, now, false, f)
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, false, f).live()
     }
 
-    fn read<R>(&self, key: &[u8], now: Millis, counts: bool, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
-        let mut buf = NameBuf::new();
-        let place = self.place(key, &mut buf);
-        let mut shard = self.cells().get(place.shard())?.shard.lock();
-        if let Some(index) = shard.find(place.kept(), place.name) {
-            let entry = shard.at(index);
-            match entry.kind() {
-                _ if !entry.is_live(now) => {}
-                Kind::String => {
-                    if counts {
-                        let access = self.inner.common.access.touched(entry.access(), now);
-                        shard.stats.hits += 1;
-                        shard.at_mut(index).set_access(access);
-                    }
-                    return Some(f(Value::of(shard.at(index))));
-                }
-                Kind::Fence => {}
-                Kind::Alias => {
-                    let target = NameBuf::from_slice(entry.value());
-                    drop(shard);
-                    debug_assert!(target.as_slice() != place.name, "an alias of itself");
-                    return self.read(&target, now, counts, f);
-                }
-            }
-        }
-        shard.stats.misses += u64::from(counts);
-        None
-    }
-
-    /// Shows what lies under a name, fences included, without following an alias further than one step.
+    /// Shows what lies under a name, fences included.
     pub fn look<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Look<R> {
-        let mut buf = NameBuf::new();
-        let place = self.place(key, &mut buf);
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, true, f)
+    }
+
+    fn read<R>(
+        &self,
+        place: &Place<'_>,
+        hops: usize,
+        now: Millis,
+        counts: bool,
+        f: impl FnOnce(Value<'_>) -> R,
+    ) -> Look<R> {
         let Some(cell) = self.cells().get(place.shard()) else {
+            self.inner.early_misses.fetch_add(u64::from(counts), Ordering::Relaxed);
             return Look::Absent;
         };
         let mut shard = cell.shard.lock();
-        let Some(index) = shard.find(place.kept(), place.name).filter(|index| shard.at(*index).is_live(now)) else {
-            shard.stats.misses += 1;
-            return Look::Absent;
-        };
-        let entry = shard.at(index);
-        match entry.kind() {
-            Kind::Fence => Look::Fenced(entry.deadline()),
-            Kind::String => {
-                let access = self.inner.common.access.touched(entry.access(), now);
-                shard.stats.hits += 1;
-                shard.at_mut(index).set_access(access);
-                Look::Live(f(Value::of(shard.at(index))))
+        let live = shard.find(place.kept(), place.name).filter(|index| shard.at(*index).is_live(now));
+        let answer = match live.map(|index| (index, shard.at(index))) {
+            Some((index, entry)) if entry.kind() == Kind::String => {
+                if counts {
+                    let access = self.inner.common.access.touched(entry.access(), now);
+                    shard.stats.hits += 1;
+                    shard.at_mut(index).set_access(access);
+                }
+                return Look::Live(f(Value::of(shard.at(index))));
             }
-            Kind::Alias => {
+            Some((_, entry)) if entry.kind() == Kind::Alias && hops > 0 => {
                 let target = NameBuf::from_slice(entry.value());
                 drop(shard);
-                self.look(&target, now, f)
+                return self.read(&self.named(&target), hops - 1, now, counts, f);
             }
-        }
+            Some((_, entry)) if entry.kind() == Kind::Fence => Look::Fenced(entry.deadline()),
+            _ => Look::Absent,
+        };
+        shard.stats.misses += u64::from(counts);
+        answer
     }
 
     /// Opens one key for reading and writing. What is replaced or removed is freed after the lock.
     pub fn with<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>) -> R) -> R {
-        let mut buf = NameBuf::new();
-        let place = self.place(key, &mut buf);
-        match self.alias(&place, now) {
-            Some(target) => self.at(&Place { name: &target, rule: place.rule, hash: self.hash(&target) }, now, f),
-            None => self.at(&place, now, f),
-        }
+        self.enter(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, f)
     }
 
     /// Opens one key with a value that is made before the lock is taken, so that the allocation and the copy are
@@ -383,75 +361,59 @@ impl Store {
     pub fn write<R>(&self, key: &[u8], value: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>, Fresh) -> R) -> R {
         let mut buf = NameBuf::new();
         let place = self.place(key, &mut buf);
-        let target = self.alias(&place, now);
-        let place = match &target {
-            Some(target) => Place { name: target, rule: place.rule, hash: self.hash(target) },
-            None => place,
-        };
-        let fresh = Entry::new(Kind::String, place.kept(), place.name, value, Millis::NEVER);
-        self.at(&place, now, |slot| f(slot, Fresh(fresh)))
+        let fresh = Fresh(Entry::new(Kind::String, place.kept(), place.name, value, Millis::NEVER));
+        self.enter(&place, HOPS_MAX, now, |slot| {
+            let fresh = slot.adopt(fresh);
+            f(slot, fresh)
+        })
     }
 
-    fn at<R>(&self, place: &Place<'_>, now: Millis, f: impl FnOnce(&mut Slot<'_>) -> R) -> R {
-        let cell = self.cell(place.shard());
+    /// Opens a place, or the one that a live alias there stands for. No hops: exactly this place.
+    fn enter<R>(&self, place: &Place<'_>, hops: usize, now: Millis, f: impl FnOnce(&mut Slot<'_>) -> R) -> R {
+        // Declared before the lock, so that it is freed after it.
         let mut trash = Trash::new();
-        let mut shard = cell.shard.lock();
+        let mut held = self.hold(self.cell(place.shard()));
         let created = self.inner.common.access.created(now);
-        let result = f(&mut Slot::open(&mut shard, place.name, place.kept(), place.rule, now, created, &mut trash));
-        self.settle(cell, &mut shard);
-        drop(shard);
-        result
-    }
-
-    /// The name that a live alias stands for. Only fenced namespaces have aliases, so all other keys pay nothing.
-    fn alias(&self, place: &Place<'_>, now: Millis) -> Option<NameBuf> {
-        place.rule.and_then(|rule| rule.fence)?;
-        let shard = self.cells().get(place.shard())?.shard.lock();
-        let entry = shard.at(shard.find(place.kept(), place.name)?);
-        (entry.kind() == Kind::Alias && entry.is_live(now)).then(|| NameBuf::from_slice(entry.value()))
+        let mut slot = Slot::open(&mut held, place.name, place.kept(), place.rule, now, created, &mut trash);
+        if hops > 0
+            && let Some(target) = slot.alias()
+        {
+            drop(held);
+            return self.enter(&self.named(&target), hops - 1, now, f);
+        }
+        f(&mut slot)
     }
 
     /// Opens several keys, of this store and its relatives, at once. Each is opened with [`Slots::at`] in turn.
+    ///
+    /// # Panics
+    /// When the stores are not of one family: their locks would have no order.
     pub fn with_all<R>(keys: &[(&Store, &[u8])], now: Millis, f: impl FnOnce(&mut Slots<'_, '_>) -> R) -> R {
-        let mut bufs: Vec<NameBuf> = Vec::with_capacity(keys.len());
-        for (store, key) in keys {
-            let mut buf = NameBuf::new();
-            let place = store.place(key, &mut buf);
-            let name = store.alias(&place, now).unwrap_or_else(|| NameBuf::from_slice(place.name));
-            bufs.push(name);
-        }
-        let places: Vec<(usize, Place<'_>)> = keys
-            .iter()
-            .zip(&bufs)
-            .map(|((store, _), name)| {
-                let rule = store.inner.common.names.rule(name);
-                (store.inner.id, Place { name, rule, hash: store.hash(name) })
-            })
-            .collect();
-        let mut order: Vec<(usize, usize, usize)> =
-            places.iter().enumerate().map(|(at, (id, place))| (*id, place.shard(), at)).collect();
-        order.sort_unstable();
-
-        // Declared before the guards, so that it is freed after them.
-        let mut trash = Trash::new();
-        let mut guards: Vec<Guard<'_>> = Vec::with_capacity(keys.len());
-        let mut which = vec![0; keys.len()];
-        let mut last = None;
-        for (id, shard, at) in order {
-            if last != Some((id, shard)) {
-                let store = keys[at].0;
-                let cell = store.cell(shard);
-                guards.push((store, cell, cell.shard.lock()));
-                last = Some((id, shard));
+        let related = |pair: &[(&Store, &[u8])]| Arc::ptr_eq(&pair[0].0.inner.common, &pair[1].0.inner.common);
+        assert!(keys.windows(2).all(related), "stores of one family");
+        let name = |(store, key): &(&Store, &[u8])| NameBuf::from_slice(store.place(key, &mut NameBuf::new()).name);
+        let mut names: Vec<NameBuf> = keys.iter().map(name).collect();
+        for hops in (0..=HOPS_MAX).rev() {
+            let places: Vec<(usize, Place<'_>)> =
+                keys.iter().zip(&names).map(|((store, _), name)| (store.inner.id, store.named(name))).collect();
+            // Declared before the guards, so that it is freed after them.
+            let mut trash = Trash::new();
+            let (mut guards, which) = hold_all(keys, &places);
+            let mut aliases = Vec::new();
+            for (position, (_, place)) in places.iter().enumerate() {
+                let target = guards[which[position]].1.alias(place.kept(), place.name, now);
+                aliases.extend(target.filter(|_| hops > 0).map(|target| (position, target)));
             }
-            which[at] = guards.len() - 1;
+            if aliases.is_empty() {
+                return f(&mut Slots { guards: &mut guards, places: &places, which: &which, now, trash: &mut trash });
+            }
+            drop(guards);
+            drop(places);
+            for (position, target) in aliases {
+                names[position] = target;
+            }
         }
-        let result = f(&mut Slots { guards: &mut guards, places: &places, which: &which, now, trash: &mut trash });
-        for (store, cell, shard) in &mut guards {
-            store.settle(cell, shard);
-        }
-        drop(guards);
-        result
+        unreachable!("without hops left no alias is followed")
     }
 
     /// Notes an access to the value in a slot and counts the read: `true` if there was something.
@@ -459,75 +421,6 @@ impl Store {
         let now = slot.now();
         slot.touch(|access| self.inner.common.access.touched(access, now))
     }
-
-    // ---- aliases and fences -------------------------------------------------------------------------------------
-
-    /// Lets a name stand for another until `until`. What lies there is replaced; a fence is not, and `false` says so.
-    pub fn add_alias(&self, name: &[u8], target: &[u8], until: Millis, now: Millis) -> bool {
-        debug_assert!(name != target);
-        let mut buf = NameBuf::new();
-        let place = self.place(name, &mut buf);
-        self.at(&place, now, |slot| {
-            let open = slot.admits().is_ok();
-            if open {
-                slot.put_hidden(Kind::Alias, target, until);
-            }
-            open
-        })
-    }
-
-    /// The name that this one stands for, itself if it is no alias.
-    pub fn canonical(&self, name: &[u8], now: Millis) -> NameBuf {
-        let mut buf = NameBuf::new();
-        let place = self.place(name, &mut buf);
-        self.alias(&place, now).unwrap_or_else(|| NameBuf::from_slice(place.name))
-    }
-
-    /// Removes what lies under exactly this name, alias or not, and refuses writes there until `until`. A longer fence
-    /// that is already there stays. The ticket says whose fence it is.
-    pub fn fence(&self, name: &[u8], ticket: u64, until: Millis, now: Millis) {
-        let mut buf = NameBuf::new();
-        let place = self.place(name, &mut buf);
-        self.at(&place, now, |slot| {
-            let stays = slot.hidden().is_some_and(|entry| entry.kind() == Kind::Fence && entry.deadline() > until);
-            if !stays {
-                slot.put_hidden(Kind::Fence, &ticket.to_be_bytes(), until);
-            }
-        });
-    }
-
-    /// Lifts the fence under exactly this name if the ticket is its own.
-    pub fn lift(&self, name: &[u8], ticket: u64, now: Millis) -> bool {
-        debug_assert!(ticket.to_be_bytes() != NO_TICKET);
-        let mut buf = NameBuf::new();
-        let place = self.place(name, &mut buf);
-        self.at(&place, now, |slot| {
-            let own = |entry: &Entry| entry.kind() == Kind::Fence && entry.value() == ticket.to_be_bytes();
-            let Some(index) = slot.index().filter(|_| slot.hidden().is_some_and(own)) else {
-                return false;
-            };
-            slot.drop_at(index, Cause::Removed);
-            true
-        })
-    }
-
-    /// Removes what lies under exactly this name, alias or not, without laying a fence. A fence that is there stays.
-    pub fn forget(&self, name: &[u8], now: Millis) -> bool {
-        let mut buf = NameBuf::new();
-        let place = self.place(name, &mut buf);
-        self.at(&place, now, |slot| {
-            let Some(index) = slot.index().filter(|_| slot.admits().is_ok()) else { return false };
-            slot.drop_at(index, Cause::Removed);
-            true
-        })
-    }
-
-    /// How long a key takes no writes after a command removed it; `None` outside of fenced namespaces.
-    pub fn fence_length(&self, key: &[u8]) -> Option<Ttl> {
-        self.inner.common.names.rule(key).and_then(|rule| rule.fence)
-    }
-
-    // ---- the whole store ----------------------------------------------------------------------------------------
 
     /// Entries that commands can see, and how many of all entries have a deadline. What has died and is not yet
     /// reclaimed is counted, as Redis does.
@@ -550,7 +443,7 @@ impl Store {
 
     /// What happened since the counters were last reset.
     pub fn stats(&self) -> Stats {
-        let mut sum = Stats::default();
+        let mut sum = Stats { misses: self.inner.early_misses.load(Ordering::Relaxed), ..Stats::default() };
         for cell in self.cells() {
             sum += cell.shard.lock().stats;
         }
@@ -559,6 +452,7 @@ impl Store {
 
     /// Resets the counters.
     pub fn reset_stats(&self) {
+        self.inner.early_misses.store(0, Ordering::Relaxed);
         for cell in self.cells() {
             cell.shard.lock().stats = Stats::default();
         }
@@ -573,53 +467,7 @@ impl Store {
     /// be dropped where nobody waits.
     #[must_use = "dropping millions of entries takes a while; choose where"]
     pub fn clear(&self) -> impl Send + use<> {
-        let mut gone = Vec::new();
-        for cell in self.cells() {
-            let mut shard = cell.shard.lock();
-            gone.push(shard.clear());
-            self.settle(cell, &mut shard);
-        }
-        gone
-    }
-
-    /// Reclaims what has died, in slices that hold no lock for long. Other shards' turns come with the next call.
-    pub fn sweep(&self, now: Millis) -> Sweep {
-        let mut dead = Vec::new();
-        let mut next = Millis::NEVER;
-        let mut slices = 0;
-        for cell in self.cells() {
-            let due = Millis(cell.due.load(Ordering::Relaxed));
-            if due > now {
-                next = next.min(due);
-                continue;
-            }
-            if slices == SWEEP_SHARDS {
-                return Sweep::MoreDue;
-            }
-            slices += 1;
-            let mut shard = cell.shard.lock();
-            let more = shard.sweep(now, &mut dead);
-            self.settle(cell, &mut shard);
-            next = next.min(shard.next_due());
-            drop(shard);
-            dead.clear();
-            if more {
-                return Sweep::MoreDue;
-            }
-        }
-        Sweep::Idle(next)
-    }
-
-    /// Tells the store when the janitor means to wake next, so that an earlier deadline calls `wake`.
-    pub fn plan(&self, at: Millis) {
-        self.inner.common.alarm.planned.store(at.0, Ordering::Relaxed);
-    }
-
-    /// The function that is called, from under a shard's lock, when something dies before the planned instant. It must
-    /// only wake somebody. The first one stays.
-    pub fn on_earlier(&self, wake: impl Fn() + Send + Sync + 'static) {
-        // A second janitor would be a mistake of the embedder; the first keeps its alarm.
-        let _ = self.inner.common.alarm.wake.set(Box::new(wake));
+        self.cells().iter().map(|cell| self.hold(cell).clear()).collect::<Vec<_>>()
     }
 
     /// Recounts every shard against its counters, and the budget against all shards of a family. For tests.
@@ -639,23 +487,80 @@ impl Store {
     }
 }
 
+/// A shard under its lock. When it is let go, also by a panic, its size is charged and its soonest reminder noted.
+struct Held<'a> {
+    common: &'a Common,
+    cell: &'a Cell,
+    shard: MutexGuard<'a, Shard>,
+}
+
+impl Deref for Held<'_> {
+    type Target = Shard;
+
+    fn deref(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.shard.tidy();
+        let size = self.shard.size();
+        if size != self.shard.charged {
+            self.common.used.fetch_add(size as i64 - self.shard.charged as i64, Ordering::Relaxed);
+            self.shard.charged = size;
+        }
+        let due = self.shard.next_due();
+        if due.0 != self.cell.due.load(Ordering::Relaxed) {
+            // In one order with `Store::plan`: whoever comes second sees what the first has written.
+            self.cell.due.store(due.0, Ordering::SeqCst);
+            self.common.alarm.sooner(due);
+        }
+    }
+}
+
+/// Locks the shards of all places, each once, in ascending order; tells which guard is whose.
+fn hold_all<'g>(keys: &[(&'g Store, &[u8])], places: &[(usize, Place<'_>)]) -> (Vec<Guard<'g>>, Vec<usize>) {
+    let mut order: Vec<(usize, usize, usize)> =
+        places.iter().enumerate().map(|(position, (id, place))| (*id, place.shard(), position)).collect();
+    order.sort_unstable();
+    let mut guards: Vec<Guard<'g>> = Vec::with_capacity(keys.len());
+    let mut which = vec![0; keys.len()];
+    let mut last = None;
+    for (id, shard, position) in order {
+        if last != Some((id, shard)) {
+            let store = keys[position].0;
+            guards.push((store, store.hold(store.cell(shard))));
+            last = Some((id, shard));
+        }
+        which[position] = guards.len() - 1;
+    }
+    (guards, which)
+}
+
+/// A store and one of its shards under its lock.
+type Guard<'g> = (&'g Store, Held<'g>);
+
 /// Several keys under their locks. See [`Store::with_all`].
 pub struct Slots<'a, 'g> {
     guards: &'a mut [Guard<'g>],
-    places: &'a [(usize, Place<'g>)],
+    places: &'a [(usize, Place<'a>)],
     which: &'a [usize],
     now: Millis,
     trash: &'a mut Trash,
 }
 
-/// A shard under its lock, with what is needed to settle it.
-type Guard<'g> = (&'g Store, &'g Cell, MutexGuard<'g, Shard>);
-
 impl Slots<'_, '_> {
     /// Opens the key that was given at this position.
     pub fn at(&mut self, position: usize) -> Slot<'_> {
         let place = &self.places[position].1;
-        let (store, _, shard) = &mut self.guards[self.which[position]];
+        let (store, shard) = &mut self.guards[self.which[position]];
         let created = store.inner.common.access.created(self.now);
         Slot::open(shard, place.name, place.kept(), place.rule, self.now, created, self.trash)
     }

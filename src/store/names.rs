@@ -5,6 +5,7 @@
 //! A name that already has that form is taken as it is: what KEYS lists can be read, timed and deleted. Whoever must
 //! not be able to say such a name (a browser with a cookie) comes in through [`Names::secret`], which always hashes.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -68,7 +69,7 @@ impl Names {
             return (key, None);
         };
         let rest = &key[rule.prefix.len()..];
-        if !rule.secret || (rest.len() == HASHED && rest[0] == MARK) {
+        if !rule.secret || is_hashed(rest) {
             return (key, Some(rule));
         }
         self.hash_into(&rule.prefix, rest, buf);
@@ -82,6 +83,34 @@ impl Names {
         buf
     }
 
+    /// The bytes with every token of a secret namespace replaced, wherever in them it stands: a key, a pattern, a
+    /// script. A token ends where no cookie value could go on.
+    pub fn redacted<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        let mut buf = NameBuf::new();
+        if let (name, Some(rule)) = self.resolve(bytes, &mut buf)
+            && rule.secret
+            && bytes[rule.prefix.len()..].iter().any(|byte| is_token_byte(*byte))
+        {
+            // A word that is a key: all of the rest is the token, whatever bytes it has.
+            return Cow::Owned(name.to_vec());
+        }
+        let mut shown = Cow::Borrowed(bytes);
+        for rule in self.rules.iter().filter(|rule| rule.secret) {
+            let mut from = 0;
+            while let Some(at) = memchr::memmem::find(&shown[from..], &rule.prefix) {
+                let start = from + at + rule.prefix.len();
+                let len = shown[start..].iter().take_while(|byte| is_token_byte(**byte)).count();
+                from = start + len;
+                if len > 0 && !is_hashed(&shown[start..from]) {
+                    let name = self.secret(&rule.prefix, &shown[start..from]);
+                    shown.to_mut().splice(start - rule.prefix.len()..from, name.iter().copied());
+                    from = start - rule.prefix.len() + name.len();
+                }
+            }
+        }
+        shown
+    }
+
     fn hash_into(&self, prefix: &[u8], token: &[u8], buf: &mut NameBuf) {
         // The output is cut, so a plain keyed prefix is a sound MAC here: nothing can be appended to what is not shown.
         let digest = Sha256::new().chain_update(self.secret).chain_update(token).finalize();
@@ -92,6 +121,16 @@ impl Names {
         buf.push(MARK);
         buf.extend_from_slice(&text[..written]);
     }
+}
+
+/// Whether this has the form of a hash.
+fn is_hashed(rest: &[u8]) -> bool {
+    rest.len() == HASHED && rest[0] == MARK
+}
+
+/// Whether a cookie value may hold this byte (RFC 6265), less the glob characters that no token has.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"',;\\*?[]^".contains(&byte)
 }
 
 impl std::fmt::Debug for Names {
@@ -146,6 +185,19 @@ mod tests {
     #[test]
     fn another_store_hashes_differently() {
         assert_ne!(stored(&names(), b"auth:session:t"), stored(&names(), b"auth:session:t"));
+    }
+
+    #[test]
+    fn a_token_is_redacted_wherever_it_stands() {
+        let names = names();
+        let name = String::from_utf8(stored(&names, b"auth:session:s3cret.x_y-z")).expect("ASCII");
+        let redacted = |text: &str| String::from_utf8_lossy(&names.redacted(text.as_bytes())).into_owned();
+        assert_eq!(redacted("auth:session:s3cret.x_y-z"), name);
+        assert_eq!(redacted("call('GET', 'auth:session:s3cret.x_y-z') 2"), format!("call('GET', '{name}') 2"));
+        assert_eq!(redacted(&format!("two: {name} {name}")), format!("two: {name} {name}"));
+        assert_eq!(redacted("auth:session:*"), "auth:session:*");
+        assert!(!redacted("auth:session:half \"and half").contains("half"));
+        assert_eq!(redacted("plain"), "plain");
     }
 
     #[test]

@@ -61,11 +61,11 @@ impl Cache {
     }
 
     /// The TTL, shortened by up to the namespace's share of jitter so that what was stored together does not die
-    /// together. The name and the time decide, so that a test can foresee it.
+    /// together, but never to nothing. The name and the time decide.
     fn ttl(&self, name: &[u8], now: Millis) -> Ttl {
-        let ttl = self.namespace.ttl;
-        let spread = (ttl.0 as f64 * self.namespace.jitter.clamp(0.0, 1.0)) as u64;
+        let ttl = self.namespace.ttl.0;
+        let spread = ((ttl as f64 * self.namespace.jitter.clamp(0.0, 1.0)) as u64).min(ttl.saturating_sub(1));
         let chance = self.store.hash(name) ^ now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Ttl(ttl.0 - chance.checked_rem(spread + 1).unwrap_or(0))
+        Ttl(ttl - chance.checked_rem(spread.saturating_add(1)).unwrap_or(0))
     }
 }

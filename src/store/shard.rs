@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use super::deadlines::Deadlines;
 use super::entry::{Entry, Kind};
+use super::names::NameBuf;
 use crate::clock::Millis;
 
 /// Why an entry left.
@@ -26,7 +27,7 @@ pub enum Cause {
 }
 
 /// Reminders one sweep may look at, so that no reader waits longer than about 20 µs.
-const SWEEP_MAX: usize = 64;
+pub(super) const SWEEP_MAX: usize = 64;
 
 /// Tables below this many buckets are never made smaller.
 const SHRINK_MIN: usize = 64;
@@ -141,9 +142,6 @@ impl Shard {
             Cause::Evicted => self.stats.evicted += 1,
             Cause::Expired | Cause::Removed | Cause::Replaced | Cause::Moved => {}
         }
-        if self.deadlines.is_cluttered(self.expiring) {
-            self.refile();
-        }
         entry
     }
 
@@ -182,18 +180,37 @@ impl Shard {
     /// reminder that is there will look, find the entry alive, and file the next one.
     fn remind(&mut self, old: Millis, new: Millis, hash: u32) {
         if new < old {
-            if self.deadlines.is_cluttered(self.expiring) {
-                self.refile();
-            } else {
-                self.deadlines.file(new, hash);
-            }
+            self.deadlines.file(new, hash);
         }
     }
 
-    /// Makes the reminders anew from what is in the table. What it costs was saved by the many changes before it.
-    fn refile(&mut self) {
-        let mortal = self.table.iter().filter(|entry| entry.deadline() != Millis::NEVER);
-        self.deadlines.refile(mortal.map(|entry| (entry.deadline(), entry.hash())));
+    /// When the first of the entries with this hash dies.
+    fn soonest(&self, hash: u32) -> Option<Millis> {
+        soonest(&self.table, hash)
+    }
+
+    /// Keeps the table and the reminders in proportion to what there is, and gives memory back. What it costs was saved
+    /// by the many changes before it. Entries may change buckets, so this comes last under a lock.
+    pub fn tidy(&mut self) {
+        if self.deadlines.is_cluttered(self.expiring) {
+            let table = &self.table;
+            self.deadlines.refile(|hash| soonest(table, hash));
+        }
+        self.deadlines.shrink();
+        let buckets = self.table.num_buckets();
+        if buckets > SHRINK_MIN && self.table.len() < buckets / 8 {
+            self.table.shrink_to(self.table.len() * 2, |entry| spread(entry.hash()));
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+
+    /// The name that a live alias under this one stands for.
+    pub fn alias(&self, hash: u32, name: &[u8], now: Millis) -> Option<NameBuf> {
+        if self.hidden == 0 {
+            return None;
+        }
+        let entry = self.at(self.find(hash, name)?);
+        (entry.kind() == Kind::Alias && entry.is_live(now)).then(|| NameBuf::from_slice(entry.value()))
     }
 
     /// The instant of the soonest reminder.
@@ -201,38 +218,23 @@ impl Shard {
         self.deadlines.next()
     }
 
-    /// Takes out what has died, a bounded slice at a time. `true`: more is due.
-    pub fn sweep(&mut self, now: Millis, dead: &mut Vec<Entry>) -> bool {
+    /// Takes out what has died, a bounded slice at a time. More may be due: `next_due` tells.
+    pub fn sweep(&mut self, now: Millis, dead: &mut Vec<Entry>) {
         for _ in 0..SWEEP_MAX {
-            let Some(hash) = self.deadlines.pop_due(now) else {
-                self.shrink();
-                return false;
-            };
+            let Some(hash) = self.deadlines.pop_due(now) else { return };
             self.retire(hash, now, dead);
         }
-        self.next_due() <= now
     }
 
-    /// Takes the dead entries of one hash and files reminders for the living.
+    /// Takes the dead entries of one hash and files a reminder for the living.
     fn retire(&mut self, hash: u32, now: Millis, dead: &mut Vec<Entry>) {
         let due = |entry: &Entry| entry.hash() == hash && !entry.is_live(now);
         while let Some(index) = self.table.find_bucket_index(spread(hash), due) {
             let entry = self.take(index, Cause::Expired);
             dead.push(entry);
         }
-        let next = self.table.iter_hash(spread(hash)).filter(|entry| entry.hash() == hash).map(Entry::deadline).min();
-        if let Some(deadline) = next.filter(|deadline| *deadline != Millis::NEVER) {
+        if let Some(deadline) = self.soonest(hash) {
             self.deadlines.file(deadline, hash);
-        }
-    }
-
-    /// Gives memory back when the table has become far too large for what is left.
-    fn shrink(&mut self) {
-        let buckets = self.table.num_buckets();
-        if buckets > SHRINK_MIN && self.table.len() < buckets / 8 {
-            self.table.shrink_to(self.table.len() * 2, |entry| spread(entry.hash()));
-            self.epoch = self.epoch.wrapping_add(1);
-            self.refile();
         }
     }
 
@@ -251,18 +253,17 @@ impl Shard {
     }
 
     /// Everything that commands can see, taken out at once; aliases and fences stay.
-    pub fn clear(&mut self) -> Vec<Entry> {
-        let mut kept = Shard { epoch: self.epoch.wrapping_add(1), charged: self.charged, ..Shard::default() };
-        kept.stats = self.stats;
-        let mut gone = Vec::new();
-        for entry in std::mem::take(&mut self.table).drain() {
-            if entry.kind() == Kind::String {
-                gone.push(entry);
-            } else {
-                kept.link(entry);
-            }
+    pub fn clear(&mut self) -> HashTable<Entry> {
+        let mut gone = std::mem::take(&mut self.table);
+        // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
+        let hides = self.hidden > 0;
+        *self =
+            Shard { epoch: self.epoch.wrapping_add(1), charged: self.charged, stats: self.stats, ..Shard::default() };
+        if hides {
+            gone.extract_if(|entry| entry.kind() != Kind::String).for_each(|entry| {
+                self.link(entry);
+            });
         }
-        *self = kept;
         gone
     }
 
@@ -273,9 +274,22 @@ impl Shard {
         assert_eq!(self.blocks, self.table.iter().map(Entry::size).sum::<usize>(), "bytes of blocks");
         assert_eq!(self.expiring, count(&|entry| entry.deadline() != Millis::NEVER), "entries with a deadline");
         assert_eq!(self.hidden, count(&|entry| entry.kind() != Kind::String), "hidden entries");
+        let reminders = self.deadlines.soonest_of_each();
         for entry in self.table.iter().filter(|entry| entry.deadline() != Millis::NEVER) {
-            assert!(self.deadlines.covers(entry.deadline(), entry.hash()), "an entry without a reminder");
+            let reminder = reminders.get(&entry.hash()).copied().unwrap_or(Millis::NEVER);
+            assert!(reminder <= entry.deadline(), "an entry without a reminder");
         }
-        assert!(!self.deadlines.is_cluttered(self.expiring + 1), "stale reminders pile up");
+        assert!(!self.deadlines.is_cluttered(self.expiring), "stale reminders pile up");
     }
+
+    /// Bytes of the reminders alone.
+    #[cfg(test)]
+    pub fn reminders_size(&self) -> usize {
+        self.deadlines.size()
+    }
+}
+
+fn soonest(table: &HashTable<Entry>, hash: u32) -> Option<Millis> {
+    let same = table.iter_hash(spread(hash)).filter(|entry| entry.hash() == hash);
+    same.map(Entry::deadline).min().filter(|deadline| *deadline != Millis::NEVER)
 }

@@ -7,9 +7,9 @@
 use smallvec::SmallVec;
 
 use super::entry::{Entry, Kind};
-use super::names::Rule;
+use super::names::{NameBuf, Rule};
 use super::shard::{Cause, Shard};
-use super::value::Value;
+use super::value::{STRING_MAX, Value};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 
@@ -17,7 +17,12 @@ use crate::error::{Error, Result};
 pub(super) type Trash = SmallVec<[Entry; 2]>;
 
 /// The ticket of a fence that nobody can lift: it falls by itself.
-pub(super) const NO_TICKET: [u8; 8] = [0; 8];
+const NO_TICKET: u64 = 0;
+const TICKET: usize = size_of::<u64>();
+
+/// Tickets that one fence remembers. Sign-outs of one session at the same time are a few tabs; with more than this, the
+/// fence just stays until its time has come.
+const TICKETS_MAX: usize = 16;
 
 /// A value that was made outside the lock and is in no store yet.
 pub struct Fresh(pub(super) Entry);
@@ -71,9 +76,26 @@ impl<'a> Slot<'a> {
         Slot { shard, name, hash, rule, now, created, index, trash }
     }
 
-    /// The bucket of a visible value.
+    /// The bucket of a visible value. What was put here with a deadline that has passed is none.
     fn seen(&self) -> Option<usize> {
-        self.index.filter(|index| self.shard.at(*index).kind() == Kind::String)
+        let visible = |entry: &Entry| entry.kind() == Kind::String && entry.is_live(self.now);
+        self.index.filter(|index| visible(self.shard.at(*index)))
+    }
+
+    /// The name that stands here for this one.
+    pub(super) fn alias(&self) -> Option<NameBuf> {
+        let entry = self.shard.at(self.index?);
+        (entry.kind() == Kind::Alias).then(|| NameBuf::from_slice(entry.value()))
+    }
+
+    /// A value that was made for a name that turned out to be an alias of this one.
+    pub(super) fn adopt(&mut self, fresh: Fresh) -> Fresh {
+        if fresh.0.key() == self.name {
+            return fresh;
+        }
+        let own = fresh.0.rekeyed(self.hash, self.name);
+        self.trash.push(fresh.0);
+        Fresh(own)
     }
 
     /// The value here, if there is one.
@@ -115,6 +137,7 @@ impl<'a> Slot<'a> {
     pub fn put(&mut self, fresh: Fresh) -> Result<()> {
         debug_assert!(fresh.0.key() == self.name && fresh.0.hash() == self.hash);
         self.admits()?;
+        fits_a_reply(fresh.0.value())?;
         self.place(fresh.0);
         Ok(())
     }
@@ -123,6 +146,7 @@ impl<'a> Slot<'a> {
     /// could only be computed here.
     pub fn put_bytes(&mut self, bytes: &[u8], deadline: Millis) -> Result<()> {
         self.admits()?;
+        fits_a_reply(bytes)?;
         match self.seen().filter(|index| self.shard.at(*index).fits(bytes.len())) {
             Some(index) => {
                 self.shard.at_mut(index).value_mut().copy_from_slice(bytes);
@@ -145,9 +169,48 @@ impl<'a> Slot<'a> {
         self.place(Entry::new(kind, self.hash, self.name, value, deadline));
     }
 
-    /// The hidden entry here, if there is one.
-    pub(super) fn hidden(&self) -> Option<&Entry> {
-        self.index.map(|index| self.shard.at(index)).filter(|entry| entry.kind() != Kind::String)
+    /// Refuses writes here until `until` for this ticket's sake, in place of whatever there is. A fence that is already
+    /// here keeps its tickets and the later of both instants.
+    pub(super) fn shut(&mut self, ticket: u64, until: Millis) {
+        let Some((mut tickets, before)) = self.tickets() else {
+            return self.put_hidden(Kind::Fence, &ticket.to_be_bytes(), until);
+        };
+        if !tickets.contains(&ticket) {
+            tickets.push(ticket);
+        }
+        if tickets.contains(&NO_TICKET) || tickets.len() > TICKETS_MAX {
+            tickets = SmallVec::from_slice(&[NO_TICKET]);
+        }
+        self.put_tickets(&tickets, until.max(before));
+    }
+
+    /// Takes a ticket back. With the last one the fence falls, and `true` says so.
+    pub(super) fn unshut(&mut self, ticket: u64) -> bool {
+        let Some((mut tickets, until)) = self.tickets().filter(|(all, _)| ticket != NO_TICKET && all.contains(&ticket))
+        else {
+            return false;
+        };
+        tickets.retain(|other| *other != ticket);
+        if !tickets.is_empty() {
+            self.put_tickets(&tickets, until);
+            return false;
+        }
+        if let Some(index) = self.index {
+            self.drop_at(index, Cause::Removed);
+        }
+        true
+    }
+
+    fn put_tickets(&mut self, tickets: &[u64], until: Millis) {
+        let bytes: SmallVec<[u8; 64]> = tickets.iter().flat_map(|ticket| ticket.to_be_bytes()).collect();
+        self.put_hidden(Kind::Fence, &bytes, until);
+    }
+
+    /// The tickets of the fence here, and when it falls by itself.
+    fn tickets(&self) -> Option<(SmallVec<[u64; 4]>, Millis)> {
+        let fence = self.index.map(|index| self.shard.at(index)).filter(|entry| entry.kind() == Kind::Fence)?;
+        let (tickets, _) = fence.value().as_chunks::<TICKET>();
+        Some((tickets.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect(), fence.deadline()))
     }
 
     fn place(&mut self, mut entry: Entry) {
@@ -162,16 +225,19 @@ impl<'a> Slot<'a> {
     /// writes for a while, also when there was nothing: a fill may be under way.
     pub fn remove(&mut self) -> bool {
         let found = self.seen();
-        if let Some(fence) = self.rule.and_then(|rule| rule.fence)
-            && self.admits().is_ok()
-        {
-            self.put_hidden(Kind::Fence, &NO_TICKET, self.now + fence);
-            return found.is_some();
-        }
-        if let Some(index) = found {
+        if let Some(fence) = self.rule.and_then(|rule| rule.fence) {
+            self.shut(NO_TICKET, self.now + fence);
+        } else if let Some(index) = found {
             self.drop_at(index, Cause::Removed);
         }
         found.is_some()
+    }
+
+    /// Takes out whatever lies here but a fence, and lays none.
+    pub(super) fn forget(&mut self) -> bool {
+        let Some(index) = self.index.filter(|_| self.admits().is_ok()) else { return false };
+        self.drop_at(index, Cause::Removed);
+        true
     }
 
     /// Takes the value out so that it can be put under another key.
@@ -181,13 +247,9 @@ impl<'a> Slot<'a> {
         Some(Loose(self.shard.take(index, Cause::Moved)))
     }
 
-    pub(super) fn drop_at(&mut self, index: usize, cause: Cause) {
+    fn drop_at(&mut self, index: usize, cause: Cause) {
         self.trash.push(self.shard.take(index, cause));
         self.index = None;
-    }
-
-    pub(super) fn index(&self) -> Option<usize> {
-        self.index
     }
 
     /// Sets when the value here dies. A deadline that has passed removes it at once.
@@ -212,4 +274,9 @@ impl<'a> Slot<'a> {
             None => &mut [],
         }
     }
+}
+
+/// Whether a value is short enough to be sent in one reply.
+fn fits_a_reply(value: &[u8]) -> Result<()> {
+    if value.len() <= STRING_MAX { Ok(()) } else { Err(Error::TooLong) }
 }

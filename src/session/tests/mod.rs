@@ -29,6 +29,7 @@ impl Desk {
         Desk::with(Settings {
             source: Source::Upstream,
             profile: Some(Profile::NextAuth),
+            on_error: OnError::Pass,
             ..Settings::default()
         })
     }

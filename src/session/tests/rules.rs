@@ -45,7 +45,8 @@ fn rule_03_a_hundred_checks_at_once_are_one_call() {
     let fill = desk.miss(&cookie("t1"));
     let waits: Vec<Wait> = (0..99).map(|_| desk.joins(&cookie("t1"))).collect();
     assert!(waits.iter().all(|wait| desk.shared(wait).is_none()));
-    let source = signed_in("alice", "t2").with("set-cookie", "next-auth.csrf-token=x; Path=/").with("set-cookie", "a=b");
+    let source =
+        signed_in("alice", "t2").with("set-cookie", "next-auth.csrf-token=x; Path=/").with("set-cookie", "a=b");
     desk.complete(fill, source);
     for wait in &waits {
         let answer = desk.shared(wait).unwrap();
@@ -369,9 +370,8 @@ fn rule_11_the_last_good_answer_is_shown_within_its_bound_while_the_source_fails
 #[test]
 fn rule_11_a_failure_is_never_stored_and_signs_nobody_out() {
     let desk = Desk::upstream();
-    let source = SourceAnswer::new(500, "oh")
-        .with("set-cookie", "next-auth.session-token=; Max-Age=0")
-        .with("retry-after", "7");
+    let source =
+        SourceAnswer::new(500, "oh").with("set-cookie", "next-auth.session-token=; Max-Age=0").with("retry-after", "7");
     let answer = desk.fill(&cookie("t1"), source);
     assert_eq!((answer.status, &answer.body[..], answer.header("retry-after")), (500, &b"oh"[..], Some(&b"7"[..])));
     assert!(set_cookies(&answer).is_empty());
@@ -419,7 +419,12 @@ fn rule_11_nothing_stale_after_a_sign_out_however_it_came() {
 #[test]
 fn rule_11_a_store_with_short_fences_shows_nothing_stale_for_longer() {
     let clock = ManualClock::default();
-    let settings = Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
+    let settings = Settings {
+        source: Source::Upstream,
+        profile: Some(Profile::NextAuth),
+        on_error: OnError::Pass,
+        ..Settings::default()
+    };
     let mut stores = Store::builder().clock(clock.clone()).fence(Ttl::seconds(10)).build_family(2);
     let (families, answers) = (stores.remove(1), stores.remove(0));
     let sessions = SessionCache::new(answers.clone(), families.clone(), settings);
@@ -429,6 +434,24 @@ fn rule_11_a_store_with_short_fences_shows_nothing_stale_for_longer() {
     desk.wait(Ttl::seconds(10));
     let fill = desk.miss(&cookie("t1"));
     assert_eq!(desk.fail(fill, Failure::Timeout).status, 504);
+}
+
+#[test]
+fn rule_11_settings_may_change_while_it_runs() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.sessions.change(|settings| {
+        settings.ttl = Ttl::seconds(1);
+        settings.stale = Ttl(0);
+        settings.on_error = OnError::Empty;
+    });
+    desk.wait(Ttl::seconds(5));
+    let fill = desk.miss(&cookie("t1"));
+    let answer = desk.fail(fill, Failure::Timeout);
+    assert_eq!((answer.status, user(&answer)), (200, None));
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.wait(Ttl::seconds(1));
+    let _asks = desk.miss(&cookie("t1"));
 }
 
 #[test]
@@ -597,7 +620,8 @@ fn rule_14_a_sign_out_works_while_the_source_is_down() {
 
 #[test]
 fn rule_15_a_fence_outlasts_the_longest_call_and_what_is_stored_from_it() {
-    let settings = Settings { source: Source::Upstream, revoke: false, profile: Some(Profile::NextAuth), ..Settings::default() };
+    let settings =
+        Settings { source: Source::Upstream, revoke: false, profile: Some(Profile::NextAuth), ..Settings::default() };
     assert!(settings.fence().0 > settings.timeout.0 + settings.ttl.0);
     assert!(settings.fence().0 > settings.ttl.0 + settings.stale.0);
     let desk = Desk::with(settings.clone());

@@ -1,0 +1,48 @@
+# What people and machines type. `make` alone tells what there is.
+# Everything that is missing is installed by the target that needs it; a target fails when it cannot be had.
+
+CARGO ?= cargo
+BIN := target/release/cloakroom
+export NEXT_TELEMETRY_DISABLED := 1
+
+.PHONY: help run test unit lint memcheck clients e2e bench clean tools
+
+help: ## This list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Run the server on its defaults: Redis clients on 127.0.0.1:6379, sessions on http://127.0.0.1:8379
+	$(CARGO) run --release -- $(ARGS)
+
+test: tools lint unit memcheck clients e2e ## Everything that must hold before anybody gets it
+	@echo "all tests passed"
+
+lint: ## Formatting and lints, warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) clippy --no-default-features --lib --example embed --locked -- -D warnings
+
+unit: ## Rust tests: units, transcripts, models, sockets, docs
+	$(CARGO) test --locked
+	$(CARGO) test --locked --no-default-features --lib --doc --no-run
+
+memcheck: tools ## The one file with unsafe code, under valgrind
+	tests/memcheck.sh
+
+$(BIN): $(shell find src -name '*.rs') Cargo.toml Cargo.lock
+	$(CARGO) build --release --locked
+
+clients: tools $(BIN) ## Real Redis clients and session libraries against the binary
+	CLOAKROOM_BIN=$(abspath $(BIN)) tests/clients/run.sh
+
+e2e: tools $(BIN) ## Next.js with NextAuth v4 and Auth.js v5 in a real browser, with and without cloakroom
+	CLOAKROOM_BIN=$(abspath $(BIN)) node tests/e2e/run.mjs
+
+bench: tools ## Criterion, and the peers that are installed
+	$(CARGO) bench
+
+tools: ## Debian packages that the tests drive, installed when root and missing
+	tests/tools.sh
+
+clean: ## Everything that was built
+	$(CARGO) clean
+	rm -rf examples/*/.next examples/*/node_modules tests/*/node_modules

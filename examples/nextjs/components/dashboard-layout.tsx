@@ -1,0 +1,27 @@
+"use client";
+
+import { useEffect, useState, type ReactNode } from "react";
+import { Navigation } from "./navigation";
+import { checkSession, type Check } from "./session-check";
+
+/** Guards its children with a session check of its own, at the same moment as Navigation makes its two. */
+export function DashboardLayout({ children }: { children: ReactNode }) {
+  const [check, setCheck] = useState<Check>({ state: "checking" });
+  useEffect(() => {
+    checkSession().then(setCheck, () => setCheck({ state: "signed-out" }));
+  }, []);
+  useEffect(() => {
+    if (check.state === "signed-out") window.location.replace("/signin");
+  }, [check]);
+
+  return (
+    <>
+      <Navigation />
+      <main className="card" id="dashboard" data-state={check.state}>
+        {check.state === "signed-in" && children}
+        {check.state === "checking" && <p>Checking the session …</p>}
+        {check.state === "refused" && <p role="alert">The session check was refused ({check.status}). Try again in a moment.</p>}
+      </main>
+    </>
+  );
+}

@@ -1,0 +1,237 @@
+//! The client's connection: who it is, what it speaks, which database it means.
+
+use super::words::Words as _;
+use super::{Arity, Ctx, Flags, Flow, Group, Replies, Spec};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::resp::{Args, Version};
+use crate::store::Store;
+use sha2::{Digest, Sha256};
+
+use Arity::{AtLeast, Exactly};
+
+const ROW: Spec = Spec { group: Group::Connection, ..Spec::BASE };
+const QUICK: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::CONNECTION);
+
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec {
+        name: "AUTH",
+        run: auth,
+        arity: AtLeast(2),
+        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(SECRET),
+        usage: "[username] password",
+        cost: "O(N) where N is the number of passwords defined for the user",
+        summary: "Authenticates the connection.",
+        ..ROW
+    },
+    Spec {
+        name: "ECHO",
+        run: echo,
+        arity: Exactly(2),
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::CONNECTION),
+        usage: "message",
+        summary: "Returns the given string.",
+        ..ROW
+    },
+    Spec {
+        name: "HELLO",
+        run: hello,
+        arity: AtLeast(1),
+        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(SECRET),
+        usage: "[protover [AUTH username password] [SETNAME clientname]]",
+        since: "6.0.0",
+        summary: "Handshakes with the server.",
+        ..ROW
+    },
+    Spec {
+        name: "PING",
+        run: ping,
+        arity: AtLeast(1),
+        flags: Flags::FAST.and(Flags::CONNECTION),
+        usage: "[message]",
+        summary: "Returns the server's liveliness response.",
+        ..ROW
+    },
+    Spec {
+        name: "QUIT",
+        run: quit,
+        arity: AtLeast(1),
+        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
+        summary: "Closes the connection.",
+        ..ROW
+    },
+    Spec {
+        name: "RESET",
+        run: reset,
+        arity: Exactly(1),
+        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
+        since: "6.2.0",
+        summary: "Resets the connection.",
+        ..ROW
+    },
+    Spec {
+        name: "SELECT",
+        run: select,
+        arity: Exactly(2),
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST).and(Flags::CONNECTION),
+        usage: "index",
+        summary: "Changes the selected database.",
+        ..ROW
+    },
+];
+
+/// Carries a password, so nobody keeps or shows its words.
+const SECRET: Flags = Flags::SKIP_MONITOR.and(Flags::SKIP_SLOWLOG);
+
+/// What HELLO says to a client that has yet to authenticate.
+const NOAUTH_HELLO: Error = Error::NoAuthYet(
+    "HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option \
+     can be used to authenticate the client and select the RESP protocol version at the same time",
+);
+
+/// The version of Redis whose commands and texts these are.
+pub const REDIS_VERSION: &str = "7.2.5";
+
+fn ping(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    match args.len() {
+        1 => ctx.reply.simple("PONG"),
+        2 => ctx.reply.bulk(args.word(1)),
+        _ => return Err(Error::Arity("ping".into())),
+    }
+    Ok(())
+}
+
+fn echo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    ctx.reply.bulk(args.word(1));
+    Ok(())
+}
+
+fn quit(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    ctx.client.flow = Flow::Close;
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let db = database(ctx.engine, args.int_or(1, Error::refused("invalid DB index"))?)?;
+    ctx.client.select(db);
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// A database number that exists.
+pub(super) fn database(engine: &Engine, number: i64) -> Result<usize> {
+    let db = usize::try_from(number).ok().filter(|db| *db < engine.databases());
+    db.ok_or(Error::refused("DB index is out of range"))
+}
+
+/// Another database's store.
+pub(super) fn other_store(engine: &Engine, number: i64) -> Result<&Store> {
+    Ok(engine.store(database(engine, number)?))
+}
+
+fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    let client = &mut *ctx.client;
+    client.select(0);
+    client.speak(Version::Resp2);
+    client.authenticated = !ctx.engine.hot.needs_auth();
+    client.no_touch = false;
+    client.replies = Replies::On;
+    ctx.engine.clients.set_monitor(&client.peer, false);
+    client.peer.no_evict.store(false, std::sync::atomic::Ordering::Relaxed);
+    client.peer.labels.lock().name.clear();
+    ctx.reply.simple("RESET");
+    Ok(())
+}
+
+fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    match args.len() {
+        2 if !ctx.engine.hot.needs_auth() => Err(Error::refused(
+            "AUTH <password> called without any password configured for the default user. Are you sure your \
+             configuration is correct?",
+        )),
+        2 => log_in(ctx, b"default", args.word(1)),
+        3 => log_in(ctx, args.word(1), args.word(2)),
+        _ => Err(Error::Syntax),
+    }?;
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// Checks name and password. Both are compared as digests, in a time that does not depend on where they differ.
+fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<()> {
+    let known = ctx.engine.with_config(|config| {
+        // Without a password the default user takes any.
+        config.requirepass.is_empty() || same(config.requirepass.as_bytes(), password)
+    });
+    if known & same(b"default", user) {
+        ctx.client.authenticated = true;
+        return Ok(());
+    }
+    ctx.engine.metrics.block(ctx.client.worker).auth_failures.add(1);
+    Err(Error::WrongPass)
+}
+
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let (one, other) = (Sha256::digest(one), Sha256::digest(other));
+    one.iter().zip(&other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let mut version = ctx.client.version;
+    if args.len() > 1 {
+        version = match args.int_or(1, Error::refused("Protocol version is not an integer or out of range"))? {
+            2 => Version::Resp2,
+            3 => Version::Resp3,
+            _ => return Err(Error::NoProto),
+        };
+    }
+    let (mut login, mut name) = (None, None);
+    let mut at = 2;
+    while at < args.len() {
+        if args.is(at, "AUTH") && at + 2 < args.len() {
+            login = Some((args.word(at + 1), args.word(at + 2)));
+            at += 3;
+        } else if args.is(at, "SETNAME") && at + 1 < args.len() {
+            name = Some(args.word(at + 1));
+            super::client::check_label(args.word(at + 1), "Client names")?;
+            at += 2;
+        } else {
+            let option = String::from_utf8_lossy(args.word(at)).into_owned();
+            return Err(Error::Refused(format!("Syntax error in HELLO option '{option}'").into()));
+        }
+    }
+    if let Some((user, password)) = login {
+        log_in(ctx, user, password)?;
+    }
+    if !ctx.client.authenticated {
+        return Err(NOAUTH_HELLO);
+    }
+    if let Some(name) = name {
+        ctx.client.peer.labels.lock().name = name.to_vec();
+    }
+    ctx.client.speak(version);
+    greet(ctx);
+    Ok(())
+}
+
+fn greet(ctx: &mut Ctx<'_>) {
+    let reply = &mut ctx.reply;
+    reply.set_version(ctx.client.version);
+    let number = if ctx.client.version == Version::Resp3 { 3 } else { 2 };
+    reply.map(7);
+    reply.bulk(b"server");
+    reply.bulk(b"redis");
+    reply.bulk(b"version");
+    reply.bulk(REDIS_VERSION.as_bytes());
+    reply.bulk(b"proto");
+    reply.int(number);
+    reply.bulk(b"id");
+    reply.int(ctx.client.peer.id as i64);
+    reply.bulk(b"mode");
+    reply.bulk(b"standalone");
+    reply.bulk(b"role");
+    reply.bulk(b"master");
+    reply.bulk(b"modules");
+    reply.array(0);
+}

@@ -1,0 +1,3 @@
+//! Being written.
+use super::Spec;
+pub(super) const COMMANDS: &[Spec] = &[];

@@ -1,0 +1,448 @@
+//! Commands: from the words of a request to the bytes of its reply, with no socket in sight.
+//!
+//! Every command is a row beside its handler, in the family it belongs to. [`find`] looks a name up in a table that
+//! the compiler has laid out; [`run`] checks arity, authentication, pauses and memory by what the row says, calls the
+//! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
+//! the store.
+
+#![allow(dead_code)]
+mod client;
+pub mod connection;
+mod docs;
+mod generic;
+mod server;
+mod spec;
+mod string;
+mod words;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
+
+use crate::clock::{Millis, Ttl};
+use crate::engine::{Engine, Peer, Slow, Slowlog};
+use crate::error::{Error, Result};
+use crate::resp::{Args, Reply, Version};
+
+use crate::store::Store;
+
+/// All families.
+const FAMILIES: &[&[Spec]] =
+    &[connection::COMMANDS, client::COMMANDS, docs::COMMANDS, server::COMMANDS, generic::COMMANDS, string::COMMANDS];
+
+/// One client's state, as its commands see it.
+pub struct Client {
+    /// What it shares with others.
+    pub peer: Arc<Peer>,
+    /// The worker that serves it.
+    pub worker: usize,
+    /// Its database.
+    pub db: usize,
+    /// RESP2 or RESP3.
+    pub version: Version,
+    /// Whether it has authenticated, or need not.
+    pub authenticated: bool,
+    /// Whether it comes from this machine.
+    pub is_local: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// CLIENT REPLY.
+    pub replies: Replies,
+    /// What the connection is to do after this command.
+    pub flow: Flow,
+    /// Microseconds on the engine's clock when the last command ended, or the batch began.
+    pub lap: u64,
+}
+
+/// Which replies a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replies {
+    /// All.
+    On,
+    /// None.
+    Off,
+    /// None for the next command.
+    SkipNext,
+    /// None for this command.
+    Skip,
+}
+
+/// What the connection is to do after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on with the next request.
+    Go,
+    /// Send what there is and close.
+    Close,
+    /// The request was not run: offer it again at this instant, or when rung.
+    Hold(Millis),
+    /// Serve this client nothing for so long.
+    Sleep(Ttl),
+}
+
+impl Client {
+    /// A client that has just come in.
+    pub fn new(engine: &Engine, peer: Arc<Peer>, worker: usize, is_local: bool) -> Client {
+        Client {
+            peer,
+            worker,
+            db: 0,
+            version: Version::Resp2,
+            authenticated: !engine.hot.needs_auth(),
+            is_local,
+            no_touch: false,
+            replies: Replies::On,
+            flow: Flow::Go,
+            lap: engine.clock.micros(),
+        }
+    }
+
+    /// Selects a database that exists.
+    fn select(&mut self, db: usize) {
+        self.db = db;
+        self.peer.db.store(db as u8, Ordering::Relaxed);
+    }
+
+    fn speak(&mut self, version: Version) {
+        self.version = version;
+        self.peer.protocol.store(if version == Version::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
+    }
+}
+
+/// What a handler works with.
+pub struct Ctx<'a> {
+    /// What all clients share.
+    pub engine: &'a Engine,
+    /// Who asks.
+    pub client: &'a mut Client,
+    /// The time, read once for the batch.
+    pub now: Millis,
+    /// Where the answer goes.
+    pub reply: Reply<'a>,
+    /// The row of the command that runs.
+    pub spec: &'static Spec,
+}
+
+impl<'a> Ctx<'a> {
+    /// The store of the client's database.
+    pub fn store(&self) -> &'a Store {
+        self.engine.store(self.client.db)
+    }
+}
+
+// ---- the table --------------------------------------------------------------------------------------------------
+
+/// Slots of the lookup table: a power of two, several times the number of commands, so that probes are short.
+const SLOTS: usize = 1024;
+
+/// Letters of the longest name that is looked up.
+const NAME_MAX: usize = 32;
+
+const TOP: usize = count(FAMILIES);
+
+/// The table: a slot has the position of its command, one up, or zero.
+static SLOT: [u16; SLOTS] = lay_out();
+static TOP_LEVEL: [&Spec; TOP] = flatten();
+/// The number of each top-level command; its subcommands have the numbers behind it.
+static NUMBER: [u16; TOP] = number();
+
+/// How many commands and subcommands there are.
+pub const COUNT: usize = {
+    let (mut sum, mut at) = (0, 0);
+    let all = flatten();
+    while at < TOP {
+        sum += 1 + all[at].subs.len();
+        at += 1;
+    }
+    sum
+};
+
+const fn count(families: &[&[Spec]]) -> usize {
+    let (mut sum, mut at) = (0, 0);
+    while at < families.len() {
+        sum += families[at].len();
+        at += 1;
+    }
+    sum
+}
+
+const fn flatten() -> [&'static Spec; TOP] {
+    let mut all = [&FAMILIES[0][0]; TOP];
+    let (mut family, mut filled) = (0, 0);
+    while family < FAMILIES.len() {
+        let mut row = 0;
+        while row < FAMILIES[family].len() {
+            all[filled] = &FAMILIES[family][row];
+            filled += 1;
+            row += 1;
+        }
+        family += 1;
+    }
+    all
+}
+
+const fn number() -> [u16; TOP] {
+    let all = flatten();
+    let mut numbers = [0; TOP];
+    let (mut at, mut next) = (0, 0);
+    while at < TOP {
+        numbers[at] = next;
+        next += 1 + all[at].subs.len() as u16;
+        at += 1;
+    }
+    numbers
+}
+
+const fn hash(name: &[u8]) -> usize {
+    // FNV-1a: short, and known to every reader.
+    let (mut hash, mut at) = (0x811c_9dc5_u32, 0);
+    while at < name.len() {
+        hash = (hash ^ name[at].to_ascii_uppercase() as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    (hash ^ hash >> 16) as usize % SLOTS
+}
+
+const fn lay_out() -> [u16; SLOTS] {
+    let all = flatten();
+    let mut slots = [0; SLOTS];
+    let mut at = 0;
+    while at < TOP {
+        let mut slot = hash(all[at].name.as_bytes());
+        while slots[slot] != 0 {
+            slot = (slot + 1) % SLOTS;
+        }
+        slots[slot] = at as u16 + 1;
+        at += 1;
+    }
+    slots
+}
+
+/// A command that was found, with its number.
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// Its row; a subcommand's own row where there is one.
+    pub spec: &'static Spec,
+    /// The row of its container, if it is a subcommand.
+    pub container: Option<&'static Spec>,
+    /// Its number, for counters.
+    pub number: usize,
+}
+
+impl Found {
+    /// The lower-case name, `container|sub` for a subcommand.
+    pub fn full_name(&self) -> String {
+        match self.container {
+            Some(container) => format!("{}|{}", container.name, self.spec.name).to_lowercase(),
+            None => self.spec.name.to_lowercase(),
+        }
+    }
+}
+
+/// The command of this name, in any case.
+pub fn find(name: &[u8]) -> Option<Found> {
+    if name.len() > NAME_MAX {
+        return None;
+    }
+    let mut slot = hash(name);
+    while let Some(at) = usize::from(SLOT[slot]).checked_sub(1) {
+        let spec = TOP_LEVEL[at];
+        if spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(Found { spec, container: None, number: usize::from(NUMBER[at]) });
+        }
+        slot = (slot + 1) % SLOTS;
+    }
+    None
+}
+
+impl Found {
+    /// The subcommand of this name, in any case.
+    pub fn subcommand(self, name: &[u8]) -> Option<Found> {
+        let at = self.spec.subs.iter().position(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))?;
+        Some(Found { spec: &self.spec.subs[at], container: Some(self.spec), number: self.number + 1 + at })
+    }
+}
+
+/// All commands, without their subcommands.
+pub fn all() -> impl ExactSizeIterator<Item = Found> {
+    let found =
+        |(at, number): (usize, &u16)| Found { spec: TOP_LEVEL[at], container: None, number: usize::from(*number) };
+    NUMBER.iter().enumerate().map(found)
+}
+
+/// The command or subcommand of a number.
+pub fn numbered(number: usize) -> Option<Found> {
+    all().find_map(|found| {
+        let sub = number.checked_sub(found.number)?;
+        match sub {
+            0 => Some(found),
+            _ => {
+                let spec = found.spec.subs.get(sub - 1)?;
+                Some(Found { spec, container: Some(found.spec), number })
+            }
+        }
+    })
+}
+
+/// Which row a request's words mean, and whether their count fits.
+fn lookup(args: Args<'_>) -> Result<Found> {
+    let Some(found) = find(&args[0]) else { return Err(unknown(args)) };
+    let found = match args.get(1).filter(|_| !found.spec.subs.is_empty()) {
+        None => found,
+        Some(word) => found.subcommand(word).ok_or_else(|| {
+            let given = String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned();
+            Error::UnknownSubcommand(given, found.spec.name)
+        })?,
+    };
+    if !found.spec.arity.admits(args.len()) {
+        return Err(Error::Arity(found.full_name().into()));
+    }
+    Ok(found)
+}
+
+/// Redis' words for a command that is not there, with as much of the request as it shows.
+fn unknown(args: Args<'_>) -> Error {
+    const SHOWN: usize = 128;
+    let show = |word: &[u8], room: usize| String::from_utf8_lossy(&word[..word.len().min(room)]).into_owned();
+    let mut rest = String::new();
+    for word in args.iter().skip(1) {
+        if rest.len() >= SHOWN {
+            break;
+        }
+        let shown = show(word, SHOWN - rest.len());
+        rest.push_str(&format!("'{shown}' "));
+    }
+    Error::UnknownCommand(format!("'{}', with args beginning with: {rest}", show(&args[0], SHOWN)))
+}
+
+// ---- running ----------------------------------------------------------------------------------------------------
+
+/// Runs one request and writes its reply behind what is in `out`. `args` has at least one word.
+pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, out: &mut Vec<u8>) -> Flow {
+    let start = out.len();
+    client.flow = Flow::Go;
+    let block = engine.metrics.block(client.worker);
+    let found = match lookup(args).and_then(|found| admit(engine, client, found.spec, now).map(|()| found)) {
+        Ok(found) => found,
+        Err(error) => {
+            if let Some(found) = find(&args[0]) {
+                block.calls(found.number).rejected.add(1);
+            }
+            block.errors.add(1);
+            Reply::new(out, client.version).error(&error);
+            settle_replies(client, out, start);
+            return client.flow;
+        }
+    };
+    if let Some((until, all)) = engine.paused_until(now)
+        && (all || found.spec.flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
+    {
+        return Flow::Hold(until);
+    }
+    if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR) {
+        show_monitors(engine, client, args);
+    }
+
+    let reply = Reply::new(out, client.version);
+    let mut ctx = Ctx { engine, client, now, reply, spec: found.spec };
+    let result = (found.spec.run)(&mut ctx, args);
+    let failed = result.is_err();
+    if let Err(error) = result {
+        ctx.reply.rewind(start);
+        ctx.reply.error(&error);
+        block.errors.add(1);
+    }
+    settle_replies(client, out, start);
+
+    let ended = engine.clock.micros();
+    let micros = ended.saturating_sub(client.lap);
+    client.lap = ended;
+    let calls = block.calls(found.number);
+    block.commands.add(1);
+    calls.calls.add(1);
+    calls.micros.add(micros);
+    calls.failed.add(u64::from(failed));
+    client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
+    watch_time(engine, client, &found, args, micros, now);
+    client.flow
+}
+
+/// Whether the command may run at all: authentication first, then memory.
+fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<()> {
+    if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        return Err(Error::NoAuth);
+    }
+    if spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
+        return Err(Error::OutOfMemory);
+    }
+    Ok(())
+}
+
+/// Takes back replies that the client does not want.
+fn settle_replies(client: &mut Client, out: &mut Vec<u8>, start: usize) {
+    match client.replies {
+        Replies::On => {}
+        Replies::Off => out.truncate(start),
+        Replies::SkipNext => {
+            out.truncate(start);
+            client.replies = Replies::Skip;
+        }
+        Replies::Skip => {
+            out.truncate(start);
+            client.replies = Replies::On;
+        }
+    }
+}
+
+/// Keeps slow commands for SLOWLOG and LATENCY.
+fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, micros: u64, now: Millis) {
+    if engine.hot.slower_than().is_some_and(|limit| micros >= limit)
+        && !found.spec.flags.has(Flags::SKIP_SLOWLOG)
+        && engine.hot.slowlog_max() > 0
+    {
+        let slow = Slow {
+            id: 0,
+            at: engine.clock.to_wall(now) / 1000,
+            micros,
+            words: Slowlog::cut(args.iter().map(|word| engine.records().redacted(word))),
+            addr: client.peer.addr.clone(),
+            name: client.peer.labels.lock().name.clone(),
+        };
+        engine.slowlog.push(slow, engine.hot.slowlog_max());
+    }
+    let threshold = engine.hot.latency_threshold();
+    if threshold > 0 && micros >= threshold * 1000 {
+        let event = if found.spec.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        engine.latency.note(event, engine.clock.to_wall(now) / 1000, micros / 1000);
+    }
+}
+
+/// Shows a request to those who watch, as Redis words it, tokens replaced.
+fn show_monitors(engine: &Engine, client: &Client, args: Args<'_>) {
+    let micros = engine.clock.wall_micros();
+    let mut line = format!("+{}.{:06} [{} {}]", micros / 1_000_000, micros % 1_000_000, client.db, client.peer.addr);
+    for word in args.iter() {
+        line.push(' ');
+        words::quote_into(&engine.records().redacted(word), &mut line);
+    }
+    line.push_str("\r\n");
+    let limit = match engine.hot.output_hard() {
+        0 => usize::MAX,
+        limit => limit,
+    };
+    for peer in engine.clients.all() {
+        if peer.monitor.load(Ordering::Relaxed) && peer.id != client.peer.id {
+            peer.post(line.as_bytes(), limit);
+        }
+    }
+}
+
+/// The bytes of a word, tokens replaced, for whoever keeps or shows requests.
+pub fn redacted<'w>(engine: &Engine, word: &'w [u8]) -> Cow<'w, [u8]> {
+    engine.records().redacted(word)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! The row that describes a command. Everything that is known of a command follows from its row.
+
+use super::Ctx;
+use crate::error::Result;
+use crate::resp::Args;
+
+/// A command's function. It checks everything, acts, and answers last; an error rewinds what it wrote.
+pub type Handler = fn(&mut Ctx<'_>, Args<'_>) -> Result<()>;
+
+/// One command or subcommand.
+pub struct Spec {
+    /// Its name in upper case; of a subcommand, the second word alone.
+    pub name: &'static str,
+    /// Its function. Of a container, what runs when no subcommand is named.
+    pub run: Handler,
+    /// How many words it takes, the name and the container's name included.
+    pub arity: Arity,
+    /// What it does and where it may be used.
+    pub flags: Flags,
+    /// Which of its words are keys.
+    pub keys: Keys,
+    /// Its arguments as a person reads them.
+    pub usage: &'static str,
+    /// The Redis version that first had it.
+    pub since: &'static str,
+    /// What it costs, in Redis' notation.
+    pub cost: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// The group that COMMAND DOCS and the command table list it under.
+    pub group: Group,
+    /// Its subcommands, if it is a container.
+    pub subs: &'static [Spec],
+}
+
+impl Spec {
+    /// What most rows share; each family has its own variant with the group filled in.
+    pub const BASE: Spec = Spec {
+        name: "",
+        run: |_, _| Ok(()),
+        arity: Arity::Exactly(1),
+        flags: Flags::NONE,
+        keys: Keys::NONE,
+        usage: "",
+        since: "1.0.0",
+        cost: "O(1)",
+        summary: "",
+        group: Group::Generic,
+        subs: &[],
+    };
+}
+
+/// How many words a command takes, its own name included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    /// Exactly so many.
+    Exactly(u8),
+    /// So many or more.
+    AtLeast(u8),
+}
+
+impl Arity {
+    /// Whether so many words fit.
+    pub fn admits(self, words: usize) -> bool {
+        match self {
+            Arity::Exactly(count) => words == usize::from(count),
+            Arity::AtLeast(count) => words >= usize::from(count),
+        }
+    }
+
+    /// As COMMAND INFO writes it: negative for "at least".
+    pub fn number(self) -> i64 {
+        match self {
+            Arity::Exactly(count) => i64::from(count),
+            Arity::AtLeast(count) => -i64::from(count),
+        }
+    }
+}
+
+/// A set of flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(u32);
+
+macro_rules! flags {
+    ($($(#[doc = $doc:literal])+ $name:ident = $bit:expr, $text:expr;)+) => {
+        impl Flags {
+            $($(#[doc = $doc])+ pub const $name: Flags = Flags(1 << $bit);)+
+
+            /// Every flag with the word that COMMAND INFO has for it; none for those that are only ours.
+            pub const NAMES: &[(Flags, Option<&'static str>)] = &[$((Flags::$name, $text),)+];
+        }
+    };
+}
+
+flags! {
+    /// Changes data.
+    WRITE = 0, Some("write");
+    /// Only reads data.
+    READONLY = 1, Some("readonly");
+    /// May need memory, so it is refused when there is none left.
+    DENYOOM = 2, Some("denyoom");
+    /// For administrators.
+    ADMIN = 3, Some("admin");
+    /// Belongs to Pub/Sub.
+    PUBSUB = 4, Some("pubsub");
+    /// Not from scripts.
+    NOSCRIPT = 5, Some("noscript");
+    /// May wait.
+    BLOCKING = 6, Some("blocking");
+    /// Works while data is being loaded.
+    LOADING = 7, Some("loading");
+    /// Works on a replica whose master is away.
+    STALE = 8, Some("stale");
+    /// Not shown by MONITOR: it carries passwords.
+    SKIP_MONITOR = 9, Some("skip_monitor");
+    /// Not kept by SLOWLOG: it carries passwords.
+    SKIP_SLOWLOG = 10, Some("skip_slowlog");
+    /// Takes constant or logarithmic time.
+    FAST = 11, Some("fast");
+    /// Runs before the client has authenticated.
+    NO_AUTH = 12, Some("no_auth");
+    /// Keys must be found by looking at the arguments.
+    MOVABLE_KEYS = 13, Some("movablekeys");
+    /// May end up in a replica even if it writes nothing itself.
+    MAY_REPLICATE = 14, Some("may_replicate");
+    /// Not inside MULTI.
+    NO_MULTI = 15, Some("no_multi");
+    /// Runs while a script is busy.
+    ALLOW_BUSY = 16, Some("allow_busy");
+    /// Touches the whole keyspace.
+    KEYSPACE = 17, None;
+    /// Concerns the connection.
+    CONNECTION = 18, None;
+    /// May do harm; administrators beware.
+    DANGEROUS = 19, None;
+    /// Keys are not removed by it but may leave: for the ACL category alone.
+    SENTINEL = 20, None;
+}
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Flags = Flags(0);
+
+    /// Both sets together.
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether any of these is set.
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// Which words are keys: from the first to the last in steps, as COMMAND INFO describes it. A negative `last` counts
+/// from the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// The first key's position, 0 for none.
+    pub first: i8,
+    /// The last key's position.
+    pub last: i8,
+    /// From one key to the next.
+    pub step: i8,
+    /// What happens to them, as COMMAND GETKEYSANDFLAGS says.
+    pub access: &'static [&'static str],
+}
+
+impl Keys {
+    /// No keys.
+    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0, access: &[] };
+    /// One key, which is read.
+    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1, access: &["RO", "access"] };
+    /// Two keys, which are read.
+    pub const TWO: Keys = Keys { first: 1, last: 2, step: 1, access: &["RO", "access"] };
+    /// All words are keys, which are read.
+    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1, access: &["RO", "access"] };
+    /// Key, value, key, value.
+    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2, access: &["OW", "update"] };
+
+    /// The same keys, changed: read and written.
+    pub const fn writes(self) -> Keys {
+        Keys { access: &["RW", "update"], ..self }
+    }
+
+    /// The same keys with other access words.
+    pub const fn with(self, access: &'static [&'static str]) -> Keys {
+        Keys { access, ..self }
+    }
+
+    /// The positions of the keys among so many words.
+    pub fn positions(self, words: usize) -> impl Iterator<Item = usize> {
+        let last = if self.last < 0 { words as isize + self.last as isize } else { self.last as isize };
+        let last = last.min(words as isize - 1);
+        let last = if self.first == 0 { -1 } else { last };
+        (self.first as isize..=last).step_by(self.step.max(1) as usize).map(|position| position as usize)
+    }
+}
+
+/// The groups of commands, with Redis' names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Keys whatever their type.
+    Generic,
+    /// Strings.
+    String,
+    /// The client's connection.
+    Connection,
+    /// The server.
+    Server,
+}
+
+impl Group {
+    /// The name in COMMAND DOCS.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::Connection => "connection",
+            Group::Server => "server",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_positions_count_from_either_end() {
+        let positions = |keys: Keys, words| keys.positions(words).collect::<Vec<_>>();
+        assert_eq!(positions(Keys::ONE, 3), [1]);
+        assert_eq!(positions(Keys::ALL, 4), [1, 2, 3]);
+        assert_eq!(positions(Keys::PAIRS, 5), [1, 3]);
+        assert_eq!(positions(Keys::NONE, 5), [0usize; 0]);
+        assert_eq!(positions(Keys::TWO, 2), [1]);
+    }
+}

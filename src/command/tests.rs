@@ -1,0 +1,188 @@
+//! Conversations in memory, and what must hold for every row of the table.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::clock::{Clock, ManualClock, Ttl};
+use crate::config::Config;
+use crate::resp::request::{Limits, Parser};
+
+/// A client and a server that talk in memory, on a clock that a test moves.
+pub(super) struct Transcript {
+    pub clock: ManualClock,
+    pub engine: Engine,
+    pub client: Client,
+    parser: Parser,
+}
+
+impl Transcript {
+    /// A fresh server and its first client.
+    pub fn start() -> Transcript {
+        Transcript::with(&[("enable-debug-command", "yes")])
+    }
+
+    /// The same with other settings.
+    pub fn with(settings: &[(&str, &str)]) -> Transcript {
+        let mut config = Config::default();
+        for (name, value) in settings {
+            config.set(name, value).expect("a setting");
+        }
+        let clock = ManualClock::default();
+        let engine = Engine::new(config, Clock::from(clock.clone()), 1, COUNT);
+        let peer = engine.clients.enter("127.0.0.1:50000".into(), "127.0.0.1:6379".into(), 8, clock.now());
+        let client = Client::new(&engine, peer, 0, true);
+        Transcript { clock, engine, client, parser: Parser::new() }
+    }
+
+    /// Sends one line, split as an inline request is: quotes and escapes work.
+    pub fn say(&mut self, line: &str) -> Heard {
+        self.send(format!("{line}\r\n").as_bytes())
+    }
+
+    /// Sends words as they are.
+    pub fn words(&mut self, words: &[&[u8]]) -> Heard {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            request.extend_from_slice(word);
+            request.extend_from_slice(b"\r\n");
+        }
+        self.send(&request)
+    }
+
+    fn send(&mut self, mut request: &[u8]) -> Heard {
+        let mut out = Vec::new();
+        while let Some(used) = self.parser.parse(request, &Limits::default()).expect("a sound request") {
+            let args = self.parser.args(request);
+            if !args.is_empty() {
+                run(&self.engine, &mut self.client, args, self.clock.now(), &mut out);
+            }
+            request = &request[used..];
+        }
+        Heard(out)
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, ttl: Ttl) {
+        self.clock.advance(ttl);
+    }
+}
+
+/// A reply.
+pub(super) struct Heard(pub Vec<u8>);
+
+impl Heard {
+    /// The reply is this, with blanks for line ends: `$2 42`, `*2 $1 a $-1`, `+OK`.
+    #[track_caller]
+    pub fn hears(self, expected: &str) -> Heard {
+        assert_eq!(self.text(), expected);
+        self
+    }
+
+    /// The reply starts like this.
+    #[track_caller]
+    pub fn hears_start(self, expected: &str) -> Heard {
+        assert!(self.text().starts_with(expected), "{:?} does not start with {expected:?}", self.text());
+        self
+    }
+
+    /// The reply as one line.
+    pub fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.0).replace("\r\n", " ");
+        text.strip_suffix(' ').unwrap_or(&text).to_owned()
+    }
+}
+
+fn every_row() -> Vec<Found> {
+    (0..COUNT).map(|number| numbered(number).expect("a row for every number")).collect()
+}
+
+#[test]
+fn each_name_finds_its_row_in_any_case() {
+    for found in all() {
+        for name in [found.spec.name.to_lowercase(), found.spec.name.to_owned()] {
+            let again = find(name.as_bytes()).expect("a row");
+            assert!(std::ptr::eq(again.spec, found.spec) && again.number == found.number, "{name}");
+        }
+    }
+    assert!(find(b"nosuchcommand").is_none() && find(b"").is_none());
+}
+
+#[test]
+fn no_two_rows_have_the_same_name() {
+    let mut names = HashSet::new();
+    for found in every_row() {
+        assert!(names.insert(found.full_name()), "{} twice", found.full_name());
+        assert_eq!(found.spec.name, found.spec.name.to_uppercase());
+    }
+}
+
+#[test]
+fn a_command_that_writes_names_its_keys() {
+    for found in every_row() {
+        let named = found.spec.flags.has(Flags::ADMIN.and(Flags::KEYSPACE)) || found.spec.keys.first > 0;
+        assert!(!found.spec.flags.has(Flags::WRITE) || named, "{}", found.full_name());
+    }
+}
+
+#[test]
+fn a_row_says_what_it_does() {
+    for found in every_row() {
+        let spec = found.spec;
+        assert!(
+            spec.summary.ends_with('.') && spec.cost.starts_with('O') || !spec.subs.is_empty(),
+            "{}",
+            found.full_name()
+        );
+        assert!(spec.since.split('.').count() == 3, "{}", found.full_name());
+    }
+}
+
+#[test]
+fn usage_implies_arity() {
+    for found in every_row().into_iter().filter(|found| found.spec.subs.is_empty()) {
+        let own = 1 + usize::from(found.container.is_some());
+        // Words outside brackets are required; a word that repeats or may be left out makes the count open.
+        let (mut depth, mut required, mut open) = (0, 0, false);
+        for word in found.spec.usage.split_whitespace() {
+            if depth == 0 && !word.starts_with('[') && word != "|" {
+                required += usize::from(!word.starts_with('<') || word.ends_with('>'));
+            }
+            open |= word.contains('[');
+            depth += word.matches(['[', '<']).count();
+            depth -= word.matches([']', '>']).count();
+        }
+        let admits = |words: usize| found.spec.arity.admits(words);
+        assert!(admits(own + required), "{}: {} words are said to be enough", found.full_name(), own + required);
+        assert!(!admits(own + required - 1), "{}: fewer words are taken than usage asks for", found.full_name());
+        assert_eq!(admits(own + required + 1), open, "{}: usage and arity differ on more words", found.full_name());
+    }
+}
+
+#[test]
+fn wrong_arity_is_refused_in_redis_words() {
+    let mut t = Transcript::start();
+    t.say("ECHO").hears("-ERR wrong number of arguments for 'echo' command");
+    t.say("NOSUCH a b").hears("-ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' ");
+}
+
+#[test]
+fn a_client_must_authenticate_when_a_password_is_set() {
+    let mut t = Transcript::with(&[("requirepass", "sesame")]);
+    t.say("PING").hears("-NOAUTH Authentication required.");
+    t.say("AUTH wrong").hears("-WRONGPASS invalid username-password pair or user is disabled.");
+    t.say("AUTH sesame").hears("+OK");
+    t.say("PING").hears("+PONG");
+    t.say("RESET").hears("+RESET");
+    t.say("PING").hears("-NOAUTH Authentication required.");
+    t.say("HELLO 3 AUTH default sesame SETNAME door").hears_start("%7 $6 server $5 redis");
+}
+
+#[test]
+fn a_pause_holds_what_writes_until_it_ends() {
+    let mut t = Transcript::start();
+    t.engine.pause(t.clock.now() + Ttl(100), true, t.clock.now());
+    t.say("PING").hears("");
+    t.wait(Ttl(100));
+    t.say("PING").hears("+PONG");
+}

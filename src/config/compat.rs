@@ -1,0 +1,149 @@
+//! Settings of Redis that are accepted, kept and shown, and change nothing.
+//!
+//! Files, tools and test suites written for Redis name them; refusing them would help nobody. Each says why it has no
+//! effect. What would mislead if it were accepted (TLS, ACL files, Unix sockets, clusters) is not here.
+
+use super::param::{Change, Kind, Lines, Param};
+use super::params::{INT_MAX, LONG_MAX};
+use super::values::{nothing, percentiles, save_points};
+
+/// Redis' own switches for its tests: only their exact names find them.
+pub(super) const HIDDEN: &[&str] = &["key-load-delay", "rdb-key-save-delay", "loading-process-events-interval-bytes"];
+
+const INT: Kind = Kind::Int(0, INT_MAX);
+const LONG: Kind = Kind::Int(0, i64::MAX);
+const SIZE: Kind = Kind::Memory(0, LONG_MAX);
+const ON_SIGNAL: Kind = Kind::Flags(&["default", "save", "nosave", "now", "force"]);
+
+const NOT_SAVED: &str = "No effect: nothing is written to disk.";
+const NO_REPLICAS: &str = "No effect: there are no replicas.";
+const ONE_LAYOUT: &str = "No effect: a collection has one layout, whatever its size.";
+const ANY_THREAD: &str = "No effect: memory is always given back outside the lock.";
+const NO_TICK: &str = "No effect: expiry is driven by deadlines, not by a tick.";
+const FOREGROUND: &str = "No effect: the process stays in the foreground, where its supervisor sees it.";
+
+const fn kept(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Param {
+    Param { name, kind, default, doc, ..Param::COMPATIBILITY }
+}
+
+const fn fixed(param: Param) -> Param {
+    Param { change: Change::AtStart, ..param }
+}
+
+const fn protected(param: Param) -> Param {
+    Param { change: Change::Protected, ..param }
+}
+
+const fn also(aliases: &'static [&'static str], param: Param) -> Param {
+    Param { aliases, ..param }
+}
+
+const fn several(lines: Lines, param: Param) -> Param {
+    Param { lines, ..param }
+}
+
+/// The rows, by what they are about.
+pub(super) const KEPT: &[Param] = &[
+    // Persistence.
+    several(Lines::Add, kept("save", Kind::Form("seconds and changes", save_points), "", NOT_SAVED)),
+    kept("appendonly", Kind::Bool, "no", NOT_SAVED),
+    kept("appendfsync", Kind::Choice(&["everysec", "always", "no"]), "everysec", NOT_SAVED),
+    kept("no-appendfsync-on-rewrite", Kind::Bool, "no", NOT_SAVED),
+    kept("auto-aof-rewrite-percentage", INT, "100", NOT_SAVED),
+    kept("auto-aof-rewrite-min-size", SIZE, "64mb", NOT_SAVED),
+    kept("aof-use-rdb-preamble", Kind::Bool, "yes", NOT_SAVED),
+    kept("rdbcompression", Kind::Bool, "yes", NOT_SAVED),
+    fixed(kept("rdbchecksum", Kind::Bool, "yes", NOT_SAVED)),
+    kept("stop-writes-on-bgsave-error", Kind::Bool, "yes", NOT_SAVED),
+    protected(kept("dir", Kind::Text, ".", NOT_SAVED)),
+    protected(kept("dbfilename", Kind::Form("file name", file_name), "dump.rdb", NOT_SAVED)),
+    kept("rdb-key-save-delay", Kind::Int(-INT_MAX, INT_MAX), "0", NOT_SAVED),
+    kept("key-load-delay", Kind::Int(-INT_MAX, INT_MAX), "0", NOT_SAVED),
+    kept("loading-process-events-interval-bytes", Kind::Int(1024, INT_MAX), "2097152", NOT_SAVED),
+    several(Lines::Words, kept("shutdown-on-sigint", ON_SIGNAL, "default", NOT_SAVED)),
+    several(Lines::Words, kept("shutdown-on-sigterm", ON_SIGNAL, "default", NOT_SAVED)),
+    // Replication.
+    several(Lines::Words, fixed(also(&["slaveof"], kept("replicaof", Kind::Form("empty", nothing), "", NO_REPLICAS)))),
+    kept("masterauth", Kind::Secret, "", NO_REPLICAS),
+    kept("masteruser", Kind::Secret, "", NO_REPLICAS),
+    also(&["slave-read-only"], kept("replica-read-only", Kind::Bool, "yes", NO_REPLICAS)),
+    also(&["slave-serve-stale-data"], kept("replica-serve-stale-data", Kind::Bool, "yes", NO_REPLICAS)),
+    also(&["slave-lazy-flush"], kept("replica-lazy-flush", Kind::Bool, "no", NO_REPLICAS)),
+    also(&["slave-priority"], kept("replica-priority", INT, "100", NO_REPLICAS)),
+    also(&["min-slaves-to-write"], kept("min-replicas-to-write", INT, "0", NO_REPLICAS)),
+    also(&["min-slaves-max-lag"], kept("min-replicas-max-lag", INT, "10", NO_REPLICAS)),
+    also(&["repl-ping-slave-period"], kept("repl-ping-replica-period", Kind::Int(1, INT_MAX), "10", NO_REPLICAS)),
+    kept("repl-timeout", Kind::Int(1, INT_MAX), "60", NO_REPLICAS),
+    kept("repl-backlog-size", Kind::Memory(1, LONG_MAX), "1mb", NO_REPLICAS),
+    kept("repl-diskless-sync", Kind::Bool, "yes", NO_REPLICAS),
+    kept("repl-diskless-sync-delay", INT, "5", NO_REPLICAS),
+    kept("propagation-error-behavior", Kind::Choice(&["ignore", "panic", "panic-on-replicas"]), "ignore", NO_REPLICAS),
+    // Layouts of collections.
+    also(&["hash-max-ziplist-entries"], kept("hash-max-listpack-entries", LONG, "512", ONE_LAYOUT)),
+    also(&["hash-max-ziplist-value"], kept("hash-max-listpack-value", SIZE, "64", ONE_LAYOUT)),
+    also(
+        &["list-max-ziplist-size"],
+        kept("list-max-listpack-size", Kind::Int(-INT_MAX - 1, INT_MAX), "-2", ONE_LAYOUT),
+    ),
+    kept("list-compress-depth", INT, "0", ONE_LAYOUT),
+    kept("set-max-intset-entries", LONG, "512", ONE_LAYOUT),
+    also(&["zset-max-ziplist-entries"], kept("zset-max-listpack-entries", LONG, "128", ONE_LAYOUT)),
+    also(&["zset-max-ziplist-value"], kept("zset-max-listpack-value", SIZE, "64", ONE_LAYOUT)),
+    kept("hll-sparse-max-bytes", SIZE, "3000", ONE_LAYOUT),
+    kept("stream-node-max-bytes", SIZE, "4096", ONE_LAYOUT),
+    kept("stream-node-max-entries", LONG, "100", ONE_LAYOUT),
+    // Memory.
+    kept("maxmemory-clients", Kind::MemoryOrPercent, "0", "No effect: each client has limits of its own."),
+    kept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", "No effect: eviction works in bounded slices."),
+    kept("tracking-table-max-keys", LONG, "1000000", "No effect: keys are not tracked for clients."),
+    kept("lazyfree-lazy-eviction", Kind::Bool, "no", ANY_THREAD),
+    kept("lazyfree-lazy-expire", Kind::Bool, "no", ANY_THREAD),
+    kept("lazyfree-lazy-server-del", Kind::Bool, "no", ANY_THREAD),
+    kept("lazyfree-lazy-user-del", Kind::Bool, "no", ANY_THREAD),
+    kept("lazyfree-lazy-user-flush", Kind::Bool, "no", ANY_THREAD),
+    kept("activedefrag", Kind::Bool, "no", "No effect: there is no defragmenter."),
+    // The server's rhythm and its process.
+    kept("hz", INT, "10", NO_TICK),
+    kept("dynamic-hz", Kind::Bool, "yes", NO_TICK),
+    kept("active-expire-effort", Kind::Int(1, 10), "1", NO_TICK),
+    kept("activerehashing", Kind::Bool, "yes", "No effect: tables are small and grow at once."),
+    also(
+        &["lua-time-limit"],
+        kept("busy-reply-threshold", LONG, "5000", "No effect: there are no scripts that could run on."),
+    ),
+    kept("latency-tracking", Kind::Bool, "yes", "No effect: command latencies are always counted."),
+    several(
+        Lines::Words,
+        kept(
+            "latency-tracking-info-percentiles",
+            Kind::Form("percentiles", percentiles),
+            "50 99 99.9",
+            "No effect: INFO shows no percentiles of commands.",
+        ),
+    ),
+    fixed(kept("daemonize", Kind::Bool, "no", FOREGROUND)),
+    fixed(kept("supervised", Kind::Choice(&["upstart", "systemd", "auto", "no"]), "no", FOREGROUND)),
+    fixed(kept("pidfile", Kind::Text, "", FOREGROUND)),
+    fixed(kept("always-show-logo", Kind::Bool, "no", "No effect: there is no logo.")),
+    fixed(kept("set-proc-title", Kind::Bool, "yes", "No effect: the process keeps its title.")),
+    kept(
+        "proc-title-template",
+        Kind::Text,
+        "{title} {listen-addr} {server-mode}",
+        "No effect: the process keeps its title.",
+    ),
+    fixed(kept(
+        "enable-module-command",
+        Kind::Choice(super::values::Permission::NAMES),
+        "no",
+        "No effect: modules cannot be loaded.",
+    )),
+    fixed(kept("io-threads", Kind::Int(1, 128), "1", "No effect: workers says how many threads serve clients.")),
+];
+
+fn file_name(text: &str) -> Result<String, String> {
+    if text.contains('/') {
+        return Err("dbfilename can't be a path, just a filename".to_owned());
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,383 @@
+//! All settings, and the one table they come from.
+//!
+//! [`PARAMS`] is the truth: flags, environment variables, TOML keys, redis.conf directives, CONFIG GET and SET,
+//! `--help` and the README's reference are computed from its rows. Reading files and arguments is done elsewhere;
+//! nothing here does I/O, and no refusal or `Debug` output shows a secret.
+//!
+//! ```
+//! use cloakroom::config::Config;
+//!
+//! let mut config = Config::default();
+//! config.set("maxmemory", "64mb")?;
+//! assert_eq!(config.maxmemory, 64 << 20);
+//! assert_eq!(config.get("maxmemory").as_deref(), Some("67108864"));
+//! # Ok::<(), cloakroom::config::Refusal>(())
+//! ```
+
+mod compat;
+mod namespace;
+mod param;
+mod params;
+mod reference;
+mod rewrite;
+mod values;
+pub mod words;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::clock::Ttl;
+pub use namespace::{Namespace, Namespaces};
+pub use param::{Change, Group, Kind, Lines, Param, env_name};
+pub use params::PARAMS;
+pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
+pub use rewrite::render_redis_conf;
+pub use values::{
+    Bind, Binds, BufferLimit, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, SessionError, Upstream,
+};
+
+/// The settings of one server. [`PARAMS`] documents each.
+#[derive(Clone, PartialEq)]
+pub struct Config {
+    /// `port`
+    pub port: u16,
+    /// `bind`
+    pub bind: Binds,
+    /// `http-port`
+    pub http_port: u16,
+    /// `http-bind`; empty for the same as `bind`, see [`Config::http_addresses`].
+    pub http_bind: Binds,
+    /// `requirepass`; empty for none.
+    pub requirepass: String,
+    /// `protected-mode`
+    pub protected_mode: bool,
+    /// `enable-debug-command`
+    pub enable_debug_command: Permission,
+    /// `enable-protected-configs`
+    pub enable_protected_configs: Permission,
+    /// `timeout`, in seconds; 0 for never.
+    pub timeout: u32,
+    /// `tcp-keepalive`, in seconds; 0 for none.
+    pub tcp_keepalive: u32,
+    /// `tcp-backlog`
+    pub tcp_backlog: u32,
+    /// `workers`; 0 for one per core.
+    pub workers: u32,
+    /// `maxmemory`, in bytes; 0 for unlimited.
+    pub maxmemory: u64,
+    /// `maxmemory-policy`
+    pub maxmemory_policy: Policy,
+    /// `maxmemory-samples`
+    pub maxmemory_samples: u32,
+    /// `lfu-log-factor`
+    pub lfu_log_factor: u32,
+    /// `lfu-decay-time`, in minutes.
+    pub lfu_decay_time: u32,
+    /// `databases`
+    pub databases: usize,
+    /// `namespace`; `session-prefix` and `session-ttl` are those of the namespace of sessions.
+    pub namespaces: Namespaces,
+    /// `upstream`
+    pub upstream: Option<Upstream>,
+    /// `upstream-timeout`
+    pub upstream_timeout: Ttl,
+    /// `upstream-body-limit`, in bytes.
+    pub upstream_body_limit: u64,
+    /// `upstream-connections`
+    pub upstream_connections: u32,
+    /// `profile`
+    pub profile: Profile,
+    /// `session-cookie`; empty for the profile's own.
+    pub session_cookie: String,
+    /// `session-stale`
+    pub session_stale: Ttl,
+    /// `session-error`
+    pub session_error: SessionError,
+    /// `session-revoke`
+    pub session_revoke: bool,
+    /// `maxclients`
+    pub maxclients: u32,
+    /// `proto-max-bulk-len`, in bytes.
+    pub proto_max_bulk_len: u64,
+    /// `client-query-buffer-limit`, in bytes.
+    pub client_query_buffer_limit: u64,
+    /// `client-output-buffer-limit`
+    pub client_output_buffer_limit: BufferLimits,
+    /// `loglevel`
+    pub loglevel: LogLevel,
+    /// `logfile`; empty for standard output.
+    pub logfile: String,
+    /// `log-format`
+    pub log_format: LogFormat,
+    /// `metrics`
+    pub metrics: bool,
+    /// `slowlog-log-slower-than`, in microseconds; negative for never.
+    pub slowlog_log_slower_than: i64,
+    /// `slowlog-max-len`
+    pub slowlog_max_len: usize,
+    /// `latency-monitor-threshold`, in milliseconds; 0 for off.
+    pub latency_monitor_threshold: u64,
+    /// `notify-keyspace-events`, in Redis' order; empty for none.
+    pub notify_keyspace_events: String,
+    /// The file the settings were read from, if any. It is no setting itself: CONFIG REWRITE writes it.
+    pub config_file: Option<PathBuf>,
+    /// Values of rows that nothing here acts on.
+    kept: BTreeMap<&'static str, String>,
+}
+
+/// Why a setting was not changed. Its text is Redis' answer to CONFIG SET.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such setting; the name as given.
+    Unknown(String),
+    /// The setting's name and the reason; the value is not repeated.
+    Value(String, String),
+}
+
+impl Refusal {
+    /// The bare reason, for messages of other forms.
+    pub fn reason(&self) -> &str {
+        match self {
+            Refusal::Unknown(_) => "there is no such setting",
+            Refusal::Value(_, reason) => reason,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Unknown(name) => {
+                write!(f, "Unknown option or number of arguments for CONFIG SET - '{name}'")
+            }
+            Refusal::Value(name, reason) => {
+                write!(f, "CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The row that answers to a name, in any case.
+pub fn find(name: &str) -> Option<&'static Param> {
+    PARAMS.iter().find(|param| param.answers_to(name))
+}
+
+/// The name that was probably meant, if any is near enough to be worth saying.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    nearest_of(name, PARAMS.iter().filter(|param| !param.is_hidden()).flat_map(Param::names))
+}
+
+/// The candidate with the fewest letters to change, when those are about a third of the name or less.
+pub fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // A longer name is no slip of the finger, and the distance costs its square.
+    const NAME_MAX: usize = 64;
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    if name.len() > NAME_MAX {
+        return None;
+    }
+    candidates
+        .map(|candidate| (distance(name.as_bytes(), candidate.as_bytes()), candidate))
+        .filter(|(changes, _)| *changes * 3 <= name.len() + 2)
+        .min_by_key(|(changes, _)| *changes)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many bytes to insert, drop or change to make one name of the other.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl Config {
+    /// Sets one value, as a file, a flag or a program may before the server starts.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
+        let param = find(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
+        param.set(self, value).map_err(|reason| Refusal::Value(name.to_ascii_lowercase(), reason))
+    }
+
+    /// Sets the values of one CONFIG SET: all of them, or none and the first thing that is wrong. Returns the rows
+    /// whose values have changed, for those who act on them. `local` says that the client is on this machine.
+    pub fn set_live(&mut self, pairs: &[(&str, &str)], local: bool) -> Result<Vec<&'static Param>, Refusal> {
+        let mut rows = Vec::with_capacity(pairs.len());
+        for (i, (name, value)) in pairs.iter().enumerate() {
+            let param = find(name).ok_or_else(|| Refusal::Unknown((*name).to_owned()))?;
+            let refuse = |reason: &str| Err(Refusal::Value((*name).to_owned(), reason.to_owned()));
+            match param.change {
+                Change::Live => {}
+                Change::Protected if self.enable_protected_configs.allows(local) => {}
+                Change::Protected => return refuse("can't set protected config"),
+                // Tools write back all they have read; what changes nothing does no harm.
+                Change::AtStart if param.kind.read(value).is_ok_and(|plain| plain == param.get(self)) => {}
+                Change::AtStart => return refuse("can't set immutable config"),
+            }
+            if pairs[..i].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                return refuse("duplicate parameter");
+            }
+            rows.push(param);
+        }
+        let mut changed = self.clone();
+        for (param, (name, value)) in rows.iter().zip(pairs) {
+            let refuse = |reason| Refusal::Value(name.to_ascii_lowercase(), reason);
+            param.set(&mut changed, value).map_err(refuse)?;
+        }
+        rows.retain(|param| param.get(self) != param.get(&changed));
+        *self = changed;
+        Ok(rows)
+    }
+
+    /// The value of a setting, as CONFIG GET shows it: secrets too.
+    pub fn get(&self, name: &str) -> Option<String> {
+        find(name).map(|param| param.get(self))
+    }
+
+    /// Names and values of all settings whose name fits, other names included, hidden ones not.
+    pub fn matching(&self, fits: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+        let shown = PARAMS.iter().filter(|param| !param.is_hidden());
+        let names = shown.flat_map(|param| param.names().map(move |name| (param, name)));
+        names.filter(|(_, name)| fits(name)).map(|(param, name)| (name, param.get(self))).collect()
+    }
+
+    /// The namespace of sessions.
+    pub fn session(&self) -> &Namespace {
+        match self.namespaces.named(Namespace::SESSION) {
+            Some(session) => session,
+            None => unreachable!("a namespace can be changed but not removed"),
+        }
+    }
+
+    /// The addresses of the HTTP door.
+    pub fn http_addresses(&self) -> &[Bind] {
+        if self.http_bind.0.is_empty() { &self.bind.0 } else { &self.http_bind.0 }
+    }
+
+    /// Whether these settings make sense together; the reason if not, with its cure. Asked before the server starts.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(open) = self.bind.0.iter().find(|bind| !bind.address.is_loopback())
+            && self.protected_mode
+            && self.requirepass.is_empty()
+        {
+            let address = open.address;
+            return Err(format!(
+                "bind {address} would let anybody in: set requirepass, or protected-mode no if that is meant"
+            ));
+        }
+        if self.port != 0
+            && self.port == self.http_port
+            && self.bind.0.iter().any(|bind| self.http_addresses().iter().any(|http| meets(bind, http)))
+        {
+            return Err(format!("port and http-port are both {}: give one of them another port", self.port));
+        }
+        Ok(())
+    }
+
+    /// What no row has filled in yet.
+    fn blank() -> Config {
+        Config {
+            port: 0,
+            bind: Binds::default(),
+            http_port: 0,
+            http_bind: Binds::default(),
+            requirepass: String::new(),
+            protected_mode: false,
+            enable_debug_command: Permission::No,
+            enable_protected_configs: Permission::No,
+            timeout: 0,
+            tcp_keepalive: 0,
+            tcp_backlog: 0,
+            workers: 0,
+            maxmemory: 0,
+            maxmemory_policy: Policy::NoEviction,
+            maxmemory_samples: 0,
+            lfu_log_factor: 0,
+            lfu_decay_time: 0,
+            databases: 0,
+            namespaces: Namespaces::default(),
+            upstream: None,
+            upstream_timeout: Ttl(0),
+            upstream_body_limit: 0,
+            upstream_connections: 0,
+            profile: Profile::Auto,
+            session_cookie: String::new(),
+            session_stale: Ttl(0),
+            session_error: SessionError::Empty,
+            session_revoke: false,
+            maxclients: 0,
+            proto_max_bulk_len: 0,
+            client_query_buffer_limit: 0,
+            client_output_buffer_limit: BufferLimits::NONE,
+            loglevel: LogLevel::Notice,
+            logfile: String::new(),
+            log_format: LogFormat::Text,
+            metrics: false,
+            slowlog_log_slower_than: 0,
+            slowlog_max_len: 0,
+            latency_monitor_threshold: 0,
+            notify_keyspace_events: String::new(),
+            config_file: None,
+            kept: BTreeMap::new(),
+        }
+    }
+}
+
+fn meets(a: &Bind, b: &Bind) -> bool {
+    a.address == b.address || a.address.is_unspecified() || b.address.is_unspecified()
+}
+
+impl Default for Config {
+    /// Every row's default.
+    fn default() -> Config {
+        let mut config = Config::blank();
+        for param in PARAMS {
+            if let Err(reason) = param.set(&mut config, param.default) {
+                unreachable!("the default of {}: {reason}", param.name);
+            }
+        }
+        config
+    }
+}
+
+impl fmt::Debug for Config {
+    /// What differs from the defaults, without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = Config::default();
+        let mut out = f.debug_map();
+        for param in PARAMS {
+            let value = param.get(self);
+            if value != param.get(&default) {
+                let shown = if param.is_secret() { "***" } else { value.as_str() };
+                out.entry(&param.name, &shown);
+            }
+        }
+        out.finish()
+    }
+}
+
+impl Permission {
+    /// Whether a client may, given whether it is on this machine.
+    pub fn allows(self, local: bool) -> bool {
+        match self {
+            Permission::No => false,
+            Permission::Yes => true,
+            Permission::Local => local,
+        }
+    }
+}
+
+fn show_bool(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+#[cfg(test)]
+mod tests;

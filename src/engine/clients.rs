@@ -1,0 +1,224 @@
+//! The clients that are connected, as other clients may see and reach them.
+//!
+//! A [`Peer`] is what a client shares: who it is, what it did last, a mailbox for bytes that others push to it, and
+//! the bell that wakes it. Its own state (database, protocol, authentication) is its own and lies with its commands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use crate::clock::Millis;
+
+/// What a client shares with the rest of the server.
+pub struct Peer {
+    /// Its number, never used again.
+    pub id: u64,
+    /// Where it comes from.
+    pub addr: String,
+    /// The address it came to.
+    pub local_addr: String,
+    /// The socket's descriptor, for CLIENT LIST.
+    pub fd: i32,
+    /// When it came.
+    pub created: Millis,
+    /// What it says about itself.
+    pub labels: Mutex<Labels>,
+    /// When it last sent something.
+    pub last_seen: AtomicU64,
+    /// The number of its last command in the command table, one up; 0 for none.
+    pub last_command: AtomicU32,
+    /// Its database.
+    pub db: AtomicU8,
+    /// 2 or 3.
+    pub protocol: AtomicU8,
+    /// Bytes that wait in its read buffer, and its capacity.
+    pub query_buffer: [AtomicU32; 2],
+    /// Bytes that wait to be written to it.
+    pub output_buffer: AtomicU64,
+    /// It asked not to be evicted.
+    pub no_evict: AtomicBool,
+    /// It watches what others do.
+    pub monitor: AtomicBool,
+    killed: AtomicBool,
+    mail: Mutex<Vec<u8>>,
+    has_mail: AtomicBool,
+    bell: Mutex<Option<Waker>>,
+}
+
+/// What a client says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_version: Vec<u8>,
+    /// The user it authenticated as.
+    pub user: String,
+}
+
+impl Peer {
+    /// Closes the client at its next opportunity.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+        self.ring();
+    }
+
+    /// Whether it is to be closed.
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Wakes it, so that it looks at what has changed.
+    pub fn ring(&self) {
+        if let Some(bell) = &*self.bell.lock() {
+            bell.wake_by_ref();
+        }
+    }
+
+    /// Tells how to wake it.
+    pub fn set_bell(&self, waker: &Waker) {
+        let mut bell = self.bell.lock();
+        if !bell.as_ref().is_some_and(|bell| bell.will_wake(waker)) {
+            *bell = Some(waker.clone());
+        }
+    }
+
+    /// Leaves bytes for it. `false` when its mailbox is over `limit`: such a client is too slow and is cut.
+    pub fn post(&self, bytes: &[u8], limit: usize) -> bool {
+        let mut mail = self.mail.lock();
+        if mail.len() + bytes.len() > limit {
+            drop(mail);
+            self.kill();
+            return false;
+        }
+        mail.extend_from_slice(bytes);
+        self.has_mail.store(true, Ordering::Release);
+        drop(mail);
+        self.ring();
+        true
+    }
+
+    /// Moves what others left into its output.
+    pub fn collect(&self, out: &mut Vec<u8>) {
+        if self.has_mail.load(Ordering::Acquire) {
+            let mut mail = self.mail.lock();
+            out.append(&mut mail);
+            self.has_mail.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether somebody left bytes.
+    pub fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire)
+    }
+
+    /// The flags of CLIENT LIST.
+    pub fn flags(&self) -> String {
+        let mut flags = String::new();
+        if self.monitor.load(Ordering::Relaxed) {
+            flags.push('O');
+        }
+        if self.is_killed() {
+            flags.push('A');
+        }
+        if self.no_evict.load(Ordering::Relaxed) {
+            flags.push('e');
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        flags
+    }
+}
+
+/// All clients of the RESP door.
+#[derive(Default)]
+pub struct Clients {
+    next_id: AtomicU64,
+    peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
+    monitors: AtomicU32,
+}
+
+impl Clients {
+    /// Lets a client in under a new number.
+    pub fn enter(&self, addr: String, local_addr: String, fd: i32, now: Millis) -> Arc<Peer> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let labels = Labels { user: "default".into(), ..Labels::default() };
+        let peer = Arc::new(Peer {
+            id,
+            addr,
+            local_addr,
+            fd,
+            created: now,
+            labels: Mutex::new(labels),
+            last_seen: AtomicU64::new(now.0),
+            last_command: AtomicU32::new(0),
+            db: AtomicU8::new(0),
+            protocol: AtomicU8::new(2),
+            query_buffer: [AtomicU32::new(0), AtomicU32::new(0)],
+            output_buffer: AtomicU64::new(0),
+            no_evict: AtomicBool::new(false),
+            monitor: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            mail: Mutex::default(),
+            has_mail: AtomicBool::new(false),
+            bell: Mutex::default(),
+        });
+        self.peers.lock().insert(id, peer.clone());
+        peer
+    }
+
+    /// Lets a client go.
+    pub fn leave(&self, peer: &Peer) {
+        self.set_monitor(peer, false);
+        self.peers.lock().remove(&peer.id);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.peers.lock().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> Vec<Arc<Peer>> {
+        self.peers.lock().values().cloned().collect()
+    }
+
+    /// The one with this number.
+    pub fn get(&self, id: u64) -> Option<Arc<Peer>> {
+        self.peers.lock().get(&id).cloned()
+    }
+
+    /// Wakes everybody.
+    pub fn ring_all(&self) {
+        for peer in self.all() {
+            peer.ring();
+        }
+    }
+
+    /// Whether anybody watches what others do.
+    pub fn has_monitors(&self) -> bool {
+        self.monitors.load(Ordering::Relaxed) > 0
+    }
+
+    /// Makes a client a watcher, or no longer.
+    pub fn set_monitor(&self, peer: &Peer, on: bool) {
+        if peer.monitor.swap(on, Ordering::Relaxed) != on {
+            if on {
+                self.monitors.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.monitors.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}

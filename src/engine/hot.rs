@@ -1,0 +1,129 @@
+//! The settings that requests look at, readable without a lock.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use crate::config::{Config, Policy};
+use crate::resp::request::Limits;
+
+/// Plain copies of settings, each changed only by CONFIG SET.
+#[derive(Default)]
+pub struct Hot {
+    needs_auth: AtomicBool,
+    maxmemory: AtomicU64,
+    policy: AtomicU8,
+    samples: AtomicUsize,
+    slower_than: AtomicI64,
+    slowlog_max: AtomicUsize,
+    latency_threshold: AtomicU64,
+    bulk: AtomicUsize,
+    request: AtomicUsize,
+    output_hard: AtomicUsize,
+    output_soft: AtomicUsize,
+    output_soft_seconds: AtomicU64,
+    timeout: AtomicU64,
+    max_clients: AtomicUsize,
+}
+
+impl Hot {
+    pub(super) fn set(&self, config: &Config) {
+        let order = Ordering::Relaxed;
+        self.needs_auth.store(!config.requirepass.is_empty(), order);
+        self.maxmemory.store(config.maxmemory, order);
+        let policy = POLICIES.iter().position(|policy| *policy == config.maxmemory_policy).unwrap_or(0);
+        self.policy.store(policy as u8, order);
+        self.samples.store(config.maxmemory_samples as usize, order);
+        self.slower_than.store(config.slowlog_log_slower_than, order);
+        self.slowlog_max.store(config.slowlog_max_len, order);
+        self.latency_threshold.store(config.latency_monitor_threshold, order);
+        self.bulk.store(config.proto_max_bulk_len as usize, order);
+        self.request.store(config.client_query_buffer_limit as usize, order);
+        let output = config.client_output_buffer_limit.normal;
+        self.output_hard.store(output.hard as usize, order);
+        self.output_soft.store(output.soft as usize, order);
+        self.output_soft_seconds.store(output.seconds, order);
+        self.timeout.store(u64::from(config.timeout), order);
+        self.max_clients.store(config.maxclients as usize, order);
+    }
+
+    /// Whether clients must authenticate.
+    pub fn needs_auth(&self) -> bool {
+        self.needs_auth.load(Ordering::Relaxed)
+    }
+
+    /// `maxmemory`; 0 for none.
+    pub fn maxmemory(&self) -> u64 {
+        self.maxmemory.load(Ordering::Relaxed)
+    }
+
+    /// `maxmemory-policy`
+    pub fn policy(&self) -> Policy {
+        POLICIES[usize::from(self.policy.load(Ordering::Relaxed))]
+    }
+
+    /// `maxmemory-samples`
+    pub fn samples(&self) -> usize {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    /// `slowlog-log-slower-than`; `None` for never.
+    pub fn slower_than(&self) -> Option<u64> {
+        u64::try_from(self.slower_than.load(Ordering::Relaxed)).ok()
+    }
+
+    /// `slowlog-max-len`
+    pub fn slowlog_max(&self) -> usize {
+        self.slowlog_max.load(Ordering::Relaxed)
+    }
+
+    /// `latency-monitor-threshold`; 0 for off.
+    pub fn latency_threshold(&self) -> u64 {
+        self.latency_threshold.load(Ordering::Relaxed)
+    }
+
+    /// What a request may cost.
+    pub fn limits(&self, authenticated: bool) -> Limits {
+        Limits {
+            bulk: self.bulk.load(Ordering::Relaxed),
+            request: self.request.load(Ordering::Relaxed),
+            authenticated,
+            ..Limits::default()
+        }
+    }
+
+    /// `proto-max-bulk-len`
+    pub fn bulk_max(&self) -> usize {
+        self.bulk.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of output at which a client is cut at once; 0 for none.
+    pub fn output_hard(&self) -> usize {
+        self.output_hard.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of output at which a client is cut after so many seconds; 0 for none.
+    pub fn output_soft(&self) -> (usize, u64) {
+        (self.output_soft.load(Ordering::Relaxed), self.output_soft_seconds.load(Ordering::Relaxed))
+    }
+
+    /// `timeout` in seconds; 0 for never.
+    pub fn timeout(&self) -> u64 {
+        self.timeout.load(Ordering::Relaxed)
+    }
+
+    /// `maxclients`
+    pub fn max_clients(&self) -> usize {
+        self.max_clients.load(Ordering::Relaxed)
+    }
+}
+
+/// All policies, so that one can be kept as its position.
+const POLICIES: [Policy; 8] = [
+    Policy::NoEviction,
+    Policy::AllkeysLru,
+    Policy::AllkeysLfu,
+    Policy::AllkeysRandom,
+    Policy::VolatileLru,
+    Policy::VolatileLfu,
+    Policy::VolatileRandom,
+    Policy::VolatileTtl,
+];

@@ -1,0 +1,279 @@
+//! What all clients share: databases, settings, clients, logs and counters.
+//!
+//! RESP and HTTP meet only here, and only in the store. The engine knows no socket and no runtime; whoever waits gives
+//! it a waker.
+
+mod clients;
+mod hot;
+mod latency;
+mod slowlog;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use parking_lot::{Mutex, RwLock};
+
+pub use clients::{Clients, Labels, Peer};
+pub use hot::Hot;
+pub use latency::{Event, Latency};
+pub use slowlog::{Slow, Slowlog};
+
+use crate::clock::{Clock, Millis, Ttl};
+use crate::config::{Config, Param, Refusal};
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, and this.
+const FENCE_MARGIN: Ttl = Ttl::seconds(3);
+
+/// The state of one server.
+pub struct Engine {
+    /// The clock that the edge reads.
+    pub clock: Clock,
+    /// The settings that requests look at.
+    pub hot: Hot,
+    /// The clients of the RESP door.
+    pub clients: Clients,
+    /// Commands that took long.
+    pub slowlog: Slowlog,
+    /// Events that took long.
+    pub latency: Latency,
+    /// Counters.
+    pub metrics: Metrics,
+    /// When the server started.
+    pub started: Millis,
+    /// 40 hexadecimal digits that name this run.
+    pub run_id: String,
+    config: RwLock<Config>,
+    stores: Vec<Store>,
+    /// Which store each database is; SWAPDB exchanges them.
+    order: Vec<AtomicUsize>,
+    /// The store that no command can name, for the session engine's records.
+    records: Store,
+    pause: Pause,
+    dice: AtomicU64,
+    shutdown: AtomicBool,
+    shutdown_bell: Mutex<Option<Waker>>,
+    reports: RwLock<Vec<Report>>,
+    /// The most memory that was ever seen in use.
+    peak: AtomicU64,
+    /// The RESP door's port, when it was picked at start.
+    port: AtomicU16,
+}
+
+/// Somebody else's rows in INFO and `/metrics`: (name, help, value).
+pub type Rows = Vec<(&'static str, &'static str, u64)>;
+
+/// A section of INFO that is not the engine's own.
+struct Report {
+    section: &'static str,
+    rows: Box<dyn Fn() -> Rows + Send + Sync>,
+}
+
+/// CLIENT PAUSE.
+#[derive(Default)]
+struct Pause {
+    until: AtomicU64,
+    /// 0 for commands that write, 1 for all.
+    all: AtomicU8,
+}
+
+impl Engine {
+    /// An engine for so many workers and commands.
+    pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
+        let fence = Ttl(config.upstream_timeout.0 + config.session().ttl.0 + FENCE_MARGIN.0);
+        let mut stores = Store::builder()
+            .clock(clock.clone())
+            .namespaces(config.namespaces.0.clone())
+            .fence(fence)
+            .build_family(config.databases + 1);
+        let records = stores.pop().unwrap_or_default();
+        let mut seed = [0; 28];
+        getrandom::fill(&mut seed).expect("the system has randomness");
+        let (id, dice) = seed.split_at(20);
+        let dice = dice.iter().fold(1, |sum: u64, byte| sum << 8 | u64::from(*byte)) | 1;
+        let engine = Engine {
+            hot: Hot::default(),
+            clients: Clients::default(),
+            slowlog: Slowlog::default(),
+            latency: Latency::default(),
+            metrics: Metrics::new(workers, commands),
+            started: clock.now(),
+            run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            clock,
+            order: (0..stores.len()).map(AtomicUsize::new).collect(),
+            stores,
+            records,
+            config: RwLock::new(Config::default()),
+            pause: Pause::default(),
+            dice: AtomicU64::new(dice),
+            shutdown: AtomicBool::new(false),
+            shutdown_bell: Mutex::default(),
+            reports: RwLock::default(),
+            peak: AtomicU64::new(0),
+            port: AtomicU16::new(config.port),
+        };
+        engine.apply(&config);
+        *engine.config.write() = config;
+        engine
+    }
+
+    /// A copy of the settings.
+    pub fn config(&self) -> Config {
+        self.config.read().clone()
+    }
+
+    /// Reads the settings in place.
+    pub fn with_config<R>(&self, f: impl FnOnce(&Config) -> R) -> R {
+        f(&self.config.read())
+    }
+
+    /// CONFIG SET: all pairs or none.
+    pub fn configure(&self, pairs: &[(&str, &str)], local: bool) -> Result<Vec<&'static Param>, Refusal> {
+        let mut config = self.config.write();
+        let changed = config.set_live(pairs, local)?;
+        self.apply(&config);
+        Ok(changed)
+    }
+
+    fn apply(&self, config: &Config) {
+        self.hot.set(config);
+        self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
+        self.slowlog.truncate(config.slowlog_max_len);
+    }
+
+    /// Notes the port that was picked for port 0.
+    pub fn set_port(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    /// The port of the RESP door.
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    /// How many databases there are.
+    pub fn databases(&self) -> usize {
+        self.stores.len()
+    }
+
+    /// The store behind a database number that exists.
+    pub fn store(&self, db: usize) -> &Store {
+        &self.stores[self.order[db].load(Ordering::Relaxed)]
+    }
+
+    /// All stores and the hidden one, in no order that means anything.
+    pub fn all_stores(&self) -> impl Iterator<Item = &Store> {
+        self.stores.iter().chain([&self.records])
+    }
+
+    /// The store that no command can name.
+    pub fn records(&self) -> &Store {
+        &self.records
+    }
+
+    /// Exchanges two databases for all clients at once.
+    pub fn swap(&self, one: usize, other: usize) {
+        // The write lock on the settings serves as the mutex; two swaps at once must not lose a store.
+        let _alone = self.config.write();
+        let first = self.order[one].load(Ordering::Relaxed);
+        let second = self.order[other].swap(first, Ordering::Relaxed);
+        self.order[one].store(second, Ordering::Relaxed);
+    }
+
+    /// Bytes in use by the stores.
+    pub fn used_memory(&self) -> u64 {
+        let used = self.records.used_memory() as u64;
+        self.peak.fetch_max(used, Ordering::Relaxed);
+        used
+    }
+
+    /// The most bytes that were ever seen in use.
+    pub fn peak_memory(&self) -> u64 {
+        self.used_memory().max(self.peak.load(Ordering::Relaxed))
+    }
+
+    /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
+    /// that one command never pays for a large shortage; the next one goes on.
+    pub fn make_room(&self, now: Millis) -> bool {
+        /// Evictions that one command may have to wait for, about 100 µs.
+        const EVICTIONS_MAX: usize = 128;
+        let limit = self.hot.maxmemory();
+        if limit == 0 || self.used_memory() <= limit {
+            return true;
+        }
+        let (policy, samples) = (self.hot.policy(), self.hot.samples());
+        for _ in 0..EVICTIONS_MAX {
+            // Databases take turns, starting anywhere, so that no tenant pays for all.
+            let first = self.chance() as usize;
+            let stores = (0..self.stores.len()).map(|step| &self.stores[first.wrapping_add(step) % self.stores.len()]);
+            if !stores.into_iter().any(|store| store.evict(policy, samples, || self.chance(), now)) {
+                return self.used_memory() <= limit;
+            }
+            if self.used_memory() <= limit {
+                return true;
+            }
+        }
+        // More went than this command could have brought in; it may pass.
+        true
+    }
+
+    /// A number that nobody can foresee from outside; not for secrets.
+    pub fn chance(&self) -> u64 {
+        let mut dice = self.dice.load(Ordering::Relaxed);
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        self.dice.store(dice, Ordering::Relaxed);
+        dice.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    // ---- pausing and ending ---------------------------------------------------------------------------------
+
+    /// Holds commands that write, or all, until then. A pause is never shortened or weakened by a second one.
+    pub fn pause(&self, until: Millis, all: bool, now: Millis) {
+        let going_on = self.paused_until(now).is_some();
+        let stays = going_on && self.pause.all.load(Ordering::Relaxed) == 1;
+        self.pause.all.store(u8::from(all || stays), Ordering::Relaxed);
+        let before = if going_on { self.pause.until.load(Ordering::Relaxed) } else { 0 };
+        self.pause.until.store(until.0.max(before), Ordering::Relaxed);
+    }
+
+    /// Ends a pause.
+    pub fn unpause(&self) {
+        self.pause.until.store(0, Ordering::Relaxed);
+        self.clients.ring_all();
+    }
+
+    /// Until when commands are held, and whether all are; `None` if none is.
+    pub fn paused_until(&self, now: Millis) -> Option<(Millis, bool)> {
+        let until = Millis(self.pause.until.load(Ordering::Relaxed));
+        (now < until).then(|| (until, self.pause.all.load(Ordering::Relaxed) == 1))
+    }
+
+    /// Asks the server to end.
+    pub fn shut_down(&self) {
+        self.shutdown.store(true, Ordering::Relaxed);
+        if let Some(bell) = self.shutdown_bell.lock().take() {
+            bell.wake();
+        }
+    }
+
+    /// Whether the server was asked to end; if not, `waker` is woken when it is.
+    pub fn is_shutting_down(&self, waker: &Waker) -> bool {
+        *self.shutdown_bell.lock() = Some(waker.clone());
+        self.shutdown.load(Ordering::Relaxed)
+    }
+
+    // ---- reports --------------------------------------------------------------------------------------------
+
+    /// Adds a section to INFO and `/metrics`.
+    pub fn add_report(&self, section: &'static str, rows: impl Fn() -> Rows + Send + Sync + 'static) {
+        self.reports.write().push(Report { section, rows: Box::new(rows) });
+    }
+
+    /// The added sections and their rows.
+    pub fn reports(&self) -> Vec<(&'static str, Rows)> {
+        self.reports.read().iter().map(|report| (report.section, (report.rows)())).collect()
+    }
+}

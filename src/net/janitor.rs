@@ -1,0 +1,59 @@
+//! The janitor: sleeps until the next deadline and reclaims what has died, a slice at a time.
+//!
+//! It lives on one worker among its clients. After each slice it yields, so that no client waits for more than one.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::clock::{Millis, Ttl};
+use crate::engine::Engine;
+use crate::store::{Store, Sweep};
+
+/// The longest it sleeps. Deadlines wake it by themselves; this only bounds what a mistake could cost.
+const NAP_MAX: Ttl = Ttl::seconds(1);
+
+/// Sweeps all stores for as long as the server runs.
+pub(super) async fn run(engine: Arc<Engine>) {
+    let bell = Arc::new(Notify::new());
+    let ring = bell.clone();
+    engine.records().on_earlier(move || ring.notify_one());
+    loop {
+        // While awake it wants no bells.
+        engine.records().plan(Millis(0));
+        let next = sweep(&engine).await;
+        engine.records().plan(next);
+        // What was filed between the sweep and the plan rang no bell; one more look finds it.
+        let now = engine.clock.now();
+        if next_due(&engine) < next || next <= now {
+            continue;
+        }
+        let nap = Ttl(next.since(now).0.min(NAP_MAX.0));
+        tokio::select! {
+            () = sleep(nap.duration()) => {}
+            () = bell.notified() => {}
+        }
+    }
+}
+
+/// Sweeps until nothing is due and tells when something will be.
+async fn sweep(engine: &Engine) -> Millis {
+    let mut next = Millis::NEVER;
+    for store in engine.all_stores() {
+        loop {
+            match store.sweep(engine.clock.now()) {
+                Sweep::MoreDue => tokio::task::yield_now().await,
+                Sweep::Idle(due) => {
+                    next = next.min(due);
+                    break;
+                }
+            }
+        }
+    }
+    next
+}
+
+fn next_due(engine: &Engine) -> Millis {
+    engine.all_stores().map(Store::soonest).min().unwrap_or(Millis::NEVER)
+}

@@ -1,0 +1,15 @@
+//! What needs an operating system around it: sockets, files, arguments. The only place that waits.
+
+mod http;
+mod janitor;
+mod resp;
+pub mod server;
+pub mod settings;
+mod worker;
+
+use std::os::fd::AsRawFd;
+
+/// The number of a socket's descriptor, for CLIENT LIST.
+fn descriptor(stream: &tokio::net::TcpStream) -> i32 {
+    stream.as_raw_fd()
+}

@@ -1,0 +1,128 @@
+//! A worker: one thread, one single-threaded runtime, and the clients it was dealt.
+//!
+//! Clients never migrate. What they have in common on a worker, the scratch buffers, needs no lock.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use super::http::Door;
+use super::resp;
+use crate::engine::Engine;
+
+/// Bytes that are read at once; many pipelined requests, and more than the socket holds of most.
+const READ: usize = 64 * 1024;
+
+/// How long clients may take to finish when the server ends.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// What all workers share.
+pub(super) struct Shared {
+    pub engine: Arc<Engine>,
+    pub door: Arc<Door>,
+    /// Tells HTTP clients that the server is ending.
+    pub ending: watch::Sender<bool>,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    pub fn new(engine: Arc<Engine>, door: Arc<Door>) -> Shared {
+        Shared { engine, door, ending: watch::Sender::new(false), draining: AtomicBool::new(false) }
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Lets every client finish what it is doing and go.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.ending.send_replace(true);
+        self.engine.clients.ring_all();
+    }
+}
+
+/// A worker's buffers, lent to whichever client has its turn.
+pub(super) type Scratch = Rc<RefCell<Buffers>>;
+
+pub(super) struct Buffers {
+    pub input: Box<[u8]>,
+    pub output: Vec<u8>,
+}
+
+/// A client that was accepted and is dealt to a worker.
+pub(super) enum Arrival {
+    Resp(std::net::TcpStream),
+    Http(std::net::TcpStream),
+}
+
+/// The acceptor's end of a worker.
+pub(super) struct Worker {
+    pub arrivals: mpsc::UnboundedSender<Arrival>,
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts a worker. The first one also keeps house.
+pub(super) fn start(number: usize, shared: Arc<Shared>) -> io::Result<Worker> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (arrivals, mut inbox) = mpsc::unbounded_channel();
+    let work = move || {
+        let local = LocalSet::new();
+        let scratch = Rc::new(RefCell::new(Buffers { input: vec![0; READ].into(), output: Vec::new() }));
+        local.block_on(&runtime, async move {
+            if number == 0 {
+                tokio::task::spawn_local(super::janitor::run(shared.engine.clone()));
+            }
+            while let Some(arrival) = inbox.recv().await {
+                serve(arrival, number, &shared, &scratch);
+            }
+            // The acceptor is gone: the server ends. Its clients were told; give them their time.
+            let patience = tokio::time::Instant::now() + DRAIN_MAX;
+            while Rc::strong_count(&scratch) > 1 && tokio::time::Instant::now() < patience {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    };
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(work)?;
+    Ok(Worker { arrivals, thread })
+}
+
+/// Starts serving a client. Each holds the scratch buffers, so that their count says how many there are.
+fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, scratch: &Scratch) {
+    let (shared, scratch) = (shared.clone(), scratch.clone());
+    let block = shared.engine.metrics.block(number);
+    let client = match arrival {
+        Arrival::Resp(stream) => {
+            block.connections.add(1);
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let shared = shared.clone();
+            tokio::task::spawn_local(async move { resp::serve(stream, shared, number, scratch).await })
+        }
+        Arrival::Http(stream) => {
+            block.http_connections.add(1);
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let Ok(peer) = stream.peer_addr() else { return };
+            let (door, ending) = (shared.door.clone(), shared.ending.subscribe());
+            tokio::task::spawn_local(async move {
+                door.serve(stream, peer, ending).await;
+                drop(scratch);
+            })
+        }
+    };
+    // A panic ends the client it happened to; it is counted and said, and the worker goes on.
+    tokio::task::spawn_local(async move {
+        if client.await.is_err_and(|error| error.is_panic()) {
+            shared.engine.metrics.block(number).panics.add(1);
+            tracing::error!("a handler panicked; its client was closed");
+        }
+    });
+}

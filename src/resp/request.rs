@@ -1,0 +1,512 @@
+//! Requests: where the words of one request lie in the bytes that have arrived.
+//!
+//! The parser is handed the same bytes again with more behind them, and goes on where it stopped: a request that
+//! arrives byte by byte costs no more than one that arrives whole. It copies nothing (only a line of text with quotes
+//! and escapes has to be unescaped) and allocates by what has arrived, never by what was announced.
+//!
+//! A request is flat: an array in an array, or a RESP3 aggregate, is refused. Like Redis it looks for the `\r` of a
+//! header and skips the byte after it unseen, and skips the two bytes after a bulk string unseen.
+
+use std::borrow::Cow;
+use std::ops::Index;
+
+use memchr::{memchr, memchr2};
+
+use crate::error::{Error, Result};
+use crate::num::parse_i64;
+
+/// Where one word of a request lies in the bytes it was parsed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// Words of one request, still lying in the read buffer.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    bytes: &'a [u8],
+    spans: &'a [Span],
+}
+
+/// Words of one request that own their bytes: a queued command, or one that no client sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+/// What a request may cost before it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one bulk string (`proto-max-bulk-len`).
+    pub bulk: usize,
+    /// Bytes of a line: an inline request, or the header of an array or bulk string.
+    pub inline: usize,
+    /// Words of one request. Redis would take up to 2^31 − 1, which serves nobody but an attacker.
+    pub words: usize,
+    /// Bytes of one whole request (`client-query-buffer-limit`); below 4 GB, so that a [`Span`] can hold it.
+    pub request: usize,
+    /// Whether the client may send requests of that size yet; one that still has to log in needs little room.
+    pub authenticated: bool,
+}
+
+/// Words a client may send before it has authenticated: the longest useful request is `HELLO` with everything.
+pub const WORDS_BEFORE_AUTH: usize = 10;
+
+/// Bytes of one bulk string before the client has authenticated.
+pub const BULK_BEFORE_AUTH: usize = 16 * 1024;
+
+/// Bytes of capacity an idle parser may keep, per buffer, so that a million idle clients stay cheap.
+const REST_MAX: usize = 512;
+
+/// Bytes a reader may reserve for a bulk string of which nothing has arrived yet.
+const RESERVE_MIN: usize = 64 * 1024;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { bulk: 512 << 20, inline: 64 << 10, words: 1 << 20, request: 1 << 30, authenticated: true }
+    }
+}
+
+impl<'a> Args<'a> {
+    /// How many words there are, the command's name included.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is no word at all.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The word at `index`, if there is one.
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        Some(self.slice(*self.spans.get(index)?))
+    }
+
+    /// All words in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
+        let args = *self;
+        self.spans.iter().map(move |&span| args.slice(span))
+    }
+
+    /// The words from `from` on; none when there are fewer.
+    pub fn tail(&self, from: usize) -> Args<'a> {
+        Args { bytes: self.bytes, spans: self.spans.get(from..).unwrap_or_default() }
+    }
+
+    fn slice(&self, span: Span) -> &'a [u8] {
+        &self.bytes[span.start as usize..span.end as usize]
+    }
+}
+
+impl Index<usize> for Args<'_> {
+    type Output = [u8];
+
+    /// The word at `index`, which the caller knows to be there.
+    fn index(&self, index: usize) -> &[u8] {
+        self.slice(self.spans[index])
+    }
+}
+
+impl Words {
+    /// No words.
+    pub fn new() -> Words {
+        Words::default()
+    }
+
+    /// Adds a word at the end.
+    pub fn push(&mut self, word: &[u8]) {
+        self.bytes.extend_from_slice(word);
+        self.close();
+    }
+
+    /// The words, borrowed as those of any request.
+    pub fn args(&self) -> Args<'_> {
+        Args { bytes: &self.bytes, spans: &self.spans }
+    }
+
+    /// Bytes of heap these words hold.
+    pub fn heap(&self) -> usize {
+        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
+    }
+
+    /// Ends the word whose bytes were written since the last one.
+    fn close(&mut self) {
+        let start = self.spans.last().map_or(0, |span| span.end as usize);
+        self.spans.push(Span::new(start, self.bytes.len()));
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+    }
+}
+
+impl From<Args<'_>> for Words {
+    fn from(args: Args<'_>) -> Words {
+        let mut words = Words::new();
+        words.spans.reserve_exact(args.len());
+        words.bytes.reserve_exact(args.iter().map(<[u8]>::len).sum());
+        args.iter().for_each(|word| words.push(word));
+        words
+    }
+}
+
+impl<'w> FromIterator<&'w [u8]> for Words {
+    fn from_iter<I: IntoIterator<Item = &'w [u8]>>(list: I) -> Words {
+        let mut words = Words::new();
+        list.into_iter().for_each(|word| words.push(word));
+        words
+    }
+}
+
+impl Span {
+    fn new(start: usize, end: usize) -> Span {
+        debug_assert!(start <= end && end <= u32::MAX as usize);
+        Span { start: start as u32, end: end as u32 }
+    }
+}
+
+/// Finds one request after the other in what a client sends.
+#[derive(Debug, Default)]
+pub struct Parser {
+    state: State,
+    /// The first byte that is not understood yet.
+    at: usize,
+    /// Up to here no line end was found, so that no byte is searched twice.
+    searched: usize,
+    /// How many bytes there were when last looked.
+    seen: usize,
+    /// The words found: spans of the caller's bytes, or, of an inline request, words of their own.
+    words: Words,
+    /// Bytes looked at and calls made, so that a test can hold the parser to its promise.
+    #[cfg(test)]
+    steps: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    /// Nothing of a request is known; `words` may still hold the one before.
+    #[default]
+    Start,
+    /// In the header of an array.
+    Array,
+    /// In an array: this many words to come, the next one's header first.
+    Header { left: usize },
+    /// In an array: `left` words to come, the first a bulk string of `len` bytes that begins at `at`.
+    Bulk { left: usize, len: usize },
+    /// In a line of text.
+    Inline,
+}
+
+impl Parser {
+    /// A parser at the beginning of a request.
+    pub fn new() -> Parser {
+        Parser::default()
+    }
+
+    /// Looks for one whole request at the beginning of `bytes`.
+    ///
+    /// `Some(used)`: it lies in `bytes[..used]` and [`args`](Parser::args) has its words; no words means an empty
+    /// request, to be skipped. `None`: call again with the same bytes and more behind them. After an error the
+    /// stream cannot be followed any further.
+    pub fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>> {
+        self.count(1);
+        self.seen = bytes.len();
+        let found = self.advance(bytes, limits);
+        if !matches!(found, Ok(None)) {
+            self.state = State::Start;
+        }
+        found
+    }
+
+    /// The words of the request that [`parse`](Parser::parse) just found in `bytes`.
+    pub fn args<'a>(&'a self, bytes: &'a [u8]) -> Args<'a> {
+        let inline = !self.words.bytes.is_empty();
+        Args { bytes: if inline { &self.words.bytes } else { bytes }, spans: &self.words.spans }
+    }
+
+    /// How much room to make for the bulk string being read. Never more than has arrived already (or 64 KB), so that
+    /// announcing a size costs the announcer as much as it costs the server.
+    pub fn needs(&self) -> usize {
+        match self.state {
+            State::Bulk { len, .. } => {
+                let missing = (self.at + len + 2).saturating_sub(self.seen);
+                missing.min(self.seen.max(RESERVE_MIN))
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether part of a request has been read and the rest is awaited.
+    pub fn is_midway(&self) -> bool {
+        !matches!(self.state, State::Start)
+    }
+
+    /// Bytes of heap the parser holds.
+    pub fn heap(&self) -> usize {
+        self.words.heap()
+    }
+
+    /// The client pauses: gives back what a large request has left behind. Must not be called while the words of a
+    /// request are still needed.
+    pub fn rest(&mut self) {
+        if self.is_midway() {
+            return;
+        }
+        self.words.clear();
+        if self.words.spans.capacity() * size_of::<Span>() > REST_MAX {
+            self.words.spans = Vec::new();
+        }
+        if self.words.bytes.capacity() > REST_MAX {
+            self.words.bytes = Vec::new();
+        }
+    }
+
+    fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>> {
+        loop {
+            match self.state {
+                State::Start => {
+                    let Some(&first) = bytes.first() else {
+                        return Ok(None);
+                    };
+                    self.words.clear();
+                    self.at = 0;
+                    self.searched = 0;
+                    self.state = match first {
+                        b'*' => State::Array,
+                        _ => State::Inline,
+                    };
+                }
+                State::Inline => return self.inline(bytes, limits),
+                State::Array => match self.array(bytes, limits)? {
+                    None => return Ok(None),
+                    Some(0) => return Ok(Some(self.at)),
+                    Some(left) => self.state = State::Header { left },
+                },
+                State::Header { left } => match self.word(bytes, limits)? {
+                    None => return Ok(None),
+                    Some(Word::Bulk(len)) => self.state = State::Bulk { left, len },
+                    Some(Word::Whole) if left == 1 => return Ok(Some(self.at)),
+                    Some(Word::Whole) => self.state = State::Header { left: left - 1 },
+                },
+                State::Bulk { left, len } => {
+                    let end = self.at + len;
+                    if bytes.len() < end + 2 {
+                        return Ok(None);
+                    }
+                    self.words.spans.push(Span::new(self.at, end));
+                    self.at = end + 2;
+                    if left == 1 {
+                        return Ok(Some(self.at));
+                    }
+                    self.state = State::Header { left: left - 1 };
+                }
+            }
+        }
+    }
+
+    /// The header of an array: how many words it announces, zero for an empty or null one.
+    fn array(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>> {
+        let Some(number) = self.header(bytes, limits, "too big mbulk count string")? else {
+            return Ok(None);
+        };
+        let number = number.ok_or(INVALID_MULTIBULK)?.max(0) as usize;
+        if number > limits.words {
+            return Err(INVALID_MULTIBULK);
+        }
+        if number > WORDS_BEFORE_AUTH && !limits.authenticated {
+            return Err(protocol("unauthenticated multibulk length"));
+        }
+        Ok(Some(number))
+    }
+
+    /// The header of a word: the length of a bulk string, or an integer, which is a word already.
+    fn word(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Word>> {
+        let start = self.at;
+        let Some(number) = self.header(bytes, limits, "too big bulk count string")? else {
+            return Ok(None);
+        };
+        match (bytes[start], number) {
+            // Redis takes no integers here; mini-redis' client sends them all the same.
+            (b':', Some(_)) => {
+                self.words.spans.push(Span::new(start + 1, self.at - 2));
+                Ok(Some(Word::Whole))
+            }
+            (b'$', Some(len @ 0..)) if len as u64 <= limits.bulk as u64 => {
+                let len = len as usize;
+                if len > BULK_BEFORE_AUTH && !limits.authenticated {
+                    return Err(protocol("unauthenticated bulk length"));
+                }
+                if self.at + len > limits.request.min(u32::MAX as usize) {
+                    return Err(protocol("request exceeds client-query-buffer-limit"));
+                }
+                Ok(Some(Word::Bulk(len)))
+            }
+            (b'$', _) => Err(protocol("invalid bulk length")),
+            (other, _) => Err(unexpected(other)),
+        }
+    }
+
+    /// Reads the line at `at`: a type byte, a number, `\r` and one byte more. `Some(None)` if it is no number.
+    fn header(&mut self, bytes: &[u8], limits: &Limits, too_big: &'static str) -> Result<Option<Option<i64>>> {
+        if let Some((number, used)) = small_number(&bytes[self.at..]) {
+            self.count(used);
+            self.at += used;
+            return Ok(Some(Some(number)));
+        }
+        let from = self.searched.max(self.at);
+        let end = memchr(b'\r', &bytes[from..]).map(|offset| from + offset);
+        self.searched = end.unwrap_or(bytes.len());
+        self.count(self.searched - from);
+        if self.searched - self.at > limits.inline {
+            return Err(protocol(too_big));
+        }
+        match end {
+            Some(end) if end + 2 <= bytes.len() => {
+                let number = parse_i64(&bytes[self.at + 1..end]);
+                self.at = end + 2;
+                Ok(Some(number))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A line of text. A NUL in it is refused at once: to Redis it hides the rest of the line, so that the client (one
+    /// that speaks TLS, say) would wait for an answer until it gives up.
+    fn inline(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>> {
+        let from = self.searched;
+        let end = memchr2(b'\n', 0, &bytes[from..]).map(|offset| from + offset);
+        self.searched = end.unwrap_or(bytes.len());
+        self.count(self.searched - from);
+        if self.searched > limits.inline {
+            return Err(protocol("too big inline request"));
+        }
+        let Some(end) = end else {
+            return Ok(None);
+        };
+        if bytes[end] == 0 {
+            return Err(protocol("NUL byte in inline request"));
+        }
+        split_line(&bytes[..end], &mut self.words).ok_or(protocol("unbalanced quotes in request"))?;
+        Ok(Some(end + 1))
+    }
+
+    #[cfg(test)]
+    fn count(&mut self, steps: usize) {
+        self.steps += steps;
+    }
+
+    #[cfg(not(test))]
+    fn count(&mut self, _steps: usize) {}
+}
+
+enum Word {
+    /// An integer: nothing follows.
+    Whole,
+    /// A bulk string of so many bytes follows.
+    Bulk(usize),
+}
+
+const INVALID_MULTIBULK: Error = protocol("invalid multibulk length");
+
+const fn protocol(text: &'static str) -> Error {
+    Error::Protocol(Cow::Borrowed(text))
+}
+
+#[cold]
+fn unexpected(byte: u8) -> Error {
+    let shown = match byte {
+        b' '..=b'~' => char::from(byte),
+        _ => '?',
+    };
+    Error::Protocol(format!("expected '$', got '{shown}'").into())
+}
+
+/// The header that nearly all lines are: up to eight digits without a leading zero, and the two bytes that end it.
+/// Anything else, also what has not arrived whole, is left to the careful way.
+fn small_number(line: &[u8]) -> Option<(i64, usize)> {
+    if !matches!(line.first(), Some(b'$' | b'*')) {
+        return None;
+    }
+    let mut number = 0;
+    for (offset, &byte) in line.iter().enumerate().take(10).skip(1) {
+        match byte {
+            b'0'..=b'9' => number = number * 10 + i64::from(byte - b'0'),
+            b'\r' if offset > 1 && offset + 2 <= line.len() && (line[1] != b'0' || offset == 2) => {
+                return Some((number, offset + 2));
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Splits a line into words as Redis does: blanks between, `"…"` with escapes, `'…'` with `\'` only. `None` when a
+/// quote is not closed or something but a blank follows one.
+fn split_line(line: &[u8], words: &mut Words) -> Option<()> {
+    let mut rest = line;
+    loop {
+        let blanks = rest.iter().take_while(|&&byte| is_space(byte)).count();
+        rest = &rest[blanks..];
+        if rest.is_empty() {
+            return Some(());
+        }
+        rest = split_word(rest, words)?;
+        words.close();
+    }
+}
+
+/// Unescapes the word at the beginning of `rest` and returns what follows it. A quote may open in the middle of a
+/// word, but closes it.
+fn split_word<'l>(mut rest: &'l [u8], words: &mut Words) -> Option<&'l [u8]> {
+    let mut quote = None;
+    loop {
+        let (byte, used) = match (quote, rest) {
+            (Some(_), []) => return None,
+            (None, [] | [b' ' | b'\n' | b'\r' | b'\t', ..]) => return Some(rest),
+            (None, [open @ (b'"' | b'\''), ..]) => {
+                quote = Some(*open);
+                rest = &rest[1..];
+                continue;
+            }
+            (Some(b'"'), [b'\\', b'x', high, low, ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                (hex(*high) << 4 | hex(*low), 4)
+            }
+            (Some(b'"'), [b'\\', escaped, ..]) => (unescape(*escaped), 2),
+            (Some(b'\''), [b'\\', b'\'', ..]) => (b'\'', 2),
+            (Some(open), [close, after @ ..]) if open == *close => {
+                return after.first().is_none_or(|&next| is_space(next)).then_some(after);
+            }
+            (_, [byte, ..]) => (*byte, 1),
+        };
+        words.bytes.push(byte);
+        rest = &rest[used..];
+    }
+}
+
+fn unescape(escaped: u8) -> u8 {
+    match escaped {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 0x08,
+        b'a' => 0x07,
+        other => other,
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    char::from(digit).to_digit(16).unwrap_or_default() as u8
+}
+
+/// C's `isspace`.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,103 @@
+//! The janitor's side of the store: what to reclaim, and when to come back.
+//!
+//! The store has no thread of its own. Whoever runs it calls [`Store::sweep`] until it is idle, sleeps until the instant
+//! it was told, and is woken when something will die sooner. Each call is bounded and holds no lock for long.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{SHARDS, Store};
+use crate::clock::Millis;
+
+/// Shards that one call of [`Store::sweep`] works on before it lets others run.
+pub(super) const SWEEP_SHARDS: usize = 16;
+
+/// What a sweep found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// More is due now; call again when others have had their turn.
+    MoreDue,
+    /// Nothing is due before this instant.
+    Idle(Millis),
+}
+
+/// Tells the janitor that something dies sooner than it planned to wake.
+#[derive(Default)]
+pub(super) struct Alarm {
+    /// When the janitor wakes. Zero until the first plan: nobody sleeps yet.
+    planned: AtomicU64,
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl Alarm {
+    /// Rings if this is before the planned instant, and plans for it.
+    pub fn sooner(&self, due: Millis) {
+        if due.0 < self.planned.load(Ordering::SeqCst)
+            && due.0 < self.planned.fetch_min(due.0, Ordering::SeqCst)
+            && let Some(wake) = self.wake.get()
+        {
+            wake();
+        }
+    }
+}
+
+impl Store {
+    /// Reclaims what has died, in slices that hold no lock for long. Each call begins where the last one stopped, so
+    /// that a shard in which much dies keeps no other waiting.
+    pub fn sweep(&self, now: Millis) -> Sweep {
+        let cells = self.cells();
+        let first = self.inner.turn.load(Ordering::Relaxed);
+        let mut dead = Vec::new();
+        let mut next = Millis::NEVER;
+        let mut slices = 0;
+        for step in 0..cells.len() {
+            let number = (first + step) % SHARDS;
+            let cell = &cells[number];
+            let due = Millis(cell.due.load(Ordering::SeqCst));
+            if due > now {
+                next = next.min(due);
+                continue;
+            }
+            if slices == SWEEP_SHARDS {
+                self.inner.turn.store(number, Ordering::Relaxed);
+                return Sweep::MoreDue;
+            }
+            slices += 1;
+            let mut held = self.hold(cell);
+            held.sweep(now, &mut dead);
+            next = next.min(held.next_due());
+            drop(held);
+            dead.clear();
+        }
+        if next <= now { Sweep::MoreDue } else { Sweep::Idle(next) }
+    }
+
+    /// Sweeps by the store's own clock until nothing is due, and tells when something will be.
+    pub fn sweep_now(&self) -> Millis {
+        loop {
+            if let Sweep::Idle(next) = self.sweep(self.clock().now()) {
+                return next;
+            }
+        }
+    }
+
+    /// The instant of the soonest reminder, read without a lock.
+    pub fn soonest(&self) -> Millis {
+        let due = |cell: &super::Cell| Millis(cell.due.load(Ordering::SeqCst));
+        self.cells().iter().map(due).min().unwrap_or(Millis::NEVER)
+    }
+
+    /// Tells the family when the janitor means to wake next, so that an earlier deadline rings. What was written between
+    /// its last sweep and this call does not ring: after planning, it asks [`Store::soonest`] of every store and sweeps
+    /// again, rather than sleep, if something is due before the instant it planned.
+    pub fn plan(&self, at: Millis) {
+        self.inner.common.alarm.planned.store(at.0, Ordering::SeqCst);
+    }
+
+    /// The function that is called, from under a shard's lock, when something dies before the planned instant. It must
+    /// only wake somebody, and a wake-up before the sleep must not be lost. The first one stays.
+    pub fn on_earlier(&self, wake: impl Fn() + Send + Sync + 'static) {
+        // A second janitor would be a mistake of the embedder; the first keeps its alarm.
+        let _ = self.inner.common.alarm.wake.set(Box::new(wake));
+    }
+}

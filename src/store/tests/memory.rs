@@ -1,0 +1,162 @@
+//! Sizes, and memory given back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+
+#[test]
+fn values_that_become_immortal_leave_no_reminders_behind() {
+    let store = Store::new();
+    let far = NOW + Ttl::seconds(3600);
+    for round in 0..3 {
+        for number in 0..20_000 {
+            put(&store, &key(number), far, NOW);
+        }
+        for number in 0..20_000 {
+            match round {
+                0 => store.with(&key(number), NOW, |slot| slot.set_deadline(Millis::NEVER)),
+                1 => put(&store, &key(number), Millis::NEVER, NOW),
+                _ => store.with(&key(number), NOW, |slot| assert!(slot.remove())),
+            }
+        }
+        Store::validate(std::slice::from_ref(&store));
+    }
+}
+
+#[test]
+fn memory_comes_back_when_keys_are_removed_one_by_one() {
+    let store = Store::new();
+    for number in 0..200_000 {
+        put(&store, &key(number), Millis::NEVER, NOW);
+    }
+    let full = store.used_memory();
+    for number in 0..200_000 {
+        store.with(&key(number), NOW, |slot| slot.remove());
+    }
+    assert!(store.used_memory() < full / 10, "{} of {full} bytes are still held", store.used_memory());
+    Store::validate(&[store]);
+}
+
+#[test]
+fn reminders_come_back_when_many_die_among_many_that_stay() {
+    let store = Store::new();
+    for number in 0..100_000 {
+        put(&store, &key(number), Millis::NEVER, NOW);
+    }
+    let before = store.used_memory();
+    for number in 100_000..200_000 {
+        put(&store, &key(number), NOW + Ttl(1), NOW);
+    }
+    while store.sweep(NOW + Ttl(1)) == Sweep::MoreDue {}
+    assert_eq!(store.len(), 100_000);
+    let kept = store.cells().iter().map(|cell| cell.shard.lock().reminders_size()).sum::<usize>();
+    assert!(kept <= 64 * 1024, "{kept} bytes for no reminder at all");
+    assert!(store.used_memory() < before * 2, "{} after, {before} before", store.used_memory());
+    Store::validate(&[store]);
+}
+
+#[test]
+fn a_panic_in_a_closure_leaves_the_shard_whole() {
+    let store = Store::new();
+    put(&store, b"old", Millis::NEVER, NOW);
+    let one = catch_unwind(AssertUnwindSafe(|| {
+        store.with(b"coat", NOW, |slot| {
+            slot.put_bytes(b"blue", NOW + Ttl(5)).expect("no fence here");
+            panic!("a handler's mistake");
+        })
+    }));
+    let many = catch_unwind(AssertUnwindSafe(|| {
+        Store::with_all(&[(&store, b"old"), (&store, b"hat")], NOW, |slots| {
+            slots.at(0).put_bytes(b"new", NOW + Ttl(3)).expect("no fence here");
+            panic!("another one");
+        })
+    }));
+    assert!(one.is_err() && many.is_err());
+    Store::validate(std::slice::from_ref(&store));
+    assert_eq!(store.sweep(NOW), Sweep::Idle(NOW + Ttl(3)));
+    assert_eq!(
+        (text(&store, b"coat", NOW).as_deref(), text(&store, b"old", NOW).as_deref()),
+        (Some("blue"), Some("new"))
+    );
+}
+
+#[test]
+fn flushing_gives_all_memory_back_and_keeps_fences() {
+    let family = Store::builder().build_family(2);
+    for number in 0..10_000 {
+        put(&family[0], &key(number), NOW + Ttl(number as u64), NOW);
+        put(&family[1], &key(number), Millis::NEVER, NOW);
+    }
+    family[0].fence(b"auth:session:t", 7, NOW + Ttl::seconds(5), NOW);
+    let rest = family[1].used_memory();
+    drop(family[0].clear());
+    assert_eq!((family[0].len(), family[1].len()), (0, 10_000));
+    assert!(family[0].used_memory() < rest);
+    assert_eq!(family[0].look(b"auth:session:t", NOW, |_| ()), Look::Fenced(NOW + Ttl::seconds(5)));
+    Store::validate(&family);
+    drop(family[1].clear());
+    assert!(family[1].used_memory() < 1024, "one fence, one small table: {}", family[1].used_memory());
+    Store::validate(&family);
+}
+
+#[test]
+fn what_a_slot_holds_past_its_deadline_is_not_there() {
+    let store = Store::new();
+    store.with(b"coat", NOW, |slot| {
+        slot.put_bytes(b"blue", NOW).expect("no fence here");
+        assert!(slot.value().is_none() && slot.detach().is_none() && !slot.remove());
+    });
+    assert_eq!(store.sweep(NOW), Sweep::Idle(Millis::NEVER));
+    assert_eq!(store.stats().expired, 1);
+}
+
+#[test]
+fn a_value_too_long_to_send_is_refused_before_it_is_copied() {
+    // Zeroed pages that are never touched: nothing reads the value when its length is refused.
+    let huge = vec![0; STRING_MAX + 1];
+    let store = Store::new();
+    assert_eq!(store.put(b"coat", &huge, Ttl::seconds(1)), Err(Error::TooLong));
+    assert_eq!(store.with(b"coat", NOW, |slot| slot.put_bytes(&huge, Millis::NEVER)), Err(Error::TooLong));
+    assert_eq!(store.with(b"coat", NOW, |slot| slot.append(&huge)), Err(Error::TooLong));
+    assert_eq!(store.used_memory(), 0);
+}
+
+#[test]
+fn two_stores_hash_the_same_key_differently() {
+    let (one, other) = (Store::new(), Store::new());
+    let same = (0..64).filter(|number| one.hash(&key(*number)) == other.hash(&key(*number))).count();
+    assert_eq!(same, 0);
+}
+
+#[test]
+#[should_panic(expected = "one family")]
+fn stores_of_two_families_are_not_opened_together() {
+    let (one, other) = (Store::new(), Store::new());
+    Store::with_all(&[(&one, b"a"), (&other, b"b")], NOW, |_| ());
+}
+
+#[test]
+fn full_jitter_leaves_a_life_and_an_endless_ttl_does_not_overflow() {
+    let namespace = |name: &str, ttl, jitter| Namespace {
+        name: name.into(),
+        prefix: name.to_lowercase().into_bytes(),
+        ttl,
+        secret: false,
+        fence: false,
+        jitter,
+    };
+    let clock = crate::clock::ManualClock::at(NOW);
+    let all = vec![
+        namespace("SHORT", Ttl(2), 1.0),
+        namespace("ENDLESS", Ttl(u64::MAX), 1.0),
+        namespace("ODD", Ttl(9), f64::NAN),
+    ];
+    let store = Store::builder().clock(clock).namespaces(all).build();
+    for name in ["SHORT", "ENDLESS", "ODD"] {
+        let cache = store.cache(name).expect("it was configured");
+        for number in 0..200 {
+            cache.put(&key(number), b"v").expect("no fence here");
+            assert!(cache.fetch(&key(number)).is_some(), "{name} {number} was born dead");
+        }
+    }
+}

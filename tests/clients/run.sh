@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# Real clients against a running server: ioredis, node-redis, redis-py, redis-cli,
+# redis-benchmark, and the session stores of Express and Django on top of them.
+#
+#   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
+#   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
+#
+# The second form takes servers that already run, so that the checks themselves
+# can be judged by a real Redis: all of them hold there too. It empties databases
+# 9, 10 and 11. PROGRAM is a file's name without its ending; none means all.
+#
+# What is missing is installed (npm and pip at pinned versions, Debian packages as
+# root); what is not to be had is a failure, never something left out.
+
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cache=${CARGO_TARGET_DIR:-$root/target}/clients
+programs=("$@")
+[ ${#programs[@]} -gt 0 ] || programs=(ioredis node_redis redis_py redis_tools express_session django_cache)
+
+# Several times what any program takes; its own checks are bounded too.
+PROGRAM_SECONDS=60
+START_SECONDS=10
+STOP_SECONDS=5
+
+work=$(mktemp -d)
+servers=()
+
+die() {
+  echo "FAIL clients: $*"
+  exit 1
+}
+
+stop() {
+  local pid end
+  for pid in "${servers[@]}"; do kill "$pid" 2>/dev/null || true; done
+  for pid in "${servers[@]}"; do
+    end=$((SECONDS + STOP_SECONDS))
+    while kill -0 "$pid" 2>/dev/null; do
+      if [ $SECONDS -ge $end ]; then kill -9 "$pid" 2>/dev/null || true; fi
+      sleep 0.05
+    done
+    wait "$pid" 2>/dev/null || true
+  done
+  rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+# --- what the programs need ---
+
+# debian COMMAND PACKAGE…: the command is there, or is installed now.
+debian() {
+  local command=$1
+  shift
+  command -v "$command" >/dev/null && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "$command is missing: install $*"
+  echo "installing $*" >&2
+  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install "$@"; } >"$work/apt.log" 2>&1 \
+    || die "cannot install $*: $(tail -n 3 "$work/apt.log")"
+  command -v "$command" >/dev/null || die "$* brought no $command"
+}
+
+# fresh STAMP FILE…: whether what STAMP stands for was installed from these very files.
+fresh() {
+  local stamp=$1
+  shift
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(cat "$@" | sha256sum)" ]
+}
+
+install_node_modules() {
+  debian node nodejs npm
+  debian npm npm
+  [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "node $(node -v) is too old: 20 or newer is needed"
+  local stamp=$here/node_modules/.installed files=("$here/package.json" "$here/package-lock.json")
+  fresh "$stamp" "${files[@]}" && return
+  echo "installing the Node clients" >&2
+  (cd "$here" && npm ci --no-audit --no-fund) >"$work/npm.log" 2>&1 || die "npm ci: $(tail -n 5 "$work/npm.log")"
+  cat "${files[@]}" | sha256sum >"$stamp"
+}
+
+install_python() {
+  debian python3 python3
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "$(python3 -V) is too old: 3.10 or newer is needed"
+  local stamp=$cache/venv/.installed
+  fresh "$stamp" "$here/requirements.txt" && "$cache/venv/bin/python" -c 'import django, redis' 2>/dev/null && return
+  echo "installing the Python clients" >&2
+  rm -rf "$cache/venv"
+  mkdir -p "$cache"
+  if ! python3 -m venv "$cache/venv" >"$work/venv.log" 2>&1; then
+    # Debian keeps venv in a package of its own.
+    [ "$(id -u)" = 0 ] || die "python3 has no venv: $(tail -n 3 "$work/venv.log")"
+    { apt-get -qq update && apt-get -qq -y install python3-venv; } >"$work/venv.log" 2>&1 || die "cannot install python3-venv"
+    python3 -m venv --clear "$cache/venv" >"$work/venv.log" 2>&1 || die "python3 -m venv: $(tail -n 3 "$work/venv.log")"
+  fi
+  "$cache/venv/bin/pip" --quiet --disable-pip-version-check install -r "$here/requirements.txt" >"$work/pip.log" 2>&1 \
+    || die "pip install: $(tail -n 5 "$work/pip.log")"
+  sha256sum <"$here/requirements.txt" >"$stamp"
+}
+
+debian redis-cli redis-tools
+debian redis-benchmark redis-tools
+install_node_modules
+install_python
+
+# --- the servers ---
+
+# start NAME OPTION…: a server of our own; sets `address` to where it speaks RESP.
+start() {
+  local name=$1 log=$work/$1.log end=$((SECONDS + START_SECONDS))
+  shift
+  # Where the binary lies is no setting of its own, and CLOAKROOM_* names settings.
+  env -u CLOAKROOM_BIN "$CLOAKROOM_BIN" --port 0 --http-port 0 "$@" >"$log" 2>&1 &
+  servers+=($!)
+  # The one place that knows the line a server says when it listens.
+  until address=$(sed -nE 's/.*listening on ([^ ]+:[0-9]+) \(resp\).*/\1/p' "$log" | head -n 1) && [ -n "$address" ]; do
+    kill -0 "${servers[-1]}" 2>/dev/null || die "the $name server left at its start: $(tail -n 5 "$log")"
+    [ $SECONDS -lt $end ] || die "the $name server does not listen: $(tail -n 5 "$log")"
+    sleep 0.02
+  done
+}
+
+if [ -n "${SERVER:-}" ]; then
+  [ -n "${AUTH_SERVER:-}" ] && [ -n "${AUTH_PASSWORD:-}" ] || die "SERVER needs AUTH_SERVER and AUTH_PASSWORD beside it"
+elif [ -n "${CLOAKROOM_BIN:-}" ]; then
+  [ -x "$CLOAKROOM_BIN" ] || die "CLOAKROOM_BIN=$CLOAKROOM_BIN is no program"
+  AUTH_PASSWORD=open-sesame
+  start open
+  SERVER=$address
+  start locked --requirepass "$AUTH_PASSWORD"
+  AUTH_SERVER=$address
+else
+  die "set CLOAKROOM_BIN, or SERVER, AUTH_SERVER and AUTH_PASSWORD"
+fi
+export SERVER AUTH_SERVER AUTH_PASSWORD
+
+# --- the programs, one after another: they share databases and settings ---
+
+passed=0
+failed=0
+
+fail() {
+  echo "FAIL $*"
+  failed=$((failed + 1))
+}
+
+for program in "${programs[@]}"; do
+  out=$work/$program.out
+  if [ -f "$here/$program.mjs" ]; then
+    run=(node "$here/$program.mjs")
+  elif [ -f "$here/$program.py" ]; then
+    # redis-py calls SETEX and others deprecated, which is what people still write.
+    run=("$cache/venv/bin/python" -W ignore::DeprecationWarning "$here/$program.py")
+  else
+    die "there is no program $program"
+  fi
+  code=0
+  timeout --kill-after=5 "$PROGRAM_SECONDS" "${run[@]}" </dev/null 2>&1 | tee "$out" | { grep -av '^end$' || true; } || code=$?
+  good=$(grep -ac '^ok   ' "$out") || true
+  bad=$(grep -ac '^FAIL ' "$out") || true
+  passed=$((passed + good))
+  failed=$((failed + bad))
+  if ! grep -aqx end "$out"; then
+    fail "$program: left with $code before its end"
+  elif [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    fail "$program: left with $code, though no check failed"
+  elif [ "$good" -eq 0 ]; then
+    fail "$program: checked nothing"
+  fi
+  # The others would only find nobody there.
+  for pid in "${servers[@]}"; do
+    kill -0 "$pid" 2>/dev/null || { fail "$program: a server is gone before its end"; break 2; }
+  done
+done
+
+for name in open locked; do
+  [ -f "$work/$name.log" ] || continue
+  if grep -q 'panicked at' "$work/$name.log"; then fail "the $name server panicked: $(grep -m 1 'panicked at' "$work/$name.log")"; fi
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

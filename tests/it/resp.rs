@@ -1,0 +1,150 @@
+//! The RESP door: batches, slow readers, broken protocol, limits, punctual death, an end in good order.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use cloakroom::clock::Ttl;
+
+use crate::support::{PATIENCE, Peer, Running};
+
+#[test]
+fn requests_that_arrive_in_pieces_are_answered_in_order() {
+    let server = Running::start(&[]);
+    let mut client = server.client();
+    for piece in ["*1\r\n$4\r\nPI", "NG\r\n*2\r\n$4\r\nECHO\r", "\n$3\r\na\r\n\r\nPING x\r\n*1\r\n$4\r\nPING\r\n"] {
+        client.send(piece);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    client.hears("+PONG\r\n$3\r\na\r\n\r\n$1\r\nx\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_client_that_writes_ten_thousand_commands_before_it_reads_gets_every_answer() {
+    let server = Running::start(&[]);
+    let mut client = server.client();
+    let payload = vec![b'x'; 1000];
+    let one = [b"*2\r\n$4\r\nECHO\r\n$1000\r\n".as_slice(), &payload, b"\r\n"].concat();
+    let answer = [b"$1000\r\n".as_slice(), &payload, b"\r\n"].concat();
+    client.send(one.repeat(10_000));
+    client.hears(answer.repeat(10_000));
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_and_nobody_else_notices() {
+    let server = Running::start(&[("client-output-buffer-limit", "normal 1048576 0 0")]);
+    let mut greedy = server.client();
+    let one = [b"*2\r\n$4\r\nECHO\r\n$100000\r\n".as_slice(), &[b'x'; 100_000], b"\r\n"].concat();
+    let mut refused = false;
+    for _ in 0..1_000 {
+        if greedy.0.write_all(&one).is_err() {
+            refused = true;
+            break;
+        }
+        server.client().send("PING\r\n").hears("+PONG\r\n");
+    }
+    assert!(refused, "100 MB of replies were kept for a client that reads none");
+    assert_eq!(server.engine.metrics.sums().output_limit_disconnections, 1);
+}
+
+#[test]
+fn what_is_not_resp_gets_one_error_in_redis_words_and_the_door() {
+    let server = Running::start(&[]);
+    for (request, answer) in [
+        ("*9223372036854775807\r\n", "-ERR Protocol error: invalid multibulk length\r\n"),
+        ("*1\r\n$536870913\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        ("*1\r\n$-2\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        ("*1\r\nPING\r\n", "-ERR Protocol error: expected '$', got 'P'\r\n"),
+        ("*1\r\n*1\r\n", "-ERR Protocol error: expected '$', got '*'\r\n"),
+        ("SET \"unbalanced\r\n", "-ERR Protocol error: unbalanced quotes in request\r\n"),
+    ] {
+        let mut client = server.client();
+        client.send(request);
+        assert_eq!(String::from_utf8_lossy(&client.rest()), answer, "{request:?}");
+    }
+    let mut client = server.client();
+    client.send(vec![b'a'; 70_000]);
+    assert_eq!(client.rest(), b"-ERR Protocol error: too big inline request\r\n");
+}
+
+#[test]
+fn an_announced_size_costs_nothing_until_the_bytes_arrive() {
+    let server = Running::start(&[]);
+    let before = resident();
+    let mut clients: Vec<Peer> = (0..50).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("*1048576\r\n$536870912\r\nabc");
+    }
+    server.client().send("PING\r\n").hears("+PONG\r\n");
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 50 * 192 * 1024, "{grown} bytes for 50 announcements");
+}
+
+/// Bytes of memory that this process has touched.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("a /proc");
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096
+}
+
+#[test]
+fn a_browser_that_was_tricked_onto_the_resp_port_runs_no_command() {
+    let server = Running::start(&[]);
+    let mut client = server.client();
+    client.send("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nPING\r\n");
+    assert_eq!(client.rest(), b"");
+    assert_eq!(server.engine.metrics.sums().commands, 0);
+}
+
+#[test]
+fn one_client_too_many_is_told_so() {
+    let server = Running::start(&[("maxclients", "2")]);
+    let mut clients = [server.client(), server.client()];
+    for client in &mut clients {
+        client.send("PING\r\n").hears("+PONG\r\n");
+    }
+    assert_eq!(server.client().rest(), b"-ERR max number of clients reached\r\n");
+    drop(clients);
+    // The place is free again as soon as the server has noticed.
+    let patience = Instant::now() + PATIENCE;
+    while server.engine.clients.len() > 1 && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    server.client().send("PING\r\n").hears("+PONG\r\n");
+}
+
+#[test]
+fn a_silent_client_is_closed_after_the_timeout() {
+    let server = Running::start(&[("timeout", "1")]);
+    let mut client = server.client();
+    client.send("PING\r\n").hears("+PONG\r\n");
+    let began = Instant::now();
+    assert_eq!(client.rest(), b"");
+    assert!((Duration::from_millis(900)..PATIENCE).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_dies_is_reclaimed_without_anybody_asking() {
+    let server = Running::start(&[]);
+    let (store, now) = (server.engine.store(0), server.engine.clock.now());
+    for number in 0..10_000u32 {
+        let deadline = now + Ttl(u64::from(number % 200));
+        let put = store.write(&number.to_be_bytes(), b"value", now, |slot, fresh| slot.put(fresh.until(deadline)));
+        assert!(put.is_ok());
+    }
+    let patience = Instant::now() + PATIENCE;
+    while !store.is_empty() && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!((store.len(), store.stats().expired), (0, 10_000));
+    assert!(server.engine.clock.now().since(now) < Ttl(1_500), "the janitor took its time");
+}
+
+#[test]
+fn an_ending_server_answers_what_it_was_asked_and_closes() {
+    let server = Running::start(&[]);
+    let mut client = server.client();
+    client.send("PING\r\n").hears("+PONG\r\n");
+    server.stop();
+    assert_eq!(client.rest(), b"");
+    let mut byte = [0];
+    assert!(matches!(client.0.read(&mut byte), Ok(0) | Err(_)));
+}

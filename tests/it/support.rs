@@ -1,0 +1,98 @@
+//! A server in this process, and plain sockets to it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use cloakroom::config::Config;
+use cloakroom::engine::Engine;
+use cloakroom::net::server::Server;
+
+/// How long a test waits for anything before it says that nothing came.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server on free ports of 127.0.0.1, ended when dropped.
+pub struct Running {
+    pub resp: SocketAddr,
+    #[allow(dead_code)]
+    pub http: SocketAddr,
+    pub engine: Arc<Engine>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts one with these settings.
+    pub fn start(settings: &[(&str, &str)]) -> Running {
+        let mut config = Config::default();
+        for (name, value) in [("port", "0"), ("http-port", "0"), ("workers", "2")].iter().chain(settings) {
+            config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
+        }
+        let server = Server::bind(config).expect("free ports");
+        let (resp, http) = (server.resp_addresses()[0], server.http_addresses()[0]);
+        let engine = server.engine().clone();
+        let thread = std::thread::spawn(move || server.run().expect("a server that ends well"));
+        Running { resp, http, engine, thread: Some(thread) }
+    }
+
+    /// A RESP client.
+    pub fn client(&self) -> Peer {
+        Peer::connect(self.resp)
+    }
+
+    /// Asks it to end and waits until it has.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.engine.shut_down();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(std::thread::panicking() || ended.is_ok(), "the server panicked");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A socket that is told what to send and what to expect.
+pub struct Peer(pub TcpStream);
+
+impl Peer {
+    pub fn connect(address: SocketAddr) -> Peer {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a server");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Peer(stream)
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Peer {
+        self.0.write_all(bytes.as_ref()).expect("a peer that listens");
+        self
+    }
+
+    /// The next bytes are exactly these.
+    #[track_caller]
+    pub fn hears(&mut self, expected: impl AsRef<[u8]>) -> &mut Peer {
+        let expected = expected.as_ref();
+        let mut heard = vec![0; expected.len()];
+        self.0.read_exact(&mut heard).expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&heard), String::from_utf8_lossy(expected));
+        self
+    }
+
+    /// Everything until the server closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        // A reset is an end too; what came before it counts.
+        let _ = self.0.read_to_end(&mut rest);
+        rest
+    }
+}

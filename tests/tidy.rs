@@ -1,0 +1,225 @@
+//! The rules of the house, so that the layout cannot rot: which module may know which, where unsafe code, waiting and
+//! clocks live, how long a file may be, and that what the README repeats is what the tables say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every module of `src/` with its floor. A module imports its own files and lower floors; never upwards, never a
+/// neighbour. `lib` is the map and `main` the roof: both see everything.
+const FLOORS: &[(&str, u8)] = &[
+    ("clock", 0),
+    ("error", 0),
+    ("num", 0),
+    ("glob", 0),
+    ("metrics", 0),
+    ("config", 1),
+    ("store", 2),
+    ("resp", 2),
+    ("engine", 3),
+    ("command", 4),
+    ("session", 4),
+    ("net", 5),
+];
+
+/// Lines a file may have, and a family of commands, whose rows take room.
+const LINES_MAX: usize = 620;
+const FAMILY_LINES_MAX: usize = 1100;
+
+struct Source {
+    path: PathBuf,
+    module: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                if !path.ends_with("node_modules") {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let read = |path: PathBuf| {
+        let first = path.strip_prefix(&src).expect("below src").components().next().expect("a name");
+        let module = first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+        let text = fs::read_to_string(&path).expect("a readable file");
+        Source { path, module, text }
+    };
+    let sources: Vec<Source> = rust_files("src").into_iter().map(read).collect();
+    assert!(sources.len() > 30, "only {} files found", sources.len());
+    sources
+}
+
+fn floor(module: &str) -> Option<u8> {
+    FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+}
+
+/// The lines of code, without comments; tests included.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(at, line)| (at + 1, line))
+}
+
+/// Fails with every line that breaks a rule.
+#[track_caller]
+fn none(broken: Vec<String>) {
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+fn is_test(source: &Source) -> bool {
+    source.path.components().any(|part| part.as_os_str().to_string_lossy().contains("tests"))
+}
+
+#[test]
+fn every_module_stands_on_a_floor() {
+    for source in sources() {
+        let known = floor(&source.module).is_some() || ["lib", "main"].contains(&source.module.as_str());
+        assert!(known, "{} is on no floor", source.path.display());
+    }
+}
+
+#[test]
+fn modules_import_only_lower_floors() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let Some(own) = floor(&source.module) else { continue };
+        for (line, text) in code(&source.text) {
+            for (at, _) in text.match_indices("crate::") {
+                let name: String =
+                    text[at + 7..].chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect();
+                if let Some(other) = floor(&name)
+                    && name != source.module
+                    && other >= own
+                {
+                    broken.push(format!("{}:{line}: {} imports {name}", source.path.display(), source.module));
+                }
+            }
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn nothing_below_net_waits() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| !["net", "main"].contains(&source.module.as_str())) {
+        for (line, text) in code(&source.text) {
+            for word in ["async fn", "async move", ".await", "tokio::", "hyper::", "hyper_util::"] {
+                if text.contains(word) {
+                    broken.push(format!("{}:{line}: {word}", source.path.display()));
+                }
+            }
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn only_the_edge_asks_a_clock() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| !["net", "main", "clock"].contains(&source.module.as_str())) {
+        for (line, text) in code(&source.text).take_while(|(_, text)| !text.contains("#[cfg(test)]")) {
+            for word in ["Instant::now", "SystemTime::now", "thread::sleep"] {
+                if text.contains(word) && !is_test(source) {
+                    broken.push(format!("{}:{line}: {word}", source.path.display()));
+                }
+            }
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn unsafe_code_has_one_home() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| !source.path.ends_with("store/entry.rs")) {
+        for (line, text) in code(&source.text) {
+            let allows = text.contains("allow(unsafe_code)");
+            if allows || text.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == "unsafe") {
+                broken.push(format!("{}:{line}: {}", source.path.display(), text.trim()));
+            }
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn no_state_belongs_to_the_whole_process() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (line, text) in code(&source.text) {
+            let text = text.trim_start();
+            let is_static = text.starts_with("static ") || text.starts_with("pub static ") || text.starts_with("pub(");
+            let changes =
+                ["Mutex", "Atomic", "OnceLock", "LazyLock", "RwLock", "Cell<"].iter().any(|word| text.contains(word));
+            if text.contains("static mut")
+                || text.contains("thread_local!")
+                || (is_static && text.contains("static ") && changes)
+            {
+                broken.push(format!("{}:{line}: {text}", source.path.display()));
+            }
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn no_file_is_longer_than_can_be_read() {
+    let mut broken = Vec::new();
+    for path in ["src", "tests", "benches", "examples"].iter().flat_map(|folder| rust_files(folder)) {
+        let lines = fs::read_to_string(&path).expect("a readable file").lines().count();
+        let is_family = path.parent().is_some_and(|folder| folder.ends_with("src/command"));
+        let max = if is_family { FAMILY_LINES_MAX } else { LINES_MAX };
+        if lines > max {
+            broken.push(format!("{}: {lines} lines, {max} are enough", path.display()));
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let mut broken = Vec::new();
+    for path in ["src", "tests", "benches", "examples"].iter().flat_map(|folder| rust_files(folder)) {
+        let text = fs::read_to_string(&path).expect("a readable file");
+        if !text.starts_with("//!") {
+            broken.push(path.display().to_string());
+        }
+        for word in ["TODO", "FIXME", "XXX"] {
+            // The words themselves are spelled here.
+            if text.contains(word) && !path.ends_with("tidy.rs") {
+                broken.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    none(broken);
+}
+
+#[test]
+fn the_readme_repeats_the_tables() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    let settings = cloakroom::config::reference();
+    assert_eq!(cloakroom::config::reference_in(&readme), Some(settings.as_str()), "settings; write:\n{settings}");
+    let commands = cloakroom::command::commands_reference();
+    assert_eq!(
+        cloakroom::command::commands_reference_in(&readme),
+        Some(commands.as_str()),
+        "commands; write:\n{commands}"
+    );
+}

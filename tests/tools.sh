@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Makes sure that the programs which the tests drive are there: installs the missing ones from Debian when run as root,
+# and says what to install when not.
+set -euo pipefail
+
+packages=()
+need() { # program package
+    command -v "$1" >/dev/null 2>&1 || packages+=("$2")
+}
+need redis-server redis-server
+need redis-cli redis-tools
+need redis-benchmark redis-tools
+need nginx nginx
+need valgrind valgrind
+need chromium chromium
+need node nodejs
+need npm npm
+need python3 python3
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+
+[ ${#packages[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    echo "tests need these Debian packages: ${packages[*]}" >&2
+    exit 1
+fi
+# Installing a server must not start it: the tests start their own, on ports of their own.
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+apt-get update -q
+apt-get install -q -y --no-install-recommends "${packages[@]}"
