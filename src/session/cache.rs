@@ -171,7 +171,7 @@ impl SessionCache {
             listed.push(0);
         }
         if let Some(flight) = flights.get(&listed) {
-            return LookUp::Wait(Wait { flight: flight.clone(), tokens: tokens.clone() });
+            return LookUp::Wait(Wait { flight: flight.clone(), family, tokens: tokens.clone() });
         }
         let flight = Arc::new(Flight::default());
         flights.insert(listed.clone(), flight.clone());
@@ -206,7 +206,11 @@ impl SessionCache {
         core.counters.check(&core.counters.waits);
         Poll::Ready(match landing {
             // A sign-out may have come since the call ended and before this waiter was woken.
-            Landing::Answer(_, used) if core.signed_out(&wait.tokens, used, now) => core.fenced(&wait.tokens),
+            Landing::Answer(_, used)
+                if core.signed_out(&wait.tokens, used, now) || core.is_fenced(&wait.family, now) =>
+            {
+                core.fenced(&wait.tokens)
+            }
             Landing::Answer(answer, _) => answer,
             Landing::Troubled(answer) => core.after_failure(&wait.tokens, Trouble::Answer(answer), now),
             Landing::Failed(failure) => core.after_failure(&wait.tokens, Trouble::Failure(failure), now),

@@ -276,12 +276,21 @@ impl Core {
         }
     }
 
-    /// Ends a family without a fence: each of its tokens is asked for anew.
+    /// Ends a family without a fence: each of its tokens is asked for anew. But if a command has signed it out, whose
+    /// fence lies under the family's name alone, the fence goes with each token that is parted from it.
     pub fn disband(&self, family: &NameBuf, flights: &mut Flights, now: Millis) {
         self.invalidate(family, flights, now);
+        let fence = match self.answers.look(family, now, |_| ()) {
+            Look::Fenced(until) => Some(until),
+            _ => None,
+        };
         for member in self.whole_record(family, now).into_iter().flat_map(|record| record.members) {
-            if self.answers.canonical(&member.name, now) == *family {
-                self.answers.forget(&member.name, now);
+            if member.name == *family || self.answers.canonical(&member.name, now) != *family {
+                continue;
+            }
+            match fence {
+                Some(until) => self.answers.fence(&member.name, 0, until, now),
+                None => drop(self.answers.forget(&member.name, now)),
             }
         }
         self.drop_record(family, now);

@@ -664,6 +664,18 @@ fn rule_16_a_del_is_a_sign_out_and_a_late_set_is_refused() {
 }
 
 #[test]
+fn rule_16_a_sign_in_beside_it_takes_no_token_out_of_a_del() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.redis_del("t2");
+    let callback = signed_in("bob", "b1");
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::SignIn, &callback.headers, desk.now());
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+}
+
+#[test]
 fn rule_16_what_a_command_sets_is_what_a_check_shows() {
     let desk = Desk::upstream();
     desk.fill(&cookie("t1"), signed_in("alice", "t2").with("etag", "\"1\""));
