@@ -419,7 +419,12 @@ fn rule_11_nothing_stale_after_a_sign_out_however_it_came() {
 #[test]
 fn rule_11_a_store_with_short_fences_shows_nothing_stale_for_longer() {
     let clock = ManualClock::default();
-    let settings = Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
+    let settings = Settings {
+        source: Source::Upstream,
+        profile: Some(Profile::NextAuth),
+        on_error: OnError::Pass,
+        ..Settings::default()
+    };
     let mut stores = Store::builder().clock(clock.clone()).fence(Ttl::seconds(10)).build_family(2);
     let (families, answers) = (stores.remove(1), stores.remove(0));
     let sessions = SessionCache::new(answers.clone(), families.clone(), settings);
@@ -429,6 +434,24 @@ fn rule_11_a_store_with_short_fences_shows_nothing_stale_for_longer() {
     desk.wait(Ttl::seconds(10));
     let fill = desk.miss(&cookie("t1"));
     assert_eq!(desk.fail(fill, Failure::Timeout).status, 504);
+}
+
+#[test]
+fn rule_11_settings_may_change_while_it_runs() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.sessions.change(|settings| {
+        settings.ttl = Ttl::seconds(1);
+        settings.stale = Ttl(0);
+        settings.on_error = OnError::Empty;
+    });
+    desk.wait(Ttl::seconds(5));
+    let fill = desk.miss(&cookie("t1"));
+    let answer = desk.fail(fill, Failure::Timeout);
+    assert_eq!((answer.status, user(&answer)), (200, None));
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.wait(Ttl::seconds(1));
+    let _asks = desk.miss(&cookie("t1"));
 }
 
 #[test]
@@ -653,6 +676,18 @@ fn rule_16_a_del_is_a_sign_out_and_a_late_set_is_refused() {
     assert_eq!(desk.redis_set("t2", &body("alice"), Ttl::seconds(5)), Err(crate::error::Error::Fenced));
     for token in ["t1", "t2"] {
         assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence);
+    }
+}
+
+#[test]
+fn rule_16_a_sign_in_beside_it_takes_no_token_out_of_a_del() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.redis_del("t2");
+    let callback = signed_in("bob", "b1");
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::SignIn, &callback.headers, desk.now());
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
     }
 }
 
