@@ -11,12 +11,16 @@ mod config;
 pub mod connection;
 mod debug;
 mod docs;
+mod expire;
 mod generic;
 mod help;
 mod info;
 mod latency;
+mod lcs;
 mod memory;
+mod read;
 mod reference;
+mod scan;
 mod server;
 mod slowlog;
 mod spec;
@@ -51,7 +55,10 @@ const FAMILIES: &[&[Spec]] = &[
     slowlog::COMMANDS,
     latency::COMMANDS,
     generic::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
     string::COMMANDS,
+    lcs::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.

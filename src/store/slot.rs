@@ -240,6 +240,18 @@ impl<'a> Slot<'a> {
         Some(Loose(self.shard.take(index, Cause::Moved)))
     }
 
+    /// A copy of the value, to be put under another key.
+    pub fn copied(&self) -> Option<Loose> {
+        self.seen().map(|index| Loose(self.shard.at(index).rekeyed(self.hash, self.name)))
+    }
+
+    /// Removes what lies here, seen or not, without laying a fence. A fence stays.
+    pub(super) fn forget(&mut self) -> bool {
+        let Some(index) = self.index.filter(|_| self.admits().is_ok()) else { return false };
+        self.drop_at(index, Cause::Removed);
+        true
+    }
+
     fn drop_at(&mut self, index: usize, cause: Cause) {
         self.trash.push(self.shard.take(index, cause));
         self.index = None;
