@@ -17,8 +17,9 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "AUTH",
         run: auth,
         arity: AtLeast(2),
-        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(SECRET),
+        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
         usage: "[username] password",
+        secret: |_, at| at > 0,
         cost: "O(N) where N is the number of passwords defined for the user",
         summary: "Authenticates the connection.",
         ..ROW
@@ -36,8 +37,9 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "HELLO",
         run: hello,
         arity: AtLeast(1),
-        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(SECRET),
+        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
         usage: "[protover [AUTH username password] [SETNAME clientname]]",
+        secret: behind_auth,
         since: "6.0.0",
         summary: "Handshakes with the server.",
         ..ROW
@@ -48,6 +50,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         arity: AtLeast(1),
         flags: Flags::FAST.and(Flags::CONNECTION),
         usage: "[message]",
+        tips: super::spec::tips::ALL_SHARDS,
         summary: "Returns the server's liveliness response.",
         ..ROW
     },
@@ -79,8 +82,10 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
 ];
 
-/// Carries a password, so nobody keeps or shows its words.
-const SECRET: Flags = Flags::SKIP_MONITOR.and(Flags::SKIP_SLOWLOG);
+/// The words behind an AUTH option.
+fn behind_auth(args: Args<'_>, at: usize) -> bool {
+    (1..=2).any(|back| at > back && args.is(at - back, "AUTH"))
+}
 
 /// What HELLO says to a client that has yet to authenticate.
 const NOAUTH_HELLO: Error = Error::NoAuthYet(
@@ -138,7 +143,7 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     client.select(0);
     client.speak(Version::Resp2);
     client.authenticated = !ctx.engine.hot.needs_auth();
-    client.no_touch = false;
+    client.set_no_touch(false);
     client.replies = Replies::On;
     ctx.engine.clients.set_monitor(&client.peer, false);
     client.peer.no_evict.store(false, std::sync::atomic::Ordering::Relaxed);

@@ -238,7 +238,7 @@ enum Transfer {
     /// The place is taken.
     Taken,
     /// It is there.
-    Done(Option<Loose>),
+    Done(#[expect(dead_code, reason = "held so that it is freed when the locks are gone")] Option<Loose>),
 }
 
 /// Whether the value also stays where it was.

@@ -239,6 +239,13 @@ impl<'a> Slot<'a> {
         found.is_some()
     }
 
+    /// Takes out whatever lies here but a fence, and lays none.
+    pub(super) fn forget(&mut self) -> bool {
+        let Some(index) = self.index.filter(|_| self.admits().is_ok()) else { return false };
+        self.drop_at(index, Cause::Removed);
+        true
+    }
+
     /// Takes the value out so that it can be put under another key.
     pub fn detach(&mut self) -> Option<Loose> {
         let index = self.seen()?;

@@ -75,7 +75,7 @@ fn run(order: &[usize], end: End, warm: bool) -> String {
     if warm {
         desk.fill(&cookie("t0"), signed_in("alice", "t1"));
     }
-    if order.len() % 2 == 0 && warm {
+    if order.len().is_multiple_of(2) && warm {
         desk.wait(Ttl::seconds(5));
     }
     let (mut first, mut second) = (Asker::default(), Asker::default());
