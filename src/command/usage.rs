@@ -71,6 +71,7 @@ impl Argument {
     }
 
     /// The fewest words it takes, and whether it can take more.
+    #[cfg(test)]
     pub fn words(&self) -> (usize, bool) {
         let (few, more) = match &self.kind {
             Kind::Token => (0, false),
@@ -88,6 +89,7 @@ impl Argument {
 }
 
 /// The fewest words that arguments take, and whether they can take more.
+#[cfg(test)]
 pub fn words(arguments: &[Argument]) -> (usize, bool) {
     arguments.iter().map(Argument::words).fold((0, false), |(sum, any), (few, more)| (sum + few, any || more))
 }
