@@ -59,6 +59,6 @@ impl Store {
 
     /// How long a key takes no writes after a command removed it; `None` outside of fenced namespaces.
     pub fn fence_length(&self, key: &[u8]) -> Option<Ttl> {
-        self.inner.common.names.rule(key).and_then(|rule| rule.fence)
+        self.place(key, &mut NameBuf::new()).rule.and_then(|rule| rule.fence)
     }
 }

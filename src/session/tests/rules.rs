@@ -650,6 +650,22 @@ fn rule_15_with_revoke_a_token_is_dead_until_its_session_would_have_ended() {
 }
 
 #[test]
+fn rule_15_the_five_steps_of_a_logout_button_end_every_token_of_the_login() {
+    let desk = Desk::upstream();
+    // Signed in: the callback hands out t0, two checks with a pause between them roll it twice.
+    desk.fill(&cookie("t0"), signed_in("alice", "t1"));
+    desk.wait(Ttl::seconds(7));
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(1));
+    desk.sessions.clear(&desk.tokens(&cookie("t2")), desk.now());
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    desk.wait(Ttl::seconds(1));
+    for token in ["t0", "t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+}
+
+#[test]
 fn rule_16_a_del_is_a_sign_out_and_a_late_set_is_refused() {
     let desk = Desk::upstream();
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
