@@ -27,7 +27,11 @@ const TRIES: usize = SHARDS;
 impl Store {
     /// Sets how accesses are counted, for the whole family.
     pub fn set_policy(&self, policy: Policy, lfu_log_factor: u32, lfu_decay_time: u32) {
-        self.inner.common.access.set(matches!(policy, Policy::AllkeysLfu | Policy::VolatileLfu), lfu_log_factor, lfu_decay_time);
+        self.inner.common.access.set(
+            matches!(policy, Policy::AllkeysLfu | Policy::VolatileLfu),
+            lfu_log_factor,
+            lfu_decay_time,
+        );
     }
 
     /// What an entry's access clock says.
