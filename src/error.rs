@@ -21,7 +21,7 @@ pub enum Error {
     NotInteger,
     /// An argument or value that should be a float.
     NotFloat,
-    /// A TTL that is zero, negative or past the end of time; the command's lower-case name.
+    /// A TTL that is zero, negative or past the end of time; the command's name.
     InvalidExpire(&'static str),
     /// The key holds another kind of value.
     WrongType,
@@ -97,7 +97,9 @@ impl fmt::Display for Error {
             }
             Error::NotInteger => f.write_str("value is not an integer or out of range"),
             Error::NotFloat => f.write_str("value is not a valid float"),
-            Error::InvalidExpire(name) => write!(f, "invalid expire time in '{name}' command"),
+            Error::InvalidExpire(name) => {
+                write!(f, "invalid expire time in '{}' command", name.to_lowercase())
+            }
             Error::WrongType => f.write_str("Operation against a key holding the wrong kind of value"),
             Error::NoSuchKey => f.write_str("no such key"),
             Error::OutOfRange => f.write_str("offset is out of range"),

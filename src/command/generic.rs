@@ -1,3 +1,423 @@
-//! Being written.
-use super::Spec;
-pub(super) const COMMANDS: &[Spec] = &[];
+//! Keys whatever their type: deleted, renamed, copied, moved and looked at.
+//!
+//! What concerns two keys happens under both locks. A key that was signed out takes nothing, so before anything moves
+//! the place it goes to is asked.
+
+use super::connection::other_store;
+use super::words::Words as _;
+use super::{Arity, Ctx, Flags, Group, Keys, Spec};
+use crate::error::{Error, Result};
+use crate::resp::{Args, Reply};
+use crate::store::{Access, Loose, Slots, Store};
+
+use Arity::{AtLeast, Exactly};
+
+const ROW: Spec = Spec { group: Group::Generic, ..Spec::BASE };
+const NONE: Flags = Flags::NONE;
+const READONLY: Flags = Flags::READONLY;
+const WRITE: Flags = Flags::WRITE;
+const DENYOOM: Flags = Flags::DENYOOM;
+const FAST: Flags = Flags::FAST;
+const LOADING: Flags = Flags::LOADING;
+const STALE: Flags = Flags::STALE;
+
+/// Looks at the key, not at the value.
+const LOOKS: &[&str] = &["RO"];
+/// Removes the key without looking at the value.
+const REMOVES: &[&str] = &["RM", "delete"];
+/// Returns what was there and changes it.
+const CHANGES: &[&str] = &["RW", "access", "update"];
+/// The key of a subcommand.
+const INSPECTED: Keys = Keys { first: 2, last: 2, ..Keys::ONE.with(LOOKS) };
+
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec {
+        name: "COPY",
+        run: copy,
+        arity: AtLeast(3),
+        flags: WRITE.and(DENYOOM),
+        keys: Keys::TWO.last_with(&["OW", "update"]),
+        usage: "source destination [DB destination-db] [REPLACE]",
+        since: "6.2.0",
+        cost: "O(N) where N is the size of the value",
+        summary: "Copies the value and the expiration of a key to another key.",
+        ..ROW
+    },
+    Spec {
+        name: "DEL",
+        run: del,
+        arity: AtLeast(2),
+        flags: WRITE,
+        keys: Keys::ALL.with(REMOVES),
+        usage: "key [key ...]",
+        cost: "O(N) where N is the number of keys",
+        summary: "Deletes keys and returns how many there were.",
+        ..ROW
+    },
+    Spec {
+        name: "EXISTS",
+        run: exists,
+        arity: AtLeast(2),
+        flags: READONLY.and(FAST),
+        keys: Keys::ALL.with(LOOKS),
+        usage: "key [key ...]",
+        cost: "O(N) where N is the number of keys",
+        summary: "Returns how many of the keys exist.",
+        ..ROW
+    },
+    Spec {
+        name: "MOVE",
+        run: move_key,
+        arity: Exactly(3),
+        flags: WRITE.and(FAST),
+        keys: Keys::ONE.with(CHANGES),
+        usage: "key db",
+        summary: "Moves a key to another database.",
+        ..ROW
+    },
+    Spec {
+        name: "OBJECT",
+        run: object,
+        arity: AtLeast(2),
+        flags: NONE,
+        since: "2.2.3",
+        summary: "Shows how values are kept.",
+        subs: OBJECT,
+        ..ROW
+    },
+    Spec {
+        name: "RENAME",
+        run: rename,
+        arity: Exactly(3),
+        flags: WRITE,
+        keys: Keys::TWO.with(&["RW", "access", "delete"]).last_with(&["OW", "update"]),
+        usage: "key newkey",
+        summary: "Gives a key another name, in place of whatever has that name.",
+        ..ROW
+    },
+    Spec {
+        name: "RENAMENX",
+        run: rename_nx,
+        arity: Exactly(3),
+        flags: WRITE.and(FAST),
+        keys: Keys::TWO.with(&["RW", "access", "delete"]).last_with(&["OW", "insert"]),
+        usage: "key newkey",
+        summary: "Gives a key another name unless that name is taken.",
+        ..ROW
+    },
+    Spec {
+        name: "TOUCH",
+        run: touch,
+        arity: AtLeast(2),
+        flags: READONLY.and(FAST),
+        keys: Keys::ALL.with(LOOKS),
+        usage: "key [key ...]",
+        since: "3.2.1",
+        cost: "O(N) where N is the number of keys",
+        summary: "Notes that keys are in use and returns how many of them exist.",
+        ..ROW
+    },
+    Spec {
+        name: "TYPE",
+        run: type_of,
+        arity: Exactly(2),
+        flags: READONLY.and(FAST),
+        keys: Keys::ONE.with(LOOKS),
+        usage: "key",
+        summary: "Returns the type of the value at a key.",
+        ..ROW
+    },
+    Spec {
+        name: "UNLINK",
+        run: del,
+        arity: AtLeast(2),
+        flags: WRITE.and(FAST),
+        keys: Keys::ALL.with(REMOVES),
+        usage: "key [key ...]",
+        since: "4.0.0",
+        cost: "O(N) where N is the number of keys",
+        summary: "Deletes keys and returns how many there were; the same as DEL, which waits for nothing either.",
+        ..ROW
+    },
+];
+
+const OBJECT: &[Spec] = &[
+    Spec {
+        name: "ENCODING",
+        run: object_encoding,
+        arity: Exactly(3),
+        flags: READONLY,
+        keys: INSPECTED,
+        usage: "key",
+        since: "2.2.3",
+        summary: "Returns how the value at a key would be laid out in Redis.",
+        ..ROW
+    },
+    Spec {
+        name: "FREQ",
+        run: object_freq,
+        arity: Exactly(3),
+        flags: READONLY,
+        keys: INSPECTED,
+        usage: "key",
+        since: "4.0.0",
+        summary: "Returns the logarithmic count of accesses to a key.",
+        ..ROW
+    },
+    Spec {
+        name: "HELP",
+        run: object_help,
+        arity: Exactly(2),
+        flags: LOADING.and(STALE),
+        since: "6.2.0",
+        summary: "Returns a text about the subcommands.",
+        ..ROW
+    },
+    Spec {
+        name: "IDLETIME",
+        run: object_idletime,
+        arity: Exactly(3),
+        flags: READONLY,
+        keys: INSPECTED,
+        usage: "key",
+        since: "2.2.3",
+        summary: "Returns the seconds since a key was last accessed.",
+        ..ROW
+    },
+    Spec {
+        name: "REFCOUNT",
+        run: object_refcount,
+        arity: Exactly(3),
+        flags: READONLY,
+        keys: INSPECTED,
+        usage: "key",
+        since: "2.2.3",
+        summary: "Returns the number of references to the value at a key, which is always one.",
+        ..ROW
+    },
+];
+
+const SAME_OBJECT: Error = Error::refused("source and destination objects are the same");
+
+fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let (store, now) = (ctx.store(), ctx.now);
+    let removed = args.iter().skip(1).filter(|key| store.with(key, now, |slot| slot.remove())).count();
+    ctx.reply.count(removed);
+    Ok(())
+}
+
+fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let reader = ctx.reader();
+    let found = args.iter().skip(1).filter(|key| reader.glance(key, |_| ()).is_some()).count();
+    ctx.reply.count(found);
+    Ok(())
+}
+
+fn touch(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let (store, now) = (ctx.store(), ctx.now);
+    // Whoever says TOUCH means it, CLIENT NO-TOUCH or not.
+    let found = args.iter().skip(1).filter(|key| store.get(key, now, |_| ()).is_some()).count();
+    ctx.reply.count(found);
+    Ok(())
+}
+
+fn type_of(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let name = ctx.reader().glance(args.word(1), |value| value.kind().name());
+    ctx.reply.simple(name.unwrap_or("none"));
+    Ok(())
+}
+
+// ---- to another key ---------------------------------------------------------------------------------------------
+
+/// How a transfer went. What was taken out is freed when the locks are gone.
+enum Transfer {
+    /// There is nothing to transfer.
+    NoSource,
+    /// Both keys are the same.
+    Same,
+    /// The place is taken.
+    Taken,
+    /// It is there.
+    Done(Option<Loose>),
+}
+
+/// Whether the value also stays where it was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Copy,
+    Move,
+}
+
+/// Brings the value of the first key to the second.
+fn transfer(slots: &mut Slots<'_, '_>, way: Way, replace: bool) -> Result<Transfer> {
+    if slots.same(0, 1) {
+        return Ok(if slots.at(0).value().is_some() { Transfer::Same } else { Transfer::NoSource });
+    }
+    if slots.at(0).value().is_none() {
+        return Ok(Transfer::NoSource);
+    }
+    if !replace && slots.at(1).value().is_some() {
+        return Ok(Transfer::Taken);
+    }
+    slots.at(1).admits()?;
+    let loose = match way {
+        Way::Copy => slots.at(0).copied(),
+        Way::Move => slots.at(0).detach(),
+    };
+    if let Some(loose) = &loose {
+        slots.at(1).put_loose(loose)?;
+    }
+    Ok(Transfer::Done(loose))
+}
+
+fn rename(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let keys = [(ctx.store(), args.word(1)), (ctx.store(), args.word(2))];
+    match Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Move, true))? {
+        Transfer::NoSource => return Err(Error::NoSuchKey),
+        Transfer::Same | Transfer::Taken | Transfer::Done(_) => ctx.reply.ok(),
+    }
+    Ok(())
+}
+
+fn rename_nx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let keys = [(ctx.store(), args.word(1)), (ctx.store(), args.word(2))];
+    match Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Move, false))? {
+        Transfer::NoSource => return Err(Error::NoSuchKey),
+        Transfer::Same | Transfer::Taken => ctx.reply.int(0),
+        Transfer::Done(_) => ctx.reply.int(1),
+    }
+    Ok(())
+}
+
+fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let target = database_store(ctx, args, 2)?;
+    if std::ptr::eq(target, ctx.store()) {
+        return Err(SAME_OBJECT);
+    }
+    let keys = [(ctx.store(), args.word(1)), (target, args.word(1))];
+    let moved = Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Move, false))?;
+    ctx.reply.int(i64::from(matches!(moved, Transfer::Done(_))));
+    Ok(())
+}
+
+fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let (mut target, mut replace) = (ctx.store(), false);
+    let mut at = 3;
+    while at < args.len() {
+        if args.is(at, "REPLACE") {
+            replace = true;
+            at += 1;
+        } else if args.is(at, "DB") && at + 1 < args.len() {
+            target = database_store(ctx, args, at + 1)?;
+            at += 2;
+        } else {
+            return Err(Error::Syntax);
+        }
+    }
+    let keys = [(ctx.store(), args.word(1)), (target, args.word(2))];
+    let same = std::ptr::eq(target, ctx.store()) && keys[0].1 == keys[1].1;
+    let copied = match same {
+        true => Transfer::Same,
+        false => Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Copy, replace))?,
+    };
+    match copied {
+        Transfer::Same => return Err(SAME_OBJECT),
+        Transfer::NoSource | Transfer::Taken => ctx.reply.int(0),
+        Transfer::Done(_) => ctx.reply.int(1),
+    }
+    Ok(())
+}
+
+/// The store of the database that a word names.
+fn database_store<'a>(ctx: &Ctx<'a>, args: Args<'_>, at: usize) -> Result<&'a Store> {
+    let number = args.int(at)?;
+    if i32::try_from(number).is_err() {
+        return Err(Error::Refused(
+            format!("value is out of range, value must between {} and {}", i32::MIN, i32::MAX).into(),
+        ));
+    }
+    other_store(ctx.engine, number)
+}
+
+// ---- OBJECT -----------------------------------------------------------------------------------------------------
+
+const HELP: &[&str] = &[
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+];
+
+const NOT_LFU: Error = Error::refused(
+    "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between \
+     policies at runtime LRU and LFU data will take some time to adjust.",
+);
+const IS_LFU: Error = Error::refused(
+    "An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at \
+     runtime LRU and LFU data will take some time to adjust.",
+);
+
+/// Answers HELP of a container: Redis' frame around the lines about its subcommands.
+pub(super) fn help(reply: &mut Reply<'_>, container: &str, lines: &[&str]) {
+    reply.array(lines.len() + 3);
+    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for line in lines.iter().chain(&["HELP", "    Print this help."]) {
+        reply.simple(line);
+    }
+}
+
+/// OBJECT alone is refused for its arity before it comes here.
+fn object(_: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    Err(Error::Arity("object".into()))
+}
+
+fn object_help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    help(&mut ctx.reply, "OBJECT", HELP);
+    Ok(())
+}
+
+fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let encoding = ctx.reader().glance(args.word(2), |value| value.encoding());
+    ctx.reply.bulk_or_null(encoding.map(str::as_bytes));
+    Ok(())
+}
+
+fn object_refcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    match ctx.reader().glance(args.word(2), |_| ()) {
+        Some(()) => ctx.reply.int(1),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+fn object_freq(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    match accessed(ctx, args) {
+        Some(Access::Frequency(count)) => ctx.reply.int(i64::from(count)),
+        Some(Access::Idle(_)) => return Err(NOT_LFU),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+fn object_idletime(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    match accessed(ctx, args) {
+        Some(Access::Idle(seconds)) => ctx.reply.int(i64::try_from(seconds).unwrap_or(i64::MAX)),
+        Some(Access::Frequency(_)) => return Err(IS_LFU),
+        None => ctx.reply.null(),
+    }
+    Ok(())
+}
+
+/// What is known of the accesses to a subcommand's key.
+fn accessed(ctx: &Ctx<'_>, args: Args<'_>) -> Option<Access> {
+    let store = ctx.store();
+    ctx.reader().glance(args.word(2), |value| store.access(value.access(), ctx.now))
+}

@@ -9,7 +9,11 @@
 mod client;
 pub mod connection;
 mod docs;
+mod expire;
 mod generic;
+mod lcs;
+mod read;
+mod scan;
 mod server;
 mod spec;
 mod string;
@@ -29,8 +33,17 @@ use crate::resp::{Args, Reply, Version};
 use crate::store::Store;
 
 /// All families.
-const FAMILIES: &[&[Spec]] =
-    &[connection::COMMANDS, client::COMMANDS, docs::COMMANDS, server::COMMANDS, generic::COMMANDS, string::COMMANDS];
+const FAMILIES: &[&[Spec]] = &[
+    connection::COMMANDS,
+    client::COMMANDS,
+    docs::COMMANDS,
+    server::COMMANDS,
+    generic::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
+    string::COMMANDS,
+    lcs::COMMANDS,
+];
 
 /// One client's state, as its commands see it.
 pub struct Client {

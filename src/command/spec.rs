@@ -164,19 +164,21 @@ pub struct Keys {
     pub step: i8,
     /// What happens to them, as COMMAND GETKEYSANDFLAGS says.
     pub access: &'static [&'static str],
+    /// What happens to the last one, where that is something else.
+    pub last_access: Option<&'static [&'static str]>,
 }
 
 impl Keys {
     /// No keys.
-    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0, access: &[] };
+    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0, access: &[], last_access: None };
     /// One key, which is read.
-    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1, access: &["RO", "access"] };
+    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1, access: &["RO", "access"], last_access: None };
     /// Two keys, which are read.
-    pub const TWO: Keys = Keys { first: 1, last: 2, step: 1, access: &["RO", "access"] };
+    pub const TWO: Keys = Keys { first: 1, last: 2, step: 1, access: &["RO", "access"], last_access: None };
     /// All words are keys, which are read.
-    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1, access: &["RO", "access"] };
+    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1, access: &["RO", "access"], last_access: None };
     /// Key, value, key, value.
-    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2, access: &["OW", "update"] };
+    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2, access: &["OW", "update"], last_access: None };
 
     /// The same keys, changed: read and written.
     pub const fn writes(self) -> Keys {
@@ -186,6 +188,11 @@ impl Keys {
     /// The same keys with other access words.
     pub const fn with(self, access: &'static [&'static str]) -> Keys {
         Keys { access, ..self }
+    }
+
+    /// The same keys, the last with access words of its own.
+    pub const fn last_with(self, access: &'static [&'static str]) -> Keys {
+        Keys { last_access: Some(access), ..self }
     }
 
     /// The positions of the keys among so many words.

@@ -121,6 +121,17 @@ pub enum Look<R> {
     Live(R),
 }
 
+/// What a read leaves behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trace {
+    /// Nothing.
+    Nothing,
+    /// A hit or a miss.
+    Count,
+    /// That, and when the value was last read.
+    Access,
+}
+
 impl<R> Look<R> {
     /// What the closure made of a live value.
     pub fn live(self) -> Option<R> {
@@ -303,17 +314,22 @@ impl Store {
 
     /// Shows a live value. Nothing is removed here: a reader must not pay for the clean-up of others.
     pub fn get<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
-        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, true, f).live()
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Access, f).live()
+    }
+
+    /// Shows a live value and counts the read, but does not note the access: for those who ask about a key.
+    pub fn glance<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Count, f).live()
     }
 
     /// Shows a live value without counting a hit or noting the access.
     pub fn peek<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
-        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, false, f).live()
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Nothing, f).live()
     }
 
     /// Shows what lies under a name, fences included.
     pub fn look<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Look<R> {
-        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, true, f)
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Access, f)
     }
 
     fn read<R>(
@@ -321,9 +337,10 @@ impl Store {
         place: &Place<'_>,
         hops: usize,
         now: Millis,
-        counts: bool,
+        trace: Trace,
         f: impl FnOnce(Value<'_>) -> R,
     ) -> Look<R> {
+        let counts = trace != Trace::Nothing;
         let Some(cell) = self.cells().get(place.shard()) else {
             self.inner.early_misses.fetch_add(u64::from(counts), Ordering::Relaxed);
             return Look::Absent;
@@ -332,17 +349,17 @@ impl Store {
         let live = shard.find(place.kept(), place.name).filter(|index| shard.at(*index).is_live(now));
         let answer = match live.map(|index| (index, shard.at(index))) {
             Some((index, entry)) if entry.kind() == Kind::String => {
-                if counts {
+                if trace == Trace::Access {
                     let access = self.inner.common.access.touched(entry.access(), now);
-                    shard.stats.hits += 1;
                     shard.at_mut(index).set_access(access);
                 }
+                shard.stats.hits += u64::from(counts);
                 return Look::Live(f(Value::of(shard.at(index))));
             }
             Some((_, entry)) if entry.kind() == Kind::Alias && hops > 0 => {
                 let target = NameBuf::from_slice(entry.value());
                 drop(shard);
-                return self.read(&self.named(&target), hops - 1, now, counts, f);
+                return self.read(&self.named(&target), hops - 1, now, trace, f);
             }
             Some((_, entry)) if entry.kind() == Kind::Fence => Look::Fenced(entry.deadline()),
             _ => Look::Absent,

@@ -240,6 +240,11 @@ impl<'a> Slot<'a> {
         Some(Loose(self.shard.take(index, Cause::Moved)))
     }
 
+    /// A copy of the value, to be put under another key.
+    pub fn copied(&self) -> Option<Loose> {
+        self.seen().map(|index| Loose(self.shard.at(index).rekeyed(self.hash, self.name)))
+    }
+
     fn drop_at(&mut self, index: usize, cause: Cause) {
         self.trash.push(self.shard.take(index, cause));
         self.index = None;

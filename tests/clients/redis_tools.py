@@ -234,8 +234,8 @@ def benchmark():
 
     def bench(*words, **options):
         said = run("redis-benchmark", "--dbnum", "9", "-q", *words, **options)
-        for bad in ("error", "Error", "ERR", "WARNING", "-nan"):
-            assert bad not in said.split("\r")[-1], said
+        for bad in ("error", "Error", "ERR", "WARNING"):
+            assert bad not in said, said
         return said
 
     with check("ping, set, get, incr, mset, 16 at a time"):
