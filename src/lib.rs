@@ -11,4 +11,5 @@ pub mod metrics;
 pub mod net;
 pub mod num;
 pub mod resp;
+pub mod session;
 pub mod store;

@@ -23,7 +23,8 @@ use crate::config::{Config, Param, Refusal};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-/// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, and this.
+/// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
+/// earlier answer may be shown while the upstream fails, and this.
 const FENCE_MARGIN: Ttl = Ttl::seconds(3);
 
 /// The state of one server.
@@ -81,7 +82,9 @@ struct Pause {
 impl Engine {
     /// An engine for so many workers and commands.
     pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
-        let fence = Ttl(config.upstream_timeout.0 + config.session().ttl.0 + FENCE_MARGIN.0);
+        let stale = config.upstream.as_ref().map_or(Ttl(0), |_| config.session_stale);
+        let longest = config.upstream_timeout.max(stale);
+        let fence = Ttl(longest.0.saturating_add(config.session().ttl.0).saturating_add(FENCE_MARGIN.0));
         let mut stores = Store::builder()
             .clock(clock.clone())
             .namespaces(config.namespaces.0.clone())

@@ -1,14 +1,475 @@
-//! stub
-use crate::engine::Engine;
-use std::net::SocketAddr;
+//! The HTTP door: session checks, sign-outs, and whatever else is under `/api/auth/`, handed through to the upstream.
+//!
+//! A [`Hall`] holds what all workers share, a [`Door`] is one worker's own, as connections to the upstream live on the
+//! runtime that opened them. What a check is answered is the session engine's business; here is only who carries the
+//! bytes, and for how long. HTTP/1 alone is spoken, one request after the other. What two parsers may read
+//! differently is refused before anything looks at it.
+
+mod answer;
+mod guard;
+mod head;
+mod relay;
+mod sign_out;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
-use tokio::sync::watch;
-pub struct Door {
-    _engine: Arc<Engine>,
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use self::answer::Out;
+use self::head::{Heads, Sentry};
+use super::upstream::{Outgoing, Reach, Upstream};
+use crate::clock::Millis;
+use crate::config::{self, Config};
+use crate::engine::Engine;
+use crate::session::{
+    self, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, SessionCache, Settings, Source, Tokens, Wait,
+};
+
+/// What the doors' paths begin with.
+const BASE: &str = "/api/auth";
+
+/// Bytes of a request's head at most: cookies in chunks come to 16 KB, and more is no browser.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// Bytes of a sign-out's body at most. Real ones have two hundred.
+const SIGN_OUT_MAX: usize = 64 * 1024;
+
+/// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
+const HAND_ON_MAX: Duration = Duration::from_secs(60);
+
+/// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Addresses of clients with another protocol that are remembered, so that each is logged once.
+const STRANGERS_MAX: usize = 1024;
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Until its first byte.
+    pub first_byte: Duration,
+    /// For a whole head, and between two requests.
+    pub head: Duration,
+    /// For the body of a sign-out, and before it takes more of its answer.
+    pub body: Duration,
 }
-impl Door {
-    pub fn new(engine: Arc<Engine>) -> Door {
-        Door { _engine: engine }
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { first_byte: Duration::from_secs(10), head: Duration::from_secs(30), body: Duration::from_secs(30) }
     }
-    pub async fn serve(&self, _s: tokio::net::TcpStream, _p: SocketAddr, _e: watch::Receiver<bool>) {}
+}
+
+/// What all workers' doors share.
+pub struct Hall {
+    engine: Arc<Engine>,
+    sessions: SessionCache,
+    reach: Option<Arc<Reach>>,
+    /// Prometheus' text; `None` where the settings want none.
+    metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
+    patience: Patience,
+    strangers: Mutex<HashSet<IpAddr>>,
+}
+
+impl Hall {
+    /// A hall on the engine's first database, by the engine's settings. `metrics` makes the text of `/metrics`.
+    pub fn new(engine: Arc<Engine>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Hall {
+        let config = engine.config();
+        let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), settings(&config));
+        let upstream = config.upstream.as_ref();
+        Hall {
+            reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
+            metrics: config.metrics.then(|| Box::new(metrics) as Box<dyn Fn() -> String + Send + Sync>),
+            patience: Patience::default(),
+            strangers: Mutex::default(),
+            sessions,
+            engine,
+        }
+    }
+
+    /// The same with another patience.
+    pub fn with_patience(self, patience: Patience) -> Hall {
+        Hall { patience, ..self }
+    }
+
+    /// The session cache behind the doors.
+    pub fn sessions(&self) -> &SessionCache {
+        &self.sessions
+    }
+}
+
+/// The session engine's settings as the configuration has them.
+pub fn settings(config: &Config) -> Settings {
+    let defaults = Settings::default();
+    Settings {
+        source: if config.upstream.is_some() { Source::Upstream } else { Source::StoreAlone },
+        profile: match config.profile {
+            config::Profile::Auto => None,
+            config::Profile::NextAuth => Some(session::Profile::NextAuth),
+            config::Profile::AuthJs => Some(session::Profile::AuthJs),
+        },
+        cookie: Some(config.session_cookie.clone()).filter(|cookie| !cookie.is_empty()),
+        prefix: config.session().prefix.clone(),
+        ttl: config.session().ttl,
+        stale: config.session_stale,
+        timeout: config.upstream_timeout,
+        on_error: match config.session_error {
+            config::SessionError::Empty => session::OnError::Empty,
+            config::SessionError::Pass => session::OnError::Pass,
+        },
+        revoke: config.session_revoke,
+        body_max: usize::try_from(config.upstream_body_limit).unwrap_or(usize::MAX),
+        ..defaults
+    }
+}
+
+/// One worker's door.
+pub struct Door {
+    hall: Arc<Hall>,
+    upstream: Option<Upstream>,
+    worker: usize,
+}
+
+/// One connection of a client.
+struct Visit {
+    door: Rc<Door>,
+    peer: SocketAddr,
+    heads: Rc<RefCell<Heads>>,
+    /// Requests so far.
+    requests: Cell<u64>,
+    leaving: watch::Receiver<bool>,
+}
+
+/// Counts a panic of a call to the upstream. It ends that call's task; who waits for it is answered.
+struct Alarm(Rc<Door>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.hall.engine.metrics.block(self.0.worker).panics.add(1);
+        }
+    }
+}
+
+impl Door {
+    /// The door of a worker, by its number among the metrics' blocks. To be used on one `LocalSet` or local runtime.
+    pub fn new(hall: Arc<Hall>, worker: usize) -> Rc<Door> {
+        let upstream = hall.reach.clone().map(Upstream::new);
+        Rc::new(Door { hall, upstream, worker })
+    }
+
+    /// Serves a client until it goes, or until `leaving` says so and its request is answered. Run it as a local task
+    /// of its own: then a panic in here ends this client alone.
+    pub async fn serve<S>(self: Rc<Self>, mut stream: S, peer: SocketAddr, mut leaving: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let patience = self.hall.patience;
+        let mut first = BytesMut::with_capacity(4096);
+        let read = async {
+            tokio::select! {
+                read = timeout(patience.first_byte, stream.read_buf(&mut first)) => matches!(read, Ok(Ok(1..))),
+                _ = leaving.wait_for(|leaving| *leaving) => false,
+            }
+        };
+        if !read.await {
+            return;
+        }
+        if let Some(protocol) = guard::stranger(&first) {
+            return self.turn_away(stream, peer, protocol).await;
+        }
+        let heads = Rc::new(RefCell::new(Heads::default()));
+        let io = TokioIo::new(Sentry::new(stream, first.freeze(), patience.body, heads.clone()));
+        let visit =
+            Rc::new(Visit { door: self.clone(), peer, heads, requests: Cell::new(0), leaving: leaving.clone() });
+        let service = service_fn(move |request| {
+            let visit = visit.clone();
+            async move { Ok::<_, Infallible>(visit.receive(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience.head)
+            .max_buf_size(HEAD_MAX)
+            .half_close(true)
+            .serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = leaving.wait_for(|leaving| *leaving) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%peer, %error, "HTTP client closed");
+        }
+    }
+
+    /// Tells a client of another protocol where it is.
+    async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: SocketAddr, protocol: guard::Protocol) {
+        let is_new = {
+            let mut strangers = self.hall.strangers.lock();
+            if strangers.len() >= STRANGERS_MAX {
+                strangers.clear();
+            }
+            strangers.insert(peer.ip())
+        };
+        if is_new {
+            warn!(peer = %peer.ip(), protocol = protocol.name(), "Not HTTP: refused (logged once for this address)");
+        }
+        let farewell = protocol.farewell(self.hall.engine.port());
+        let _ = timeout(self.hall.patience.first_byte, async {
+            stream.write_all(farewell.as_bytes()).await?;
+            stream.shutdown().await
+        })
+        .await;
+    }
+
+    fn now(&self) -> Millis {
+        self.hall.engine.clock.now()
+    }
+
+    fn tokens(&self, parts: &Parts) -> Tokens {
+        self.hall.sessions.tokens(parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
+    }
+
+    /// When a call that begins now must have ended.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.hall.sessions.settings().timeout.duration()
+    }
+
+    /// Asks the upstream for a whole answer, within the time and size of a session check.
+    async fn ask(&self, upstream: &Upstream, request: Request<Outgoing>) -> Outcome {
+        let limit = self.hall.sessions.settings().body_max;
+        match upstream.ask(request, limit, self.deadline()).await {
+            Ok(answer) => Outcome::Answered(relay::source_answer(answer)),
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+
+    /// Asks the upstream in a task of its own, which goes on when the asker leaves.
+    fn fill(
+        self: &Rc<Self>,
+        upstream: &Upstream,
+        fill: Fill,
+        request: Request<Outgoing>,
+    ) -> oneshot::Receiver<session::Answer> {
+        let (done, answer) = oneshot::channel();
+        let (door, upstream) = (self.clone(), upstream.clone());
+        tokio::task::spawn_local(async move {
+            let _alarm = Alarm(door.clone());
+            let outcome = door.ask(&upstream, request).await;
+            // The asker may have gone.
+            let _ = done.send(door.hall.sessions.complete(fill, outcome, door.now()));
+        });
+        answer
+    }
+
+    async fn wait(&self, wait: Wait) -> session::Answer {
+        let sessions = &self.hall.sessions;
+        let landed = poll_fn(|cx| sessions.poll_wait(&wait, cx.waker(), self.now()));
+        match timeout(sessions.settings().timeout.duration() + GRACE, landed).await {
+            Ok(answer) => answer,
+            Err(_) => sessions.give_up(wait, self.now()),
+        }
+    }
+}
+
+impl Visit {
+    /// Answers one request.
+    async fn receive(&self, request: Request<Incoming>) -> Response<Out> {
+        let number = self.requests.replace(self.requests.get() + 1);
+        self.door.hall.engine.metrics.block(self.door.worker).http_requests.add(1);
+        let fault = self.heads.borrow().fault(number).or_else(|| guard::fault(&request));
+        if let Some(why) = fault {
+            return answer::refusal(why);
+        }
+        // Where a chunked body ends is for hyper alone to say, so nothing may follow it.
+        let is_last = request.headers().contains_key("transfer-encoding");
+        let response = self.route(request).await;
+        if is_last { answer::closing(response) } else { response }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Out> {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let door = session::route(BASE, parts.method.as_str(), path, parts.uri.query());
+        if door == Route::Elsewhere {
+            return self.elsewhere(&parts).await;
+        }
+        if relay::is_loop(&parts.headers) {
+            let line = "the upstream sends its own session requests back here: let requests that carry \
+                        'Via: 1.1 cloakroom' through to the application";
+            return answer::text(StatusCode::LOOP_DETECTED, line);
+        }
+        let upstream = self.door.upstream.as_ref();
+        let response = match (door, upstream) {
+            (Route::Check, _) => self.check(upstream, parts).await,
+            (Route::OtherCheck, Some(upstream)) => self.pass(upstream, Passage::Check, parts, body).await,
+            (Route::Update, Some(upstream)) => self.pass(upstream, Passage::Update, parts, body).await,
+            (Route::OtherCheck | Route::Update, None) => self.check_without_upstream(parts).await,
+            (Route::SignOut, _) if parts.method == Method::POST => self.sign_out(upstream, parts, body).await,
+            (Route::SignIn, Some(upstream)) => return self.hand_on(upstream, Passage::SignIn, parts, body).await,
+            (Route::SignOut | Route::Page, Some(upstream)) => {
+                return self.hand_on(upstream, Passage::Page, parts, body).await;
+            }
+            (Route::SignOut, None) => answer::not_allowed("POST"),
+            (Route::SignIn | Route::Page | Route::Elsewhere, None) | (Route::Elsewhere, _) => {
+                let line = "without --upstream there are only /api/auth/session and POST /api/auth/signout here";
+                answer::text(StatusCode::NOT_FOUND, line)
+            }
+        };
+        answer::timed(response, started.elapsed())
+    }
+
+    async fn elsewhere(&self, parts: &Parts) -> Response<Out> {
+        let path = parts.uri.path();
+        if matches!(path, "/healthz" | "/readyz" | "/metrics") && !matches!(parts.method, Method::GET | Method::HEAD) {
+            return answer::not_allowed("GET, HEAD");
+        }
+        match path {
+            "/healthz" => answer::text(StatusCode::OK, "ok"),
+            "/readyz" => self.ready().await,
+            "/metrics" => match &self.door.hall.metrics {
+                Some(metrics) => {
+                    let mut response = answer::text(StatusCode::OK, "");
+                    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                    response.headers_mut().insert(CONTENT_TYPE, kind);
+                    *response.body_mut() = Out::Full(Bytes::from(metrics()));
+                    response
+                }
+                None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),
+            },
+            _ => {
+                let line = "not found; there are /api/auth/*, /healthz, /readyz and /metrics";
+                answer::text(StatusCode::NOT_FOUND, line)
+            }
+        }
+    }
+
+    async fn ready(&self) -> Response<Out> {
+        if *self.leaving.borrow() {
+            return answer::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down");
+        }
+        match &self.door.hall.reach {
+            None => answer::text(StatusCode::OK, "ok"),
+            Some(reach) => match reach.ready().await {
+                Ok(()) => answer::text(StatusCode::OK, "ok"),
+                Err(failure) => {
+                    let line = format!("the upstream {} fails: {}", reach.authority(), failure.word());
+                    answer::text(StatusCode::SERVICE_UNAVAILABLE, line)
+                }
+            },
+        }
+    }
+
+    /// A plain session check.
+    async fn check(&self, upstream: Option<&Upstream>, parts: Parts) -> Response<Out> {
+        let door = &self.door;
+        let sessions = &door.hall.sessions;
+        let tokens = door.tokens(&parts);
+        let looked = sessions.look_up(&tokens, door.now());
+        let answer = match (looked, upstream) {
+            (LookUp::Answer(answer), _) => answer,
+            (LookUp::Wait(wait), _) => door.wait(wait).await,
+            (LookUp::Fill(fill), Some(upstream)) => {
+                let request = self.up(&parts, upstream, Outgoing::empty());
+                match door.fill(upstream, fill, request).await {
+                    Ok(answer) => answer,
+                    // The task has panicked; its waiters were answered when the fill was dropped.
+                    Err(_) => sessions.passed(&tokens, Passage::Check, Outcome::Failed(Failure::Abandoned), door.now()),
+                }
+            }
+            (LookUp::Pass(_), Some(upstream)) => {
+                let request = self.up(&parts, upstream, Outgoing::empty());
+                let outcome = door.ask(upstream, request).await;
+                sessions.passed(&tokens, Passage::Check, outcome, door.now())
+            }
+            // With nobody to ask the engine neither fills nor passes.
+            (LookUp::Fill(_) | LookUp::Pass(_), None) => {
+                sessions.passed(&tokens, Passage::Check, Outcome::Failed(Failure::Refused), door.now())
+            }
+        };
+        answer::session(answer)
+    }
+
+    /// With the store alone a query changes nothing, and an update has written what it wanted over RESP.
+    async fn check_without_upstream(&self, parts: Parts) -> Response<Out> {
+        match parts.method {
+            Method::GET | Method::POST => self.check(None, parts).await,
+            _ => answer::not_allowed("GET, POST"),
+        }
+    }
+
+    /// A request on the session path that goes past the cache.
+    async fn pass(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
+        let door = &self.door;
+        let tokens = door.tokens(&parts);
+        if let Some(answer) = door.hall.sessions.admit(&tokens, passage, door.now()) {
+            return answer::session(answer);
+        }
+        let request = self.up(&parts, upstream, Outgoing::Stream(body));
+        let outcome = door.ask(upstream, request).await;
+        answer::session(door.hall.sessions.passed(&tokens, passage, outcome, door.now()))
+    }
+
+    /// Anything else of the upstream's, streamed both ways.
+    async fn hand_on(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
+        let (door, sessions) = (&self.door, &self.door.hall.sessions);
+        let tokens = door.tokens(&parts);
+        let body = if body.is_end_stream() { Outgoing::empty() } else { Outgoing::Stream(body) };
+        let request = self.up(&parts, upstream, body);
+        let answer = match upstream.call(request, Instant::now() + HAND_ON_MAX).await {
+            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Failure::Malformed),
+            other => other,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                warn!(path = parts.uri.path(), failure = failure.word(), "Upstream failed");
+                let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+                return answer::text(status, format!("the upstream fails: {}", failure.word()));
+            }
+        };
+        let (mut head, body) = answer.into_parts();
+        relay::down(&mut head.headers);
+        let lines = relay::lines(&head.headers);
+        if sessions.observe(&tokens, passage, &lines, door.now()) == Observed::SignedOut {
+            let kept: Vec<HeaderValue> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
+            head.headers.remove(SET_COOKIE);
+            for line in kept.into_iter().filter(|line| !sessions.is_session_cookie(line.as_bytes())) {
+                head.headers.append(SET_COOKIE, line);
+            }
+        }
+        relay::keep_private(&mut head.headers);
+        let mut response = Response::new(Out::stream(body));
+        (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
+        response
+    }
+
+    fn up(&self, parts: &Parts, upstream: &Upstream, body: Outgoing) -> Request<Outgoing> {
+        relay::up(parts, self.peer, upstream.reach().authority(), body)
+    }
 }

@@ -1,10 +1,12 @@
 //! What needs an operating system around it: sockets, files, arguments. The only place that waits.
 
-mod http;
+pub mod http;
 mod janitor;
+mod prometheus;
 mod resp;
 pub mod server;
 pub mod settings;
+pub mod upstream;
 mod worker;
 
 use std::os::fd::AsRawFd;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::http::Door;
+use super::http::Hall;
+use super::prometheus;
 use super::worker::{self, Arrival, Shared, Worker};
 use crate::clock::Clock;
 use crate::command;
@@ -55,8 +56,11 @@ impl Server {
         if let Some(address) = resp.first().and_then(|listener| listener.local_addr().ok()) {
             engine.set_port(address.port());
         }
-        let door = Arc::new(Door::new(engine.clone()));
-        Ok(Server { shared: Arc::new(Shared::new(engine, door)), resp, http, workers, keepalive })
+        let source = engine.clone();
+        let hall = Arc::new(Hall::new(engine.clone(), move || prometheus::text(&source)));
+        let sessions = hall.sessions().clone();
+        engine.add_report("Sessions", move || sessions.counters().rows());
+        Ok(Server { shared: Arc::new(Shared::new(engine, hall)), resp, http, workers, keepalive })
     }
 
     /// The addresses of the RESP door.

@@ -57,7 +57,8 @@ fn load_with(
     let mut reader = Reader::default();
     let file = flags.file.or(env.file);
     reader.read(file, flags.stdin.then_some(input), &env.settings, &flags.settings).map_err(Stop::Problem)?;
-    let warnings = reader.warnings();
+    let mut warnings = reader.warnings();
+    warnings.extend(env.warnings);
     Ok(Loaded { config: reader.config, warnings })
 }
 
@@ -157,13 +158,15 @@ fn shown(value: &str) -> String {
 struct Env {
     file: Option<PathBuf>,
     settings: Settings,
+    warnings: Vec<String>,
 }
 
 const PREFIX: &str = "CLOAKROOM_";
 
-/// The variables that begin with `CLOAKROOM_`; one that stands for nothing is a mistake.
+/// The variables that begin with `CLOAKROOM_`. One that stands for nothing may be a mistake, or may be meant for a program
+/// that uses this server, so it is said and no reason to stay down.
 fn read_env(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Env, String> {
-    let mut env = Env { file: None, settings: Vec::new() };
+    let mut env = Env { file: None, settings: Vec::new(), warnings: Vec::new() };
     let mut vars: Vec<_> = vars.into_iter().collect();
     // The environment has no order of its own; which mistake is told should not be left to chance.
     vars.sort();
@@ -181,7 +184,8 @@ fn read_env(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Env,
         let Some(param) = PARAMS.iter().find(named) else {
             let near = nearest_of(&name[PREFIX.len()..], settable().chain(["config"]));
             let hint = near.map(|near| format!("; did you mean {}?", env_name(near))).unwrap_or_default();
-            return Err(format!("{name}: there is no such setting{hint}"));
+            env.warnings.push(format!("{name}: there is no such setting{hint}"));
+            continue;
         };
         env.settings.push((param, value.to_owned()));
     }

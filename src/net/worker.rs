@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use super::http::Door;
+use super::http::{Door, Hall};
 use super::resp;
 use crate::engine::Engine;
 
@@ -28,15 +28,15 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// What all workers share.
 pub(super) struct Shared {
     pub engine: Arc<Engine>,
-    pub door: Arc<Door>,
+    pub hall: Arc<Hall>,
     /// Tells HTTP clients that the server is ending.
     pub ending: watch::Sender<bool>,
     draining: AtomicBool,
 }
 
 impl Shared {
-    pub fn new(engine: Arc<Engine>, door: Arc<Door>) -> Shared {
-        Shared { engine, door, ending: watch::Sender::new(false), draining: AtomicBool::new(false) }
+    pub fn new(engine: Arc<Engine>, hall: Arc<Hall>) -> Shared {
+        Shared { engine, hall, ending: watch::Sender::new(false), draining: AtomicBool::new(false) }
     }
 
     pub fn is_draining(&self) -> bool {
@@ -82,8 +82,9 @@ pub(super) fn start(number: usize, shared: Arc<Shared>) -> io::Result<Worker> {
             if number == 0 {
                 tokio::task::spawn_local(super::janitor::run(shared.engine.clone()));
             }
+            let door = Door::new(shared.hall.clone(), number);
             while let Some(arrival) = inbox.recv().await {
-                serve(arrival, number, &shared, &scratch);
+                serve(arrival, number, &shared, &door, &scratch);
             }
             // The acceptor is gone: the server ends. Its clients were told; give them their time.
             let patience = tokio::time::Instant::now() + DRAIN_MAX;
@@ -97,7 +98,7 @@ pub(super) fn start(number: usize, shared: Arc<Shared>) -> io::Result<Worker> {
 }
 
 /// Starts serving a client. Each holds the scratch buffers, so that their count says how many there are.
-fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, scratch: &Scratch) {
+fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, door: &Rc<Door>, scratch: &Scratch) {
     let (shared, scratch) = (shared.clone(), scratch.clone());
     let block = shared.engine.metrics.block(number);
     let client = match arrival {
@@ -111,7 +112,7 @@ fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, scratch: &Scratc
             block.http_connections.add(1);
             let Ok(stream) = TcpStream::from_std(stream) else { return };
             let Ok(peer) = stream.peer_addr() else { return };
-            let (door, ending) = (shared.door.clone(), shared.ending.subscribe());
+            let (door, ending) = (door.clone(), shared.ending.subscribe());
             tokio::task::spawn_local(async move {
                 door.serve(stream, peer, ending).await;
                 drop(scratch);

@@ -6,7 +6,7 @@
 
 use super::entry::Kind;
 use super::{HOPS_MAX, NameBuf, Place, Store};
-use crate::clock::Millis;
+use crate::clock::{Millis, Ttl};
 
 impl Store {
     /// Lets a name stand for another until `until`. What lies there is replaced; a fence is not, and `false` says so.
@@ -50,5 +50,15 @@ impl Store {
     /// that a removal asked for falls only by itself.
     pub fn lift(&self, name: &[u8], ticket: u64, now: Millis) -> bool {
         self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| slot.unshut(ticket))
+    }
+
+    /// Removes what lies under exactly this name, alias or not, without laying a fence. A fence that is there stays.
+    pub fn forget(&self, name: &[u8], now: Millis) -> bool {
+        self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| slot.forget())
+    }
+
+    /// How long a key takes no writes after a command removed it; `None` outside of fenced namespaces.
+    pub fn fence_length(&self, key: &[u8]) -> Option<Ttl> {
+        self.place(key, &mut NameBuf::new()).rule.and_then(|rule| rule.fence)
     }
 }

@@ -1,4 +1,8 @@
 //! The server as its neighbours see it: over real sockets, on loopback.
 
+mod browser;
+mod faulty;
+mod http;
+mod http_faults;
 mod resp;
 mod support;

@@ -1,0 +1,249 @@
+//! What passes between a client and the upstream: requests rebuilt from their parts, answers without what belongs to
+//! one connection only.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, VIA};
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode};
+
+use crate::net::upstream::Outgoing;
+use crate::session::{Header, SourceAnswer, carries_via, connection_names, passes_down, passes_up};
+
+/// The name that `Via` lines know this gateway by.
+const PSEUDONYM: &str = "cloakroom";
+const OUR_VIA: &str = "1.1 cloakroom";
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What every answer from under the base path says to caches on its way.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-store");
+
+/// Whether the request came by here before.
+pub(super) fn is_loop(headers: &HeaderMap) -> bool {
+    headers.get_all(VIA).iter().any(|value| carries_via(value.as_bytes(), PSEUDONYM))
+}
+
+/// The upstream's request, made anew: method, path and query as they came, and of the headers those that are meant for
+/// it. What names the client and its address is added where nobody in front has.
+pub(super) fn up(parts: &Parts, peer: SocketAddr, authority: &str, body: Outgoing) -> Request<Outgoing> {
+    let mut headers = HeaderMap::with_capacity(parts.headers.len() + 4);
+    for (name, value) in &parts.headers {
+        if passes_up(name.as_str().as_bytes()) && *name != CONTENT_LENGTH && *name != VIA {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    drop_named(&parts.headers, &mut headers);
+    if !headers.contains_key(HOST) {
+        // HTTP/1.0 without a host: any will do.
+        headers.extend(HeaderValue::from_str(authority).ok().map(|host| (HOST, host)));
+    }
+    let host = headers.get(HOST).cloned();
+    let address = peer.ip().to_canonical().to_string();
+    append(&mut headers, X_FORWARDED_FOR, &parts.headers, &address);
+    append(&mut headers, VIA, &parts.headers, OUR_VIA);
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    if let Some(host) = host {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = parts.uri.clone();
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Sets a list header to what it was in the request, with one more at its end.
+fn append(headers: &mut HeaderMap, name: HeaderName, before: &HeaderMap, more: &str) {
+    let mut list: Vec<u8> = Vec::new();
+    for value in before.get_all(&name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(more.as_bytes());
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
+        headers.insert(name, value);
+    }
+}
+
+/// Drops the headers that `Connection` names, but none that the sender has no say in.
+fn drop_named(from: &HeaderMap, headers: &mut HeaderMap) {
+    for value in from.get_all(CONNECTION) {
+        for name in connection_names(value.as_bytes()) {
+            if let Ok(name) = HeaderName::from_bytes(name)
+                && ![HOST, COOKIE].contains(&name)
+            {
+                headers.remove(name);
+            }
+        }
+    }
+}
+
+/// Takes out of an answer's headers what was meant for our connection.
+pub(super) fn down(headers: &mut HeaderMap) {
+    let before = headers.clone();
+    drop_named(&before, headers);
+    for name in before.keys().filter(|name| !passes_down(name.as_str().as_bytes()) && **name != CONTENT_LENGTH) {
+        headers.remove(name);
+    }
+}
+
+/// Makes an answer from under the base path private, whatever the app says.
+pub(super) fn keep_private(headers: &mut HeaderMap) {
+    let says = |word: &str| {
+        let mut lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+        lines.any(|line| line.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+    };
+    if !(says("private") && says("no-store")) || says("public") {
+        headers.insert(CACHE_CONTROL, PRIVATE);
+    }
+}
+
+/// The header lines of an answer as the session engine reads them.
+pub(super) fn lines(headers: &HeaderMap) -> Vec<Header> {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        (Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
+    };
+    headers.iter().map(line).collect()
+}
+
+/// A whole answer of the upstream as the session engine reads it.
+pub(super) fn source_answer(answer: Response<Bytes>) -> SourceAnswer {
+    let (mut parts, body) = answer.into_parts();
+    down(&mut parts.headers);
+    SourceAnswer { status: parts.status.as_u16(), headers: lines(&parts.headers), body }
+}
+
+/// Header lines of the engine as an answer's head.
+pub(super) fn head(status: u16, lines: Vec<Header>) -> (StatusCode, HeaderMap) {
+    let mut headers = HeaderMap::with_capacity(lines.len() + 2);
+    for (name, value) in lines {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&name), HeaderValue::from_maybe_shared(value)) {
+            headers.append(name, value);
+        }
+    }
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), headers)
+}
+
+/// Whether a browser sends this for a page of another site. Cookies with `SameSite=Lax` do not come along then; this
+/// also holds for cookies without it and for browsers that know no such thing.
+pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "cross-site";
+    }
+    let Some(origin) = headers.get("origin") else { return false };
+    let Some((_, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return true };
+    let same = |value: &HeaderValue| value.to_str().is_ok_and(|host| host.trim().eq_ignore_ascii_case(origin));
+    !headers.get_all(HOST).iter().chain(headers.get_all(X_FORWARDED_HOST).iter()).any(same)
+}
+
+/// Whether a sign-out's body has a csrf token, and so is NextAuth's own; without one it is the app's step before it.
+pub(super) fn has_csrf_token(headers: &HeaderMap, body: &[u8]) -> bool {
+    let kind = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.to_ascii_lowercase().contains("json") {
+        let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+        return body.is_some_and(|body| body.get("csrfToken").is_some_and(serde_json::Value::is_string));
+    }
+    body.split(|byte| *byte == b'&').any(|pair| pair.starts_with(b"csrfToken="))
+}
+
+/// The lines that delete the session cookies which a request came with.
+pub(super) fn deletions(headers: &HeaderMap, is_session: impl Fn(&[u8]) -> bool) -> Vec<HeaderValue> {
+    let cookies = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let names = cookies.filter_map(|cookie| cookie.trim_ascii().split(|byte| *byte == b'=').next());
+    let mut lines: Vec<HeaderValue> = Vec::new();
+    for name in names.filter(|name| is_session(name)).take(DELETIONS_MAX) {
+        let secure: &[u8] = if name.starts_with(b"__Secure-") { b"; Secure" } else { b"" };
+        let line = [name, b"=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax", secure].concat();
+        if let Ok(line) = HeaderValue::from_bytes(&line)
+            && !lines.contains(&line)
+        {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// Chunks of a session cookie that are deleted here; NextAuth makes a handful.
+const DELETIONS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(lines: &[(&'static str, &str)]) -> Parts {
+        let mut request = Request::builder().uri("/api/auth/session");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    fn sent(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let peer = "10.0.0.9:4000".parse().expect("an address");
+        up(&parts(lines), peer, "app:3000", Outgoing::empty()).headers().clone()
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_stays_on_it() {
+        let headers = sent(&[
+            ("host", "shop.example"),
+            ("connection", "keep-alive, X-Private, cookie"),
+            ("x-private", "1"),
+            ("cookie", "a=1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "Basic eDp5"),
+            ("if-none-match", "*"),
+            ("accept-encoding", "gzip"),
+            ("expect", "100-continue"),
+        ]);
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cookie", "host", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn who_asked_is_appended_and_what_others_said_is_kept() {
+        let headers = sent(&[
+            ("host", "127.0.0.1:8379"),
+            ("via", "1.1 edge"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-host", "shop.example"),
+            ("x-forwarded-proto", "https"),
+        ]);
+        assert_eq!(headers["x-forwarded-for"], "1.2.3.4, 10.0.0.9");
+        assert_eq!(headers["x-forwarded-host"], "shop.example");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["via"], "1.1 edge, 1.1 cloakroom");
+        assert!(is_loop(&headers));
+    }
+
+    #[test]
+    fn a_post_of_another_site_is_told_from_our_own() {
+        let is = |lines: &[(&'static str, &str)]| is_cross_site(&parts(lines).headers);
+        assert!(is(&[("sec-fetch-site", "cross-site"), ("origin", "http://a"), ("host", "a")]));
+        assert!(!is(&[("sec-fetch-site", "same-origin"), ("origin", "null"), ("host", "a")]));
+        assert!(is(&[("origin", "https://evil.example"), ("host", "shop.example")]));
+        assert!(is(&[("origin", "null"), ("host", "shop.example")]));
+        assert!(!is(&[
+            ("origin", "https://shop.example"),
+            ("host", "127.0.0.1:8379"),
+            ("x-forwarded-host", "shop.example")
+        ]));
+        assert!(!is(&[("host", "shop.example")]));
+    }
+
+    #[test]
+    fn a_csrf_token_is_seen_in_a_form_and_in_json() {
+        let has = |kind: &str, body: &str| has_csrf_token(&parts(&[("content-type", kind)]).headers, body.as_bytes());
+        assert!(has("application/x-www-form-urlencoded", "json=true&csrfToken=ab"));
+        assert!(!has("application/x-www-form-urlencoded", "xcsrfToken=ab&json=true"));
+        assert!(has("application/json", r#"{"csrfToken":"ab"}"#));
+        assert!(!has("application/json", r#"{"csrfToken":null}"#));
+        assert!(!has("text/plain", ""));
+    }
+}

@@ -1,0 +1,114 @@
+//! `POST /api/auth/signout`: the app's own step (clear), or NextAuth's sign-out (fence, hand on, fence for good).
+//!
+//! What a browser is told when the upstream fails in the middle: the failure's status, `{"error":…}`, and the session
+//! cookie deleted. next-auth's `signOut()` looks at no status; it reads the JSON, takes `url` from it or else its own
+//! callback URL, and goes there, so the user sees the signed-out page. The token is refused here from then on. What
+//! the upstream keeps in a database of its own is not deleted, and the status says that something was not done.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::answer::{self, Out};
+use super::{Alarm, SIGN_OUT_MAX, Visit, relay};
+use crate::net::upstream::{Outgoing, Upstream};
+use crate::session::{Answer, Ended, Failure, Origin, Outcome, SourceAnswer};
+
+impl Visit {
+    pub(super) async fn sign_out(&self, upstream: Option<&Upstream>, parts: Parts, body: Incoming) -> Response<Out> {
+        // A form on another site may neither clear what is stored nor, while the upstream is down and cannot look at
+        // the csrf token, sign anybody out.
+        if relay::is_cross_site(&parts.headers) {
+            return answer::text(StatusCode::FORBIDDEN, "a sign-out must come from the application's own pages");
+        }
+        let body = match timeout(self.door.hall.patience.body, read(body)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(response)) => return response,
+            Err(_) => return answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come")),
+        };
+        let tokens = self.door.tokens(&parts);
+        match upstream {
+            Some(upstream) if relay::has_csrf_token(&parts.headers, &body) => {
+                self.sign_out_upstream(upstream, parts, body).await
+            }
+            _ => answer::session(self.door.hall.sessions.clear(&tokens, self.door.now())),
+        }
+    }
+
+    async fn sign_out_upstream(&self, upstream: &Upstream, parts: Parts, body: Bytes) -> Response<Out> {
+        let request = self.up(&parts, upstream, Outgoing::Full(Some(body)));
+        let (door, upstream) = (self.door.clone(), upstream.clone());
+        let tokens = door.tokens(&parts);
+        let (done, ended) = oneshot::channel();
+        // A task of its own: a browser that leaves for another page in the middle is signed out all the same.
+        tokio::task::spawn_local(async move {
+            let _alarm = Alarm(door.clone());
+            let sessions = &door.hall.sessions;
+            let sign_out = sessions.begin_sign_out(&tokens, door.now());
+            let outcome = door.ask(&upstream, request).await;
+            let answer = match &outcome {
+                Outcome::Answered(answer) => Some(answer),
+                Outcome::Failed(_) => None,
+            };
+            let end = sessions.end_sign_out(sign_out, answer, door.now());
+            let _ = done.send((outcome, end));
+        });
+        match ended.await {
+            Ok((Outcome::Answered(answer), Ended::SignedOut)) if answer.is_failure() => {
+                let why = format!("the upstream answered {}", answer.status);
+                self.signed_out_here(&parts, answer.status, &why)
+            }
+            Ok((Outcome::Answered(answer), _)) => handed_out(answer),
+            Ok((Outcome::Failed(failure), _)) => {
+                let why = format!("the upstream fails: {}", failure.word());
+                self.signed_out_here(&parts, failure.status(), &why)
+            }
+            // The task has panicked; the sign-out it dropped counts as one that took place.
+            Err(_) => self.signed_out_here(&parts, Failure::Abandoned.status(), "the call to the upstream ended early"),
+        }
+    }
+
+    /// The upstream could not be told.
+    fn signed_out_here(&self, parts: &Parts, status: u16, why: &str) -> Response<Out> {
+        warn!(reason = why, "Signed out here; the upstream was not told");
+        let body = serde_json::json!({ "error": format!("the session is closed here, but {why}") }).to_string();
+        let (status, _) = relay::head(status, Vec::new());
+        let mut response = answer::text(status, "");
+        *response.body_mut() = Out::Full(Bytes::from(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for line in relay::deletions(&parts.headers, |name| self.door.hall.sessions.is_session_cookie(name)) {
+            response.headers_mut().append(SET_COOKIE, line);
+        }
+        relay::keep_private(response.headers_mut());
+        response
+    }
+}
+
+/// The upstream's own answer, as it is.
+fn handed_out(answer: SourceAnswer) -> Response<Out> {
+    let SourceAnswer { status, headers, body } = answer;
+    let mut response = answer::session(Answer { status, headers, body, origin: Origin::Source });
+    relay::keep_private(response.headers_mut());
+    response
+}
+
+/// Reads a sign-out's body. What is too long is no sign-out.
+async fn read(mut body: Incoming) -> Result<Bytes, Response<Out>> {
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(answer::refusal("the body broke off")) };
+        let Some(data) = frame.data_ref() else { continue };
+        if all.len() + data.len() > SIGN_OUT_MAX {
+            let response = answer::text(StatusCode::PAYLOAD_TOO_LARGE, "a sign-out is shorter");
+            return Err(answer::closing(response));
+        }
+        all.extend_from_slice(data);
+    }
+    Ok(all.freeze())
+}

@@ -1,0 +1,125 @@
+//! One door over pipes: clients that are slow, handlers that panic, a server that ends.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, LocalSet};
+
+use super::{Door, Hall, Patience};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine::Engine;
+
+const SHORT: Duration = Duration::from_millis(60);
+
+struct House {
+    door: Rc<Door>,
+    leaving: watch::Sender<bool>,
+}
+
+impl House {
+    fn new(metrics: impl Fn() -> String + Send + Sync + 'static) -> House {
+        let engine = Arc::new(Engine::new(Config::default(), Clock::system(), 1, 0));
+        let patience = Patience { first_byte: SHORT, head: SHORT, body: SHORT };
+        let hall = Hall::new(engine, metrics).with_patience(patience);
+        House { door: Door::new(Arc::new(hall), 0), leaving: watch::Sender::new(false) }
+    }
+
+    /// A client's end of a pipe that holds so much, and the task that serves it.
+    fn enter(&self, room: usize) -> (DuplexStream, JoinHandle<()>) {
+        let (near, far) = tokio::io::duplex(room);
+        let peer = "10.0.0.1:7".parse().expect("an address");
+        (near, tokio::task::spawn_local(self.door.clone().serve(far, peer, self.leaving.subscribe())))
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let bounded = async { tokio::time::timeout(Duration::from_secs(5), test).await.expect("it ends") };
+    LocalSet::new().block_on(&runtime, bounded);
+}
+
+async fn rest(client: &mut DuplexStream) -> String {
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.expect("an end");
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
+#[test]
+fn a_client_that_says_nothing_or_only_half_a_head_is_let_go() {
+    run(async {
+        let house = House::new(String::new);
+        for half in ["", "GET /healthz HTTP/1.1\r\nHost: a\r\n"] {
+            let (mut client, served) = house.enter(4096);
+            let started = Instant::now();
+            client.write_all(half.as_bytes()).await.expect("room");
+            rest(&mut client).await;
+            served.await.expect("no panic");
+            assert!(started.elapsed() >= SHORT, "{half:?}");
+        }
+    });
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_let_go() {
+    run(async {
+        let house = House::new(|| "x".repeat(100_000));
+        let (mut client, served) = house.enter(1000);
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("room");
+        served.await.expect("no panic");
+        assert!(rest(&mut client).await.len() <= 1000);
+    });
+}
+
+#[test]
+fn a_sign_out_whose_body_does_not_come_is_told_so() {
+    run(async {
+        let house = House::new(String::new);
+        let (mut client, _served) = house.enter(4096);
+        let head = "POST /api/auth/signout HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\ncsrf";
+        client.write_all(head.as_bytes()).await.expect("room");
+        assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
+    });
+}
+
+#[test]
+fn a_panic_costs_one_client_and_no_other() {
+    run(async {
+        let house = House::new(|| panic!("in a handler, as this test wants it"));
+        let (mut other, _served) = house.enter(4096);
+        other.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n").await.expect("room");
+        let (mut client, served) = house.enter(4096);
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("room");
+        assert_eq!(rest(&mut client).await, "");
+        assert!(served.await.expect_err("a panic").is_panic());
+        other.write_all(b"Connection: close\r\n\r\n").await.expect("room");
+        assert!(rest(&mut other).await.starts_with("HTTP/1.1 200 "));
+    });
+}
+
+#[test]
+fn a_server_that_ends_finishes_what_it_answers_and_closes_what_is_idle() {
+    run(async {
+        let house = House::new(String::new);
+        let (mut idle, idle_served) = house.enter(4096);
+        idle.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("room");
+        let mut first = [0; 12];
+        idle.read_exact(&mut first).await.expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 200");
+        let (mut busy, busy_served) = house.enter(4096);
+        let head = "POST /api/auth/signout HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+        busy.write_all(head.as_bytes()).await.expect("room");
+        tokio::time::sleep(SHORT / 4).await;
+        house.leaving.send_replace(true);
+        rest(&mut idle).await;
+        idle_served.await.expect("no panic");
+        busy.write_all(b"a=1").await.expect("room");
+        let answer = rest(&mut busy).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"success":true}"#), "{answer}");
+        busy_served.await.expect("no panic");
+    });
+}

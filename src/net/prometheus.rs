@@ -1,0 +1,54 @@
+//! The text of `/metrics`, in Prometheus' exposition format 0.0.4.
+
+use std::fmt::Write;
+
+use crate::engine::Engine;
+
+/// Everything the engine counts, and the sections that others have added.
+pub fn text(engine: &Engine) -> String {
+    let sums = engine.metrics.sums();
+    let now = engine.clock.now();
+    let (mut keys, mut hits, mut misses, mut expired, mut evicted) = (0, 0, 0, 0, 0);
+    for store in (0..engine.databases()).map(|db| engine.store(db)) {
+        let stats = store.stats();
+        keys += store.len() as u64;
+        hits += stats.hits;
+        misses += stats.misses;
+        expired += stats.expired;
+        evicted += stats.evicted;
+    }
+    let mut out = String::with_capacity(8 * 1024);
+    for (name, kind, help, value) in [
+        ("uptime_seconds", "gauge", "Seconds since the server started", now.since(engine.started).0 / 1000),
+        ("used_memory_bytes", "gauge", "Bytes of entries, tables and reminders", engine.used_memory()),
+        ("keys", "gauge", "Entries in all databases", keys),
+        ("connected_clients", "gauge", "Clients of the RESP door", engine.clients.len() as u64),
+        ("keyspace_hits_total", "counter", "Reads that found something", hits),
+        ("keyspace_misses_total", "counter", "Reads that found nothing", misses),
+        ("expired_keys_total", "counter", "Entries that died of time", expired),
+        ("evicted_keys_total", "counter", "Entries that died of memory", evicted),
+        ("commands_total", "counter", "Commands that were processed", sums.commands),
+        ("error_replies_total", "counter", "Error replies", sums.errors),
+        ("connections_total", "counter", "Clients that were accepted on the RESP door", sums.connections),
+        ("rejected_connections_total", "counter", "Clients refused for maxclients", sums.rejected_connections),
+        ("input_bytes_total", "counter", "Bytes read from RESP clients", sums.input_bytes),
+        ("output_bytes_total", "counter", "Bytes written to RESP clients", sums.output_bytes),
+        ("http_connections_total", "counter", "HTTP clients that were accepted", sums.http_connections),
+        ("http_requests_total", "counter", "HTTP requests that were answered", sums.http_requests),
+        ("panics_total", "counter", "Handlers that panicked; each cost its client", sums.panics),
+    ] {
+        row(&mut out, &format!("cloakroom_{name}"), kind, help, value);
+    }
+    for (section, rows) in engine.reports() {
+        let section = section.to_ascii_lowercase();
+        for (name, help, value) in rows {
+            row(&mut out, &format!("cloakroom_{section}_{name}_total"), "counter", help, value);
+        }
+    }
+    out
+}
+
+fn row(out: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}\n{name} {value}");
+}

@@ -1,0 +1,144 @@
+//! What a door hands back: status, header lines and body, complete but for what only the door knows (its timing).
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::Profile;
+use super::headers::{passes_down, shares_beyond};
+use super::source::SourceAnswer;
+
+/// A header line: its name in lower case, and its value.
+pub type Header = (Bytes, Bytes);
+
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A stored answer.
+    Cache,
+    /// The source, for this request or for one that was under way.
+    Source,
+    /// The last good answer, because the source failed.
+    Stale,
+    /// A sign-out: the token shows nothing any more.
+    Fence,
+    /// Nothing is known and nobody is to be asked.
+    Nothing,
+    /// The source failed.
+    Failure,
+}
+
+/// An answer, ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Header lines in order, `x-session-source` and `cache-status` among them; no framing, no hop-by-hop.
+    pub headers: Vec<Header>,
+    /// The body's bytes.
+    pub body: Bytes,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What every session answer says to caches on its way.
+const PRIVATE: &[u8] = b"private, no-cache, no-store";
+
+impl Answer {
+    /// The first header line of this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        super::source::header(&self.headers, name)
+    }
+
+    /// The value of `Cache-Status`.
+    pub fn cache_status(&self) -> &str {
+        self.header("cache-status").and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
+    }
+
+    /// The header lines of a session answer made here, which are NextAuth's own.
+    pub(super) fn plain_headers() -> Vec<Header> {
+        let mut headers = Vec::with_capacity(8);
+        headers.push(line("cache-control", PRIVATE));
+        headers.push(line("content-type", b"application/json"));
+        headers.push(line("expires", b"0"));
+        headers.push(line("pragma", b"no-cache"));
+        headers
+    }
+
+    /// A session answer made here, not yet marked.
+    pub(super) fn plain(status: u16, body: impl Into<Bytes>, origin: Origin) -> Answer {
+        Answer { status, headers: Answer::plain_headers(), body: body.into(), origin }
+    }
+
+    /// A session answer made here.
+    pub(super) fn made(status: u16, body: impl Into<Bytes>, origin: Origin, cache_status: Cow<'static, str>) -> Answer {
+        Answer::plain(status, body, origin).marked(cache_status)
+    }
+
+    /// The answer to a check that found nobody signed in.
+    pub(super) fn empty(profile: Profile, origin: Origin, cache_status: &'static str) -> Answer {
+        Answer::made(200, profile.empty_body(), origin, cache_status.into())
+    }
+
+    /// The source's answer as its asker gets it: every header that is meant for it, kept private.
+    pub(super) fn of(answer: SourceAnswer, origin: Origin) -> Answer {
+        let mut headers = answer.headers;
+        keep(&mut headers, |name, _| passes_down(name) && !shares_beyond(name) && name != b"x-session-source");
+        make_private(&mut headers);
+        Answer { status: answer.status, headers, body: answer.body, origin }
+    }
+
+    /// Adds where it comes from.
+    pub(super) fn marked(mut self, cache_status: impl Into<Cow<'static, str>>) -> Answer {
+        let source: &[u8] = match self.origin {
+            Origin::Source | Origin::Failure => b"nextauth",
+            Origin::Cache | Origin::Stale | Origin::Fence | Origin::Nothing => b"cache",
+        };
+        self.headers.push(line("x-session-source", source));
+        let value = match cache_status.into() {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        };
+        self.headers.push((Bytes::from_static(b"cache-status"), value));
+        self
+    }
+
+    /// Takes out the `set-cookie` lines for which `out` says so.
+    pub(super) fn strip_cookies(&mut self, out: impl Fn(&[u8]) -> bool) {
+        keep(&mut self.headers, |name, value| name != b"set-cookie" || !out(value));
+    }
+
+    /// Adds a `set-cookie` line.
+    pub(super) fn set_cookie(&mut self, value: Bytes) {
+        self.headers.push((Bytes::from_static(b"set-cookie"), value));
+    }
+
+    /// Tells clients of a failure to come back later, if the source has not said when.
+    pub(super) fn retry_after(&mut self) {
+        if self.header("retry-after").is_none() {
+            self.headers.push(line("retry-after", b"1"));
+        }
+    }
+}
+
+/// A header line of our own.
+pub(super) fn line(name: &'static str, value: &'static [u8]) -> Header {
+    (Bytes::from_static(name.as_bytes()), Bytes::from_static(value))
+}
+
+fn keep(headers: &mut Vec<Header>, mut keeps: impl FnMut(&[u8], &[u8]) -> bool) {
+    headers.retain(|(name, value)| keeps(name, value));
+}
+
+/// Makes header lines say `private` and `no-store`, whatever the app says.
+pub(super) fn make_private(headers: &mut Vec<Header>) {
+    let says = |word: &[u8]| {
+        let lines = headers.iter().filter(|(name, _)| name.as_ref() == b"cache-control");
+        let mut parts = lines.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+        parts.any(|part| part.trim_ascii().eq_ignore_ascii_case(word))
+    };
+    if !(says(b"private") && says(b"no-store")) || says(b"public") {
+        keep(headers, |name, _| name != b"cache-control");
+        headers.push(line("cache-control", PRIVATE));
+    }
+}

@@ -1,0 +1,393 @@
+//! Looking up and filling: the two ends of a session check.
+//!
+//! A hit takes no lock but the store's own. Everything that changes what is known of a session (the start and the end
+//! of a fill, a sign-out, what an answer's cookies say) happens under the engine's one lock, so these are single steps
+//! to each other. Commands of Redis clients are not: they come between any two looks at the store, and so a body is
+//! read last and written last, and the store refuses a write where a fence has been laid.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tracing::debug;
+
+use super::answer::{Answer, Origin};
+use super::cookie::{Change, CookieNames, Seen, Side, Tokens};
+use super::counters::{Counters, add};
+use super::family::Record;
+use super::fill::Trouble;
+use super::flight::{Fill, Flight, Landing, Wait};
+use super::source::{Failure, Outcome, Says, Source, says};
+use super::{Profile, Settings, sync};
+use crate::clock::{Millis, Ttl};
+use crate::store::{Look, NameBuf, Store};
+
+/// What a session check comes to.
+#[derive(Debug)]
+pub enum LookUp {
+    /// This is the answer.
+    Answer(Answer),
+    /// The source is to be asked, by whoever holds this, once.
+    Fill(Fill),
+    /// The source is being asked; the answer is shared.
+    Wait(Wait),
+    /// The request goes past the cache. What comes back is shown to [`SessionCache::passed`] before it is handed out.
+    Pass(PassWhy),
+}
+
+/// Why a check goes past the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassWhy {
+    /// It cannot be told which token the source will read.
+    Ambiguous,
+    /// There is more session cookie than is read here.
+    TooLong,
+    /// No cookie told yet which library answers, and so what an empty session looks like.
+    ProfileUnknown,
+}
+
+/// The session cache. Clones share it; all of it may be called from any thread.
+#[derive(Clone)]
+pub struct SessionCache {
+    pub(super) core: Arc<Core>,
+}
+
+/// Calls to the source that are under way and may still be stored, by the name of the family. One that was voided by a
+/// sign-out or an update is no longer listed.
+pub(super) type Flights = HashMap<NameBuf, Arc<Flight>>;
+
+pub(super) struct Core {
+    /// Bodies, aliases and fences: what commands see of sessions.
+    pub answers: Store,
+    /// Records of families.
+    pub families: Store,
+    pub settings: Settings,
+    pub names: CookieNames,
+    pub counters: Counters,
+    /// The settings' bound, or less if the store's fences are shorter: what may be shown while the source fails must
+    /// not outlive the fence that a command has laid on it.
+    pub stale: Ttl,
+    /// The engine's lock.
+    pub flights: Mutex<Flights>,
+    pub tickets: AtomicU64,
+    /// The profile that the source's own cookies have told: 0 for none yet.
+    learned: AtomicU8,
+}
+
+/// What a look at the store found.
+pub(super) enum Glance {
+    Fenced,
+    Live(Answer),
+    Absent,
+}
+
+impl SessionCache {
+    /// A cache on two stores of one family: `answers` is what commands see, `families` is reached by nobody else. The
+    /// namespace of the settings' `prefix` should be secret and fenced; where it is not, a `DEL` is no sign-out and
+    /// nothing stale is shown.
+    pub fn new(answers: Store, families: Store, settings: Settings) -> SessionCache {
+        let room = answers.fence_length(&settings.prefix).map_or(0, |fence| fence.0.saturating_sub(settings.ttl.0));
+        let core = Core {
+            names: CookieNames::new(&settings),
+            counters: Counters::default(),
+            stale: settings.stale.min(Ttl(room)),
+            flights: Mutex::default(),
+            tickets: AtomicU64::new(1),
+            learned: AtomicU8::new(0),
+            answers,
+            families,
+            settings,
+        };
+        SessionCache { core: Arc::new(core) }
+    }
+
+    /// The settings it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.core.settings
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// Reads the values of a request's `Cookie` headers, once.
+    pub fn tokens<'a>(&self, cookies: impl IntoIterator<Item = &'a [u8]>) -> Tokens {
+        self.core.names.read(&self.core.answers, cookies, self.core.learned())
+    }
+
+    /// Looks a session up: `GET` on exactly the session path, without a query.
+    pub fn look_up(&self, tokens: &Tokens, now: Millis) -> LookUp {
+        let core = &self.core;
+        let asks = core.settings.source == Source::Upstream;
+        match &tokens.seen {
+            Seen::None if asks && !tokens.profile_known => {
+                add(&core.counters.passed);
+                LookUp::Pass(PassWhy::ProfileUnknown)
+            }
+            Seen::None => LookUp::Answer(core.nothing(tokens, "cloakroom; hit; detail=no-cookie")),
+            Seen::Unclear { .. } if core.signed_out(tokens, None, now) => LookUp::Answer(core.fenced(tokens)),
+            Seen::Unclear { why, .. } if asks => {
+                add(&core.counters.passed);
+                LookUp::Pass(*why)
+            }
+            Seen::Unclear { .. } => LookUp::Answer(core.nothing(tokens, "cloakroom; detail=ambiguous")),
+            Seen::One { key, .. } | Seen::Both { key, .. } => match core.glance(tokens, now) {
+                Glance::Live(answer) => LookUp::Answer(core.hit(key, answer)),
+                Glance::Fenced => LookUp::Answer(core.fenced(tokens)),
+                Glance::Absent if asks => self.take_off(tokens, key, now),
+                Glance::Absent => LookUp::Answer(core.nothing(tokens, "cloakroom; detail=absent")),
+            },
+        }
+    }
+
+    /// Nothing is stored: begins a call to the source, or shares the one that is under way.
+    fn take_off(&self, tokens: &Tokens, key: &NameBuf, now: Millis) -> LookUp {
+        let core = &self.core;
+        let mut flights = sync::lock(&core.flights);
+        // Another call may have ended since the look, or a sign-out begun.
+        match core.glance(tokens, now) {
+            Glance::Live(answer) => return LookUp::Answer(core.hit(key, answer)),
+            Glance::Fenced => return LookUp::Answer(core.fenced(tokens)),
+            Glance::Absent => {}
+        }
+        let family = core.answers.canonical(key, now);
+        let behind = core.whole_record(&family, now).is_some_and(|record| record.is_behind(key));
+        // What a token from before an update is answered is not shared with those who have the newer one.
+        let mut listed = if behind { key.clone() } else { family.clone() };
+        if behind {
+            // No name ends in a zero byte, so this is nobody's but theirs who have the same old token.
+            listed.push(0);
+        }
+        if let Some(flight) = flights.get(&listed) {
+            return LookUp::Wait(Wait { flight: flight.clone(), tokens: tokens.clone() });
+        }
+        let flight = Arc::new(Flight::default());
+        flights.insert(listed.clone(), flight.clone());
+        drop(flights);
+        add(&core.counters.misses);
+        let (cache, tokens) = (self.clone(), tokens.clone());
+        LookUp::Fill(Fill { cache, flight, listed, family, tokens, started: now, behind, done: false })
+    }
+
+    /// Ends a fill: stores what may be stored, wakes who waits, and gives the asker's answer.
+    pub fn complete(&self, mut fill: Fill, outcome: Outcome, now: Millis) -> Answer {
+        fill.done = true;
+        let (answer, landing) = {
+            let mut flights = sync::lock(&self.core.flights);
+            let listed = self.core.unlist(&fill, &mut flights);
+            self.core.settle(&fill, listed, outcome, &mut flights, now)
+        };
+        fill.flight.land(landing);
+        answer
+    }
+
+    /// A fill was dropped: those who wait are answered for the failure it is.
+    pub(super) fn abandon(&self, fill: &mut Fill) {
+        self.core.unlist(fill, &mut sync::lock(&self.core.flights));
+        fill.flight.land(Landing::Failed(Failure::Abandoned));
+    }
+
+    /// The shared answer, when it is there; otherwise `waker` is woken when it is. Ask again with the time it is then.
+    pub fn poll_wait(&self, wait: &Wait, waker: &Waker, now: Millis) -> Poll<Answer> {
+        let Some(landing) = wait.flight.landing(waker) else { return Poll::Pending };
+        let core = &self.core;
+        core.counters.check(&core.counters.waits);
+        Poll::Ready(match landing {
+            // A sign-out may have come since the call ended and before this waiter was woken.
+            Landing::Answer(_, used) if core.signed_out(&wait.tokens, used, now) => core.fenced(&wait.tokens),
+            Landing::Answer(answer, _) => answer,
+            Landing::Troubled(answer) => core.after_failure(&wait.tokens, Trouble::Answer(answer), now),
+            Landing::Failed(failure) => core.after_failure(&wait.tokens, Trouble::Failure(failure), now),
+        })
+    }
+
+    /// The answer for one who can wait no longer: the last good one, or the failure.
+    pub fn give_up(&self, wait: Wait, now: Millis) -> Answer {
+        self.core.counters.check(&self.core.counters.waits);
+        self.core.after_failure(&wait.tokens, Trouble::Failure(Failure::Timeout), now)
+    }
+}
+
+impl Core {
+    fn learned(&self) -> Option<Profile> {
+        match self.learned.load(Ordering::Relaxed) {
+            1 => Some(Profile::NextAuth),
+            2 => Some(Profile::AuthJs),
+            _ => None,
+        }
+    }
+
+    /// What an answer's cookies do, noting whose cookies the source sets.
+    pub fn change(&self, headers: &[super::Header]) -> Change {
+        let change = self.names.change(headers);
+        if let Some(profile) = change.profile {
+            self.learned.store(profile as u8 + 1, Ordering::Relaxed);
+        }
+        change
+    }
+
+    /// The answer for a token that was signed out.
+    pub fn fenced(&self, tokens: &Tokens) -> Answer {
+        add(&self.counters.fenced);
+        Answer::empty(tokens.profile, Origin::Fence, "cloakroom; hit; detail=signed-out")
+    }
+
+    fn nothing(&self, tokens: &Tokens, cache_status: &'static str) -> Answer {
+        self.counters.check(&self.counters.empty);
+        Answer::empty(tokens.profile, Origin::Nothing, cache_status)
+    }
+
+    fn hit(&self, key: &NameBuf, answer: Answer) -> Answer {
+        self.counters.check(&self.counters.hits);
+        debug!(session = %self.shown(key), "Session API - Cache hit");
+        answer
+    }
+
+    /// A stored name as logs show it: the hash, never a token.
+    pub fn shown<'a>(&self, name: &'a NameBuf) -> std::borrow::Cow<'a, str> {
+        String::from_utf8_lossy(&name[self.settings.prefix.len().min(name.len())..])
+    }
+
+    pub fn is_fenced(&self, name: &NameBuf, now: Millis) -> bool {
+        sync::step();
+        matches!(self.answers.look(name, now, |_| ()), Look::Fenced(_))
+    }
+
+    /// Whether a sign-out stands against these tokens, as far as it can be told. Of two cookies only the `used` one
+    /// counts; if it cannot be told which that is, either.
+    pub fn signed_out(&self, tokens: &Tokens, used: Option<Side>, now: Millis) -> bool {
+        match &tokens.seen {
+            Seen::None => false,
+            Seen::One { key, .. } => self.is_fenced(key, now),
+            Seen::Unclear { names, .. } => names.iter().any(|name| self.is_fenced(name, now)),
+            Seen::Both { key, plain, secure } => {
+                self.is_fenced(key, now)
+                    || match used {
+                        Some(Side::Plain) => self.is_fenced(plain, now),
+                        Some(Side::Secure) => self.is_fenced(secure, now),
+                        None => self.is_fenced(plain, now) || self.is_fenced(secure, now),
+                    }
+            }
+        }
+    }
+
+    /// What the store has for these tokens.
+    pub fn glance(&self, tokens: &Tokens, now: Millis) -> Glance {
+        match (&tokens.seen, self.settings.source) {
+            (Seen::One { key, .. }, _) => self.glance_at(tokens, key, now),
+            (Seen::Both { plain, secure, .. }, Source::StoreAlone) => {
+                // Nobody else can say which cookie counts. The one that only HTTPS can set comes first.
+                match self.glance_at(tokens, secure, now) {
+                    Glance::Absent => self.glance_at(tokens, plain, now),
+                    Glance::Fenced => match self.glance_at(tokens, plain, now) {
+                        Glance::Absent => Glance::Fenced,
+                        other => other,
+                    },
+                    live => live,
+                }
+            }
+            (Seen::Both { key, plain, secure }, Source::Upstream) => {
+                if self.is_fenced(plain, now) && self.is_fenced(secure, now) {
+                    return Glance::Fenced;
+                }
+                self.glance_at(tokens, key, now)
+            }
+            _ => Glance::Absent,
+        }
+    }
+
+    fn glance_at(&self, tokens: &Tokens, key: &NameBuf, now: Millis) -> Glance {
+        sync::step();
+        let family = self.answers.canonical(key, now);
+        sync::step();
+        let record = self.record(&family, now);
+        sync::step();
+        // The body last: if it is there now, no sign-out had begun when the rest was read.
+        let max = self.settings.body_max;
+        let look = self.answers.look(&family, now, |value| {
+            let bytes = value.string().ok().filter(|bytes| bytes.len() <= max)?;
+            let known = record.as_ref().map(|record| &record.body).filter(|body| body[..] == *bytes);
+            let ttl = value.deadline().since(now);
+            let ttl = if value.deadline() == Millis::NEVER { None } else { Some(ttl) };
+            Some((known.cloned().ok_or_else(|| Bytes::copy_from_slice(bytes)), ttl))
+        });
+        match look {
+            Look::Fenced(_) => Glance::Fenced,
+            Look::Absent => Glance::Absent,
+            // A value that cannot be a session was not put there by us.
+            Look::Live(None) => Glance::Live(self.no_session(tokens)),
+            Look::Live(Some((known, ttl))) => {
+                // Of a single cookie the look itself has told; of two, one may be signed out.
+                let used = record.as_ref().filter(|_| known.is_ok()).and_then(|record| record.used);
+                if matches!(tokens.seen, Seen::Both { .. })
+                    && self.settings.source == Source::Upstream
+                    && self.signed_out(tokens, used, now)
+                {
+                    return Glance::Fenced;
+                }
+                self.live(tokens, key, record, known, &hit_status(ttl))
+            }
+        }
+    }
+
+    /// The answer made of a stored body: what was filled comes with its header lines, what a command has set without.
+    fn live(
+        &self,
+        tokens: &Tokens,
+        key: &NameBuf,
+        record: Option<Record>,
+        body: Result<Bytes, Bytes>,
+        status: &str,
+    ) -> Glance {
+        let answer = match (body, record) {
+            (Ok(body), Some(record)) => self.replay(key, record, body, Origin::Cache),
+            (Ok(body), None) | (Err(body), None) if matches!(says(&body), Says::SignedIn(_)) => {
+                Answer::plain(200, body, Origin::Cache)
+            }
+            (Err(body), Some(record)) if matches!(says(&body), Says::SignedIn(_)) => {
+                let record = Record { status: 200, headers: Answer::plain_headers(), ..record };
+                self.replay(key, record, body, Origin::Cache)
+            }
+            _ => return Glance::Live(self.no_session(tokens)),
+        };
+        Glance::Live(answer.marked(status.to_owned()))
+    }
+
+    fn no_session(&self, tokens: &Tokens) -> Answer {
+        Answer::empty(tokens.profile, Origin::Cache, "cloakroom; hit; detail=no-session")
+    }
+
+    /// An answer that was stored. A token that is not the newest is given the newest cookie again.
+    pub fn replay(&self, key: &NameBuf, record: Record, body: Bytes, origin: Origin) -> Answer {
+        let superseded = record.is_superseded(key);
+        let mut answer = Answer { status: record.status, headers: record.headers, body, origin };
+        if superseded {
+            record.cookies.into_iter().for_each(|line| answer.set_cookie(line));
+        }
+        answer
+    }
+
+    /// How long the shortest fence stands.
+    pub fn fence_length(&self) -> Ttl {
+        let own = self.settings.fence();
+        self.answers.fence_length(&self.settings.prefix).map_or(own, |fence| fence.min(own))
+    }
+}
+
+fn hit_status(ttl: Option<Ttl>) -> String {
+    match ttl {
+        Some(ttl) => format!("cloakroom; hit; ttl={}", ttl.0 / 1000),
+        None => "cloakroom; hit".into(),
+    }
+}
+
+impl std::fmt::Debug for SessionCache {
+    /// Settings and stores' sizes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionCache").field("answers", &self.core.answers).finish_non_exhaustive()
+    }
+}

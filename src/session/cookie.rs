@@ -1,0 +1,481 @@
+//! Session cookies, read as NextAuth reads them: every cookie whose name starts with the cookie name, joined by the
+//! integer after the last dot.
+//!
+//! Nothing is guessed. Where the libraries and their frameworks differ, or the same cookie comes twice with different
+//! values, the reading is *unclear*: the request goes past the cache, but every token that it may mean is known by
+//! name, so that a fence holds whichever it is. Raw tokens are hashed here and not kept.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::answer::Header;
+use super::cache::PassWhy;
+use super::headers::profile_of_helper;
+use super::{Profile, Settings};
+use crate::store::{NameBuf, Store};
+
+/// Session cookies of one request that are read; more are never one session of a browser, which keeps about 180 in all.
+const PARTS_MAX: usize = 32;
+
+/// Which of the two cookies: the one for plain HTTP or the one with `__Secure-` in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Plain,
+    Secure,
+}
+
+/// What is behind the cookie name: nothing, or the number of a chunk.
+type Suffix = SmallVec<[u8; 16]>;
+
+/// What a request's cookies say about the session. Made by [`SessionCache::tokens`](super::SessionCache::tokens).
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    pub(super) profile: Profile,
+    /// Whether the profile is told by a cookie or a setting, or was only assumed.
+    pub(super) profile_known: bool,
+    pub(super) seen: Seen,
+    /// The session cookies that came, by side.
+    parts: [SmallVec<[Suffix; 1]>; 2],
+}
+
+/// The tokens of a request, by their stored names.
+#[derive(Clone, Debug)]
+pub(super) enum Seen {
+    None,
+    One {
+        key: NameBuf,
+        side: Side,
+    },
+    /// Secure and plain at once: which one counts is for the source to say, so the key is made of both.
+    Both {
+        key: NameBuf,
+        plain: NameBuf,
+        secure: NameBuf,
+    },
+    /// Past the cache; any of these names may be meant.
+    Unclear {
+        names: Vec<NameBuf>,
+        why: PassWhy,
+    },
+}
+
+impl Tokens {
+    /// Whether there is no session cookie.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.seen, Seen::None)
+    }
+
+    /// The name that a check is looked up and filled under, if it is clear.
+    pub(super) fn key(&self) -> Option<&NameBuf> {
+        match &self.seen {
+            Seen::One { key, .. } | Seen::Both { key, .. } => Some(key),
+            Seen::None | Seen::Unclear { .. } => None,
+        }
+    }
+
+    /// Every name that this request may mean.
+    pub(super) fn names(&self) -> Vec<NameBuf> {
+        match &self.seen {
+            Seen::None => Vec::new(),
+            Seen::One { key, .. } => vec![key.clone()],
+            Seen::Both { key, plain, secure } => vec![key.clone(), plain.clone(), secure.clone()],
+            Seen::Unclear { names, .. } => names.clone(),
+        }
+    }
+
+    fn single(&self, side: Side) -> Option<NameBuf> {
+        match (&self.seen, side) {
+            (Seen::One { key, side: own }, _) if *own == side => Some(key.clone()),
+            (Seen::Both { plain, .. }, Side::Plain) => Some(plain.clone()),
+            (Seen::Both { secure, .. }, Side::Secure) => Some(secure.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A cookie name that sessions may have.
+struct Known {
+    profile: Profile,
+    side: Side,
+    name: Vec<u8>,
+}
+
+/// The cookie names that sessions may have, by the settings.
+pub(super) struct CookieNames {
+    known: Vec<Known>,
+    fixed: Option<Profile>,
+    max: usize,
+    prefix: Vec<u8>,
+}
+
+/// One cookie of a request or answer that belongs to a session cookie.
+struct Part<'a> {
+    known: usize,
+    suffix: &'a [u8],
+    /// `None`: the cookie has no `=`, which some parsers skip and others read as `true`.
+    value: Option<&'a [u8]>,
+}
+
+/// What one side's cookies join to.
+enum Reading<'a> {
+    Clear(Cow<'a, [u8]>),
+    Unclear(Vec<Vec<u8>>),
+}
+
+impl CookieNames {
+    pub fn new(settings: &Settings) -> CookieNames {
+        let profiles = settings.profile.map_or(vec![Profile::NextAuth, Profile::AuthJs], |profile| vec![profile]);
+        let mut known = Vec::new();
+        match &settings.cookie {
+            Some(name) => {
+                let side = if name.starts_with("__") { Side::Secure } else { Side::Plain };
+                let profile = settings.profile.unwrap_or(Profile::NextAuth);
+                known.push(Known { profile, side, name: name.clone().into() });
+            }
+            None => {
+                for profile in profiles {
+                    let name = profile.cookie();
+                    known.push(Known { profile, side: Side::Plain, name: name.into() });
+                    known.push(Known { profile, side: Side::Secure, name: format!("__Secure-{name}").into() });
+                }
+            }
+        }
+        let fixed = settings.profile.or(settings.cookie.as_ref().map(|_| Profile::NextAuth));
+        CookieNames { known, fixed, max: settings.cookie_max, prefix: settings.prefix.clone() }
+    }
+
+    /// The session cookie that this cookie belongs to, and what is behind its name.
+    fn find<'a>(&self, name: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        let mut known = self.known.iter().enumerate();
+        known.find_map(|(index, known)| name.strip_prefix(known.name.as_slice()).map(|suffix| (index, suffix)))
+    }
+
+    /// Whether a `set-cookie` line is about a session cookie.
+    pub fn is_session(&self, set_cookie: &[u8]) -> bool {
+        let (name, _) = halves(set_cookie.split(|byte| *byte == b';').next().unwrap_or_default());
+        self.find(name).is_some()
+    }
+
+    /// Reads the `Cookie` headers of a request. `learned` is what answers of the source have told of the profile.
+    pub fn read<'a>(
+        &self,
+        store: &Store,
+        cookies: impl IntoIterator<Item = &'a [u8]>,
+        learned: Option<Profile>,
+    ) -> Tokens {
+        let mut parts: SmallVec<[Part<'a>; 4]> = SmallVec::new();
+        let mut hint = None;
+        for cookie in cookies.into_iter().flat_map(|line| line.split(|byte| *byte == b';')) {
+            let (name, value) = halves(cookie);
+            match self.find(name) {
+                // An empty one is skipped or joined as nothing: the same.
+                Some(_) if value == Some(b"") => {}
+                Some((known, suffix)) => parts.push(Part { known, suffix, value }),
+                None => hint = hint.or_else(|| profile_of_helper(name)),
+            }
+        }
+        let of = |part: &Part<'_>| self.known[part.known].profile;
+        let told = self.fixed.or(parts.first().map(of)).or(hint).or(learned);
+        let mut tokens = Tokens {
+            profile: told.unwrap_or(Profile::NextAuth),
+            profile_known: told.is_some(),
+            seen: Seen::None,
+            parts: Default::default(),
+        };
+        if !parts.is_empty() {
+            self.name_all(store, &parts, &mut tokens);
+        }
+        tokens
+    }
+
+    fn name_all(&self, store: &Store, parts: &[Part<'_>], tokens: &mut Tokens) {
+        let mut whys =
+            parts.iter().any(|part| self.known[part.known].profile != tokens.profile).then_some(PassWhy::Ambiguous);
+        if parts.len() > PARTS_MAX {
+            whys = Some(PassWhy::TooLong);
+        }
+        let sum: usize = parts.iter().map(|part| part.value.map_or(0, <[u8]>::len)).sum();
+        if sum > self.max {
+            whys = Some(PassWhy::TooLong);
+        }
+        let mut candidates = Vec::new();
+        let mut clear: [Option<NameBuf>; 2] = [None, None];
+        for (index, known) in self.known.iter().enumerate() {
+            let own: SmallVec<[&Part<'_>; 4]> = parts.iter().filter(|part| part.known == index).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let side = known.side as usize;
+            tokens.parts[side].extend(own.iter().map(|part| Suffix::from_slice(part.suffix)));
+            match join(&own) {
+                Reading::Clear(token) => {
+                    let name = self.name(store, &token);
+                    candidates.push(name.clone());
+                    clear[side] = Some(name);
+                }
+                Reading::Unclear(tokens) => {
+                    candidates.extend(tokens.iter().map(|token| self.name(store, token)));
+                    whys = whys.or(Some(PassWhy::Ambiguous));
+                }
+            }
+        }
+        tokens.seen = match whys {
+            Some(why) => Seen::Unclear { names: candidates, why },
+            None => self.seen(store, clear),
+        };
+    }
+
+    fn name(&self, store: &Store, token: &[u8]) -> NameBuf {
+        store.secret_name(&self.prefix, token)
+    }
+
+    fn seen(&self, store: &Store, names: [Option<NameBuf>; 2]) -> Seen {
+        match names {
+            [Some(plain), Some(secure)] => {
+                // Made of the names, not of the tokens, so that the key after a rotation can be told without them.
+                let key = self.name(store, &[plain.as_slice(), secure.as_slice()].concat());
+                Seen::Both { key, plain, secure }
+            }
+            [Some(key), None] => Seen::One { key, side: Side::Plain },
+            [None, Some(key)] => Seen::One { key, side: Side::Secure },
+            [None, None] => Seen::None,
+        }
+    }
+
+    /// What an answer's `set-cookie` lines do to the session cookies.
+    pub fn change(&self, headers: &[Header]) -> Change {
+        let mut change = Change::default();
+        for (_, line) in headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"set-cookie")) {
+            let mut fields = line.split(|byte| *byte == b';');
+            let (name, value) = halves(fields.next().unwrap_or_default());
+            let Some((known, suffix)) = self.find(name) else {
+                change.profile = change.profile.or_else(|| profile_of_helper(name));
+                continue;
+            };
+            let known = &self.known[known];
+            change.profile = change.profile.or(Some(known.profile));
+            change.lines.push(line.clone());
+            let value = value.unwrap_or_default();
+            let gone = value.is_empty() || fields.any(ends_it);
+            let value = (!gone).then(|| Bytes::copy_from_slice(value));
+            // The last line about a cookie is the one that a browser keeps.
+            let side = &mut change.sides[known.side as usize];
+            side.retain(|(known, _)| known.as_slice() != suffix);
+            side.push((Suffix::from_slice(suffix), value));
+        }
+        change
+    }
+
+    /// The tokens of the browser's next request, when this one's answer did that. `None`: it has none, or what it
+    /// will send cannot be told.
+    pub fn next(&self, store: &Store, tokens: &Tokens, change: &Change) -> Option<Seen> {
+        if matches!(tokens.seen, Seen::Unclear { .. }) || change.profile.is_some_and(|other| other != tokens.profile) {
+            return None;
+        }
+        let mut names = [None, None];
+        for side in [Side::Plain, Side::Secure] {
+            let (had, does) = (&tokens.parts[side as usize], &change.sides[side as usize]);
+            if does.is_empty() {
+                names[side as usize] = tokens.single(side);
+                continue;
+            }
+            // A chunk that is neither set nor deleted would be joined to the new token.
+            let left_over = |suffix: &Suffix| does.iter().all(|(known, _)| known != suffix);
+            if had.iter().any(left_over) {
+                return None;
+            }
+            let set = does.iter().filter_map(|(suffix, value)| Some((suffix, value.as_ref()?)));
+            let parts: Vec<Part<'_>> =
+                set.map(|(suffix, value)| Part { known: 0, suffix, value: Some(value.as_ref()) }).collect();
+            if parts.is_empty() {
+                continue;
+            }
+            match join(&parts.iter().collect::<SmallVec<[&Part<'_>; 4]>>()) {
+                Reading::Clear(token) if token.len() <= self.max => {
+                    names[side as usize] = Some(self.name(store, &token))
+                }
+                _ => return None,
+            }
+        }
+        match self.seen(store, names) {
+            Seen::None => None,
+            seen => Some(seen),
+        }
+    }
+}
+
+/// What an answer does to the session cookies.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// The library whose cookies they are, csrf and callback-url included.
+    pub profile: Option<Profile>,
+    /// The `set-cookie` lines about session cookies, to hand them to others of the family.
+    pub lines: Vec<Bytes>,
+    /// By side: what is behind the name, and the value or, if it is deleted, none.
+    sides: [Vec<(Suffix, Option<Bytes>)>; 2],
+}
+
+impl Change {
+    /// Whether session cookies are set or deleted at all.
+    pub fn is_any(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    /// Whether a session cookie gets a value.
+    pub fn sets(&self) -> bool {
+        self.sides.iter().flatten().any(|(_, value)| value.is_some())
+    }
+
+    /// Whether the session is taken away: cookies are deleted and none is set.
+    pub fn takes_away(&self) -> bool {
+        self.is_any() && !self.sets()
+    }
+
+    /// The one side that the answer is about: the cookie that the source has read.
+    pub fn side(&self) -> Option<Side> {
+        match (self.sides[0].is_empty(), self.sides[1].is_empty()) {
+            (false, true) => Some(Side::Plain),
+            (true, false) => Some(Side::Secure),
+            _ => None,
+        }
+    }
+}
+
+/// Whether an attribute of a `set-cookie` line deletes the cookie.
+fn ends_it(attribute: &[u8]) -> bool {
+    let (name, value) = halves(attribute);
+    let value = value.unwrap_or_default();
+    (name.eq_ignore_ascii_case(b"max-age") && (value.starts_with(b"-") || value == b"0"))
+        || (name.eq_ignore_ascii_case(b"expires")
+            && value.windows(11).any(|date| date == b"01 Jan 1970" || date == b"01-Jan-1970"))
+}
+
+/// Name and value around the first `=`, without the space around them.
+fn halves(cookie: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'=', cookie) {
+        Some(at) => (cookie[..at].trim_ascii(), Some(cookie[at + 1..].trim_ascii())),
+        None => (cookie.trim_ascii(), None),
+    }
+}
+
+/// Cookies to be joined: what is behind the name, and the value.
+type Pieces<'n, 'v> = SmallVec<[(&'n [u8], Cow<'v, [u8]>); 4]>;
+
+/// Joins the cookies of one session cookie.
+fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
+    // The first and the last of what came twice: parsers keep the one or the other.
+    let mut first: Pieces<'_, 'a> = SmallVec::new();
+    let mut last = first.clone();
+    let mut unclear = parts.len() > PARTS_MAX;
+    let mut raw = Vec::new();
+    for part in parts.iter().take(PARTS_MAX) {
+        let given = part.value.unwrap_or(b"true");
+        let value = plain_value(given);
+        unclear |= part.value.is_none() || value.is_none();
+        raw.extend_from_slice(given);
+        let value = value.unwrap_or_else(|| Cow::Owned(unquoted(given)));
+        match last.iter_mut().find(|(suffix, _)| *suffix == part.suffix) {
+            Some((_, known)) => {
+                unclear |= *known != value;
+                *known = value;
+            }
+            None => {
+                first.push((part.suffix, value.clone()));
+                last.push((part.suffix, value));
+            }
+        }
+    }
+    unclear |= !in_order(&mut first) | !in_order(&mut last);
+    if !unclear && first.len() == 1 {
+        return Reading::Clear(first.remove(0).1);
+    }
+    let first: Vec<u8> = first.iter().flat_map(|(_, value)| value.iter().copied()).collect();
+    if !unclear {
+        return Reading::Clear(Cow::Owned(first));
+    }
+    let last = last.iter().flat_map(|(_, value)| value.iter().copied()).collect();
+    Reading::Unclear(vec![first, last, raw])
+}
+
+/// The value as every parser reads it, percent-decoded; `None` if they differ.
+fn plain_value(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b'\\');
+    if !value.iter().all(plain) {
+        return None;
+    }
+    if memchr::memchr(b'%', value).is_none() {
+        return Some(Cow::Borrowed(value));
+    }
+    let decoded = percent_decoded(value)?;
+    decoded.iter().all(|byte| byte.is_ascii_graphic()).then_some(Cow::Owned(decoded))
+}
+
+fn percent_decoded(value: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(&byte) = value.get(at) {
+        if byte == b'%' {
+            let digit = |at: usize| value.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+            decoded.push((digit(at + 1)? * 16 + digit(at + 2)?) as u8);
+            at += 3;
+        } else {
+            decoded.push(byte);
+            at += 1;
+        }
+    }
+    Some(decoded)
+}
+
+fn unquoted(value: &[u8]) -> Vec<u8> {
+    let inner = value.strip_prefix(b"\"").map(|rest| rest.strip_suffix(b"\"").unwrap_or(rest)).unwrap_or(value);
+    percent_decoded(inner).unwrap_or_else(|| inner.to_vec())
+}
+
+/// Sorts by the integer after the last dot, as JavaScript's stable sort does; `false` if its result hangs on the inside
+/// of a sort, because some have no integer and the others are not in order.
+fn in_order(parts: &mut [(&[u8], Cow<'_, [u8]>)]) -> bool {
+    if parts.len() < 2 {
+        return true;
+    }
+    let numbers: SmallVec<[Number; 4]> = parts.iter().map(|(suffix, _)| number(suffix)).collect();
+    if numbers.contains(&Number::Odd) {
+        return false;
+    }
+    let known = || numbers.iter().filter_map(|number| if let Number::Is(value) = number { Some(*value) } else { None });
+    if known().is_sorted() {
+        return true;
+    }
+    if known().count() < parts.len() {
+        return false;
+    }
+    parts.sort_by_key(|(suffix, _)| number(suffix));
+    true
+}
+
+/// What JavaScript's `parseInt` makes of the text after the last dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Number {
+    Not,
+    Is(u64),
+    /// Signs, hexadecimals, more digits than a double holds.
+    Odd,
+}
+
+fn number(suffix: &[u8]) -> Number {
+    // Without a dot of its own the text is the end of the cookie name, which is no number.
+    let Some(dot) = memchr::memrchr(b'.', suffix) else { return Number::Not };
+    let text = &suffix[dot + 1..];
+    // `"".split(".").pop() || "0"`: a closing dot counts as zero.
+    if text.is_empty() {
+        return Number::Is(0);
+    }
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match (text[0], text.get(1)) {
+        (b'+' | b'-', _) | (b'0', Some(b'x' | b'X')) => Number::Odd,
+        _ if digits == 0 => Number::Not,
+        _ if digits > 15 => Number::Odd,
+        _ => Number::Is(text[..digits].iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))),
+    }
+}

@@ -1,0 +1,324 @@
+//! What is known of one login beside its body: the record of a family, and how names join and leave it.
+//!
+//! The record lies in a store that no command reaches, under the family's name. It holds the newest session cookie as
+//! the source sent it, because a request with an older token is to be given it; this is the one place where a token is
+//! kept as it is, and it is kept no longer than the family is.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::answer::Header;
+use super::cache::{Core, Flights};
+use super::cookie::Side;
+use crate::clock::{Millis, Ttl};
+use crate::store::{Look, NameBuf};
+
+/// How long a token stays linked to its family after a fill has named it: NextAuth's own client asks again when a tab
+/// gets the focus, and tabs that slept longer may as well ask the source.
+pub(super) const FAMILY_WINDOW: Ttl = Ttl::seconds(60);
+
+/// Tokens of one family that are kept by name. One rolls at every fill, which is one in five seconds.
+const MEMBERS_MAX: usize = 64;
+
+/// A token of a family by its stored name, and how long it counts as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub name: NameBuf,
+    pub until: Millis,
+    /// Whether an update has come since: what the source answers this token is no longer what the session is.
+    pub behind: bool,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub status: u16,
+    /// Header lines of the last answer that may be shown again.
+    pub headers: Vec<Header>,
+    /// Its body, to be shown while the source fails; empty if nothing may be.
+    pub body: Bytes,
+    /// Until when that body is fresh, and when the session itself ends.
+    pub fresh_until: Millis,
+    pub expires: Millis,
+    /// Which of two cookies the source has read.
+    pub used: Option<Side>,
+    /// The newest token and the `set-cookie` lines that make it so.
+    pub newest: Option<NameBuf>,
+    pub cookies: Vec<Bytes>,
+    /// Whether there was an update: from then on only members that came after it are up to date.
+    pub updated: bool,
+    pub members: Vec<Member>,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record {
+            status: 200,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            fresh_until: Millis(0),
+            expires: Millis::NEVER,
+            used: None,
+            newest: None,
+            cookies: Vec::new(),
+            updated: false,
+            members: Vec::new(),
+        }
+    }
+}
+
+impl Record {
+    /// Names a member, or names it again.
+    pub fn add_member(&mut self, name: &NameBuf, now: Millis) {
+        let behind = self.is_behind(name) && self.members.iter().any(|member| member.name == *name);
+        self.members.retain(|member| member.until > now && member.name != *name);
+        if self.members.len() == MEMBERS_MAX {
+            self.members.remove(0);
+        }
+        self.members.push(Member { name: name.clone(), until: now + FAMILY_WINDOW, behind });
+    }
+
+    /// Notes an update: all tokens that are known now are behind.
+    pub fn update(&mut self) {
+        self.updated = true;
+        self.members.iter_mut().for_each(|member| member.behind = true);
+    }
+
+    /// Whether this token is from before an update.
+    pub fn is_behind(&self, name: &NameBuf) -> bool {
+        self.updated && !self.members.iter().any(|member| member.name == *name && !member.behind)
+    }
+
+    /// Whether this token is not the newest of its family.
+    pub fn is_superseded(&self, key: &NameBuf) -> bool {
+        self.newest.as_ref().is_some_and(|newest| newest != key)
+    }
+
+    fn write(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(256 + self.body.len());
+        out.put_u64(self.fresh_until.0);
+        out.put_u64(self.expires.0);
+        out.put_u16(self.status);
+        out.put_u8(self.used.map_or(0, |side| side as u8 + 1));
+        out.put_u8(u8::from(self.updated));
+        put(&mut out, self.newest.as_deref().unwrap_or_default());
+        put(&mut out, &self.body);
+        out.put_u32(self.headers.len() as u32);
+        for (name, value) in &self.headers {
+            put(&mut out, name);
+            put(&mut out, value);
+        }
+        out.put_u32(self.cookies.len() as u32);
+        self.cookies.iter().for_each(|line| put(&mut out, line));
+        out.put_u32(self.members.len() as u32);
+        for member in &self.members {
+            out.put_u64(member.until.0);
+            out.put_u8(u8::from(member.behind));
+            put(&mut out, &member.name);
+        }
+        out.freeze()
+    }
+
+    /// Reads what `write` wrote. Everything borrows the one block. Without members if they are not asked for.
+    fn read(block: Bytes, with_members: bool) -> Option<Record> {
+        let mut from = Reader(block);
+        let (fresh_until, expires) = (Millis(from.u64()?), Millis(from.u64()?));
+        let status = u16::from_be_bytes(from.array()?);
+        let [used, updated] = from.array()?;
+        let newest = from.bytes()?;
+        let body = from.bytes()?;
+        let headers = (0..from.u32()?).map(|_| Some((from.bytes()?, from.bytes()?))).collect::<Option<_>>()?;
+        let cookies = (0..from.u32()?).map(|_| from.bytes()).collect::<Option<_>>()?;
+        let count = if with_members { from.u32()? } else { 0 };
+        let member = |_| {
+            let (until, [behind]) = (Millis(from.u64()?), from.array()?);
+            Some(Member { until, behind: behind == 1, name: NameBuf::from_slice(&from.bytes()?) })
+        };
+        let members = (0..count).map(member).collect::<Option<_>>()?;
+        let used = [None, Some(Side::Plain), Some(Side::Secure)].get(usize::from(used)).copied().flatten();
+        let newest = (!newest.is_empty()).then(|| NameBuf::from_slice(&newest));
+        Some(Record {
+            status,
+            headers,
+            body,
+            fresh_until,
+            expires,
+            used,
+            newest,
+            cookies,
+            updated: updated == 1,
+            members,
+        })
+    }
+}
+
+fn put(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_u32(bytes.len() as u32);
+    out.put_slice(bytes);
+}
+
+struct Reader(Bytes);
+
+impl Reader {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let array = *self.0.first_chunk()?;
+        self.0 = self.0.slice(N..);
+        Some(array)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn bytes(&mut self) -> Option<Bytes> {
+        let len = self.u32()? as usize;
+        (len <= self.0.len()).then(|| self.0.split_to(len))
+    }
+}
+
+/// The key of a family's record. The zero byte keeps it out of every namespace, whose prefixes are text.
+fn record_key(family: &[u8]) -> NameBuf {
+    [b"\0", family].concat().into()
+}
+
+/// The key of a note that says which family a fenced name is of.
+fn note_key(name: &[u8]) -> NameBuf {
+    [b"\x01", name].concat().into()
+}
+
+impl Core {
+    fn read_record(&self, family: &[u8], with_members: bool, now: Millis) -> Option<Record> {
+        let block = self.families.peek(&record_key(family), now, |value| value.string().map(Bytes::copy_from_slice))?;
+        Record::read(block.ok()?, with_members)
+    }
+
+    /// What is known of a family, without its members.
+    pub fn record(&self, family: &[u8], now: Millis) -> Option<Record> {
+        self.read_record(family, false, now)
+    }
+
+    /// What is known of a family.
+    pub fn whole_record(&self, family: &[u8], now: Millis) -> Option<Record> {
+        self.read_record(family, true, now)
+    }
+
+    /// Keeps what is known of a family as long as anything in it may be of use.
+    pub fn save_record(&self, family: &[u8], record: &Record, now: Millis) {
+        let stale = if record.body.is_empty() { now } else { record.fresh_until + self.stale };
+        let until = stale.max(now + FAMILY_WINDOW);
+        let block = record.write();
+        // The key is in no namespace, so nothing can refuse it.
+        let kept = self.families.write(&record_key(family), &block, now, |slot, fresh| slot.put(fresh.until(until)));
+        debug_assert!(kept.is_ok());
+    }
+
+    /// The family of a name. A fence takes the place of the link, so for fenced names there is a note.
+    pub fn family_of(&self, name: &NameBuf, now: Millis) -> NameBuf {
+        let family = self.answers.canonical(name, now);
+        if family != *name || !self.is_fenced(name, now) {
+            return family;
+        }
+        let note = self.families.peek(&note_key(name), now, |value| value.string().map(NameBuf::from_slice));
+        note.and_then(Result::ok).unwrap_or(family)
+    }
+
+    /// Notes which family a name is of that is about to be fenced.
+    pub fn note_family(&self, name: &NameBuf, family: &NameBuf, until: Millis, now: Millis) {
+        if name != family {
+            let kept = self.families.write(&note_key(name), family, now, |slot, fresh| slot.put(fresh.until(until)));
+            debug_assert!(kept.is_ok());
+        }
+    }
+
+    /// Forgets what is known of a family beside its entries.
+    pub fn drop_record(&self, family: &[u8], now: Millis) {
+        self.families.with(&record_key(family), now, |slot| slot.remove());
+    }
+
+    /// Lets a name stand for a family. Only a name that nobody has joins: a token that is already somebody's is not
+    /// made another's by what a source says, and one that two families are given is from then on nobody's. The engine's
+    /// lock is held, which `_flights` shows; so names cannot point at each other in a circle.
+    pub fn join(&self, family: &NameBuf, name: &NameBuf, flights: &Flights, now: Millis) -> bool {
+        if name == family {
+            return true;
+        }
+        let owner = self.answers.canonical(name, now);
+        let free = owner == *family
+            || (owner == *name
+                && self.answers.look(name, now, |_| ()) == Look::Absent
+                && !flights.contains_key(name)
+                && self.record(name, now).is_none());
+        if !free {
+            if owner != *name {
+                self.answers.forget(name, now);
+            }
+            return false;
+        }
+        self.answers.add_alias(name, family, now + FAMILY_WINDOW, now)
+    }
+
+    /// Forgets what was answered, and voids what is under way; the family and its newest cookie stay.
+    pub fn invalidate(&self, family: &NameBuf, flights: &mut Flights, now: Millis) {
+        self.answers.forget(family, now);
+        flights.remove(family);
+        if let Some(mut record) = self.whole_record(family, now) {
+            for member in &record.members {
+                flights.remove(&member.name);
+            }
+            record.body = Bytes::new();
+            self.save_record(family, &record, now);
+        }
+    }
+
+    /// Ends a family without a fence: each of its tokens is asked for anew.
+    pub fn disband(&self, family: &NameBuf, flights: &mut Flights, now: Millis) {
+        self.invalidate(family, flights, now);
+        for member in self.whole_record(family, now).into_iter().flat_map(|record| record.members) {
+            if self.answers.canonical(&member.name, now) == *family {
+                self.answers.forget(&member.name, now);
+            }
+        }
+        self.drop_record(family, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let mut record = Record {
+            status: 203,
+            headers: vec![(Bytes::from_static(b"vary"), Bytes::from_static(b"rsc"))],
+            body: Bytes::from_static(b"{\"user\":{}}"),
+            fresh_until: Millis(7),
+            expires: Millis(9),
+            used: Some(Side::Secure),
+            newest: Some(NameBuf::from_slice(b"auth:session:~n")),
+            cookies: vec![Bytes::from_static(b"a=b"), Bytes::from_static(b"c=; Max-Age=0")],
+            updated: true,
+            members: Vec::new(),
+        };
+        record.add_member(&NameBuf::from_slice(b"auth:session:~m"), Millis(3));
+        assert_eq!(Record::read(record.write(), true), Some(record.clone()));
+        record.members.clear();
+        assert_eq!(Record::read(record.write(), true), Some(record));
+        assert_eq!(Record::read(Record::default().write(), true), Some(Record::default()));
+        assert_eq!(Record::read(Bytes::from_static(b"short"), true), None);
+    }
+
+    #[test]
+    fn members_leave_when_their_time_is_over_and_never_pile_up() {
+        let mut record = Record::default();
+        for at in 0..200 {
+            record.add_member(&NameBuf::from_slice(&[at]), Millis(0));
+        }
+        assert_eq!(record.members.len(), MEMBERS_MAX);
+        record.add_member(&NameBuf::from_slice(b"late"), Millis(0) + FAMILY_WINDOW);
+        assert_eq!(record.members.len(), 1);
+    }
+}

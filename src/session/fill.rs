@@ -1,0 +1,253 @@
+//! The end of a fill: what a call to the source comes to, for its asker, for those who wait, and for the store.
+//!
+//! All of it runs under the engine's lock. What is stored, is stored in this order: links and record first, the body
+//! last, because the store refuses the body when a command has signed the session out meanwhile.
+
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use super::answer::{Answer, Origin};
+use super::cache::{Core, Flights, Glance};
+use super::cookie::{Change, Seen, Tokens};
+use super::counters::add;
+use super::family::Record;
+use super::flight::{Fill, Landing};
+use super::source::{Failure, Outcome, Says, SourceAnswer, says};
+use super::{OnError, sync};
+use crate::clock::{Millis, Ttl};
+use crate::store::NameBuf;
+
+/// How the source failed.
+pub(super) enum Trouble {
+    Failure(Failure),
+    /// A 429 or a 5xx, without anybody's cookies.
+    Answer(Answer),
+}
+
+/// What became of a good answer.
+enum Stored {
+    For(Ttl),
+    Not,
+    Fenced,
+}
+
+impl Core {
+    /// Takes a flight off the list; `false` if it was voided.
+    pub fn unlist(&self, fill: &Fill, flights: &mut Flights) -> bool {
+        let listed = flights.get(&fill.listed).is_some_and(|flight| Arc::ptr_eq(flight, &fill.flight));
+        if listed {
+            flights.remove(&fill.listed);
+        }
+        listed
+    }
+
+    /// What a fill comes to: for its asker, and for those who wait.
+    pub fn settle(
+        &self,
+        fill: &Fill,
+        listed: bool,
+        outcome: Outcome,
+        flights: &mut Flights,
+        now: Millis,
+    ) -> (Answer, Landing) {
+        // One that lasted longer than a fence may have slept through a whole sign-out.
+        let outlived = now.since(fill.started) >= self.fence_length();
+        let outcome = if outlived { Outcome::Failed(Failure::Timeout) } else { outcome };
+        match outcome {
+            Outcome::Failed(failure) => {
+                self.counters.call(None);
+                warn!(session = %self.shown(&fill.family), failure = failure.word(), "Session source failed");
+                let answer = self.after_failure(&fill.tokens, Trouble::Failure(failure), now);
+                (answer, Landing::Failed(failure))
+            }
+            Outcome::Answered(answer) if answer.is_failure() => {
+                self.counters.call(Some(answer.status));
+                warn!(session = %self.shown(&fill.family), status = answer.status, "Session source failed");
+                let mut answer = Answer::of(answer, Origin::Failure);
+                answer.strip_cookies(|_| true);
+                let own = self.after_failure(&fill.tokens, Trouble::Answer(answer.clone()), now);
+                (own, Landing::Troubled(answer))
+            }
+            Outcome::Answered(answer) => {
+                self.counters.call(Some(answer.status));
+                self.settle_answer(fill, listed, answer, flights, now)
+            }
+        }
+    }
+
+    fn settle_answer(
+        &self,
+        fill: &Fill,
+        listed: bool,
+        answer: SourceAnswer,
+        flights: &mut Flights,
+        now: Millis,
+    ) -> (Answer, Landing) {
+        let change = self.change(&answer.headers);
+        let used = change.side();
+        let fenced = || {
+            let answer = self.fenced(&fill.tokens);
+            (answer.clone(), Landing::Answer(answer, None))
+        };
+        if self.signed_out(&fill.tokens, used, now) || self.is_fenced(&fill.family, now) {
+            return fenced();
+        }
+        let said = says(&answer.body);
+        let plain = answer.status == 200 && answer.header("content-encoding").is_none();
+        let current = listed && !fill.behind;
+        let mut shown = Answer::of(answer, Origin::Source);
+        let mut status = format!("cloakroom; fwd=miss; fwd-status={}", shown.status);
+        match said {
+            Says::SignedIn(expires) if plain && current && !change.takes_away() => {
+                match self.store(fill, &change, &shown, expires, flights, now) {
+                    Stored::For(ttl) => status += &format!("; stored; ttl={}", ttl.0 / 1000),
+                    Stored::Not => {}
+                    Stored::Fenced => return fenced(),
+                }
+            }
+            // The source knows of no session: nothing earlier may be shown from now on.
+            _ if current && (change.takes_away() || (plain && said == Says::SignedOut)) => {
+                self.disband(&fill.family, flights, now);
+            }
+            // What began before an update must not undo its cookie.
+            _ if !current => {
+                shown.strip_cookies(|line| self.names.is_session(line));
+                let newest = self.record(&fill.family, now).filter(|record| record.updated);
+                newest.into_iter().flat_map(|record| record.cookies).for_each(|line| shown.set_cookie(line));
+            }
+            _ => {}
+        }
+        let mut shared = shown.clone();
+        shared.strip_cookies(|line| !self.names.is_session(line));
+        debug!(session = %self.shown(&fill.family), status = shown.status, "Session API - Cache miss, generated session");
+        (shown.marked(status.clone()), Landing::Answer(shared.marked(status + "; collapsed"), used))
+    }
+
+    /// Stores a good answer, and lets the token that it sets join the family.
+    fn store(
+        &self,
+        fill: &Fill,
+        change: &Change,
+        shown: &Answer,
+        expires: Option<u64>,
+        flights: &mut Flights,
+        now: Millis,
+    ) -> Stored {
+        let Some(key) = fill.tokens.key() else { return Stored::Not };
+        let family = &fill.family;
+        let expires = expires.map_or(Millis::NEVER, |unix| self.answers.clock().from_wall(unix));
+        let fresh_until = (fill.started + self.settings.ttl).min(expires);
+        let fits = shown.body.len() <= self.settings.body_max;
+        if !fits || expires <= now || !self.join(family, key, flights, now) {
+            return Stored::Not;
+        }
+        let mut record = self.whole_record(family, now).unwrap_or_default();
+        record.status = shown.status;
+        record.headers = shown.headers.iter().filter(|(name, _)| name.as_ref() != b"set-cookie").cloned().collect();
+        record.body = shown.body.clone();
+        record.fresh_until = fresh_until;
+        record.expires = expires;
+        record.used = change.side();
+        record.add_member(key, now);
+        self.roll(family, &mut record, &fill.tokens, change, flights, now);
+        self.save_record(family, &record, now);
+        if fresh_until <= now {
+            return Stored::Not;
+        }
+        sync::step();
+        // Last, and only here a sign-out by a command is seen for certain: the store refuses the write.
+        if self.answers.write(family, &shown.body, now, |slot, fresh| slot.put(fresh.until(fresh_until))).is_err() {
+            self.disband(family, flights, now);
+            return Stored::Fenced;
+        }
+        debug!(session = %self.shown(family), ttl = fresh_until.since(now).0, "Session cache set");
+        Stored::For(fresh_until.since(now))
+    }
+
+    /// Lets the token that an answer sets join its family as the newest.
+    pub fn roll(
+        &self,
+        family: &NameBuf,
+        record: &mut Record,
+        tokens: &Tokens,
+        change: &Change,
+        flights: &Flights,
+        now: Millis,
+    ) {
+        if !change.is_any() {
+            return;
+        }
+        record.newest = None;
+        record.cookies.clear();
+        let Some(next) = self.names.next(&self.answers, tokens, change) else { return };
+        let (Seen::One { key, .. } | Seen::Both { key, .. }) = &next else { return };
+        if self.join(family, key, flights, now) {
+            // Of two cookies each is fenced by itself at a sign-out.
+            if let Seen::Both { plain, secure, .. } = &next {
+                record.add_member(plain, now);
+                record.add_member(secure, now);
+            }
+            record.add_member(key, now);
+            record.newest = Some(key.clone());
+            record.cookies = change.lines.clone();
+        }
+    }
+
+    /// The answer when the source has failed: the last good one within its bound, or what the settings say.
+    pub fn after_failure(&self, tokens: &Tokens, trouble: Trouble, now: Millis) -> Answer {
+        match self.glance(tokens, now) {
+            Glance::Fenced => return self.fenced(tokens),
+            Glance::Live(answer) => return answer,
+            Glance::Absent => {}
+        }
+        let why = match &trouble {
+            Trouble::Failure(failure) => format!("detail={}", failure.word()),
+            Trouble::Answer(answer) => format!("fwd-status={}", answer.status),
+        };
+        if let Some(answer) = self.stale(tokens, &why, now) {
+            add(&self.counters.stale);
+            return answer;
+        }
+        // Of two cookies one may be signed out, and now nobody tells which one counts.
+        if self.signed_out(tokens, None, now) {
+            return self.fenced(tokens);
+        }
+        let status = format!("cloakroom; fwd=miss; {why}");
+        if self.settings.on_error == OnError::Empty {
+            let body = tokens.profile.empty_body();
+            return Answer::made(200, body, Origin::Failure, (status + "; detail=empty").into());
+        }
+        match trouble {
+            Trouble::Failure(failure) => self.failure(failure, status),
+            Trouble::Answer(mut answer) => {
+                answer.retry_after();
+                answer.marked(status)
+            }
+        }
+    }
+
+    /// A failure told as what it is.
+    pub fn failure(&self, failure: Failure, cache_status: String) -> Answer {
+        let body = format!(r#"{{"error":"session source: {}"}}"#, failure.word());
+        let mut answer = Answer::plain(failure.status(), body, Origin::Failure);
+        answer.retry_after();
+        answer.marked(cache_status)
+    }
+
+    fn stale(&self, tokens: &Tokens, why: &str, now: Millis) -> Option<Answer> {
+        let key = tokens.key()?;
+        let family = self.answers.canonical(key, now);
+        let mut record = self.record(&family, now)?;
+        let allowed = !record.body.is_empty() && now < record.fresh_until + self.stale && now < record.expires;
+        if !allowed || self.signed_out(tokens, record.used, now) {
+            return None;
+        }
+        let age = now.since(record.fresh_until).0 / 1000;
+        let body = std::mem::take(&mut record.body);
+        let answer = self.replay(key, record, body, Origin::Stale);
+        // A command may have removed the session since the record was read.
+        sync::step();
+        (!self.is_fenced(&family, now)).then(|| answer.marked(format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
+    }
+}

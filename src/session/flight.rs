@@ -1,0 +1,112 @@
+//! One call to the source that is under way, its asker and those who wait for it.
+//!
+//! No runtime is known here: who waits leaves a [`Waker`] of the standard library, and the end of the flight wakes
+//! them all at once. An end cannot be missed, as the result and the wakers are behind one lock.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use super::answer::Answer;
+use super::cache::SessionCache;
+use super::cookie::{Side, Tokens};
+use super::source::Failure;
+use super::sync;
+use crate::clock::Millis;
+use crate::store::NameBuf;
+
+/// How a flight ended for those who waited.
+#[derive(Clone)]
+pub(super) enum Landing {
+    /// With this answer, which holds nothing that belongs to its asker alone, and the cookie that the source has read.
+    Answer(Answer, Option<Side>),
+    /// Without one; each waiter is answered for its own time.
+    Failed(Failure),
+    /// With a failure that was an answer: a 429 or a 5xx.
+    Troubled(Answer),
+}
+
+#[derive(Default)]
+struct State {
+    landing: Option<Landing>,
+    wakers: Vec<Waker>,
+}
+
+/// What asker and waiters share.
+#[derive(Default)]
+pub(super) struct Flight {
+    state: Mutex<State>,
+}
+
+impl Flight {
+    /// Ends the flight and wakes who waits. The first end counts.
+    pub fn land(&self, landing: Landing) {
+        let wakers = {
+            let mut state = sync::lock(&self.state);
+            state.landing.get_or_insert(landing);
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// How it ended, or a promise to wake.
+    pub fn landing(&self, waker: &Waker) -> Option<Landing> {
+        let mut state = sync::lock(&self.state);
+        if state.landing.is_none() && !state.wakers.iter().any(|known| known.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
+        state.landing.clone()
+    }
+}
+
+/// The right and the duty to ask the source once. Hand it to [`SessionCache::complete`] with what the source said. Who
+/// drops it ends the flight, and those who wait are answered as after a failure: nobody is stuck, nobody is let loose.
+#[must_use = "a dropped fill answers those who wait with a failure"]
+pub struct Fill {
+    pub(super) cache: SessionCache,
+    pub(super) flight: Arc<Flight>,
+    /// Under which name the flight is listed.
+    pub(super) listed: NameBuf,
+    /// The family's name when the flight began.
+    pub(super) family: NameBuf,
+    pub(super) tokens: Tokens,
+    pub(super) started: Millis,
+    /// Whether the asker's token had been replaced by an update when the flight began.
+    pub(super) behind: bool,
+    pub(super) done: bool,
+}
+
+impl Fill {
+    /// When the call began; it may take the settings' `timeout` from here.
+    pub fn started(&self) -> Millis {
+        self.started
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        if !self.done {
+            let cache = self.cache.clone();
+            cache.abandon(self);
+        }
+    }
+}
+
+/// A share in a call that is under way. Poll it with [`SessionCache::poll_wait`].
+pub struct Wait {
+    pub(super) flight: Arc<Flight>,
+    pub(super) tokens: Tokens,
+}
+
+impl std::fmt::Debug for Fill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fill").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wait")
+    }
+}

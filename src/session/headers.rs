@@ -1,0 +1,106 @@
+//! Which header lines pass a gateway, and which door a request is at. Pure functions for whoever carries the bytes.
+
+use super::Profile;
+
+/// Which door a request is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET` on exactly the session path without a query: [`look_up`](super::SessionCache::look_up).
+    Check,
+    /// The session path, but not plainly asked: past the cache as [`Passage::Check`](super::Passage::Check).
+    OtherCheck,
+    /// `POST` on the session path: past the cache as [`Passage::Update`](super::Passage::Update).
+    Update,
+    /// The sign-out path, `GET` or `POST`.
+    SignOut,
+    /// May sign somebody in: [`Passage::SignIn`](super::Passage::SignIn).
+    SignIn,
+    /// Anything else under the base path: [`Passage::Page`](super::Passage::Page).
+    Page,
+    /// Not under the base path.
+    Elsewhere,
+}
+
+/// The door for a method and a path, which is compared as it was sent: what NextAuth may read differently (an encoded
+/// letter, a doubled or closing slash) is no session check here and goes past the cache.
+pub fn route(base: &str, method: &str, path: &str, query: Option<&str>) -> Route {
+    let Some(action) = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')) else {
+        return Route::Elsewhere;
+    };
+    match (action, method) {
+        ("session", "GET") if query.is_none() => Route::Check,
+        ("session", "POST") => Route::Update,
+        ("session", _) => Route::OtherCheck,
+        ("signout", "GET" | "POST") => Route::SignOut,
+        _ if action.starts_with("callback/") || !matches!(method, "GET" | "HEAD" | "OPTIONS") => Route::SignIn,
+        _ => Route::Page,
+    }
+}
+
+/// Header lines that belong to one connection (RFC 9110, 7.6.1), and those that framing takes care of.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Header lines of a request that would make the answer something else than the whole session in plain bytes.
+const CONDITIONAL: &[&str] = &[
+    "accept-encoding",
+    "expect",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+];
+
+fn among(names: &[&str], name: &[u8]) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Whether a request's header line goes to the source with a session check.
+pub fn passes_up(name: &[u8]) -> bool {
+    !among(HOP_BY_HOP, name) && !among(CONDITIONAL, name)
+}
+
+/// Whether an answer's header line goes to the client.
+pub fn passes_down(name: &[u8]) -> bool {
+    !among(HOP_BY_HOP, name) && !name.eq_ignore_ascii_case(b"content-length")
+}
+
+/// The header names that a `Connection` line gives, which belong to one connection too.
+pub fn connection_names(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
+}
+
+/// Whether a `Via` line names this gateway: the request has been here before.
+pub fn carries_via(value: &[u8], pseudonym: &str) -> bool {
+    let hops = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let mut names = hops.filter_map(|hop| hop.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1));
+    names.any(|name| name.eq_ignore_ascii_case(pseudonym.as_bytes()))
+}
+
+/// Whether a header line of an answer speaks to shared caches in words of its own, past `cache-control`.
+pub(super) fn shares_beyond(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == b"surrogate-control" || name.ends_with(b"cdn-cache-control") || name == b"x-accel-expires"
+}
+
+/// The library whose csrf or callback-url cookie this name is.
+pub(super) fn profile_of_helper(name: &[u8]) -> Option<Profile> {
+    let name = name.trim_ascii();
+    let name = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
+    match name {
+        b"next-auth.csrf-token" | b"next-auth.callback-url" => Some(Profile::NextAuth),
+        b"authjs.csrf-token" | b"authjs.callback-url" => Some(Profile::AuthJs),
+        _ => None,
+    }
+}

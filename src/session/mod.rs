@@ -1,0 +1,184 @@
+//! The session engine: what the answer to a session check is, without knowing that there is a network.
+//!
+//! A [`SessionCache`] is asked about the session cookie of a request. It answers from the store, or says that the
+//! source is to be asked, once, however many ask: the first gets a [`Fill`], the others a [`Wait`]. Sign-outs lay
+//! fences, so that nothing that began before them can bring a session back. Nothing here opens a socket, waits or asks
+//! a clock: whoever owns the sockets carries the bytes and says what time it is, and every race is a test of plain calls.
+//!
+//! The body of a session lies in the store under `auth:session:~hash`, where a Redis client that names
+//! `auth:session:<token>` reads, writes and deletes the same entry. What only HTTP needs (status, header lines, the
+//! newest cookie of a rolling token, the names of a family) lies in a store that no command reaches, and dies by a
+//! deadline as everything does.
+//!
+//! Words: a *family* is one login: the token that was seen first and those it was rotated to. A *fill* asks the source
+//! once, a *wait* shares the answer under way, a *fence* refuses what began before a sign-out.
+//!
+//! ```
+//! use cloakroom::clock::{ManualClock, Ttl};
+//! use cloakroom::session::{LookUp, Origin, Outcome, SessionCache, Settings, Source, SourceAnswer};
+//! use cloakroom::store::Store;
+//!
+//! let clock = ManualClock::default();
+//! let settings = Settings { source: Source::Upstream, ..Settings::default() };
+//! let mut stores = Store::builder().clock(clock.clone()).fence(settings.fence()).build_family(2);
+//! let (families, answers) = (stores.remove(1), stores.remove(0));
+//! let sessions = SessionCache::new(answers, families, settings);
+//!
+//! // The first check is a call to the source ...
+//! let tokens = sessions.tokens([b"next-auth.session-token=abc".as_slice()]);
+//! let LookUp::Fill(fill) = sessions.look_up(&tokens, clock.now()) else { panic!("nothing is known yet") };
+//! let body = r#"{"user":{"name":"alice"},"expires":"2099-01-01T00:00:00.000Z"}"#;
+//! let answer = SourceAnswer::new(200, body).with("content-type", "application/json");
+//! sessions.complete(fill, Outcome::Answered(answer), clock.now());
+//!
+//! // ... and the next is not.
+//! clock.advance(Ttl::seconds(4));
+//! let LookUp::Answer(answer) = sessions.look_up(&tokens, clock.now()) else { panic!("it was stored") };
+//! assert_eq!((answer.origin, &answer.body[..]), (Origin::Cache, body.as_bytes()));
+//! ```
+//!
+//! A library that needs no door of its own keeps sessions in the store alone:
+//!
+//! ```
+//! use cloakroom::session::{LookUp, SessionCache, Settings};
+//! use cloakroom::clock::Ttl;
+//! use cloakroom::store::Store;
+//!
+//! let mut stores = Store::builder().build_family(2);
+//! let (families, answers) = (stores.remove(1), stores.remove(0));
+//! let sessions = SessionCache::new(answers.clone(), families, Settings::default());
+//!
+//! answers.put(b"auth:session:abc", br#"{"user":{"name":"alice"}}"#, Ttl::seconds(5)).unwrap();
+//! let tokens = sessions.tokens([b"next-auth.session-token=abc".as_slice()]);
+//! let LookUp::Answer(answer) = sessions.look_up(&tokens, answers.clock().now()) else { panic!("nobody else to ask") };
+//! assert_eq!(&answer.body[..], br#"{"user":{"name":"alice"}}"#);
+//! ```
+
+mod answer;
+mod cache;
+mod cookie;
+mod counters;
+mod family;
+mod fill;
+mod flight;
+mod headers;
+mod pass;
+mod signout;
+mod source;
+mod sync;
+
+#[cfg(test)]
+mod tests;
+
+use crate::clock::Ttl;
+
+pub use answer::{Answer, Header, Origin};
+pub use cache::{LookUp, PassWhy, SessionCache};
+pub use cookie::Tokens;
+pub use counters::{Counters, Row};
+pub use flight::{Fill, Wait};
+pub use headers::{Route, carries_via, connection_names, passes_down, passes_up, route};
+pub use pass::{Observed, Passage};
+pub use signout::{Ended, SignOut};
+pub use source::{Failure, Outcome, Source, SourceAnswer};
+
+/// Whose session cookie it is, and with it what an empty session looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// next-auth 4: `next-auth.session-token`, `{}`.
+    NextAuth,
+    /// Auth.js (next-auth 5, @auth/core): `authjs.session-token`, `null`.
+    AuthJs,
+}
+
+impl Profile {
+    /// The session cookie over plain HTTP; over HTTPS the same with `__Secure-` in front.
+    pub fn cookie(self) -> &'static str {
+        match self {
+            Profile::NextAuth => "next-auth.session-token",
+            Profile::AuthJs => "authjs.session-token",
+        }
+    }
+
+    /// The body of a check that found nobody signed in.
+    pub fn empty_body(self) -> &'static str {
+        match self {
+            Profile::NextAuth => "{}",
+            Profile::AuthJs => "null",
+        }
+    }
+}
+
+/// What a check is answered when the source fails and no earlier answer may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The failure, with `Retry-After`: a status that claims nothing about the user.
+    Pass,
+    /// `200` with the empty session, so that pages render as for a visitor.
+    Empty,
+}
+
+/// How sessions are cached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// What is asked when the store knows nothing.
+    pub source: Source,
+    /// `None`: read from the cookies of requests and answers.
+    pub profile: Option<Profile>,
+    /// The app's own name for the session cookie, in place of the profile's two.
+    pub cookie: Option<String>,
+    /// The namespace of session entries, which should be secret and fenced in the store.
+    pub prefix: Vec<u8>,
+    /// How long an answer is good, counted from the start of the call.
+    pub ttl: Ttl,
+    /// How much longer the last good answer may be shown while the source fails.
+    pub stale: Ttl,
+    /// The longest a call to the source may take. Whoever makes the call keeps to it.
+    pub timeout: Ttl,
+    /// What is shown when the source fails and nothing stale may be.
+    pub on_error: OnError,
+    /// Whether a signed-out token stays refused until the session's own expiry, where that is known.
+    pub revoke: bool,
+    /// Session cookies longer than this in sum go past the cache.
+    pub cookie_max: usize,
+    /// Bodies longer than this are not sessions.
+    pub body_max: usize,
+}
+
+/// Bytes of session cookie that are read by default: two chunks of NextAuth's.
+const COOKIE_MAX: usize = 8 * 1024;
+
+/// Bytes of a session's body that are taken by default. Real ones have a few hundred.
+const BODY_MAX: usize = 64 * 1024;
+
+/// What is added to lengths that must outlast others, for scheduling and a coarse clock.
+const MARGIN: Ttl = Ttl::seconds(3);
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            source: Source::StoreAlone,
+            profile: None,
+            cookie: None,
+            prefix: b"auth:session:".to_vec(),
+            ttl: Ttl::seconds(5),
+            stale: Ttl::seconds(30),
+            timeout: Ttl::seconds(2),
+            on_error: OnError::Pass,
+            revoke: true,
+            cookie_max: COOKIE_MAX,
+            body_max: BODY_MAX,
+        }
+    }
+}
+
+impl Settings {
+    /// How long a fence must stand so that nothing that began before it is around when it falls: neither a call to the
+    /// source and what is stored from it, nor an earlier answer that may be shown while the source fails. The store
+    /// is to be built with this (`Store::builder().fence(..)`), as its own fences are laid by commands.
+    pub fn fence(&self) -> Ttl {
+        let stale = if self.source == Source::StoreAlone { Ttl(0) } else { self.stale };
+        let longest = self.timeout.0.saturating_add(self.ttl.0).max(self.ttl.0.saturating_add(stale.0));
+        Ttl(longest.saturating_add(MARGIN.0))
+    }
+}

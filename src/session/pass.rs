@@ -1,0 +1,170 @@
+//! Requests that go past the cache: whether they may, and what the answers' cookies mean for what is stored.
+
+use super::answer::{Answer, Header, Origin};
+use super::cache::SessionCache;
+use super::cookie::{Change, Seen, Tokens};
+use super::counters::add;
+use super::fill::Trouble;
+use super::source::{Failure, Outcome};
+use super::sync;
+use crate::clock::Millis;
+use crate::store::NameBuf;
+
+/// What kind of request goes past the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// A session check that is not plain, or whose token is not clear.
+    Check,
+    /// `POST` on the session path: the app changes the session.
+    Update,
+    /// Whatever may sign somebody in, somebody else perhaps.
+    SignIn,
+    /// Anything else.
+    Page,
+}
+
+/// What is to be done with an answer that went past the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// Hand it on as it is.
+    Untouched,
+    /// The token was signed out meanwhile: hand it on without its `set-cookie` lines of the session
+    /// ([`SessionCache::is_session_cookie`]), and in place of a session's body the empty one.
+    SignedOut,
+}
+
+impl SessionCache {
+    /// Before a request is handed on past the cache. `Some`: it is not to be handed on, this is the answer.
+    pub fn admit(&self, tokens: &Tokens, passage: Passage, now: Millis) -> Option<Answer> {
+        let core = &self.core;
+        match passage {
+            // Who was signed out must be able to sign in.
+            Passage::SignIn | Passage::Page => return None,
+            Passage::Check | Passage::Update => {}
+        }
+        let dead = match &tokens.seen {
+            Seen::Both { key, plain, secure } => {
+                core.is_fenced(key, now) || (core.is_fenced(plain, now) && core.is_fenced(secure, now))
+            }
+            _ => core.signed_out(tokens, None, now),
+        };
+        if dead {
+            return Some(core.fenced(tokens));
+        }
+        add(&core.counters.passed);
+        if passage == Passage::Update {
+            self.invalidate(tokens, now);
+        }
+        None
+    }
+
+    /// After the head of an answer came back: what its cookies mean for the cache, and what to do with it.
+    pub fn observe(&self, tokens: &Tokens, passage: Passage, headers: &[Header], now: Millis) -> Observed {
+        let core = &self.core;
+        let change = core.change(headers);
+        if passage == Passage::SignIn {
+            // Another user may have signed in on this browser: what was known of the old token is not theirs. It is
+            // not fenced either: a sign-in says nothing about other browsers.
+            if change.is_any() {
+                self.drop_family(tokens, now);
+            }
+            return Observed::Untouched;
+        }
+        if passage == Passage::Update {
+            self.invalidate(tokens, now);
+        }
+        let mut flights = sync::lock(&core.flights);
+        if core.signed_out(tokens, change.side(), now) {
+            return Observed::SignedOut;
+        }
+        let Some(key) = tokens.key() else { return Observed::Untouched };
+        let family = core.answers.canonical(key, now);
+        if core.is_fenced(&family, now) {
+            return Observed::SignedOut;
+        }
+        if change.takes_away() {
+            core.disband(&family, &mut flights, now);
+        } else if change.sets() && core.join(&family, key, &flights, now) {
+            let mut record = core.whole_record(&family, now).unwrap_or_default();
+            record.add_member(key, now);
+            if passage == Passage::Update {
+                record.update();
+            }
+            core.roll(&family, &mut record, tokens, &change, &flights, now);
+            core.save_record(&family, &record, now);
+        }
+        Observed::Untouched
+    }
+
+    /// The same for an answer that is there whole, as checks and updates are: what to hand out.
+    pub fn passed(&self, tokens: &Tokens, passage: Passage, outcome: Outcome, now: Millis) -> Answer {
+        let core = &self.core;
+        let answer = match outcome {
+            Outcome::Answered(answer) => answer,
+            Outcome::Failed(failure) => {
+                self.observe(tokens, passage, &[], now);
+                return self.pass_failure(tokens, passage, failure, now);
+            }
+        };
+        // A source in trouble signs nobody out.
+        let failed = answer.is_failure();
+        let headers = if failed { &[] } else { &answer.headers[..] };
+        if self.observe(tokens, passage, headers, now) == Observed::SignedOut {
+            return core.fenced(tokens);
+        }
+        let status = format!("cloakroom; fwd=bypass; fwd-status={}", answer.status);
+        let mut shown = Answer::of(answer, if failed { Origin::Failure } else { Origin::Source });
+        if failed {
+            shown.strip_cookies(|line| core.names.is_session(line));
+            shown.retry_after();
+        }
+        shown.marked(status)
+    }
+
+    fn pass_failure(&self, tokens: &Tokens, passage: Passage, failure: Failure, now: Millis) -> Answer {
+        let core = &self.core;
+        if passage == Passage::Check {
+            return core.after_failure(tokens, Trouble::Failure(failure), now);
+        }
+        // An update that failed is never told as a session, whatever is shown for failed checks.
+        core.failure(failure, format!("cloakroom; fwd=bypass; detail={}", failure.word()))
+    }
+
+    /// Whether a `set-cookie` line is about a session cookie.
+    pub fn is_session_cookie(&self, set_cookie: &[u8]) -> bool {
+        self.core.names.is_session(set_cookie)
+    }
+
+    /// Forgets a family: the next check asks the source anew. Nothing is fenced. With the store alone there is nothing
+    /// to ask anew, and nothing is forgotten.
+    pub fn drop_family(&self, tokens: &Tokens, now: Millis) {
+        let mut flights = sync::lock(&self.core.flights);
+        for family in self.core.forgettable(tokens, now) {
+            self.core.disband(&family, &mut flights, now);
+        }
+    }
+
+    /// Forgets what was answered; the families stay.
+    fn invalidate(&self, tokens: &Tokens, now: Millis) {
+        let mut flights = sync::lock(&self.core.flights);
+        for family in self.core.forgettable(tokens, now) {
+            self.core.invalidate(&family, &mut flights, now);
+        }
+    }
+}
+
+impl super::cache::Core {
+    /// The families of tokens that can be asked for anew.
+    fn forgettable(&self, tokens: &Tokens, now: Millis) -> Vec<NameBuf> {
+        if self.settings.source == super::Source::StoreAlone {
+            return Vec::new();
+        }
+        tokens.names().iter().map(|name| self.answers.canonical(name, now)).collect()
+    }
+
+    /// Whether a change ends a session, for sign-outs: its cookie is deleted and none is set.
+    pub fn ends_session(&self, headers: &[Header]) -> bool {
+        let change: Change = self.change(headers);
+        change.takes_away()
+    }
+}

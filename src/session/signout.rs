@@ -1,0 +1,210 @@
+//! Sign-outs. A fence is laid on every name that a family is known by before the source hears of it, so that what
+//! began before can neither be stored nor shown; it is lifted only if the source answers and lets the session live.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tracing::debug;
+
+use super::answer::{Answer, Origin};
+use super::cache::{Flights, SessionCache};
+use super::cookie::Tokens;
+use super::counters::add;
+use super::source::{Says, Source, SourceAnswer, says};
+use super::sync;
+use crate::clock::{Millis, Ttl};
+use crate::store::{Look, NameBuf};
+
+/// The longest that a signed-out token is remembered: browsers keep no cookie longer than 400 days.
+const REVOKE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
+
+/// A sign-out that was begun: its fences stand. Give it to [`SessionCache::end_sign_out`]; dropped, it counts as one
+/// that took place, as one whose source did not answer does: logging out works while the source is down.
+#[must_use = "a dropped sign-out is taken for one that took place"]
+pub struct SignOut {
+    cache: SessionCache,
+    tokens: Tokens,
+    ticket: u64,
+    begun: Millis,
+    /// When the session would have ended by itself, if that is known.
+    expires: Option<Millis>,
+    names: Vec<Fenced>,
+    done: bool,
+}
+
+/// A name that was fenced, and what lay there before: somebody else's fence, or a link to the family.
+struct Fenced {
+    name: NameBuf,
+    before: Option<Millis>,
+    linked: bool,
+}
+
+/// How a sign-out ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The token is dead here.
+    SignedOut,
+    /// The source let the session live; so do we.
+    Refused,
+}
+
+impl SessionCache {
+    /// Fences the family of a token, before the sign-out is handed on.
+    pub fn begin_sign_out(&self, tokens: &Tokens, now: Millis) -> SignOut {
+        let ticket = self.core.tickets.fetch_add(1, Ordering::Relaxed);
+        let mut sign_out = SignOut {
+            cache: self.clone(),
+            tokens: tokens.clone(),
+            ticket,
+            begun: now,
+            expires: None,
+            names: Vec::new(),
+            done: false,
+        };
+        sign_out.fence(now + self.settings().fence(), false, now);
+        sign_out
+    }
+
+    /// Ends a sign-out with what the source said; `None` if it said nothing. The source's answer is handed out as it is.
+    pub fn end_sign_out(&self, mut sign_out: SignOut, answer: Option<&SourceAnswer>, now: Millis) -> Ended {
+        sign_out.done = true;
+        let lives = |answer: &SourceAnswer| !answer.is_failure() && !self.core.ends_session(&answer.headers);
+        if answer.is_some_and(lives) {
+            sign_out.undo(now);
+            add(&self.core.counters.sign_outs_refused);
+            return Ended::Refused;
+        }
+        sign_out.confirm(now);
+        Ended::SignedOut
+    }
+
+    /// Clears what is stored for a token: the first of the five steps of a logout button, which changes nothing at the
+    /// source. With the store alone it is the sign-out itself. The answer is `{"success":true}`.
+    pub fn clear(&self, tokens: &Tokens, now: Millis) -> Answer {
+        if self.core.settings.source == Source::StoreAlone {
+            let sign_out = self.begin_sign_out(tokens, now);
+            self.end_sign_out(sign_out, None, now);
+        } else {
+            self.drop_family(tokens, now);
+        }
+        add(&self.core.counters.cleared);
+        if let Some(key) = tokens.key() {
+            debug!(session = %self.core.shown(key), "Session cache cleared");
+        }
+        let body = Bytes::from_static(br#"{"success":true}"#);
+        Answer::made(200, body, Origin::Cache, "cloakroom; hit; detail=cleared".into())
+    }
+}
+
+impl SignOut {
+    /// Fences every name that the family is known by now. `ends`: for good, so that the newest cookie is forgotten too.
+    fn fence(&mut self, until: Millis, ends: bool, now: Millis) {
+        let core = self.cache.core.clone();
+        let mut flights = sync::lock(&core.flights);
+        let mut own = self.tokens.names();
+        own.extend(self.names.iter().map(|fenced| fenced.name.clone()));
+        let mut families: Vec<NameBuf> = own.iter().map(|name| core.family_of(name, now)).collect();
+        families.sort_unstable();
+        families.dedup();
+        // The families first: a hit that is under way reads a family's body last.
+        for family in &families {
+            self.note_expiry(family, now);
+            self.fence_one(family, family, until, &mut flights, now);
+        }
+        for family in &families {
+            let Some(mut record) = core.whole_record(family, now) else { continue };
+            for member in &record.members {
+                self.fence_one(&member.name, family, until, &mut flights, now);
+            }
+            record.body = Bytes::new();
+            if ends {
+                record.newest = None;
+                record.cookies.clear();
+            }
+            core.save_record(family, &record, now);
+        }
+        for name in &own {
+            let family = core.family_of(name, now);
+            self.fence_one(name, &family, until, &mut flights, now);
+        }
+    }
+
+    fn fence_one(&mut self, name: &NameBuf, family: &NameBuf, until: Millis, flights: &mut Flights, now: Millis) {
+        let core = &self.cache.core;
+        flights.remove(name);
+        // What points elsewhere is no fence of this name, even if a fence is where it points.
+        let own = core.answers.canonical(name, now) == *name;
+        let before = match core.answers.look(name, now, |_| ()) {
+            Look::Fenced(before) if own => Some(before),
+            _ => None,
+        };
+        if !self.names.iter().any(|fenced| fenced.name == *name) {
+            self.names.push(Fenced { name: name.clone(), before, linked: !own });
+        }
+        sync::step();
+        core.note_family(name, family, until, now);
+        core.answers.fence(name, self.ticket, until, now);
+    }
+
+    /// The sign-out was refused: lifts the fences, and links what they had parted.
+    fn undo(&self, now: Millis) {
+        let core = &self.cache.core;
+        let flights = sync::lock(&core.flights);
+        let links = self.names.iter().map(|fenced| (fenced, core.family_of(&fenced.name, now)));
+        for (fenced, family) in links.collect::<Vec<_>>() {
+            if !core.answers.lift(&fenced.name, self.ticket, now) {
+                continue;
+            }
+            if let Some(until) = fenced.before {
+                // Somebody else's fence had been there, and nobody's ticket lifts it now.
+                core.answers.fence(&fenced.name, 0, until, now);
+                continue;
+            }
+            if fenced.linked {
+                core.join(&family, &fenced.name, &flights, now);
+            }
+        }
+    }
+
+    fn note_expiry(&mut self, family: &NameBuf, now: Millis) {
+        let core = &self.cache.core;
+        let told = core.record(family, now).map(|record| record.expires).filter(|expires| *expires != Millis::NEVER);
+        let body = || {
+            let says = core.answers.peek(family, now, |value| value.string().map(says))?;
+            let Ok(Says::SignedIn(Some(unix))) = says else { return None };
+            Some(core.answers.clock().from_wall(unix))
+        };
+        self.expires = self.expires.max(told.or_else(body));
+    }
+
+    /// The sign-out took place.
+    fn confirm(&mut self, now: Millis) {
+        let settings = self.cache.settings();
+        let short = now + settings.fence();
+        let until = match self.expires.filter(|_| settings.revoke) {
+            Some(expires) => short.max(expires.min(now + REVOKE_MAX)),
+            None => short,
+        };
+        // Names that joined meanwhile are fenced too.
+        self.fence(until, true, now);
+        if !self.tokens.is_empty() {
+            add(&self.cache.core.counters.sign_outs);
+            debug!(until = until.0, "Session signed out");
+        }
+    }
+}
+
+impl Drop for SignOut {
+    fn drop(&mut self) {
+        if !self.done {
+            self.done = true;
+            self.confirm(self.begun);
+        }
+    }
+}
+
+impl std::fmt::Debug for SignOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignOut").field("names", &self.names.len()).finish_non_exhaustive()
+    }
+}

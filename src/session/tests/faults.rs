@@ -1,0 +1,151 @@
+//! What goes wrong between asker, source and store, and that nobody is stuck for it and no token is shown.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+use super::*;
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn every_failure_has_its_status_and_says_so() {
+    for (failure, status) in [
+        (Failure::Refused, 503),
+        (Failure::Timeout, 504),
+        (Failure::Reset, 502),
+        (Failure::TooLarge, 502),
+        (Failure::Malformed, 502),
+    ] {
+        let desk = Desk::upstream();
+        let fill = desk.miss(&cookie("t1"));
+        let answer = desk.fail(fill, failure);
+        assert_eq!((answer.status, answer.origin), (status, Origin::Failure));
+        assert!(answer.cache_status().ends_with(failure.word()));
+        assert!(answer.header("retry-after").is_some());
+        assert_eq!(desk.keys(), 0);
+    }
+}
+
+#[test]
+fn a_body_larger_than_a_session_is_passed_on_and_not_stored() {
+    let desk = Desk::upstream();
+    let large = format!(r#"{{"user":{{"name":"alice"}},"blob":"{}"}}"#, "x".repeat(64 * 1024));
+    let answer = desk.fill(&cookie("t1"), SourceAnswer::new(200, large.clone()));
+    assert_eq!(answer.body, large);
+    assert_eq!(desk.keys(), 0);
+    desk.redis_set("t1", &large, Ttl::seconds(5)).unwrap();
+    assert_eq!(user(&desk.hit(&cookie("t1"))), None);
+}
+
+#[test]
+fn an_asker_that_leaves_answers_who_waits() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("t1"));
+    let wait = desk.joins(&cookie("t1"));
+    drop(fill);
+    let answer = desk.shared(&wait).unwrap();
+    assert_eq!((answer.status, answer.cache_status()), (503, "cloakroom; fwd=miss; detail=abandoned"));
+    // And the next one asks.
+    desk.fill(&cookie("t1"), told("alice"));
+}
+
+#[test]
+fn who_waits_is_woken_once_at_the_end_and_asked_for_nothing_before() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("t1"));
+    let wait = desk.joins(&cookie("t1"));
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    for _ in 0..3 {
+        assert!(desk.sessions.poll_wait(&wait, &waker, desk.now()).is_pending());
+    }
+    desk.complete(fill, told("alice"));
+    assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+    assert!(desk.sessions.poll_wait(&wait, &waker, desk.now()).is_ready());
+}
+
+#[test]
+fn who_can_wait_no_longer_is_answered_as_after_a_timeout() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.wait(Ttl::seconds(5));
+    let fill = desk.miss(&cookie("t1"));
+    let wait = desk.joins(&cookie("t1"));
+    assert_eq!(desk.sessions.give_up(wait, desk.now()).origin, Origin::Stale);
+    desk.complete(fill, told("alice"));
+}
+
+#[test]
+fn a_flush_in_the_middle_costs_a_call_and_keeps_fences() {
+    let desk = Desk::upstream();
+    desk.sign_out(&cookie("gone"), Some(&deletes()));
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    drop(desk.answers.clear());
+    let fill = desk.miss(&cookie("t2"));
+    drop(desk.answers.clear());
+    desk.complete(fill, signed_in("alice", "t3"));
+    assert_eq!(user(&desk.hit(&cookie("t1"))).as_deref(), Some("alice"));
+    drop(desk.answers.clear());
+    assert_eq!(desk.hit(&cookie("gone")).origin, Origin::Fence);
+    drop(desk.families.clear());
+    let fill = desk.miss(&cookie("t1"));
+    desk.complete(fill, signed_in("alice", "t4"));
+    desk.hit(&cookie("t4"));
+}
+
+#[test]
+fn what_was_averted_while_the_source_limits_is_counted() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("a"), told("alice"));
+    desk.hit(&cookie("a"));
+    assert_eq!(desk.count("limited_averted"), 0);
+    desk.fill(&cookie("b"), SourceAnswer::new(429, ""));
+    desk.hit(&cookie("a"));
+    desk.hit("");
+    assert_eq!(desk.count("limited_averted"), 2);
+    desk.fill(&cookie("b"), told("bob"));
+    desk.hit(&cookie("a"));
+    assert_eq!((desk.count("limited"), desk.count("limited_averted"), desk.count("hits")), (1, 2, 3));
+}
+
+#[test]
+fn what_dies_is_reclaimed_and_the_sizes_stay_right() {
+    let desk = Desk::upstream();
+    for at in 0..200 {
+        let token = format!("t{at}");
+        desk.fill(&cookie(&token), signed_in("alice", &format!("{token}-next")));
+        if at % 3 == 0 {
+            desk.sign_out(&cookie(&token), None);
+        }
+    }
+    Store::validate(&[desk.answers.clone(), desk.families.clone()]);
+    desk.wait(Ttl::seconds(2 * 24 * 3600));
+    for store in [&desk.answers, &desk.families] {
+        store.sweep_now();
+        assert_eq!((store.len(), store.count().1), (0, 0));
+    }
+    Store::validate(&[desk.answers.clone(), desk.families.clone()]);
+}
+
+#[test]
+fn no_token_is_shown_by_names_or_debug_texts() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("canary-1"));
+    let wait = desk.joins(&cookie("canary-1"));
+    let shown = format!("{fill:?} {wait:?} {:?} {:?}", desk.tokens(&cookie("canary-1")), desk.sessions);
+    desk.complete(fill, signed_in("alice", "canary-2"));
+    let sign_out = desk.sessions.begin_sign_out(&desk.tokens(&cookie("canary-2")), desk.now());
+    let shown = format!("{shown} {sign_out:?}");
+    assert!(!shown.contains("canary"), "{shown}");
+    desk.sessions.end_sign_out(sign_out, Some(&SourceAnswer::new(200, "")), desk.now());
+    let key = desk.answers.secret_name(b"auth:session:", b"canary-2");
+    assert!(!key.windows(6).any(|part| part == b"canary"));
+}

@@ -1,0 +1,350 @@
+//! Users at random against a simple model: what is shown to a token is its own login's, and nothing after a sign-out.
+//!
+//! The model knows which login the source minted a token for. That is all that may ever be shown to it, and only cookies
+//! of that login may be handed to it. `CLOAKROOM_CASES` sets the number of steps; the seed of a run is in its messages.
+
+use std::collections::HashMap;
+
+use super::*;
+
+/// Steps in all of a normal test run, and in one run of the model.
+const CASES: usize = 30_000;
+const STEPS: usize = 150;
+
+/// The model holds tokens of a login for one family only as long as the engine surely links them.
+const LINKED: Ttl = Ttl::seconds(50);
+
+/// A generator that is good enough to choose steps (xorshift64*).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
+    }
+
+    fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+/// A user's browser: the login that its cookies are of, newest last.
+#[derive(Default)]
+struct Browser {
+    login: usize,
+    jar: Vec<String>,
+}
+
+struct World {
+    seed: u64,
+    dice: Dice,
+    desk: Desk,
+    browsers: Vec<Browser>,
+    /// By token: the login that the source minted it for.
+    minted: HashMap<String, usize>,
+    /// By token: when the engine last linked it to its family.
+    linked: HashMap<String, Millis>,
+    /// By token: until when it shows nobody.
+    dead: HashMap<String, Millis>,
+    logins: usize,
+    fills: Vec<(usize, String, Fill)>,
+    waits: Vec<(usize, String, Wait)>,
+    sign_outs: Vec<(String, Millis, SignOut)>,
+    /// Answers that showed a session, so that a run in which nothing happens is noticed.
+    shown: usize,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut world = World {
+            seed,
+            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            desk: Desk::upstream(),
+            browsers: Vec::new(),
+            minted: HashMap::new(),
+            linked: HashMap::new(),
+            dead: HashMap::new(),
+            logins: 0,
+            fills: Vec::new(),
+            waits: Vec::new(),
+            sign_outs: Vec::new(),
+            shown: 0,
+        };
+        for _ in 0..3 {
+            world.browsers.push(Browser::default());
+            world.sign_in(world.browsers.len() - 1);
+        }
+        world
+    }
+
+    fn mint(&mut self, login: usize) -> String {
+        let token = format!("{login}-{}", self.minted.len());
+        self.minted.insert(token.clone(), login);
+        token
+    }
+
+    /// What the source says to a token: it believes every token it ever minted, as NextAuth does.
+    fn says(&mut self, token: &str, roll: bool) -> SourceAnswer {
+        let login = self.minted[token];
+        let rolled = if roll { self.mint(login) } else { String::new() };
+        signed_in(&login.to_string(), &rolled).with("set-cookie", format!("next-auth.csrf-token=of-{token}"))
+    }
+
+    /// A token that the browser of this user may send now.
+    fn token(&mut self, who: usize) -> String {
+        let now = self.desk.now();
+        let linked = &self.linked;
+        let newest = self.browsers[who].jar.last().cloned();
+        self.browsers[who].jar.retain(|token| {
+            Some(token) == newest.as_ref() || linked.get(token).is_some_and(|since| now.since(*since) < LINKED)
+        });
+        let jar = &self.browsers[who].jar;
+        let at = if self.dice.one_in(3) { self.dice.below(jar.len()) } else { jar.len() - 1 };
+        jar[at].clone()
+    }
+
+    /// Judges an answer to a token, and puts its cookie into the jar.
+    fn judge(&mut self, who: usize, token: &str, answer: &Answer, is_fill: bool) {
+        let (login, now, seed) = (self.minted[token], self.desk.now(), self.seed);
+        if let Some(name) = user(answer) {
+            assert_eq!(name, login.to_string(), "seed {seed}: another's session for {token}: {answer:?}");
+            assert!(self.dead.get(token).is_none_or(|until| *until <= now), "seed {seed}: {token} is signed out");
+            self.shown += 1;
+            if is_fill {
+                self.linked.insert(token.to_owned(), now);
+            }
+        }
+        for line in set_cookies(answer) {
+            let pair = line.split(';').next().unwrap();
+            if let Some(owner) = pair.strip_prefix("next-auth.csrf-token=of-") {
+                assert!(is_fill && owner == token, "seed {seed}: {token} is given the csrf cookie of {owner}");
+                continue;
+            }
+            let rolled = pair.strip_prefix("next-auth.session-token=").unwrap().to_owned();
+            assert_eq!(self.minted.get(&rolled), Some(&login), "seed {seed}: {token} is given {rolled}");
+            assert!(self.dead.get(token).is_none_or(|until| *until <= now), "seed {seed}: {token} is given {rolled}");
+            if self.browsers[who].login == login {
+                if answer.origin == Origin::Source {
+                    self.linked.entry(rolled.clone()).or_insert(now);
+                }
+                self.browsers[who].jar.retain(|known| *known != rolled);
+                self.browsers[who].jar.push(rolled);
+            }
+        }
+    }
+
+    fn check(&mut self, who: usize) {
+        let token = self.token(who);
+        match self.desk.check(&cookie(&token)) {
+            LookUp::Answer(answer) => self.judge(who, &token, &answer, false),
+            LookUp::Fill(fill) => self.fills.push((who, token, fill)),
+            LookUp::Wait(wait) => self.waits.push((who, token, wait)),
+            LookUp::Pass(why) => panic!("seed {}: {why:?}", self.seed),
+        }
+    }
+
+    fn land(&mut self) {
+        if self.fills.is_empty() {
+            return;
+        }
+        let at = self.dice.below(self.fills.len());
+        let (who, token, fill) = self.fills.swap_remove(at);
+        let roll = !self.dice.one_in(4);
+        let answer = match self.dice.below(20) {
+            0 => return drop(fill),
+            1 => self.desk.fail(fill, Failure::Timeout),
+            2 => self.desk.complete(fill, SourceAnswer::new(429, "")),
+            3 => {
+                // A back-end that fails says that nobody is signed in. The family is forgotten for it.
+                self.forget_links(&token);
+                let gone = SourceAnswer::new(200, "{}");
+                let gone = if roll { gone.with("set-cookie", "locale=de") } else { gone };
+                let answer = self.desk.complete(fill, gone);
+                assert_eq!(user(&answer), None);
+                return;
+            }
+            _ => {
+                let answer = self.says(&token, roll);
+                self.desk.complete(fill, answer)
+            }
+        };
+        self.judge(who, &token, &answer, true);
+    }
+
+    fn poll(&mut self) {
+        if self.waits.is_empty() {
+            return;
+        }
+        let at = self.dice.below(self.waits.len());
+        if let Some(answer) = self.desk.shared(&self.waits[at].2) {
+            let (who, token, _) = self.waits.swap_remove(at);
+            self.judge(who, &token, &answer, false);
+        }
+    }
+
+    fn sign_in(&mut self, who: usize) {
+        self.logins += 1;
+        let login = self.logins;
+        let fresh = self.mint(login);
+        let before = self.browsers[who].jar.last().map_or(String::new(), |token| cookie(token));
+        if let Some(token) = self.browsers[who].jar.last().cloned() {
+            self.forget_links(&token);
+        }
+        let callback = signed_in(&login.to_string(), &fresh);
+        self.desk.sessions.observe(&self.desk.tokens(&before), Passage::SignIn, &callback.headers, self.desk.now());
+        self.browsers[who] = Browser { login, jar: vec![fresh] };
+    }
+
+    fn update(&mut self, who: usize) {
+        let token = self.token(who);
+        let tokens = self.desk.tokens(&cookie(&token));
+        let refused = self.desk.sessions.admit(&tokens, Passage::Update, self.desk.now());
+        if let Some(answer) = refused {
+            return self.judge(who, &token, &answer, false);
+        }
+        if self.dice.one_in(2) {
+            self.check(who);
+        }
+        let outcome = Outcome::Answered(self.says(&token, true));
+        let answer = self.desk.sessions.passed(&tokens, Passage::Update, outcome, self.desk.now());
+        self.judge(who, &token, &answer, true);
+    }
+
+    /// The tokens of this login that the engine surely knows to be one family with this one.
+    fn family(&self, token: &str) -> Vec<String> {
+        let now = self.desk.now();
+        let linked = |token: &&String| self.linked.get(*token).is_some_and(|since| now.since(*since) < LINKED);
+        let login = self.minted[token];
+        let jars = self.browsers.iter().filter(|browser| browser.login == login).flat_map(|browser| &browser.jar);
+        let mut family: Vec<String> = jars.filter(linked).cloned().collect();
+        if !self.linked.contains_key(token) {
+            family.clear();
+        }
+        family.push(token.to_owned());
+        family
+    }
+
+    fn forget_links(&mut self, token: &str) {
+        let login = self.minted[token];
+        let minted = &self.minted;
+        self.linked.retain(|token, _| minted[token] != login);
+        // What is linked later would be one family, and what is forgotten here would not be of it.
+        for browser in self.browsers.iter_mut().filter(|browser| browser.login == login) {
+            let newest = browser.jar.pop().unwrap();
+            browser.jar = vec![newest];
+        }
+    }
+
+    fn begin_sign_out(&mut self, who: usize) {
+        let token = self.token(who);
+        let sign_out = self.desk.sessions.begin_sign_out(&self.desk.tokens(&cookie(&token)), self.desk.now());
+        self.sign_outs.push((token, self.desk.now(), sign_out));
+    }
+
+    fn end_sign_out(&mut self) {
+        if self.sign_outs.is_empty() {
+            return;
+        }
+        let at = self.dice.below(self.sign_outs.len());
+        let (token, _, sign_out) = self.sign_outs.swap_remove(at);
+        let refused = SourceAnswer::new(200, "{}");
+        let answer = match self.dice.below(4) {
+            0 => Some(refused),
+            1 => None,
+            _ => Some(deletes()),
+        };
+        let now = self.desk.now();
+        if self.desk.sessions.end_sign_out(sign_out, answer.as_ref(), now) == Ended::SignedOut {
+            let until = now + self.desk.sessions.settings().fence();
+            self.dead.insert(token.clone(), until);
+            self.forget_links(&token);
+        }
+    }
+
+    fn sign_out_at_once(&mut self, who: usize) {
+        let token = self.token(who);
+        let family = self.family(&token);
+        assert_eq!(self.desk.sign_out(&cookie(&token), Some(&deletes())), Ended::SignedOut);
+        let until = self.desk.now() + self.desk.sessions.settings().fence();
+        for token in family {
+            self.dead.insert(token, until);
+        }
+        // When the fence has fallen, each token that is asked for again begins a family.
+        self.forget_links(&token);
+    }
+
+    fn del(&mut self, who: usize) {
+        let token = self.token(who);
+        self.desk.redis_del(&token);
+        let now = self.desk.now();
+        let fence = now + self.desk.sessions.settings().fence();
+        // The name may be a link, which dies in its time.
+        let until = self.linked.get(&token).map_or(fence, |since| fence.min(*since + LINKED));
+        if until > now {
+            let known = self.dead.entry(token).or_insert(until);
+            *known = until.max(*known);
+        }
+    }
+
+    /// Lets time pass. A sign-out is no longer under way than the source may take.
+    fn wait(&mut self, most: usize) {
+        let ttl = Ttl(self.dice.below(most) as u64);
+        let timeout = self.desk.sessions.settings().timeout;
+        while self.sign_outs.iter().any(|(_, begun, _)| *begun + timeout <= self.desk.now() + ttl) {
+            self.end_sign_out();
+        }
+        self.desk.wait(ttl);
+    }
+
+    fn step(&mut self) {
+        let who = self.dice.below(self.browsers.len());
+        match self.dice.below(100) {
+            0..40 => self.check(who),
+            40..62 => self.land(),
+            62..74 => self.poll(),
+            74..77 => self.begin_sign_out(who),
+            77..80 => self.end_sign_out(),
+            80..82 => self.sign_out_at_once(who),
+            82..83 => self.del(who),
+            83..86 => self.sign_in(who),
+            86..88 => self.update(who),
+            88..89 => {
+                let token = self.token(who);
+                let login = self.browsers[who].login.to_string();
+                let _ = self.desk.redis_set(&token, &body(&login), Ttl::seconds(5));
+            }
+            89..90 => drop(self.desk.answers.clear()),
+            90..91 => {
+                self.desk.answers.sweep_now();
+                self.desk.families.sweep_now();
+            }
+            91..99 => self.wait(3_000),
+            _ => self.wait(70_000),
+        }
+    }
+}
+
+#[test]
+fn a_token_is_shown_its_own_login_and_nothing_after_a_sign_out() {
+    let cases = std::env::var("CLOAKROOM_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
+    let first = std::env::var("CLOAKROOM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (mut shown, mut hits, mut fenced, mut stale, mut waits) = (0, 0, 0, 0, 0);
+    for run in 0..cases.div_ceil(STEPS) as u64 {
+        let mut world = World::new(first + run);
+        for _ in 0..STEPS {
+            world.step();
+        }
+        shown += world.shown;
+        hits += world.desk.count("hits");
+        fenced += world.desk.count("fenced");
+        stale += world.desk.count("stale");
+        waits += world.desk.count("waits");
+        drop((world.fills, world.waits, world.sign_outs));
+        Store::validate(&[world.desk.answers.clone(), world.desk.families.clone()]);
+    }
+    let busy = cases as u64 / 100;
+    assert!(shown as u64 > busy && hits > busy && fenced > busy, "{shown} shown, {hits} hits, {fenced} fenced");
+    assert!(stale > busy / 20 && waits > busy / 2, "{stale} stale, {waits} waits");
+}

@@ -1,0 +1,677 @@
+//! The rules of the cache, one by one.
+
+use super::*;
+
+#[test]
+fn rule_01_what_would_change_the_answer_is_not_passed_up() {
+    for name in ["cookie", "host", "x-forwarded-for", "X-Forwarded-Proto", "authorization", "user-agent", "accept"] {
+        assert!(passes_up(name.as_bytes()), "{name}");
+    }
+    for name in ["If-None-Match", "if-modified-since", "Accept-Encoding", "connection", "te", "upgrade", "range"] {
+        assert!(!passes_up(name.as_bytes()), "{name}");
+    }
+    let named: Vec<_> = connection_names(b"close, X-Mine ,,").collect();
+    assert_eq!(named, [b"close".as_slice(), b"X-Mine"]);
+}
+
+#[test]
+fn rule_02_the_asker_gets_status_body_and_every_header_line() {
+    let desk = Desk::upstream();
+    let source = signed_in("alice", "t2")
+        .with("set-cookie", "next-auth.csrf-token=x; Path=/")
+        .with("set-cookie", "locale=de")
+        .with("x-powered-by", "Next.js")
+        .with("transfer-encoding", "chunked");
+    let answer = desk.fill(&cookie("t1"), source.clone());
+    assert_eq!((answer.status, &answer.body), (200, &source.body));
+    assert_eq!(set_cookies(&answer), [&rolled_to("t2"), "next-auth.csrf-token=x; Path=/", "locale=de"]);
+    assert_eq!(answer.header("x-powered-by"), Some(&b"Next.js"[..]));
+    assert_eq!(answer.header("transfer-encoding"), None);
+    assert_eq!(answer.header("x-session-source"), Some(&b"nextauth"[..]));
+    assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; fwd-status=200; stored; ttl=5");
+}
+
+#[test]
+fn rule_02_a_request_that_carries_our_via_is_a_loop() {
+    assert!(carries_via(b"1.1 proxy, 1.1 cloakroom-7f", "cloakroom-7f"));
+    assert!(carries_via(b"HTTP/1.1 CLOAKROOM-7F (comment)", "cloakroom-7f"));
+    assert!(!carries_via(b"1.1 cloakroom-80, 1.1 proxy", "cloakroom-7f"));
+    assert!(!carries_via(b"cloakroom-7f", "cloakroom-7f"));
+}
+
+#[test]
+fn rule_03_a_hundred_checks_at_once_are_one_call() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("t1"));
+    let waits: Vec<Wait> = (0..99).map(|_| desk.joins(&cookie("t1"))).collect();
+    assert!(waits.iter().all(|wait| desk.shared(wait).is_none()));
+    let source = signed_in("alice", "t2").with("set-cookie", "next-auth.csrf-token=x; Path=/").with("set-cookie", "a=b");
+    desk.complete(fill, source);
+    for wait in &waits {
+        let answer = desk.shared(wait).unwrap();
+        assert_eq!((answer.status, user(&answer).as_deref()), (200, Some("alice")));
+        assert_eq!(set_cookies(&answer), [rolled_to("t2")]);
+        assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; fwd-status=200; stored; ttl=5; collapsed");
+    }
+    assert_eq!((desk.count("misses"), desk.count("waits"), desk.count("source_calls")), (1, 99, 1));
+}
+
+#[test]
+fn rule_03_a_call_that_fails_answers_who_waits_and_lets_nobody_loose() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("t1"));
+    let waits = [desk.joins(&cookie("t1")), desk.joins(&cookie("t1"))];
+    desk.fail(fill, Failure::Reset);
+    for wait in &waits {
+        assert_eq!(desk.shared(wait).unwrap().status, 502);
+    }
+}
+
+#[test]
+fn rule_04_twenty_checks_in_five_seconds_are_one_call_and_the_cookie_still_rolls() {
+    let desk = Desk::upstream();
+    let mut jar = cookie("t0");
+    let mut calls = 0;
+    for at in 0..20 {
+        let answer = match desk.check(&jar) {
+            LookUp::Answer(answer) => answer,
+            LookUp::Fill(fill) => {
+                calls += 1;
+                desk.complete(fill, signed_in("alice", &format!("t{calls}")))
+            }
+            other => panic!("{at}: {other:?}"),
+        };
+        assert_eq!(user(&answer).as_deref(), Some("alice"), "{at}");
+        if let Some(line) = set_cookies(&answer).first() {
+            jar = line.split(';').next().unwrap().to_owned();
+        }
+        desk.wait(Ttl(249));
+    }
+    assert_eq!((calls, desk.count("hits")), (1, 19));
+    assert_eq!(jar, cookie("t1"));
+    desk.wait(Ttl::seconds(1));
+    desk.fill(&jar, signed_in("alice", "t2"));
+    assert_eq!(set_cookies(&desk.hit(&jar)), [rolled_to("t2")]);
+}
+
+#[test]
+fn rule_04_a_rotated_token_joins_its_family() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    // The one with the newest token gets none; the one with an older token gets the newest again.
+    assert!(set_cookies(&desk.hit(&cookie("t2"))).is_empty());
+    assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t2")]);
+    // A Redis client finds the session under either.
+    assert_eq!(desk.redis_get("t1").unwrap(), body("alice").into_bytes());
+    assert_eq!(desk.redis_get("t2"), desk.redis_get("t1"));
+    assert_eq!(desk.keys(), 1);
+    // The family goes on with the next fill, whichever token asks.
+    desk.wait(Ttl::seconds(6));
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    for old in ["t1", "t2"] {
+        assert_eq!(set_cookies(&desk.hit(&cookie(old))), [rolled_to("t3")]);
+    }
+}
+
+#[test]
+fn rule_04_all_chunks_and_deletions_are_handed_to_older_tokens() {
+    let desk = Desk::upstream();
+    let source = told("alice")
+        .with("set-cookie", "next-auth.session-token.0=AA; Path=/")
+        .with("set-cookie", "next-auth.session-token.1=BB; Path=/")
+        .with("set-cookie", "next-auth.session-token=; Max-Age=0; Path=/");
+    desk.fill(&cookie("t1"), source);
+    assert_eq!(set_cookies(&desk.hit(&cookie("t1"))).len(), 3);
+    let chunked = "next-auth.session-token.1=BB; next-auth.session-token.0=AA";
+    assert!(set_cookies(&desk.hit(chunked)).is_empty());
+}
+
+#[test]
+fn rule_04_a_left_over_chunk_is_not_guessed_at() {
+    let desk = Desk::upstream();
+    let source = told("alice").with("set-cookie", rolled_to("new"));
+    // The browser will send the chunk along with the new cookie, which is then another token.
+    desk.fill("next-auth.session-token.0=old", source);
+    let _asks = desk.miss("next-auth.session-token=new; next-auth.session-token.0=old");
+    let _asks = desk.miss(&cookie("new"));
+}
+
+#[test]
+fn rule_04_with_the_database_strategy_the_token_stays_and_hits_set_nothing() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("row-1"), signed_in("alice", "row-1"));
+    assert!(set_cookies(&desk.hit(&cookie("row-1"))).is_empty());
+}
+
+#[test]
+fn rule_04_a_token_of_one_family_is_never_given_to_another() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("a"), signed_in("alice", "a2"));
+    desk.fill(&cookie("b"), signed_in("bob", "b2"));
+    desk.wait(Ttl::seconds(5));
+    // A source that mixes up its users: nobody is shown another's session from here.
+    desk.fill(&cookie("a"), signed_in("alice", "b2"));
+    assert_eq!(user(&desk.hit(&cookie("a"))).as_deref(), Some("alice"));
+    let _asks = desk.miss(&cookie("b2"));
+    desk.wait(Ttl::seconds(5));
+    desk.fill(&cookie("b"), signed_in("bob", "a"));
+    assert_eq!(user(&desk.hit(&cookie("b"))).as_deref(), Some("bob"));
+    let _asks = desk.miss(&cookie("a"));
+}
+
+#[test]
+fn rule_05_a_cookie_that_any_answer_sets_joins_the_family() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let page = signed_in("alice", "t3");
+    desk.sessions.observe(&desk.tokens(&cookie("t2")), Passage::Page, &page.headers, desk.now());
+    assert!(set_cookies(&desk.hit(&cookie("t3"))).is_empty());
+    assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t3")]);
+}
+
+#[test]
+fn rule_05_who_signs_in_on_the_same_browser_starts_a_new_family() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("a1"), signed_in("alice", "a2"));
+    let callback = signed_in("bob", "b1");
+    desk.sessions.observe(&desk.tokens(&cookie("a2")), Passage::SignIn, &callback.headers, desk.now());
+    assert_eq!(user(&desk.fill(&cookie("b1"), signed_in("bob", "b2"))).as_deref(), Some("bob"));
+    // The old token is asked for anew, and not fenced.
+    assert_eq!(user(&desk.fill(&cookie("a2"), signed_in("alice", "a3"))).as_deref(), Some("alice"));
+    assert_eq!(user(&desk.hit(&cookie("b2"))).as_deref(), Some("bob"));
+}
+
+#[test]
+fn rule_05_a_first_sign_in_has_no_family_to_join() {
+    let desk = Desk::upstream();
+    let callback = signed_in("alice", "a1");
+    for passage in [Passage::SignIn, Passage::Page] {
+        desk.sessions.observe(&desk.tokens(""), passage, &callback.headers, desk.now());
+    }
+    let _asks = desk.miss(&cookie("a1"));
+}
+
+#[test]
+fn rule_06_the_ttl_counts_from_the_start_of_the_call_and_ends_with_the_session() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("slow"));
+    desk.wait(Ttl::seconds(2));
+    let answer = desk.complete(fill, told("alice"));
+    assert!(answer.cache_status().ends_with("stored; ttl=3"), "{}", answer.cache_status());
+    desk.wait(Ttl(2999));
+    desk.hit(&cookie("slow"));
+    desk.wait(Ttl(1));
+    let _asks = desk.miss(&cookie("slow"));
+
+    // The clock stands at 22:13:25, and the session ends a second and a half later.
+    let ends = r#"{"user":{"name":"bob"},"expires":"2023-11-14T22:13:26.500Z"}"#;
+    desk.fill(&cookie("short"), SourceAnswer::new(200, ends));
+    desk.wait(Ttl(1499));
+    desk.hit(&cookie("short"));
+    desk.wait(Ttl(1));
+    let _asks = desk.miss(&cookie("short"));
+}
+
+#[test]
+fn rule_07_a_hit_differs_from_the_stored_answer_in_its_own_three_lines_only() {
+    let desk = Desk::upstream();
+    let source = told("alice").with("cache-control", "private, no-cache, no-store").with("etag", "\"1\"");
+    let first = desk.fill(&cookie("t1"), source);
+    desk.wait(Ttl(1500));
+    let hit = desk.hit(&cookie("t1"));
+    let lines = |answer: &Answer| -> Vec<Header> {
+        let own = |name: &[u8]| name == b"x-session-source" || name == b"cache-status";
+        answer.headers.iter().filter(|(name, _)| !own(name)).cloned().collect()
+    };
+    assert_eq!((first.status, &first.body, lines(&first)), (hit.status, &hit.body, lines(&hit)));
+    assert_eq!(hit.header("x-session-source"), Some(&b"cache"[..]));
+    assert_eq!((hit.origin, hit.cache_status()), (Origin::Cache, "cloakroom; hit; ttl=3"));
+}
+
+const BOTH: &str = "next-auth.session-token=p; __Secure-next-auth.session-token=s";
+
+fn secure(user: &str, token: &str) -> SourceAnswer {
+    told(user).with("set-cookie", format!("__Secure-next-auth.session-token={token}; Path=/; Secure"))
+}
+
+#[test]
+fn rule_08_both_cookies_are_part_of_the_key() {
+    let desk = Desk::upstream();
+    desk.fill(BOTH, secure("alice", "s2"));
+    let _asks = desk.miss(&cookie("p"));
+    let _asks = desk.miss("__Secure-next-auth.session-token=s");
+    let _asks = desk.miss("next-auth.session-token=q; __Secure-next-auth.session-token=s");
+    desk.hit("__Secure-next-auth.session-token=s; next-auth.session-token=p");
+    // After the roll the key is made of the old plain and the new secure one.
+    assert!(set_cookies(&desk.hit("next-auth.session-token=p; __Secure-next-auth.session-token=s2")).is_empty());
+}
+
+#[test]
+fn rule_08_a_fence_on_the_cookie_in_use_holds_and_on_the_other_locks_nobody_out() {
+    let desk = Desk::upstream();
+    desk.fill(BOTH, secure("alice", "s"));
+    desk.sign_out(&cookie("p"), Some(&deletes()));
+    assert_eq!(user(&desk.hit(BOTH)).as_deref(), Some("alice"));
+    desk.wait(Ttl::seconds(5));
+    assert_eq!(user(&desk.fill(BOTH, secure("alice", "s"))).as_deref(), Some("alice"));
+    // The source that read the signed-out cookie after all is not shown.
+    desk.wait(Ttl::seconds(5));
+    assert_eq!(desk.fill(BOTH, signed_in("mallory", "p2")).origin, Origin::Fence);
+    // If it cannot be told, neither is it.
+    let unclear = desk.fill(BOTH, told("mallory"));
+    assert_eq!((unclear.origin, user(&unclear)), (Origin::Fence, None));
+    desk.redis_del("s");
+    assert_eq!(desk.hit(BOTH).origin, Origin::Fence);
+}
+
+#[test]
+fn rule_08_a_sign_out_with_both_fences_both() {
+    let desk = Desk::upstream();
+    desk.fill(BOTH, secure("alice", "s2"));
+    desk.sign_out(BOTH, Some(&deletes()));
+    let later = "next-auth.session-token=p; __Secure-next-auth.session-token=s2";
+    let alone = "__Secure-next-auth.session-token=s2";
+    for request in [BOTH, later, alone, &cookie("p"), "__Secure-next-auth.session-token=s"] {
+        assert_eq!(desk.hit(request).origin, Origin::Fence, "{request}");
+    }
+}
+
+#[test]
+fn rule_09_only_a_plain_get_of_a_good_session_is_stored() {
+    use Route::*;
+    let at = |method, path, query| route("/api/auth", method, path, query);
+    assert_eq!(at("GET", "/api/auth/session", None), Check);
+    assert_eq!(at("GET", "/api/auth/session", Some("x=1")), OtherCheck);
+    assert_eq!(at("GET", "/api/auth/session", Some("")), OtherCheck);
+    assert_eq!(at("HEAD", "/api/auth/session", None), OtherCheck);
+    assert_eq!(at("POST", "/api/auth/session", None), Update);
+    assert_eq!(at("GET", "/api/auth/session/", None), Page);
+    assert_eq!(at("GET", "/api/auth//session", None), Page);
+    assert_eq!(at("GET", "/api/auth/%73ession", None), Page);
+    assert_eq!(at("POST", "/api/auth/signout", None), SignOut);
+    assert_eq!(at("GET", "/api/auth/callback/google", Some("code=1")), SignIn);
+    assert_eq!(at("POST", "/api/auth/callback/credentials", None), SignIn);
+    assert_eq!(at("GET", "/api/auth/csrf", None), Page);
+    assert_eq!(at("GET", "/api/authority", None), Elsewhere);
+
+    let json = |status, body: &str| SourceAnswer::new(status, body.to_owned());
+    let refused = [
+        json(201, &body("alice")),
+        json(302, ""),
+        json(400, "{}"),
+        json(404, &body("alice")),
+        json(200, "{}"),
+        json(200, "null"),
+        json(200, "[1]"),
+        json(200, "<html>"),
+        json(200, ""),
+        told("alice").with("content-encoding", "gzip"),
+        told("alice").with("set-cookie", "next-auth.session-token=; Max-Age=0"),
+    ];
+    for source in refused {
+        let desk = Desk::upstream();
+        let answer = desk.fill(&cookie("t1"), source.clone());
+        assert_eq!((answer.status, &answer.body), (source.status, &source.body));
+        assert_eq!(desk.keys(), 0, "{source:?}");
+        let _asks = desk.miss(&cookie("t1"));
+    }
+}
+
+#[test]
+fn rule_09_a_source_that_knows_of_no_session_ends_what_was_known() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(5));
+    desk.fill(&cookie("t2"), SourceAnswer::new(200, "{}"));
+    let fill = desk.miss(&cookie("t2"));
+    assert_eq!(user(&desk.fail(fill, Failure::Refused)), None);
+}
+
+#[test]
+fn rule_10_without_a_session_cookie_nobody_is_asked() {
+    let with = |profile| Desk::with(Settings { source: Source::Upstream, profile, ..Settings::default() });
+    let desk = with(Some(Profile::NextAuth));
+    for cookie in ["", "theme=dark", "next-auth.session-token=", "next-auth.csrf-token=x"] {
+        let answer = desk.hit(cookie);
+        assert_eq!((answer.status, &answer.body[..], answer.origin), (200, &b"{}"[..], Origin::Nothing));
+    }
+    assert_eq!(&with(Some(Profile::AuthJs)).hit("").body[..], b"null");
+    assert_eq!(desk.keys(), 0);
+    // Not set and not told: by the csrf cookie, and from then on by what the source sets.
+    let desk = with(None);
+    assert_eq!(&desk.hit("__Host-authjs.csrf-token=x").body[..], b"null");
+    assert!(matches!(desk.check(""), LookUp::Pass(PassWhy::ProfileUnknown)));
+    let source = SourceAnswer::new(200, "null").with("set-cookie", "authjs.csrf-token=x; Path=/");
+    desk.sessions.passed(&desk.tokens(""), Passage::Check, Outcome::Answered(source), desk.now());
+    assert_eq!(&desk.hit("").body[..], b"null");
+}
+
+#[test]
+fn rule_11_the_last_good_answer_is_shown_within_its_bound_while_the_source_fails() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(34));
+    let fill = desk.miss(&cookie("t1"));
+    let wait = desk.joins(&cookie("t2"));
+    let answer = desk.complete(fill, SourceAnswer::new(429, "slow down").with("retry-after", "9"));
+    assert_eq!((user(&answer).as_deref(), answer.origin), (Some("alice"), Origin::Stale));
+    assert_eq!(answer.cache_status(), "cloakroom; fwd=stale; fwd-status=429; ttl=-29");
+    assert_eq!(set_cookies(&answer), [rolled_to("t2")]);
+    assert_eq!(desk.shared(&wait).unwrap().origin, Origin::Stale);
+    assert_eq!((desk.count("stale"), desk.count("limited"), desk.count("limited_averted")), (2, 1, 1));
+    desk.wait(Ttl::seconds(1));
+    let fill = desk.miss(&cookie("t2"));
+    let answer = desk.fail(fill, Failure::Timeout);
+    assert_eq!((answer.status, user(&answer)), (504, None));
+    assert_eq!(answer.header("retry-after"), Some(&b"1"[..]));
+}
+
+#[test]
+fn rule_11_a_failure_is_never_stored_and_signs_nobody_out() {
+    let desk = Desk::upstream();
+    let source = SourceAnswer::new(500, "oh")
+        .with("set-cookie", "next-auth.session-token=; Max-Age=0")
+        .with("retry-after", "7");
+    let answer = desk.fill(&cookie("t1"), source);
+    assert_eq!((answer.status, &answer.body[..], answer.header("retry-after")), (500, &b"oh"[..], Some(&b"7"[..])));
+    assert!(set_cookies(&answer).is_empty());
+    assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; fwd-status=500");
+    let _asks = desk.miss(&cookie("t1"));
+
+    let settings = Settings {
+        source: Source::Upstream,
+        profile: Some(Profile::AuthJs),
+        on_error: OnError::Empty,
+        ..Settings::default()
+    };
+    let desk = Desk::with(settings);
+    let fill = desk.miss("authjs.session-token=t1");
+    let answer = desk.fail(fill, Failure::Refused);
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"null"[..]));
+    assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; detail=refused; detail=empty");
+}
+
+#[test]
+fn rule_11_nothing_stale_after_a_sign_out_however_it_came() {
+    for by_command in [false, true] {
+        let desk = Desk::upstream();
+        desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+        if by_command {
+            desk.redis_del("t2");
+        } else {
+            desk.sign_out(&cookie("t2"), None);
+        }
+        // For as long as anything could be stale, and longer than any fence of a command.
+        for _ in 0..60 {
+            for token in ["t1", "t2"] {
+                let answer = match desk.check(&cookie(token)) {
+                    LookUp::Answer(answer) => answer,
+                    LookUp::Fill(fill) => desk.fail(fill, Failure::Refused),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(user(&answer), None);
+            }
+            desk.wait(Ttl::seconds(1));
+        }
+    }
+}
+
+#[test]
+fn rule_11_a_store_with_short_fences_shows_nothing_stale_for_longer() {
+    let clock = ManualClock::default();
+    let settings = Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
+    let mut stores = Store::builder().clock(clock.clone()).fence(Ttl::seconds(10)).build_family(2);
+    let (families, answers) = (stores.remove(1), stores.remove(0));
+    let sessions = SessionCache::new(answers.clone(), families.clone(), settings);
+    let desk = Desk { clock, answers, families, sessions };
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.redis_del("t1");
+    desk.wait(Ttl::seconds(10));
+    let fill = desk.miss(&cookie("t1"));
+    assert_eq!(desk.fail(fill, Failure::Timeout).status, 504);
+}
+
+#[test]
+fn rule_12_an_update_drops_the_family_before_and_after() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let tokens = desk.tokens(&cookie("t2"));
+    assert_eq!(desk.sessions.admit(&tokens, Passage::Update, desk.now()), None);
+    let early = desk.miss(&cookie("t2"));
+    let source = SourceAnswer::new(200, body("renamed")).with("set-cookie", rolled_to("t3"));
+    let answer = desk.sessions.passed(&tokens, Passage::Update, Outcome::Answered(source.clone()), desk.now());
+    assert_eq!((answer.status, &answer.body, set_cookies(&answer)), (200, &source.body, vec![&rolled_to("t3")[..]]));
+    // What began before the update is neither stored nor takes the new cookie away.
+    let late = desk.complete(early, signed_in("alice", "t2b"));
+    assert_eq!(set_cookies(&late), [rolled_to("t3")]);
+    // A token from before asks for itself, and what it is told is not shared with the new one.
+    let behind = desk.miss(&cookie("t1"));
+    let fill = desk.miss(&cookie("t3"));
+    assert_eq!(set_cookies(&desk.complete(behind, signed_in("alice", "t1b"))), [rolled_to("t3")]);
+    desk.complete(fill, signed_in("renamed", "t4"));
+    for token in ["t1", "t2", "t3", "t4"] {
+        assert_eq!(user(&desk.hit(&cookie(token))).as_deref(), Some("renamed"), "{token}");
+    }
+}
+
+#[test]
+fn rule_12_an_update_that_was_refused_costs_a_call() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let tokens = desk.tokens(&cookie("t2"));
+    desk.sessions.admit(&tokens, Passage::Update, desk.now());
+    let outcome = Outcome::Answered(SourceAnswer::new(400, "bad csrf"));
+    assert_eq!(desk.sessions.passed(&tokens, Passage::Update, outcome, desk.now()).status, 400);
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t3")]);
+}
+
+#[test]
+fn rule_13_clearing_forgets_the_answer_and_fences_nothing() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let answer = desk.sessions.clear(&desk.tokens(&cookie("t2")), desk.now());
+    assert_eq!((answer.status, &answer.body[..]), (200, &br#"{"success":true}"#[..]));
+    assert_eq!(desk.keys(), 0);
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    desk.hit(&cookie("t3"));
+}
+
+#[test]
+fn rule_13_with_the_store_alone_clearing_is_the_sign_out() {
+    let desk = Desk::alone();
+    desk.redis_set("t1", &body("alice"), Ttl::seconds(60)).unwrap();
+    desk.sessions.clear(&desk.tokens(&cookie("t1")), desk.now());
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+    assert!(desk.redis_set("t1", &body("alice"), Ttl::seconds(60)).is_err());
+}
+
+#[test]
+fn rule_14_a_check_that_began_before_a_sign_out_shows_nobody() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("t1"));
+    let wait = desk.joins(&cookie("t1"));
+    assert_eq!(desk.sign_out(&cookie("t1"), Some(&deletes())), Ended::SignedOut);
+    let answer = desk.complete(fill, signed_in("alice", "t2").with("set-cookie", "next-auth.csrf-token=x"));
+    for answer in [answer, desk.shared(&wait).unwrap(), desk.hit(&cookie("t1"))] {
+        assert_eq!((answer.status, &answer.body[..], answer.origin), (200, &b"{}"[..], Origin::Fence));
+        assert!(set_cookies(&answer).is_empty());
+    }
+    assert_eq!((desk.keys(), desk.count("sign_outs")), (0, 1));
+}
+
+#[test]
+fn rule_14_an_answer_that_is_there_but_not_yet_taken_is_not_shown_after_a_sign_out() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("t1"));
+    let wait = desk.joins(&cookie("t1"));
+    desk.complete(fill, signed_in("alice", "t2"));
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    assert_eq!(desk.shared(&wait).unwrap().origin, Origin::Fence);
+}
+
+#[test]
+fn rule_14_every_token_of_the_family_is_signed_out() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(5));
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    for token in ["t1", "t2", "t3"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+}
+
+#[test]
+fn rule_14_what_passes_by_is_signed_out_too() {
+    let desk = Desk::upstream();
+    let tokens = desk.tokens(&cookie("t1"));
+    for passage in [Passage::Check, Passage::Update] {
+        assert_eq!(desk.sessions.admit(&tokens, passage, desk.now()), None);
+    }
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    let outcome = || Outcome::Answered(signed_in("alice", "t2"));
+    for passage in [Passage::Check, Passage::Update] {
+        assert_eq!(desk.sessions.passed(&tokens, passage, outcome(), desk.now()).origin, Origin::Fence);
+        assert_eq!(desk.sessions.admit(&tokens, passage, desk.now()).unwrap().origin, Origin::Fence);
+    }
+    let page = desk.sessions.observe(&tokens, Passage::Page, &signed_in("alice", "t2").headers, desk.now());
+    assert_eq!(page, Observed::SignedOut);
+    assert!(desk.sessions.is_session_cookie(rolled_to("t2").as_bytes()));
+    // But signing in is possible with a dead cookie in the jar.
+    assert_eq!(desk.sessions.admit(&tokens, Passage::SignIn, desk.now()), None);
+    let callback = desk.sessions.observe(&tokens, Passage::SignIn, &signed_in("alice", "n1").headers, desk.now());
+    assert_eq!(callback, Observed::Untouched);
+    desk.fill(&cookie("n1"), signed_in("alice", "n2"));
+}
+
+#[test]
+fn rule_14_a_refused_sign_out_lifts_the_fence() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let refused = SourceAnswer::new(200, r#"{"url":"/api/auth/signout?csrf=true"}"#);
+    assert_eq!(desk.sign_out(&cookie("t2"), Some(&refused)), Ended::Refused);
+    // And the family is one again.
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t3")]);
+    desk.sign_out(&cookie("t3"), Some(&deletes()));
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+}
+
+#[test]
+fn rule_14_a_refused_sign_out_lifts_nobody_elses_fence() {
+    let refused = SourceAnswer::new(200, "{}");
+    let desk = Desk::upstream();
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    desk.sign_out(&cookie("t1"), Some(&refused));
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+
+    desk.redis_del("t2");
+    desk.wait(Ttl::seconds(1));
+    desk.sign_out(&cookie("t2"), Some(&refused));
+    assert_eq!(desk.hit(&cookie("t2")).origin, Origin::Fence);
+
+    // One that is under way beside the refused one still ends what it was begun for.
+    let tokens = desk.tokens(&cookie("t3"));
+    let first = desk.sessions.begin_sign_out(&tokens, desk.now());
+    desk.sign_out(&cookie("t3"), Some(&refused));
+    let between = desk.check(&cookie("t3"));
+    desk.sessions.end_sign_out(first, Some(&deletes()), desk.now());
+    if let LookUp::Fill(fill) = between {
+        assert_eq!(desk.complete(fill, signed_in("alice", "t4")).origin, Origin::Fence);
+    }
+    assert_eq!(desk.hit(&cookie("t3")).origin, Origin::Fence);
+}
+
+#[test]
+fn rule_14_a_sign_out_works_while_the_source_is_down() {
+    for answer in [None, Some(SourceAnswer::new(503, "")), Some(SourceAnswer::new(429, ""))] {
+        let desk = Desk::upstream();
+        assert_eq!(desk.sign_out(&cookie("t1"), answer.as_ref()), Ended::SignedOut);
+        assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+    }
+    let desk = Desk::upstream();
+    drop(desk.sessions.begin_sign_out(&desk.tokens(&cookie("t1")), desk.now()));
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+}
+
+#[test]
+fn rule_15_a_fence_outlasts_the_longest_call_and_what_is_stored_from_it() {
+    let settings = Settings { source: Source::Upstream, revoke: false, profile: Some(Profile::NextAuth), ..Settings::default() };
+    assert!(settings.fence().0 > settings.timeout.0 + settings.ttl.0);
+    assert!(settings.fence().0 > settings.ttl.0 + settings.stale.0);
+    let desk = Desk::with(settings.clone());
+    let fill = desk.miss(&cookie("t1"));
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    desk.wait(settings.fence());
+    // A call that lasted even longer is not believed.
+    assert_eq!(user(&desk.complete(fill, signed_in("alice", "t2"))), None);
+    // Then the source is asked again: without `revoke` it has the last word.
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+}
+
+#[test]
+fn rule_15_with_revoke_a_token_is_dead_until_its_session_would_have_ended() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    desk.wait(Ttl::seconds(24 * 3600 - 1));
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+    desk.wait(Ttl::seconds(1));
+    let _asks = desk.miss(&cookie("t1"));
+}
+
+#[test]
+fn rule_16_a_del_is_a_sign_out_and_a_late_set_is_refused() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(5));
+    let fill = desk.miss(&cookie("t2"));
+    let wait = desk.joins(&cookie("t1"));
+    desk.redis_del("t2");
+    assert_eq!(desk.complete(fill, signed_in("alice", "t3")).origin, Origin::Fence);
+    assert_eq!(desk.shared(&wait).unwrap().origin, Origin::Fence);
+    assert_eq!(desk.redis_set("t2", &body("alice"), Ttl::seconds(5)), Err(crate::error::Error::Fenced));
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence);
+    }
+}
+
+#[test]
+fn rule_16_what_a_command_sets_is_what_a_check_shows() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2").with("etag", "\"1\""));
+    desk.redis_set("t2", &body("renamed"), Ttl::seconds(60)).unwrap();
+    let answer = desk.hit(&cookie("t1"));
+    assert_eq!((user(&answer).as_deref(), answer.header("etag")), (Some("renamed"), None));
+    assert_eq!(set_cookies(&answer), [rolled_to("t2")]);
+    assert_eq!(answer.cache_status(), "cloakroom; hit; ttl=60");
+}
+
+#[test]
+fn rule_17_every_answer_is_private_whatever_the_app_says() {
+    let private = |answer: &Answer| {
+        let text = String::from_utf8(answer.header("cache-control").unwrap().to_vec()).unwrap();
+        assert!(text.contains("private") && text.contains("no-store") && !text.contains("public"), "{text}");
+        assert_eq!(answer.header("cdn-cache-control"), None);
+    };
+    for control in ["", "public, max-age=60", "private", "public, private, no-store"] {
+        let desk = Desk::upstream();
+        let source = told("alice").with("cache-control", control).with("cdn-cache-control", "max-age=60");
+        let fill = desk.miss(&cookie("t1"));
+        let wait = desk.joins(&cookie("t1"));
+        private(&desk.complete(fill, source));
+        private(&desk.shared(&wait).unwrap());
+        private(&desk.hit(&cookie("t1")));
+        private(&desk.hit(""));
+        let fill = desk.miss(&cookie("t2"));
+        private(&desk.fail(fill, Failure::Refused));
+        private(&desk.fill(&cookie("t3"), SourceAnswer::new(500, "").with("cache-control", "public")));
+        let outcome = Outcome::Answered(told("alice").with("cache-control", "public"));
+        private(&desk.sessions.passed(&desk.tokens(&cookie("t4")), Passage::Check, outcome, desk.now()));
+        desk.sign_out(&cookie("t1"), None);
+        private(&desk.hit(&cookie("t1")));
+    }
+}

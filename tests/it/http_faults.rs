@@ -1,0 +1,310 @@
+//! The HTTP door between bad requests and a bad upstream.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::browser::{Answer, ask, check, cookie, send, sign_out};
+use super::faulty::{Faulty, Mode};
+use super::http::{before, metric};
+use super::support::{Peer, Running};
+
+/// A server in front of an upstream that may take 300 ms.
+fn front(settings: &[(&str, &str)]) -> (Running, Arc<Faulty>) {
+    let upstream = Faulty::start();
+    let mut all = vec![("upstream-timeout", "300ms")];
+    all.extend_from_slice(settings);
+    (before(upstream.addr, &all), upstream)
+}
+
+const TROUBLES: [Mode; 11] = [
+    Mode::Stall,
+    Mode::Drip,
+    Mode::ResetMidBody,
+    Mode::TooMany,
+    Mode::Broken500,
+    Mode::Html,
+    Mode::Elsewhere301,
+    Mode::HundredMegabytes,
+    Mode::GzipBomb,
+    Mode::WrongLength,
+    Mode::Gibberish,
+];
+
+// ---- a bad upstream -------------------------------------------------------------------------------------------
+
+#[test]
+fn every_asker_is_answered_in_time_and_nothing_bad_is_kept() {
+    let (server, upstream) = front(&[]);
+    for (number, mode) in TROUBLES.into_iter().enumerate() {
+        let token = format!("user{number}.1");
+        upstream.behave(mode);
+        let started = Instant::now();
+        let cookie = cookie(&token);
+        let headers = [("Cookie", cookie.as_str())];
+        let mut asked: Vec<TcpStream> =
+            (0..5).map(|_| send(server.http, "GET", "/api/auth/session", &headers, "")).collect();
+        for stream in &mut asked {
+            let answer = Answer::read(stream);
+            assert!(answer.header("cache-control").contains("no-store"), "{mode:?}");
+            if !matches!(mode, Mode::Html | Mode::Elsewhere301 | Mode::GzipBomb) {
+                assert_eq!((answer.status, answer.body.as_str()), (200, "{}"), "{mode:?}");
+            }
+        }
+        assert!(started.elapsed() < Duration::from_secs(2), "{mode:?} took {:?}", started.elapsed());
+        upstream.behave(Mode::Good);
+        let answer = check(server.http, &token);
+        assert_eq!(answer.header("x-session-source"), "nextauth", "{mode:?} was kept");
+        assert!(answer.body.contains(&format!("user{number}")), "{mode:?}");
+    }
+}
+
+#[test]
+fn the_last_good_session_is_shown_while_the_upstream_fails() {
+    let (server, upstream) = front(&[("session-ttl", "50ms")]);
+    for (number, mode) in TROUBLES.into_iter().enumerate() {
+        if matches!(mode, Mode::Html | Mode::Elsewhere301 | Mode::GzipBomb) {
+            // Answers, if odd ones: they are handed on.
+            continue;
+        }
+        let token = format!("user{number}.1");
+        upstream.behave(Mode::Good);
+        check(server.http, &token);
+        upstream.behave(mode);
+        std::thread::sleep(Duration::from_millis(60));
+        let answer = check(server.http, &token);
+        assert!(answer.body.contains(&format!("user{number}")), "{mode:?}: {}", answer.body);
+        assert!(answer.header("cache-status").contains("stale"), "{mode:?}: {}", answer.header("cache-status"));
+    }
+    assert!(metric(&server, "sessions_stale_total") >= 8);
+}
+
+#[test]
+fn a_failure_is_passed_on_where_the_settings_say_so() {
+    let (server, upstream) = front(&[("session-error", "pass")]);
+    for (mode, status) in [(Mode::TooMany, 429), (Mode::Broken500, 500), (Mode::Stall, 504), (Mode::Gibberish, 502)] {
+        upstream.behave(mode);
+        let answer = check(server.http, &format!("user{status}.1"));
+        assert_eq!(answer.status, status, "{mode:?}");
+        let after = if mode == Mode::TooMany { "7" } else { "1" };
+        assert_eq!(answer.header("retry-after"), after, "{mode:?}");
+    }
+}
+
+#[test]
+fn redirects_are_handed_on_and_never_followed() {
+    let (server, upstream) = front(&[]);
+    upstream.behave(Mode::Elsewhere301);
+    let answer = check(server.http, "alice.1");
+    assert_eq!((answer.status, answer.header("location")), (301, "http://127.0.0.1:1/"));
+    assert_eq!(upstream.checks(), 1);
+}
+
+#[test]
+fn of_a_hundred_megabytes_only_the_first_are_taken() {
+    let (server, upstream) = front(&[("upstream-timeout", "5s")]);
+    upstream.behave(Mode::HundredMegabytes);
+    let answer = check(server.http, "alice.1");
+    assert!(answer.header("cache-status").contains("too-large"), "{}", answer.header("cache-status"));
+    // What lies in both sockets' buffers was sent, and no more.
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(upstream.uploaded.load(Ordering::SeqCst) < 20 << 20);
+}
+
+#[test]
+fn foreign_cookies_and_open_caching_reach_only_their_asker() {
+    let (server, upstream) = front(&[]);
+    upstream.behave(Mode::Foreign);
+    let first = check(server.http, "alice.1");
+    assert_eq!(first.all("set-cookie").filter(|line| line.starts_with("tracker")).count(), 1);
+    assert!(!first.header("cache-control").contains("public"));
+    let second = check(server.http, "alice.1");
+    assert_eq!(second.all("set-cookie").filter(|line| line.starts_with("tracker")).count(), 0);
+    assert!(check(server.http, "bob.1").body.contains("bob"));
+}
+
+#[test]
+fn an_upstream_that_is_not_there_signs_nobody_out_and_lets_nobody_wait() {
+    let server = before(Faulty::nobody(), &[]);
+    let started = Instant::now();
+    let answer = check(server.http, "alice.1");
+    assert_eq!((answer.status, answer.body.as_str(), answer.all("set-cookie").count()), (200, "{}", 0));
+    assert!(answer.header("cache-status").contains("refused"), "{}", answer.header("cache-status"));
+    let page = ask(server.http, "GET", "/api/auth/providers", &[], "");
+    assert_eq!((page.status, page.body.as_str()), (503, "the upstream fails: refused\n"));
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_sign_out_holds_while_the_upstream_is_in_trouble() {
+    let (server, upstream) = front(&[]);
+    for (number, mode) in
+        [Mode::Stall, Mode::ResetMidBody, Mode::TooMany, Mode::Broken500, Mode::Gibberish].into_iter().enumerate()
+    {
+        let token = format!("user{number}.1");
+        upstream.behave(Mode::Good);
+        check(server.http, &token);
+        upstream.behave(mode);
+        let answer = sign_out(server.http, &token);
+        assert!(answer.status >= 429, "{mode:?}: {}", answer.status);
+        assert!(answer.body.starts_with(r#"{"error":"the session is closed here"#), "{mode:?}: {}", answer.body);
+        let deleted =
+            answer.all("set-cookie").any(|line| line.starts_with("next-auth.session-token=; Path=/; Max-Age=0"));
+        assert!(deleted, "{mode:?}");
+        upstream.behave(Mode::Good);
+        for token in [&token, &token.replace(".1", ".2")] {
+            assert_eq!(check(server.http, token).body, "{}", "{mode:?} {token}");
+        }
+    }
+    // The same with nobody there at all.
+    let server = before(Faulty::nobody(), &[]);
+    assert_eq!(sign_out(server.http, "alice.1").status, 503);
+    assert!(check(server.http, "alice.1").header("cache-status").contains("signed-out"));
+}
+
+#[test]
+fn a_fill_goes_on_when_its_asker_leaves_at_any_point() {
+    let (server, upstream) = front(&[]);
+    upstream.take_your_time(60);
+    for (number, leave_after) in [0, 10, 30, 70].into_iter().enumerate() {
+        let token = format!("user{number}.1");
+        let cookie = cookie(&token);
+        let headers = [("Cookie", cookie.as_str())];
+        let calls = upstream.checks();
+        let asker = send(server.http, "GET", "/api/auth/session", &headers, "");
+        std::thread::sleep(Duration::from_millis(leave_after));
+        // A reset, so that the server notices at once.
+        socket2::SockRef::from(&asker).set_linger(Some(Duration::ZERO)).expect("a socket");
+        let patience = Instant::now() + Duration::from_secs(2);
+        while upstream.checks() == calls {
+            assert!(Instant::now() < patience, "the call was never made");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let mut waiter = send(server.http, "GET", "/api/auth/session", &headers, "");
+        drop(asker);
+        assert!(Answer::read(&mut waiter).body.contains(&format!("user{number}")));
+        assert_eq!(upstream.checks(), calls + 1, "leaving after {leave_after} ms");
+        assert_eq!(check(server.http, &token).header("x-session-source"), "cache");
+    }
+}
+
+#[test]
+fn a_sign_out_is_carried_out_when_its_asker_leaves() {
+    let (server, upstream) = front(&[]);
+    check(server.http, "alice.1");
+    upstream.take_your_time(50);
+    let asker = super::browser::send_sign_out(server.http, "alice.1");
+    std::thread::sleep(Duration::from_millis(20));
+    socket2::SockRef::from(&asker).set_linger(Some(Duration::ZERO)).expect("a socket");
+    drop(asker);
+    std::thread::sleep(Duration::from_millis(80));
+    assert!(upstream.last().line.contains("signout"));
+    assert_eq!(check(server.http, "alice.1").body, "{}");
+    assert_eq!(metric(&server, "sessions_sign_outs_total"), 1);
+}
+
+#[test]
+fn a_full_house_upstream_answers_the_rest_in_time() {
+    let (server, upstream) = front(&[("upstream-connections", "2")]);
+    upstream.behave(Mode::Stall);
+    let started = Instant::now();
+    let mut asked: Vec<TcpStream> = (0..20)
+        .map(|user| {
+            let cookie = cookie(&format!("user{user}.1"));
+            send(server.http, "GET", "/api/auth/session", &[("Cookie", &cookie)], "")
+        })
+        .collect();
+    // In the middle of the first two calls, nobody else has got through.
+    std::thread::sleep(Duration::from_millis(100));
+    let reached = upstream.connections.load(Ordering::SeqCst);
+    assert!(started.elapsed() > Duration::from_millis(250) || reached == 2, "{reached} connections");
+    for stream in &mut asked {
+        assert_eq!(Answer::read(stream).body, "{}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(2));
+    upstream.behave(Mode::Good);
+    assert!(check(server.http, "alice.1").body.contains("alice"));
+}
+
+// ---- bad requests ---------------------------------------------------------------------------------------------
+
+/// The status of the first answer, and whether the connection ended after it, though the bytes hold more requests.
+fn told(server: &Running, bytes: &[u8]) -> (u16, usize) {
+    let mut peer = Peer::connect(server.http);
+    peer.send(bytes);
+    let rest = peer.rest();
+    let answers = String::from_utf8_lossy(&rest).matches("HTTP/1.1 ").count();
+    (Answer::parse(&rest).status, answers)
+}
+
+#[test]
+fn what_two_parsers_may_read_differently_is_refused_and_the_connection_ends() {
+    let (server, upstream) = front(&[]);
+    let smuggled = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let cases = [
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nabcd",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nabcd",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nabcd",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n folded\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\nHost: a\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\nX-B: 1\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\nX-A: a\0b\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET http://other/api/auth/csrf HTTP/1.1\r\nHost: a\r\n\r\n",
+        "CONNECT other:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a, b\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: user@a\r\n\r\n",
+    ];
+    for case in cases {
+        assert_eq!(told(&server, format!("{case}{smuggled}").as_bytes()), (400, 1), "{case:?}");
+    }
+    assert!(upstream.seen.lock().is_empty(), "{:?}", upstream.seen.lock().last());
+    assert_eq!(told(&server, smuggled.replace("GET", "G\0T").as_bytes()).0, 400);
+}
+
+#[test]
+fn a_chunked_body_is_taken_and_is_the_last_on_its_connection() {
+    let server = Running::start(&[]);
+    let chunked =
+        "POST /api/auth/signout HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na=1\r\n0\r\n\r\n";
+    let after = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(told(&server, format!("{chunked}{after}").as_bytes()), (200, 1));
+}
+
+#[test]
+fn heads_of_chunked_cookies_pass_and_larger_ones_are_too_large() {
+    let (server, upstream) = front(&[]);
+    let long = format!("theme={}", "x".repeat(40_000));
+    let answer = ask(server.http, "GET", "/api/auth/csrf", &[("Cookie", &long)], "");
+    assert_eq!(answer.status, 200);
+    assert_eq!(upstream.last().header("cookie"), Some(long));
+    let endless = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {}", "x".repeat(70_000));
+    let mut stream = TcpStream::connect(server.http).expect("a server");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    // The server may close before it has taken all of it.
+    let _ = stream.write_all(endless.as_bytes());
+    let mut bytes = [0; 1024];
+    let read = stream.read(&mut bytes).expect("an answer");
+    assert!(bytes[..read].starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&bytes[..read]));
+}
+
+#[test]
+fn a_sign_out_with_a_body_of_its_own_size_is_refused() {
+    let server = Running::start(&[]);
+    let mut stream = send(server.http, "POST", "/api/auth/signout", &[("Cookie", &cookie("a"))], &"x".repeat(70_000));
+    assert_eq!(Answer::read(&mut stream).status, 413);
+}
