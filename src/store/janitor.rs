@@ -82,13 +82,13 @@ impl Store {
     }
 
     /// The instant of the soonest reminder, read without a lock.
-    pub fn soonest(&self) -> Millis {
+    pub fn next_due(&self) -> Millis {
         let due = |cell: &super::Cell| Millis(cell.due.load(Ordering::SeqCst));
         self.cells().iter().map(due).min().unwrap_or(Millis::NEVER)
     }
 
     /// Tells the family when the janitor means to wake next, so that an earlier deadline rings. What was written between
-    /// its last sweep and this call does not ring: after planning, it asks [`Store::soonest`] of every store and sweeps
+    /// its last sweep and this call does not ring: after planning, it asks [`Store::next_due`] of every store and sweeps
     /// again, rather than sleep, if something is due before the instant it planned.
     pub fn plan(&self, at: Millis) {
         self.inner.common.alarm.planned.store(at.0, Ordering::SeqCst);

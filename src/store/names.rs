@@ -47,7 +47,7 @@ impl Names {
         getrandom::fill(&mut secret).expect("the system has randomness");
         let mut rules: Vec<Rule> = namespaces
             .iter()
-            .filter(|namespace| namespace.secret || namespace.fence)
+            .filter(|namespace| is_marked(namespace) || namespaces.iter().any(|other| is_inside(namespace, other)))
             .map(|namespace| Rule {
                 prefix: namespace.prefix.as_slice().into(),
                 secret: namespace.secret,
@@ -133,6 +133,16 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\"',;\\*?[]^".contains(&byte)
 }
 
+/// Whether a namespace asks anything of the store.
+fn is_marked(namespace: &Namespace) -> bool {
+    namespace.secret || namespace.fence
+}
+
+/// Whether a plain namespace is carved out of a marked one; only then must the store know it.
+fn is_inside(plain: &Namespace, other: &Namespace) -> bool {
+    is_marked(other) && plain.prefix.starts_with(&other.prefix)
+}
+
 impl std::fmt::Debug for Names {
     /// Prefixes only.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -198,6 +208,24 @@ mod tests {
         assert_eq!(redacted("auth:session:*"), "auth:session:*");
         assert!(!redacted("auth:session:half \"and half").contains("half"));
         assert_eq!(redacted("plain"), "plain");
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_also_when_it_asks_nothing() {
+        let space = |prefix: &[u8], secret| Namespace {
+            name: String::new(),
+            prefix: prefix.to_vec(),
+            ttl: Ttl::seconds(5),
+            secret,
+            fence: secret,
+            jitter: 0.0,
+        };
+        let names = Names::new(&[space(b"auth:", true), space(b"auth:public:", false)], Ttl::seconds(10));
+        assert_eq!(stored(&names, b"auth:public:logo"), b"auth:public:logo");
+        assert!(names.rule(b"auth:public:logo").is_some_and(|rule| rule.fence.is_none()));
+        assert!(stored(&names, b"auth:publi").starts_with(b"auth:~"));
+        // A plain namespace that no other covers costs no look-up.
+        assert!(Names::new(&[space(b"user:", false)], Ttl::seconds(10)).rules.is_empty());
     }
 
     #[test]

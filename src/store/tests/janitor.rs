@@ -146,15 +146,15 @@ fn a_janitor_that_plans_and_looks_again_misses_nothing() {
             woken.store(false, Ordering::SeqCst);
             let next = until_idle(&store);
             store.plan(next);
-            if store.soonest() < next {
+            if store.next_due() < next {
                 continue;
             }
             // Asleep. What was filed since rings, at the latest when its writer lets go of the shard.
-            let due = store.soonest();
+            let due = store.next_due();
             let before = written.load(Ordering::SeqCst);
-            while due < next {
+            loop {
                 let after = written.load(Ordering::SeqCst);
-                if woken.load(Ordering::SeqCst) {
+                if due >= next || woken.load(Ordering::SeqCst) {
                     break;
                 }
                 assert_eq!(before, after, "asleep until {next:?}, due at {due:?}");

@@ -3,6 +3,8 @@
 mod aliases;
 mod janitor;
 mod memory;
+mod model;
+mod threads;
 
 use super::*;
 use crate::clock::Ttl;

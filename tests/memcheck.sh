@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The one file with unsafe code, store/entry.rs, under valgrind's memcheck: its own tests and those of the store that
+# move, grow and free entries in every way. Any invalid access, any use of what was never written and any block that is
+# lost fails.
+#
+# MEMCHECK_ASAN=1 runs the same tests under AddressSanitizer as well, which needs a nightly toolchain and a build of its
+# own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! command -v valgrind >/dev/null; then
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "memcheck needs valgrind: apt-get install valgrind" >&2
+        exit 1
+    fi
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends valgrind
+fi
+
+# Everything is some thirty times slower here; of the model, one run is enough.
+filters=(store::entry:: store::evict:: store::tests::aliases::a_ store::tests::aliases::reads
+    store::tests::memory::a_panic store::tests::memory::flushing store::tests::memory::what_a_slot
+    store::tests::model::)
+export CLOAKROOM_SEED="${CLOAKROOM_SEED:-1}" RUST_BACKTRACE=0
+
+# Prints the path of the library's test binary, freshly built.
+build() {
+    "${CARGO:-cargo}" "$@" test --locked --no-default-features --lib --no-run --message-format=json-render-diagnostics |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+
+# Runs what the filters choose, and fails when that is suspiciously little.
+check() { # command...
+    local log
+    log=$(mktemp)
+    "$@" --test-threads=1 "${filters[@]}" 2>&1 | tee "$log"
+    local passed
+    passed=$(sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' "$log")
+    rm -f "$log"
+    if [ "${passed:-0}" -lt 15 ]; then
+        echo "memcheck: only ${passed:-0} tests ran; the filters no longer fit" >&2
+        exit 1
+    fi
+}
+
+check valgrind --quiet --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite,indirect \
+    --show-leak-kinds=definite,indirect "$(build)"
+
+if [ "${MEMCHECK_ASAN:-0}" = 1 ]; then
+    target=$(rustc -vV | sed -n 's/^host: //p')
+    export RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR="target/asan" CARGO_BUILD_TARGET="$target"
+    check "$(build +nightly)"
+fi
