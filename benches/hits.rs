@@ -327,10 +327,10 @@ fn lag(engine: &Arc<Engine>, ttl: Ttl) -> Duration {
     store
         .write(b"brief", b"x", engine.clock.now(), |slot, fresh| slot.put(fresh.until(deadline)))
         .expect("nothing is fenced");
-    assert_eq!(store.soonest(), deadline, "all others live longer");
+    assert_eq!(store.next_due(), deadline, "all others live longer");
     let began = Instant::now();
     // Asked from time to time and not all the time: the janitor may be on the same core.
-    while store.soonest() <= deadline {
+    while store.next_due() <= deadline {
         assert!(began.elapsed() < PATIENCE, "the janitor does not come");
         std::thread::sleep(Duration::from_micros(50));
     }

@@ -13,12 +13,11 @@ mod support;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use support::histogram::Short;
-use support::load::{self, Load, Outcome, Reply};
+use support::load::{self, Load, Outcome, Reply, Requests};
 use support::process::{self, Process};
 use support::upstream::Upstream;
 use support::words::{self, KEY, PLAIN, SECRET, VALUE};
@@ -193,16 +192,16 @@ fn cells() -> [(&'static str, usize); 4] {
 struct Contender {
     name: &'static str,
     server: Running,
-    gets: Arc<[Vec<u8>]>,
-    sets: Arc<[Vec<u8>]>,
+    gets: Requests,
+    sets: Requests,
     /// For each cell, CPU time of an operation in microseconds and p99 of a batch, one of each a round.
     costs: [Vec<f64>; 4],
     tails: [Vec<f64>; 4],
 }
 
 impl Contender {
-    fn new(name: &'static str, server: Running, load: &(Arc<[Vec<u8>]>, Arc<[Vec<u8>]>)) -> Contender {
-        let (gets, sets) = load.clone();
+    fn new(name: &'static str, server: Running, load: &RespLoad) -> Contender {
+        let RespLoad { gets, sets } = load.clone();
         Contender { name, server, gets, sets, costs: Default::default(), tails: Default::default() }
     }
 
@@ -221,13 +220,20 @@ impl Contender {
     }
 }
 
-/// GETs and SETs of all keys under a prefix; entries live five or six seconds.
-fn resp_load(prefix: &str) -> (Arc<[Vec<u8>]>, Arc<[Vec<u8>]>) {
+/// GETs and SETs of the same keys.
+#[derive(Clone)]
+struct RespLoad {
+    gets: Requests,
+    sets: Requests,
+}
+
+/// Requests for all keys under a prefix; entries live five or six seconds.
+fn resp_load(prefix: &str) -> RespLoad {
     let (keys, value) = ((0..KEYS).map(|n| words::key(prefix, n, KEY)).collect::<Vec<_>>(), words::value(VALUE));
     let gets = keys.iter().map(|key| words::request(&["GET", key])).collect();
     let set =
         |(n, key): (usize, &String)| words::request(&["SET", key, &value, "EX", if n % 2 == 0 { "5" } else { "6" }]);
-    (gets, keys.iter().enumerate().map(set).collect())
+    RespLoad { gets, sets: keys.iter().enumerate().map(set).collect() }
 }
 
 fn compare_resp(options: &Options) -> io::Result<()> {
@@ -289,7 +295,7 @@ fn compare_http(options: &Options) -> io::Result<()> {
     if let Some(program) = peer("nginx") {
         contenders.push(("nginx micro-cache", nginx(&program, folder.path(), upstream.address())?, vec![], vec![]));
     }
-    let requests: Arc<[Vec<u8>]> = (0..SESSIONS).map(words::check).collect();
+    let requests: Requests = (0..SESSIONS).map(words::check).collect();
     let body = words::body();
     let (mut asked, mut answered) = (0, 0);
     for round in 0..options.rounds {

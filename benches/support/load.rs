@@ -24,6 +24,9 @@ const FILL_DEPTH: usize = 64;
 /// How long the last batches may take when time is up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Requests in the bytes that are sent, shared by all connections.
+pub type Requests = Arc<[Vec<u8>]>;
+
 /// What comes back for each request.
 #[derive(Clone, Copy)]
 pub enum Reply<'a> {
@@ -44,7 +47,7 @@ pub struct Load<'a> {
     /// How long.
     pub duration: Duration,
     /// What is asked, in random order.
-    pub requests: Arc<[Vec<u8>]>,
+    pub requests: Requests,
     /// What must come back.
     pub reply: Reply<'a>,
 }

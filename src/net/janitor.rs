@@ -55,5 +55,5 @@ async fn sweep(engine: &Engine) -> Millis {
 }
 
 fn next_due(engine: &Engine) -> Millis {
-    engine.all_stores().map(Store::soonest).min().unwrap_or(Millis::NEVER)
+    engine.all_stores().map(Store::next_due).min().unwrap_or(Millis::NEVER)
 }
