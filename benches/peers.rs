@@ -28,6 +28,8 @@ const CONNECTIONS: usize = 50;
 const KEYS: u64 = 20_000;
 /// Sessions whose checks are the load over HTTP; few, so that nearly all are hits although each lives five seconds.
 const SESSIONS: u64 = 100;
+/// Seconds for which entries live that are to be read: longer than any load, as only hits are compared.
+const READ_TTL: &str = "600";
 /// Batches of requests: one at a time, and pipelined.
 const DEPTHS: [usize; 2] = [1, 16];
 
@@ -192,8 +194,7 @@ fn cells() -> [(&'static str, usize); 4] {
 struct Contender {
     name: &'static str,
     server: Running,
-    gets: Requests,
-    sets: Requests,
+    load: RespLoad,
     /// For each cell, CPU time of an operation in microseconds and p99 of a batch, one of each a round.
     costs: [Vec<f64>; 4],
     tails: [Vec<f64>; 4],
@@ -201,18 +202,17 @@ struct Contender {
 
 impl Contender {
     fn new(name: &'static str, server: Running, load: &RespLoad) -> Contender {
-        let RespLoad { gets, sets } = load.clone();
-        Contender { name, server, gets, sets, costs: Default::default(), tails: Default::default() }
+        Contender { name, server, load: load.clone(), costs: Default::default(), tails: Default::default() }
     }
 
     fn measure(&self, (command, depth): (&str, usize), duration: Duration) -> io::Result<Outcome> {
         let value = words::bulk(&words::value(VALUE));
         let (requests, reply) = match command {
             "GET" => {
-                load::fill(self.server.address, self.sets.iter().cloned(), b"+OK\r\n")?;
-                (self.gets.clone(), &value[..])
+                load::fill(self.server.address, (0..KEYS).map(|n| set(self.load.prefix, n, READ_TTL)), b"+OK\r\n")?;
+                (self.load.gets.clone(), &value[..])
             }
-            _ => (self.sets.clone(), &b"+OK\r\n"[..]),
+            _ => (self.load.sets.clone(), &b"+OK\r\n"[..]),
         };
         let reply = Reply::Bytes(reply);
         let load = Load { address: self.server.address, connections: CONNECTIONS, depth, duration, requests, reply };
@@ -223,17 +223,20 @@ impl Contender {
 /// GETs and SETs of the same keys.
 #[derive(Clone)]
 struct RespLoad {
+    prefix: &'static str,
     gets: Requests,
     sets: Requests,
 }
 
-/// Requests for all keys under a prefix; entries live five or six seconds.
-fn resp_load(prefix: &str) -> RespLoad {
-    let (keys, value) = ((0..KEYS).map(|n| words::key(prefix, n, KEY)).collect::<Vec<_>>(), words::value(VALUE));
-    let gets = keys.iter().map(|key| words::request(&["GET", key])).collect();
-    let set =
-        |(n, key): (usize, &String)| words::request(&["SET", key, &value, "EX", if n % 2 == 0 { "5" } else { "6" }]);
-    RespLoad { gets, sets: keys.iter().enumerate().map(set).collect() }
+/// Requests for all keys under a prefix; what is written under load lives five or six seconds.
+fn resp_load(prefix: &'static str) -> RespLoad {
+    let get = |n| words::request(&["GET", &words::key(prefix, n, KEY)]);
+    let brief = |n| set(prefix, n, if n % 2 == 0 { "5" } else { "6" });
+    RespLoad { prefix, gets: (0..KEYS).map(get).collect(), sets: (0..KEYS).map(brief).collect() }
+}
+
+fn set(prefix: &str, number: u64, seconds: &str) -> Vec<u8> {
+    words::request(&["SET", &words::key(prefix, number, KEY), &words::value(VALUE), "EX", seconds])
 }
 
 fn compare_resp(options: &Options) -> io::Result<()> {

@@ -26,11 +26,7 @@ pub(super) struct Desk {
 impl Desk {
     /// In front of next-auth 4.
     pub fn upstream() -> Desk {
-        Desk::with(Settings {
-            source: Source::Upstream,
-            profile: Some(Profile::NextAuth),
-            ..Settings::default()
-        })
+        Desk::with(Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() })
     }
 
     /// The store alone.

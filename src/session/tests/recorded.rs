@@ -81,19 +81,16 @@ fn unchunked(mut text: &[u8]) -> Vec<u8> {
 /// A desk at the time of the recordings: 2026-11-23T20:00:00Z, before every recorded session ends.
 fn desk(exchange: &Exchange) -> Desk {
     let profile = if exchange.name.starts_with("v4") { Profile::NextAuth } else { Profile::AuthJs };
-    let settings = Settings {
-        source: Source::Upstream,
-        profile: Some(profile),
-        cookie_max: 64 * 1024,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { source: Source::Upstream, profile: Some(profile), cookie_max: 64 * 1024, ..Settings::default() };
     let desk = Desk::with(settings);
     desk.wait(Millis(1_795_464_000_000).since(desk.now()));
     desk
 }
 
 fn session_lines(desk: &Desk, headers: &[Header]) -> Vec<Bytes> {
-    let lines = headers.iter().filter(|(name, value)| name.as_ref() == b"set-cookie" && desk.sessions.is_session_cookie(value));
+    let lines =
+        headers.iter().filter(|(name, value)| name.as_ref() == b"set-cookie" && desk.sessions.is_session_cookie(value));
     lines.map(|(_, value)| value.clone()).collect()
 }
 
@@ -155,8 +152,16 @@ fn check(desk: &Desk, exchange: &Exchange, tokens: &Tokens) -> &'static str {
     assert_eq!(all(&answer.headers), all(&source.headers), "{name}");
     let lines = session_lines(desk, &source.headers);
     let shared = desk.shared(&wait).unwrap();
-    assert_eq!((shared.status, &shared.body, all(&shared.headers)), (source.status, &source.body, lines.len()), "{name}");
-    if source.status != 200 || source.body == "{}" || source.body == "null" || source.header("content-encoding").is_some() {
+    assert_eq!(
+        (shared.status, &shared.body, all(&shared.headers)),
+        (source.status, &source.body, lines.len()),
+        "{name}"
+    );
+    if source.status != 200
+        || source.body == "{}"
+        || source.body == "null"
+        || source.header("content-encoding").is_some()
+    {
         assert_eq!(desk.keys(), 0, "{name}");
         return "signed out";
     }
@@ -177,7 +182,12 @@ fn update(desk: &Desk, exchange: &Exchange, tokens: &Tokens) -> &'static str {
     let outcome = Outcome::Answered(exchange.answer.clone());
     let answer = desk.sessions.passed(tokens, Passage::Update, outcome, desk.now());
     assert_eq!((answer.status, &answer.body), (exchange.answer.status, &exchange.answer.body), "{}", exchange.name);
-    assert_eq!(session_lines(desk, &answer.headers), session_lines(desk, &exchange.answer.headers), "{}", exchange.name);
+    assert_eq!(
+        session_lines(desk, &answer.headers),
+        session_lines(desk, &exchange.answer.headers),
+        "{}",
+        exchange.name
+    );
     assert_eq!(desk.keys(), 0, "{}", exchange.name);
     "updated"
 }

@@ -45,7 +45,8 @@ fn rule_03_a_hundred_checks_at_once_are_one_call() {
     let fill = desk.miss(&cookie("t1"));
     let waits: Vec<Wait> = (0..99).map(|_| desk.joins(&cookie("t1"))).collect();
     assert!(waits.iter().all(|wait| desk.shared(wait).is_none()));
-    let source = signed_in("alice", "t2").with("set-cookie", "next-auth.csrf-token=x; Path=/").with("set-cookie", "a=b");
+    let source =
+        signed_in("alice", "t2").with("set-cookie", "next-auth.csrf-token=x; Path=/").with("set-cookie", "a=b");
     desk.complete(fill, source);
     for wait in &waits {
         let answer = desk.shared(wait).unwrap();
@@ -369,9 +370,8 @@ fn rule_11_the_last_good_answer_is_shown_within_its_bound_while_the_source_fails
 #[test]
 fn rule_11_a_failure_is_never_stored_and_signs_nobody_out() {
     let desk = Desk::upstream();
-    let source = SourceAnswer::new(500, "oh")
-        .with("set-cookie", "next-auth.session-token=; Max-Age=0")
-        .with("retry-after", "7");
+    let source =
+        SourceAnswer::new(500, "oh").with("set-cookie", "next-auth.session-token=; Max-Age=0").with("retry-after", "7");
     let answer = desk.fill(&cookie("t1"), source);
     assert_eq!((answer.status, &answer.body[..], answer.header("retry-after")), (500, &b"oh"[..], Some(&b"7"[..])));
     assert!(set_cookies(&answer).is_empty());
@@ -597,7 +597,8 @@ fn rule_14_a_sign_out_works_while_the_source_is_down() {
 
 #[test]
 fn rule_15_a_fence_outlasts_the_longest_call_and_what_is_stored_from_it() {
-    let settings = Settings { source: Source::Upstream, revoke: false, profile: Some(Profile::NextAuth), ..Settings::default() };
+    let settings =
+        Settings { source: Source::Upstream, revoke: false, profile: Some(Profile::NextAuth), ..Settings::default() };
     assert!(settings.fence().0 > settings.timeout.0 + settings.ttl.0);
     assert!(settings.fence().0 > settings.ttl.0 + settings.stale.0);
     let desk = Desk::with(settings.clone());

@@ -1,0 +1,125 @@
+//! What a hit costs the allocator: nothing. Counted with an allocator of its own, on this thread alone.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use cloakroom::clock::{ManualClock, Millis, Ttl};
+use cloakroom::config::Namespace;
+use cloakroom::store::{Store, Sweep};
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: everything is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller keeps the promises of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the promises of `dealloc`, and all blocks are the system's.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller keeps the promises of `realloc`, and all blocks are the system's.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ROUNDS: usize = 1_000;
+
+/// Allocations of so many rounds of the same thing.
+fn allocations(mut f: impl FnMut()) -> usize {
+    let before = COUNT.get();
+    for _ in 0..ROUNDS {
+        f();
+    }
+    COUNT.get() - before
+}
+
+/// A store with one value under keys of all the lengths that matter, a session's among them.
+fn store() -> (Store, Millis, Vec<Vec<u8>>) {
+    let clock = ManualClock::default();
+    let store = Store::builder().clock(clock.clone()).build();
+    let mut keys: Vec<Vec<u8>> = [16, 300, 850].iter().map(|len| vec![b'k'; *len]).collect();
+    keys.push([b"auth:session:".as_slice(), &[b't'; 343]].concat());
+    for key in &keys {
+        store.put(key, &[b'v'; 300], Ttl::seconds(60)).expect("no fence here");
+    }
+    (store, clock.now(), keys)
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), ROUNDS);
+}
+
+#[test]
+fn a_hit_allocates_nothing() {
+    let (store, now, keys) = store();
+    for key in &keys {
+        let mut bytes = 0;
+        let count =
+            allocations(|| bytes += store.get(key, now, |value| value.string().map_or(0, <[u8]>::len)).unwrap_or(0));
+        assert_eq!((count, bytes), (0, ROUNDS * 300), "key of {} bytes", key.len());
+    }
+}
+
+#[test]
+fn a_miss_allocates_nothing() {
+    let (store, now, _) = store();
+    assert_eq!(allocations(|| assert!(store.get(b"nothing", now, |_| ()).is_none())), 0);
+    assert_eq!(allocations(|| assert!(store.get(b"auth:session:nobody", now, |_| ()).is_none())), 0);
+}
+
+#[test]
+fn a_hit_through_an_alias_allocates_nothing() {
+    let (store, now, keys) = store();
+    let session = keys.last().expect("the session's key");
+    assert!(store.add_alias(b"auth:session:rotated", session, now + Ttl::seconds(60), now));
+    assert_eq!(allocations(|| assert!(store.get(b"auth:session:rotated", now, |_| ()).is_some())), 0);
+}
+
+#[test]
+fn writing_over_a_value_allocates_its_block_and_the_same_length_not_even_that() {
+    let (store, now, keys) = store();
+    let until = now + Ttl::seconds(60);
+    for key in &keys {
+        let write =
+            || store.write(key, &[b'w'; 300], now, |slot, fresh| slot.put(fresh.until(until))).expect("no fence");
+        assert_eq!(allocations(write), ROUNDS, "key of {} bytes", key.len());
+        let refresh = || store.with(key, now, |slot| slot.put_bytes(&[b'x'; 300], until)).expect("no fence");
+        assert_eq!(allocations(refresh), 0, "key of {} bytes", key.len());
+    }
+}
+
+#[test]
+fn a_refresh_and_an_idle_sweep_allocate_nothing() {
+    let (store, now, keys) = store();
+    let mut later = now + Ttl::seconds(60);
+    let refresh = || {
+        later = later + Ttl(1);
+        store.with(&keys[0], now, |slot| slot.set_deadline(later));
+    };
+    assert_eq!(allocations(refresh), 0);
+    assert_eq!(allocations(|| assert_ne!(store.sweep(now), Sweep::MoreDue)), 0);
+}
+
+#[test]
+fn a_named_cache_copies_only_what_it_hands_out() {
+    let (store, _, _) = store();
+    let sessions = store.cache(Namespace::SESSION).expect("predefined");
+    sessions.put(b"token", b"{}").expect("no fence here");
+    assert_eq!(allocations(|| assert!(sessions.fetch(b"token").is_some())), ROUNDS);
+}
