@@ -5,7 +5,6 @@ use super::{Arity, Ctx, Flags, Flow, Group, Replies, Spec};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::resp::{Args, Version};
-use crate::store::Store;
 use sha2::{Digest, Sha256};
 
 use Arity::{AtLeast, Exactly};
@@ -118,21 +117,25 @@ fn quit(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 }
 
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let db = database(ctx.engine, args.int_or(1, Error::refused("invalid DB index"))?)?;
+    let db = named_database(ctx.engine, args, 1)?;
     ctx.client.select(db);
     ctx.reply.ok();
     Ok(())
+}
+
+/// The number of the database that a word names.
+pub(super) fn named_database(engine: &Engine, args: Args<'_>, at: usize) -> Result<usize> {
+    let number = args.int(at)?;
+    match i32::try_from(number) {
+        Ok(_) => database(engine, number),
+        Err(_) => Err(Error::refused("value is out of range, value must between -2147483648 and 2147483647")),
+    }
 }
 
 /// A database number that exists.
 pub(super) fn database(engine: &Engine, number: i64) -> Result<usize> {
     let db = usize::try_from(number).ok().filter(|db| *db < engine.databases());
     db.ok_or(Error::refused("DB index is out of range"))
-}
-
-/// Another database's store.
-pub(super) fn other_store(engine: &Engine, number: i64) -> Result<&Store> {
-    Ok(engine.store(database(engine, number)?))
 }
 
 fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 //! What concerns two keys happens under both locks. A key that was signed out takes nothing, so before anything moves
 //! the place it goes to is asked.
 
-use super::connection::other_store;
+use super::connection::named_database;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
@@ -247,7 +247,7 @@ enum Transfer {
     /// The place is taken.
     Taken,
     /// It is there.
-    Done(#[expect(dead_code, reason = "only dropped, and only where no lock is held")] Option<Loose>),
+    Done(#[expect(dead_code, reason = "held so that it is freed when the locks are gone")] Option<Loose>),
 }
 
 /// Whether the value also stays where it was.
@@ -299,7 +299,7 @@ fn rename_nx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let target = database_store(ctx, args, 2)?;
+    let target = ctx.engine.store(named_database(ctx.engine, args, 2)?);
     if std::ptr::eq(target, ctx.store()) {
         return Err(SAME_OBJECT);
     }
@@ -317,7 +317,7 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             replace = true;
             at += 1;
         } else if args.is(at, "DB") && at + 1 < args.len() {
-            target = database_store(ctx, args, at + 1)?;
+            target = ctx.engine.store(named_database(ctx.engine, args, at + 1)?);
             at += 2;
         } else {
             return Err(Error::Syntax);
@@ -335,17 +335,6 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         Transfer::Done(_) => ctx.reply.int(1),
     }
     Ok(())
-}
-
-/// The store of the database that a word names.
-fn database_store<'a>(ctx: &Ctx<'a>, args: Args<'_>, at: usize) -> Result<&'a Store> {
-    let number = args.int(at)?;
-    if i32::try_from(number).is_err() {
-        return Err(Error::Refused(
-            format!("value is out of range, value must between {} and {}", i32::MIN, i32::MAX).into(),
-        ));
-    }
-    other_store(ctx.engine, number)
 }
 
 // ---- OBJECT -----------------------------------------------------------------------------------------------------
@@ -378,7 +367,7 @@ const IS_LFU: Error = Error::refused(
 pub(super) fn help(reply: &mut Reply<'_>, container: &str, lines: &[&str]) {
     reply.array(lines.len() + 3);
     reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for line in lines.iter().chain(&["HELP", "    Print this help."]) {
+    for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
         reply.simple(line);
     }
 }

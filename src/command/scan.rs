@@ -59,7 +59,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (store, pattern) = (ctx.store(), args.word(1));
     let (mark, mut found) = (ctx.reply.mark(), 0);
     let mut show = |value: Value<'_>| {
-        if glob::matches(pattern, value.name(), false) {
+        if fits(pattern, value.name()) {
             ctx.reply.bulk(value.name());
             found += 1;
         }
@@ -72,6 +72,11 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     }
     ctx.reply.array_from(mark, found);
     Ok(())
+}
+
+/// Whether a pattern stands for a name. Here, as in Redis, `*` alone also stands for one that is empty.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    pattern == b"*" || glob::matches(pattern, name, false)
 }
 
 fn random_key(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
@@ -106,9 +111,7 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let next = ctx.store().scan(cursor, count, ctx.now, |value| {
         // A type that does not exist is a type that nothing has.
         let is_kind = kind.is_none_or(|kind| value.kind().name().as_bytes().eq_ignore_ascii_case(kind));
-        // Here, as in Redis, `*` also stands for a name that is empty.
-        let fits = pattern.is_none_or(|pattern| pattern == b"*" || glob::matches(pattern, value.name(), false));
-        if is_kind && fits {
+        if is_kind && pattern.is_none_or(|pattern| fits(pattern, value.name())) {
             out.bulk(value.name());
             found += 1;
         }

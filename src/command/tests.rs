@@ -1,5 +1,10 @@
 //! Conversations in memory, and what must hold for every row of the table.
 
+mod expire;
+mod generic;
+mod secret;
+mod string;
+
 use std::collections::HashSet;
 
 use super::*;

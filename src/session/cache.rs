@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tracing::debug;
 
 use super::answer::{Answer, Origin};
@@ -55,8 +55,8 @@ pub struct SessionCache {
     pub(super) core: Arc<Core>,
 }
 
-/// Calls to the source that are under way and may still be stored, by the name of the family. One that was voided by a
-/// sign-out or an update is no longer listed.
+/// Calls to the source that are under way and may still be stored, by the name of the family. One that was voided by an
+/// update or a sign-in is no longer listed; one that a sign-out came over finds its fence.
 pub(super) type Flights = HashMap<NameBuf, Arc<Flight>>;
 
 pub(super) struct Core {
@@ -64,12 +64,13 @@ pub(super) struct Core {
     pub answers: Store,
     /// Records of families.
     pub families: Store,
-    pub settings: Settings,
+    /// Those settings that stay as they were at the start.
+    pub source: Source,
+    prefix_len: usize,
+    pub body_max: usize,
+    settings: RwLock<Arc<Settings>>,
     pub names: CookieNames,
     pub counters: Counters,
-    /// The settings' bound, or less if the store's fences are shorter: what may be shown while the source fails must
-    /// not outlive the fence that a command has laid on it.
-    pub stale: Ttl,
     /// The engine's lock.
     pub flights: Mutex<Flights>,
     pub tickets: AtomicU64,
@@ -89,24 +90,31 @@ impl SessionCache {
     /// namespace of the settings' `prefix` should be secret and fenced; where it is not, a `DEL` is no sign-out and
     /// nothing stale is shown.
     pub fn new(answers: Store, families: Store, settings: Settings) -> SessionCache {
-        let room = answers.fence_length(&settings.prefix).map_or(0, |fence| fence.0.saturating_sub(settings.ttl.0));
         let core = Core {
             names: CookieNames::new(&settings),
             counters: Counters::default(),
-            stale: settings.stale.min(Ttl(room)),
+            source: settings.source,
+            prefix_len: settings.prefix.len(),
+            body_max: settings.body_max,
             flights: Mutex::default(),
             tickets: AtomicU64::new(1),
             learned: AtomicU8::new(0),
             answers,
             families,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
         };
         SessionCache { core: Arc::new(core) }
     }
 
-    /// The settings it was made with.
-    pub fn settings(&self) -> &Settings {
-        &self.core.settings
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.core.settings()
+    }
+
+    /// Changes `ttl`, `stale`, `timeout`, `on_error` and `revoke` for what comes from now on. The others, and the
+    /// store's fences, stay as they were at the start.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        change(Arc::make_mut(&mut self.core.settings.write()));
     }
 
     /// What it counts.
@@ -122,7 +130,7 @@ impl SessionCache {
     /// Looks a session up: `GET` on exactly the session path, without a query.
     pub fn look_up(&self, tokens: &Tokens, now: Millis) -> LookUp {
         let core = &self.core;
-        let asks = core.settings.source == Source::Upstream;
+        let asks = core.source == Source::Upstream;
         match &tokens.seen {
             Seen::None if asks && !tokens.profile_known => {
                 add(&core.counters.passed);
@@ -163,7 +171,7 @@ impl SessionCache {
             listed.push(0);
         }
         if let Some(flight) = flights.get(&listed) {
-            return LookUp::Wait(Wait { flight: flight.clone(), tokens: tokens.clone() });
+            return LookUp::Wait(Wait { flight: flight.clone(), family, tokens: tokens.clone() });
         }
         let flight = Arc::new(Flight::default());
         flights.insert(listed.clone(), flight.clone());
@@ -198,7 +206,11 @@ impl SessionCache {
         core.counters.check(&core.counters.waits);
         Poll::Ready(match landing {
             // A sign-out may have come since the call ended and before this waiter was woken.
-            Landing::Answer(_, used) if core.signed_out(&wait.tokens, used, now) => core.fenced(&wait.tokens),
+            Landing::Answer(_, used)
+                if core.signed_out(&wait.tokens, used, now) || core.is_fenced(&wait.family, now) =>
+            {
+                core.fenced(&wait.tokens)
+            }
             Landing::Answer(answer, _) => answer,
             Landing::Troubled(answer) => core.after_failure(&wait.tokens, Trouble::Answer(answer), now),
             Landing::Failed(failure) => core.after_failure(&wait.tokens, Trouble::Failure(failure), now),
@@ -249,7 +261,7 @@ impl Core {
 
     /// A stored name as logs show it: the hash, never a token.
     pub fn shown<'a>(&self, name: &'a NameBuf) -> std::borrow::Cow<'a, str> {
-        String::from_utf8_lossy(&name[self.settings.prefix.len().min(name.len())..])
+        String::from_utf8_lossy(&name[self.prefix_len.min(name.len())..])
     }
 
     pub fn is_fenced(&self, name: &NameBuf, now: Millis) -> bool {
@@ -277,7 +289,7 @@ impl Core {
 
     /// What the store has for these tokens.
     pub fn glance(&self, tokens: &Tokens, now: Millis) -> Glance {
-        match (&tokens.seen, self.settings.source) {
+        match (&tokens.seen, self.source) {
             (Seen::One { key, .. }, _) => self.glance_at(tokens, key, now),
             (Seen::Both { plain, secure, .. }, Source::StoreAlone) => {
                 // Nobody else can say which cookie counts. The one that only HTTPS can set comes first.
@@ -307,7 +319,7 @@ impl Core {
         let record = self.record(&family, now);
         sync::step();
         // The body last: if it is there now, no sign-out had begun when the rest was read.
-        let max = self.settings.body_max;
+        let max = self.body_max;
         let look = self.answers.look(&family, now, |value| {
             let bytes = value.string().ok().filter(|bytes| bytes.len() <= max)?;
             let known = record.as_ref().map(|record| &record.body).filter(|body| body[..] == *bytes);
@@ -324,7 +336,7 @@ impl Core {
                 // Of a single cookie the look itself has told; of two, one may be signed out.
                 let used = record.as_ref().filter(|_| known.is_ok()).and_then(|record| record.used);
                 if matches!(tokens.seen, Seen::Both { .. })
-                    && self.settings.source == Source::Upstream
+                    && self.source == Source::Upstream
                     && self.signed_out(tokens, used, now)
                 {
                     return Glance::Fenced;
@@ -373,8 +385,21 @@ impl Core {
 
     /// How long the shortest fence stands.
     pub fn fence_length(&self) -> Ttl {
-        let own = self.settings.fence();
-        self.answers.fence_length(&self.settings.prefix).map_or(own, |fence| fence.min(own))
+        let settings = self.settings();
+        let own = settings.fence();
+        self.answers.fence_length(&settings.prefix).map_or(own, |fence| fence.min(own))
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().clone()
+    }
+
+    /// How long a good answer may be shown after it went stale. What a command has removed must not be shown when the
+    /// fence that the removal laid has fallen, so this is less than the setting if the store's fences are short.
+    pub fn stale_length(&self) -> Ttl {
+        let settings = self.settings();
+        let fence = self.answers.fence_length(&settings.prefix).map_or(0, |fence| fence.0);
+        settings.stale.min(Ttl(fence.saturating_sub(settings.ttl.0)))
     }
 }
 

@@ -96,6 +96,8 @@ impl Drop for Fill {
 /// A share in a call that is under way. Poll it with [`SessionCache::poll_wait`].
 pub struct Wait {
     pub(super) flight: Arc<Flight>,
+    /// The family's name when the wait began.
+    pub(super) family: NameBuf,
     pub(super) tokens: Tokens,
 }
 

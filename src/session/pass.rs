@@ -145,7 +145,7 @@ impl SessionCache {
     }
 
     /// Forgets what was answered; the families stay.
-    fn invalidate(&self, tokens: &Tokens, now: Millis) {
+    pub(super) fn invalidate(&self, tokens: &Tokens, now: Millis) {
         let mut flights = sync::lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {
             self.core.invalidate(&family, &mut flights, now);
@@ -156,7 +156,7 @@ impl SessionCache {
 impl super::cache::Core {
     /// The families of tokens that can be asked for anew.
     fn forgettable(&self, tokens: &Tokens, now: Millis) -> Vec<NameBuf> {
-        if self.settings.source == super::Source::StoreAlone {
+        if self.source == super::Source::StoreAlone {
             return Vec::new();
         }
         tokens.names().iter().map(|name| self.answers.canonical(name, now)).collect()

@@ -160,10 +160,7 @@ impl World {
                 // A back-end that fails says that nobody is signed in. The family is forgotten for it.
                 self.forget_links(&token);
                 let gone = SourceAnswer::new(200, "{}");
-                let gone = if roll { gone.with("set-cookie", "locale=de") } else { gone };
-                let answer = self.desk.complete(fill, gone);
-                assert_eq!(user(&answer), None);
-                return;
+                self.desk.complete(fill, gone)
             }
             _ => {
                 let answer = self.says(&token, roll);

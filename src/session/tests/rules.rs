@@ -419,7 +419,12 @@ fn rule_11_nothing_stale_after_a_sign_out_however_it_came() {
 #[test]
 fn rule_11_a_store_with_short_fences_shows_nothing_stale_for_longer() {
     let clock = ManualClock::default();
-    let settings = Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
+    let settings = Settings {
+        source: Source::Upstream,
+        profile: Some(Profile::NextAuth),
+        on_error: OnError::Pass,
+        ..Settings::default()
+    };
     let mut stores = Store::builder().clock(clock.clone()).fence(Ttl::seconds(10)).build_family(2);
     let (families, answers) = (stores.remove(1), stores.remove(0));
     let sessions = SessionCache::new(answers.clone(), families.clone(), settings);
@@ -429,6 +434,24 @@ fn rule_11_a_store_with_short_fences_shows_nothing_stale_for_longer() {
     desk.wait(Ttl::seconds(10));
     let fill = desk.miss(&cookie("t1"));
     assert_eq!(desk.fail(fill, Failure::Timeout).status, 504);
+}
+
+#[test]
+fn rule_11_settings_may_change_while_it_runs() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.sessions.change(|settings| {
+        settings.ttl = Ttl::seconds(1);
+        settings.stale = Ttl(0);
+        settings.on_error = OnError::Empty;
+    });
+    desk.wait(Ttl::seconds(5));
+    let fill = desk.miss(&cookie("t1"));
+    let answer = desk.fail(fill, Failure::Timeout);
+    assert_eq!((answer.status, user(&answer)), (200, None));
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.wait(Ttl::seconds(1));
+    let _asks = desk.miss(&cookie("t1"));
 }
 
 #[test]
@@ -615,13 +638,31 @@ fn rule_15_a_fence_outlasts_the_longest_call_and_what_is_stored_from_it() {
 fn rule_15_with_revoke_a_token_is_dead_until_its_session_would_have_ended() {
     let desk = Desk::upstream();
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
-    desk.sign_out(&cookie("t2"), Some(&deletes()));
-    desk.wait(Ttl::seconds(24 * 3600 - 1));
-    for token in ["t1", "t2"] {
+    desk.wait(Ttl::seconds(5));
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    desk.sign_out(&cookie("t3"), Some(&deletes()));
+    desk.wait(Ttl::seconds(24 * 3600 - 6));
+    for token in ["t1", "t2", "t3"] {
         assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
     }
     desk.wait(Ttl::seconds(1));
     let _asks = desk.miss(&cookie("t1"));
+}
+
+#[test]
+fn rule_15_the_five_steps_of_a_logout_button_end_every_token_of_the_login() {
+    let desk = Desk::upstream();
+    // Signed in: the callback hands out t0, two checks with a pause between them roll it twice.
+    desk.fill(&cookie("t0"), signed_in("alice", "t1"));
+    desk.wait(Ttl::seconds(7));
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(1));
+    desk.sessions.clear(&desk.tokens(&cookie("t2")), desk.now());
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    desk.wait(Ttl::seconds(1));
+    for token in ["t0", "t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
 }
 
 #[test]
@@ -637,6 +678,18 @@ fn rule_16_a_del_is_a_sign_out_and_a_late_set_is_refused() {
     assert_eq!(desk.redis_set("t2", &body("alice"), Ttl::seconds(5)), Err(crate::error::Error::Fenced));
     for token in ["t1", "t2"] {
         assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence);
+    }
+}
+
+#[test]
+fn rule_16_a_sign_in_beside_it_takes_no_token_out_of_a_del() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.redis_del("t2");
+    let callback = signed_in("bob", "b1");
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::SignIn, &callback.headers, desk.now());
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
     }
 }
 
