@@ -314,9 +314,18 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
         reply.array(2);
         reply.bulk(request.word(position));
         let access = spec.keys.last_access.filter(|_| Some(position) == last);
-        statuses(reply, access.unwrap_or(spec.keys.access).iter().copied());
+        statuses(reply, access.unwrap_or_else(|| access_of(spec, request)).iter().copied());
     }
     Ok(())
+}
+
+/// What a request does to its keys. Only SET's depends on its options: it reads what it replaces if it is asked to.
+fn access_of(spec: &Spec, request: Args<'_>) -> &'static [&'static str] {
+    if !spec.keys.access.contains(&"variable_flags") {
+        return spec.keys.access;
+    }
+    let reads = (3..request.len()).any(|at| request.is(at, "GET"));
+    if reads { &["RW", "access", "update"] } else { &["OW", "update"] }
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
@@ -395,6 +404,10 @@ mod tests {
         let mut t = Transcript::start();
         t.say("COMMAND GETKEYS memory usage a samples 5").hears("*1 $1 a");
         t.say("COMMAND GETKEYSANDFLAGS MEMORY USAGE a").hears("*1 *2 $1 a *1 +RO");
+        t.say("COMMAND GETKEYSANDFLAGS set k v").hears("*1 *2 $1 k *2 +OW +update");
+        t.say("COMMAND GETKEYSANDFLAGS set k v get").hears("*1 *2 $1 k *3 +RW +access +update");
+        t.say("COMMAND GETKEYSANDFLAGS mset a b c d").hears("*2 *2 $1 a *2 +OW +update *2 $1 c *2 +OW +update");
+        t.say("COMMAND GETKEYSANDFLAGS rename a b").hears("*2 *2 $1 a *3 +RW +access +delete *2 $1 b *2 +OW +update");
         t.say("COMMAND GETKEYS ping a").hears("-ERR The command has no key arguments");
         t.say("COMMAND GETKEYS nosuch a").hears("-ERR Invalid command specified");
         t.say("COMMAND GETKEYS memory usage").hears("-ERR Invalid number of arguments specified for command");
