@@ -264,13 +264,6 @@ impl<'a> Slot<'a> {
         self.seen().map(|index| Loose(self.shard.at(index).rekeyed(self.hash, self.name)))
     }
 
-    /// Removes what lies here, seen or not, without laying a fence. A fence stays.
-    pub(super) fn forget(&mut self) -> bool {
-        let Some(index) = self.index.filter(|_| self.admits().is_ok()) else { return false };
-        self.drop_at(index, Cause::Removed);
-        true
-    }
-
     fn drop_at(&mut self, index: usize, cause: Cause) {
         self.trash.push(self.shard.take(index, cause));
         self.index = None;
