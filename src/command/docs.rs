@@ -4,7 +4,7 @@ use super::help;
 use super::spec::tips;
 use super::usage::{self, Argument};
 use super::words::Words as _;
-use super::{Arity, Ctx, Flags, Found, Group, Spec, all, find, find_full};
+use super::{Arity, Ctx, Flags, Found, Group, Keys, Spec, all, find, find_full};
 use crate::error::{Error, Result};
 use crate::glob;
 use crate::resp::{Args, Reply};
@@ -165,17 +165,32 @@ fn statuses<'w>(reply: &mut Reply<'_>, words: impl Iterator<Item = &'w str>) {
     reply.set_from(mark, count);
 }
 
+/// What the keys are for and where they lie; the last one is described apart where something else happens to it.
 fn key_specs(reply: &mut Reply<'_>, spec: &Spec) {
     let keys = spec.keys;
-    if keys.first == 0 {
-        reply.set(0);
-        return;
+    match keys.last_access {
+        _ if keys.first == 0 => reply.set(0),
+        None => {
+            reply.set(1);
+            key_spec(reply, keys);
+        }
+        Some(access) => {
+            reply.set(2);
+            key_spec(reply, Keys { last: keys.last - keys.step, ..keys });
+            key_spec(reply, Keys { first: keys.last, access, ..keys });
+        }
     }
-    reply.set(1);
+}
+
+fn key_spec(reply: &mut Reply<'_>, keys: Keys) {
     reply.map(3);
     reply.bulk(b"flags");
     statuses(reply, keys.access.iter().copied());
-    let numbers = |reply: &mut Reply<'_>, name: &str, kind: &str, pairs: &[(&str, i8)]| {
+    // A last key counted from the start is given relative to the first one.
+    let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
+    let begin: &[(&str, i8)] = &[("index", keys.first)];
+    let find: &[(&str, i8)] = &[("lastkey", last), ("keystep", keys.step), ("limit", 0)];
+    for (name, kind, pairs) in [("begin_search", "index", begin), ("find_keys", "range", find)] {
         reply.bulk(name.as_bytes());
         reply.map(2);
         reply.bulk(b"type");
@@ -186,11 +201,7 @@ fn key_specs(reply: &mut Reply<'_>, spec: &Spec) {
             reply.bulk(name.as_bytes());
             reply.int((*number).into());
         }
-    };
-    numbers(reply, "begin_search", "index", &[("index", keys.first)]);
-    // A last key counted from the start is given relative to the first one.
-    let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
-    numbers(reply, "find_keys", "range", &[("lastkey", last), ("keystep", keys.step), ("limit", 0)]);
+    }
 }
 
 fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
@@ -294,14 +305,16 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     }
     let reply = &mut ctx.reply;
     reply.array(spec.keys.positions(request.len()).count());
+    let last = spec.keys.positions(request.len()).last();
     for position in spec.keys.positions(request.len()) {
-        if with_flags {
-            reply.array(2);
+        if !with_flags {
+            reply.bulk(request.word(position));
+            continue;
         }
+        reply.array(2);
         reply.bulk(request.word(position));
-        if with_flags {
-            statuses(reply, spec.keys.access.iter().copied());
-        }
+        let access = spec.keys.last_access.filter(|_| Some(position) == last);
+        statuses(reply, access.unwrap_or(spec.keys.access).iter().copied());
     }
     Ok(())
 }
@@ -395,7 +408,7 @@ mod tests {
         t.say("COMMAND LIST").hears_start(&format!("*{rows} $4 auth "));
         t.say("COMMAND LIST FILTERBY PATTERN CONFIG|*re*").hears("*2 $16 config|resetstat $14 config|rewrite");
         t.say("COMMAND LIST filterby aclcat scripting")
-            .hears("*4 $8 function $14 function|flush $13 function|help $13 function|list");
+            .hears("*3 $14 function|flush $13 function|help $13 function|list");
         t.say("COMMAND LIST FILTERBY ACLCAT nosuch").hears("*0");
         t.say("COMMAND LIST FILTERBY MODULE nosuch").hears("*0");
         for line in ["COMMAND LIST x", "COMMAND LIST FILTERBY x", "COMMAND LIST FILTERBY x y"] {

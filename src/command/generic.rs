@@ -4,6 +4,7 @@
 //! the place it goes to is asked.
 
 use super::connection::named_database;
+use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::error::{Error, Result};
@@ -51,6 +52,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ALL.with(REMOVES),
         usage: "key [key ...]",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Deletes keys and returns how many there were.",
         ..ROW
     },
@@ -62,6 +64,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ALL.with(LOOKS),
         usage: "key [key ...]",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Returns how many of the keys exist.",
         ..ROW
     },
@@ -114,6 +117,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "key [key ...]",
         since: "3.2.1",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Notes that keys are in use and returns how many of them exist.",
         ..ROW
     },
@@ -136,6 +140,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "key [key ...]",
         since: "4.0.0",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Deletes keys and returns how many there were; the same as DEL, which waits for nothing either.",
         ..ROW
     },
@@ -150,6 +155,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns how the value at a key would be laid out in Redis.",
         ..ROW
     },
@@ -161,6 +167,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "4.0.0",
+        tips: tips::VARIES,
         summary: "Returns the logarithmic count of accesses to a key.",
         ..ROW
     },
@@ -181,6 +188,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns the seconds since a key was last accessed.",
         ..ROW
     },
@@ -192,6 +200,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns the number of references to the value at a key, which is always one.",
         ..ROW
     },

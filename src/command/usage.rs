@@ -1,4 +1,5 @@
-//! The `usage` of a row, read: what COMMAND DOCS says of arguments, and how many words a command takes.
+//! The `usage` of a row, read: what COMMAND DOCS says of arguments, and (for a test of the rows) how many words there
+//! may be.
 //!
 //! Usage is written as Redis' pages write it: words in lower case are values, in upper case they stand for themselves;
 //! `[...]` may be left out, `<...>` groups, `|` separates choices, and `...` at the end of a group lets it repeat.
@@ -71,6 +72,7 @@ impl Argument {
     }
 
     /// The fewest words it takes, and whether it can take more.
+    #[cfg(test)]
     pub fn words(&self) -> (usize, bool) {
         let (few, more) = match &self.kind {
             Kind::Token => (0, false),
@@ -88,6 +90,7 @@ impl Argument {
 }
 
 /// The fewest words that arguments take, and whether they can take more.
+#[cfg(test)]
 pub fn words(arguments: &[Argument]) -> (usize, bool) {
     arguments.iter().map(Argument::words).fold((0, false), |(sum, any), (few, more)| (sum + few, any || more))
 }

@@ -145,7 +145,7 @@ impl SessionCache {
     }
 
     /// Forgets what was answered; the families stay.
-    fn invalidate(&self, tokens: &Tokens, now: Millis) {
+    pub(super) fn invalidate(&self, tokens: &Tokens, now: Millis) {
         let mut flights = sync::lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {
             self.core.invalidate(&family, &mut flights, now);

@@ -84,7 +84,8 @@ impl SessionCache {
             let sign_out = self.begin_sign_out(tokens, now);
             self.end_sign_out(sign_out, None, now);
         } else {
-            self.drop_family(tokens, now);
+            // The family stays: the sign-out that follows must still know every token of this login.
+            self.invalidate(tokens, now);
         }
         add(&self.core.counters.cleared);
         if let Some(key) = tokens.key() {
