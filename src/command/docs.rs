@@ -4,7 +4,7 @@ use super::help;
 use super::spec::tips;
 use super::usage::{self, Argument};
 use super::words::Words as _;
-use super::{Arity, Ctx, Flags, Found, Group, Spec, all, find, find_full};
+use super::{Arity, Ctx, Flags, Found, Group, Keys, Spec, all, find, find_full};
 use crate::error::{Error, Result};
 use crate::glob;
 use crate::resp::{Args, Reply};
@@ -166,12 +166,13 @@ fn statuses<'w>(reply: &mut Reply<'_>, words: impl Iterator<Item = &'w str>) {
 }
 
 fn key_specs(reply: &mut Reply<'_>, spec: &Spec) {
-    let keys = spec.keys;
-    if keys.first == 0 {
-        reply.set(0);
-        return;
+    reply.set(spec.keys.runs().count());
+    for keys in spec.keys.runs() {
+        key_spec(reply, keys);
     }
-    reply.set(1);
+}
+
+fn key_spec(reply: &mut Reply<'_>, keys: Keys) {
     reply.map(3);
     reply.bulk(b"flags");
     statuses(reply, keys.access.iter().copied());
@@ -294,16 +295,31 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     }
     let reply = &mut ctx.reply;
     reply.array(spec.keys.positions(request.len()).count());
-    for position in spec.keys.positions(request.len()) {
-        if with_flags {
-            reply.array(2);
-        }
-        reply.bulk(request.word(position));
-        if with_flags {
-            statuses(reply, spec.keys.access.iter().copied());
+    for run in spec.keys.runs() {
+        let access = access(run, request);
+        for position in run.positions(request.len()) {
+            if with_flags {
+                reply.array(2);
+            }
+            reply.bulk(request.word(position));
+            if with_flags {
+                statuses(reply, access.iter().copied());
+            }
         }
     }
     Ok(())
+}
+
+/// What a request does to a run of keys. Of those that we have only SET's depends on its options: it looks at what was
+/// there if it is asked to.
+fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
+    if !keys.access.contains(&"variable_flags") {
+        keys.access
+    } else if (3..request.len()).any(|at| request.is(at, "GET")) {
+        &["RW", "access", "update"]
+    } else {
+        &["OW", "update"]
+    }
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
