@@ -4,11 +4,12 @@
 //! the place it goes to is asked.
 
 use super::connection::named_database;
+use super::help;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::error::{Error, Result};
-use crate::resp::{Args, Reply};
+use crate::resp::Args;
 use crate::store::{Access, Loose, Slots, Store};
 
 use Arity::{AtLeast, Exactly};
@@ -363,23 +364,13 @@ const IS_LFU: Error = Error::refused(
      runtime LRU and LFU data will take some time to adjust.",
 );
 
-/// Answers HELP of a container: Redis' frame around the lines about its subcommands.
-pub(super) fn help(reply: &mut Reply<'_>, container: &str, lines: &[&str]) {
-    reply.array(lines.len() + 3);
-    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
-        reply.simple(line);
-    }
-}
-
 /// OBJECT alone is refused for its arity before it comes here.
 fn object(_: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     Err(Error::Arity("object".into()))
 }
 
 fn object_help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    help(&mut ctx.reply, "OBJECT", HELP);
-    Ok(())
+    help::answer(ctx, "OBJECT", HELP)
 }
 
 fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {

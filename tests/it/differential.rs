@@ -155,8 +155,8 @@ fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Talks to both in one protocol, from one seed.
-fn compare(version: &str, seed: u64) {
+/// Both servers, and a client of each that speaks this version.
+fn both(version: &str, seed: u64) -> (Redis, Running, Pair) {
     let (redis, server) = (Redis::start(), Running::start(&[("proto-max-bulk-len", BULK_MAX)]));
     let mut pair = Pair {
         redis: Asker { peer: Peer::connect(redis.addr), name: "Redis" },
@@ -170,6 +170,12 @@ fn compare(version: &str, seed: u64) {
         let hello = asker.ask(&[b"HELLO".to_vec(), version.into()]);
         assert!(!hello.starts_with(b"-"), "{}", hello.escape_ascii());
     }
+    (redis, server, pair)
+}
+
+/// Talks to both in one protocol, from one seed.
+fn compare(version: &str, seed: u64) {
+    let (_redis, server, mut pair) = both(version, seed);
     let rounds = number_from("DIFFERENTIAL_ROUNDS").map_or(ROUNDS, |rounds| rounds as usize);
     let mut author = Author::new(seed, server.engine.clock.now().0);
     for round in 0..rounds {
@@ -181,6 +187,31 @@ fn compare(version: &str, seed: u64) {
     }
     pair.look();
     assert!(pair.count == 0, "seed {seed}, RESP{version}:\n{}", pair.differences);
+}
+
+#[test]
+fn what_happens_to_keys_is_told_as_redis_tells_it() {
+    let (_redis, _server, mut pair) = both("3", 0);
+    for request in [
+        "GET a",
+        "SET a b",
+        "SET a b EX 1 get",
+        "MSET a 1 b 2",
+        "DEL a b c",
+        "RENAME a b",
+        "RENAMENX a b",
+        "COPY a b REPLACE",
+        "MOVE a 1",
+        "LCS a b LEN",
+        "OBJECT FREQ a",
+        "APPEND a b",
+        "PING x",
+        "GET a b",
+    ] {
+        pair.say(&format!("COMMAND GETKEYS {request}"));
+        pair.say(&format!("COMMAND GETKEYSANDFLAGS {request}"));
+    }
+    assert!(pair.count == 0, "{}", pair.differences);
 }
 
 #[test]

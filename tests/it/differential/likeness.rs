@@ -13,6 +13,8 @@ pub enum Likeness {
     Kind,
     /// The same bytes, or what Redis says and we say is one of these pairs.
     BytesOr(&'static [(&'static str, &'static str)]),
+    /// The same bytes but for the last line of a HELP, which Redis has reworded in 7.2.
+    Help,
     /// The same beginning. An error that quotes a word which is no text: Redis sends the bytes as they are and stops at
     /// a zero, our errors are text.
     Beginning,
@@ -40,6 +42,7 @@ impl Likeness {
                 "ENCODING" => Likeness::BytesOr(&[(RAW, EMBSTR), (RAW, INT), (EMBSTR, INT)]),
                 // Redis shares small integers, and says so.
                 "REFCOUNT" => Likeness::BytesOr(&[(":2147483647\r\n", ":1\r\n")]),
+                "HELP" => Likeness::Help,
                 "IDLETIME" => Likeness::Near(1),
                 _ if words.iter().any(|word| !word.is_ascii()) => Likeness::Beginning,
                 _ => Likeness::Bytes,
@@ -69,6 +72,10 @@ impl Likeness {
             }
             Likeness::BytesOr(pairs) => {
                 pairs.iter().any(|pair| (pair.0.as_bytes(), pair.1.as_bytes()) == (theirs, ours))
+            }
+            Likeness::Help => {
+                let theirs = String::from_utf8_lossy(theirs).replace("    Prints this help.", "    Print this help.");
+                theirs.as_bytes() == ours
             }
             Likeness::Beginning => is_error(theirs) && theirs.get(..ERROR_HEAD) == ours.get(..ERROR_HEAD),
         }
