@@ -4,7 +4,16 @@
 //! What is counted per command is indexed by the command's number in the command table, which this floor does not
 //! know; it is told how many there are.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Steps of a distribution of microseconds, each twice as long as the one before; the last is open and starts at
+/// about four seconds.
+pub const STEPS: usize = 24;
+
+/// Error codes that one worker tells apart, as in Redis: who makes up codes must not fill the memory.
+const CODES_MAX: usize = 128;
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
@@ -37,6 +46,24 @@ pub struct Calls {
     pub rejected: Count,
     /// Times it ran and answered an error.
     pub failed: Count,
+    /// Times it ran, by how long it took: at most a microsecond, at most two, at most four.
+    steps: [Count; STEPS],
+}
+
+impl Calls {
+    /// Counts a call and its microseconds.
+    pub fn took(&self, micros: u64) {
+        self.calls.add(1);
+        self.micros.add(micros);
+        let step = u64::BITS - micros.saturating_sub(1).leading_zeros();
+        self.steps[(step as usize).min(STEPS - 1)].add(1);
+    }
+
+    fn reset(&self) {
+        for count in [&self.calls, &self.micros, &self.rejected, &self.failed].into_iter().chain(&self.steps) {
+            count.reset();
+        }
+    }
 }
 
 macro_rules! counts {
@@ -47,6 +74,7 @@ macro_rules! counts {
         pub struct Block {
             $($(#[doc = $doc])+ pub $name: Count,)+
             calls: Box<[Calls]>,
+            codes: Mutex<BTreeMap<String, u64>>,
         }
 
         /// The sum of all workers' blocks.
@@ -63,10 +91,9 @@ macro_rules! counts {
             fn reset(&self) {
                 $(self.$name.reset();)+
                 for calls in &self.calls {
-                    for count in [&calls.calls, &calls.micros, &calls.rejected, &calls.failed] {
-                        count.reset();
-                    }
+                    calls.reset();
                 }
+                self.codes().clear();
             }
         }
     };
@@ -109,6 +136,22 @@ impl Block {
     /// The counters of a command by its number.
     pub fn calls(&self, number: usize) -> &Calls {
         &self.calls[number]
+    }
+
+    /// Counts an error reply by its code.
+    pub fn refuse(&self, code: &str) {
+        self.errors.add(1);
+        let mut codes = self.codes();
+        if let Some(count) = codes.get_mut(code) {
+            *count += 1;
+        } else if codes.len() < CODES_MAX {
+            codes.insert(code.to_owned(), 1);
+        }
+    }
+
+    fn codes(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        // Nothing panics while it is held.
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,6 +200,31 @@ impl Metrics {
         sums
     }
 
+    /// How many calls of a command took at most one microsecond, at most two, at most four, and so on.
+    pub fn distribution(&self, number: usize) -> [u64; STEPS] {
+        let mut sums = [0; STEPS];
+        for block in &self.blocks {
+            for (sum, count) in sums.iter_mut().zip(&block.calls(number).steps) {
+                *sum += count.get();
+            }
+        }
+        for step in 1..STEPS {
+            sums[step] += sums[step - 1];
+        }
+        sums
+    }
+
+    /// Error replies by code.
+    pub fn codes(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for block in &self.blocks {
+            for (code, count) in &*block.codes() {
+                *sums.entry(code.clone()).or_insert(0) += count;
+            }
+        }
+        sums
+    }
+
     /// Starts counting anew. What a worker counts in this very moment may survive it.
     pub fn reset(&self) {
         for block in &self.blocks {
@@ -174,9 +242,32 @@ mod tests {
         let metrics = Metrics::new(2, 3);
         metrics.block(0).commands.add(2);
         metrics.block(1).commands.add(3);
-        metrics.block(1).calls(2).micros.add(7);
-        assert_eq!((metrics.sums().commands, metrics.command(2)), (5, [0, 7, 0, 0]));
+        metrics.block(1).calls(2).took(7);
+        metrics.block(0).refuse("ERR");
+        metrics.block(1).refuse("ERR");
+        assert_eq!((metrics.sums().commands, metrics.command(2)), (5, [1, 7, 0, 0]));
+        assert_eq!((metrics.sums().errors, metrics.codes()["ERR"]), (2, 2));
         metrics.reset();
         assert_eq!((metrics.sums().commands, metrics.command(2)), (0, [0; 4]));
+        assert_eq!((metrics.codes().len(), metrics.distribution(2)), (0, [0; STEPS]));
+    }
+
+    #[test]
+    fn a_distribution_is_cumulative_in_doubling_steps() {
+        let metrics = Metrics::new(2, 1);
+        for (worker, micros) in [0, 1, 2, 3, 4, 5, u64::MAX].into_iter().enumerate() {
+            metrics.block(worker).calls(0).took(micros);
+        }
+        let steps = metrics.distribution(0);
+        assert_eq!((&steps[..5], steps[STEPS - 2], steps[STEPS - 1]), (&[2, 3, 5, 6, 6][..], 6, 7));
+    }
+
+    #[test]
+    fn codes_that_are_made_up_fill_no_memory() {
+        let metrics = Metrics::new(1, 0);
+        for code in 0..1000 {
+            metrics.block(0).refuse(&format!("CODE{code}"));
+        }
+        assert_eq!((metrics.codes().len(), metrics.sums().errors), (CODES_MAX, 1000));
     }
 }

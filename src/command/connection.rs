@@ -5,7 +5,6 @@ use super::{Arity, Ctx, Flags, Flow, Group, Replies, Spec};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::resp::{Args, Version};
-use crate::store::Store;
 use sha2::{Digest, Sha256};
 
 use Arity::{AtLeast, Exactly};
@@ -18,8 +17,9 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "AUTH",
         run: auth,
         arity: AtLeast(2),
-        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(SECRET),
+        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
         usage: "[username] password",
+        secret: |_, at| at > 0,
         cost: "O(N) where N is the number of passwords defined for the user",
         summary: "Authenticates the connection.",
         ..ROW
@@ -37,8 +37,9 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "HELLO",
         run: hello,
         arity: AtLeast(1),
-        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY).and(SECRET),
+        flags: QUICK.and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
         usage: "[protover [AUTH username password] [SETNAME clientname]]",
+        secret: behind_auth,
         since: "6.0.0",
         summary: "Handshakes with the server.",
         ..ROW
@@ -49,6 +50,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         arity: AtLeast(1),
         flags: Flags::FAST.and(Flags::CONNECTION),
         usage: "[message]",
+        tips: super::spec::tips::ALL_SHARDS,
         summary: "Returns the server's liveliness response.",
         ..ROW
     },
@@ -80,8 +82,10 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
 ];
 
-/// Carries a password, so nobody keeps or shows its words.
-const SECRET: Flags = Flags::SKIP_MONITOR.and(Flags::SKIP_SLOWLOG);
+/// The words behind an AUTH option.
+fn behind_auth(args: Args<'_>, at: usize) -> bool {
+    (1..=2).any(|back| at > back && args.is(at - back, "AUTH"))
+}
 
 /// What HELLO says to a client that has yet to authenticate.
 const NOAUTH_HELLO: Error = Error::NoAuthYet(
@@ -113,10 +117,19 @@ fn quit(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 }
 
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let db = database(ctx.engine, args.int_or(1, Error::refused("invalid DB index"))?)?;
+    let db = named_database(ctx.engine, args, 1)?;
     ctx.client.select(db);
     ctx.reply.ok();
     Ok(())
+}
+
+/// The number of the database that a word names.
+pub(super) fn named_database(engine: &Engine, args: Args<'_>, at: usize) -> Result<usize> {
+    let number = args.int(at)?;
+    match i32::try_from(number) {
+        Ok(_) => database(engine, number),
+        Err(_) => Err(Error::refused("value is out of range, value must between -2147483648 and 2147483647")),
+    }
 }
 
 /// A database number that exists.
@@ -125,17 +138,12 @@ pub(super) fn database(engine: &Engine, number: i64) -> Result<usize> {
     db.ok_or(Error::refused("DB index is out of range"))
 }
 
-/// Another database's store.
-pub(super) fn other_store(engine: &Engine, number: i64) -> Result<&Store> {
-    Ok(engine.store(database(engine, number)?))
-}
-
 fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let client = &mut *ctx.client;
     client.select(0);
     client.speak(Version::Resp2);
     client.authenticated = !ctx.engine.hot.needs_auth();
-    client.no_touch = false;
+    client.set_no_touch(false);
     client.replies = Replies::On;
     ctx.engine.clients.set_monitor(&client.peer, false);
     client.peer.no_evict.store(false, std::sync::atomic::Ordering::Relaxed);

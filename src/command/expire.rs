@@ -3,6 +3,7 @@
 //! A length of time is added to the store's own clock, an instant in Unix time is translated at this door, so that a
 //! wall clock which is set while the server runs moves neither. An instant that has passed deletes the key.
 
+use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::clock::{Millis, Ttl};
@@ -101,6 +102,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ONE,
         usage: "key",
         since: "2.6.0",
+        tips: tips::VARIES,
         summary: "Returns in how many milliseconds a key expires.",
         ..ROW
     },
@@ -111,6 +113,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         flags: READONLY.and(FAST),
         keys: Keys::ONE,
         usage: "key",
+        tips: tips::VARIES,
         summary: "Returns in how many seconds a key expires.",
         ..ROW
     },
@@ -156,15 +159,14 @@ impl Term {
 
     /// The instant that an amount means, which may have passed. Refused is what Redis cannot say in 63 bits of Unix time.
     fn instant(&self, ctx: &Ctx<'_>, amount: i64) -> Result<Millis> {
-        let (clock, now) = (&ctx.engine.clock, ctx.now);
         let span = amount.checked_mul(self.unit).ok_or(invalid(ctx))?;
         if self.absolute {
             // A time before 1970 has passed like 1970 itself.
-            return Ok(clock.from_wall(u64::try_from(span).unwrap_or(0)));
+            return Ok(ctx.engine.clock.from_wall(u64::try_from(span).unwrap_or(0)));
         }
-        span.checked_add_unsigned(clock.to_wall(now)).ok_or(invalid(ctx))?;
+        span.checked_add_unsigned(ctx.now.0).ok_or(invalid(ctx))?;
         let ttl = Ttl(span.unsigned_abs());
-        Ok(if span < 0 { now - ttl } else { now + ttl })
+        Ok(if span < 0 { ctx.now - ttl } else { ctx.now + ttl })
     }
 }
 

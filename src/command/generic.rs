@@ -3,7 +3,8 @@
 //! What concerns two keys happens under both locks. A key that was signed out takes nothing, so before anything moves
 //! the place it goes to is asked.
 
-use super::connection::other_store;
+use super::connection::named_database;
+use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::error::{Error, Result};
@@ -51,6 +52,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ALL.with(REMOVES),
         usage: "key [key ...]",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Deletes keys and returns how many there were.",
         ..ROW
     },
@@ -62,6 +64,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ALL.with(LOOKS),
         usage: "key [key ...]",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Returns how many of the keys exist.",
         ..ROW
     },
@@ -114,6 +117,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "key [key ...]",
         since: "3.2.1",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Notes that keys are in use and returns how many of them exist.",
         ..ROW
     },
@@ -136,6 +140,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "key [key ...]",
         since: "4.0.0",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Deletes keys and returns how many there were; the same as DEL, which waits for nothing either.",
         ..ROW
     },
@@ -150,6 +155,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns how the value at a key would be laid out in Redis.",
         ..ROW
     },
@@ -161,6 +167,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "4.0.0",
+        tips: tips::VARIES,
         summary: "Returns the logarithmic count of accesses to a key.",
         ..ROW
     },
@@ -181,6 +188,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns the seconds since a key was last accessed.",
         ..ROW
     },
@@ -192,6 +200,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns the number of references to the value at a key, which is always one.",
         ..ROW
     },
@@ -238,7 +247,7 @@ enum Transfer {
     /// The place is taken.
     Taken,
     /// It is there.
-    Done(Option<Loose>),
+    Done(#[expect(dead_code, reason = "held so that it is freed when the locks are gone")] Option<Loose>),
 }
 
 /// Whether the value also stays where it was.
@@ -290,7 +299,7 @@ fn rename_nx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let target = database_store(ctx, args, 2)?;
+    let target = ctx.engine.store(named_database(ctx.engine, args, 2)?);
     if std::ptr::eq(target, ctx.store()) {
         return Err(SAME_OBJECT);
     }
@@ -308,7 +317,7 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             replace = true;
             at += 1;
         } else if args.is(at, "DB") && at + 1 < args.len() {
-            target = database_store(ctx, args, at + 1)?;
+            target = ctx.engine.store(named_database(ctx.engine, args, at + 1)?);
             at += 2;
         } else {
             return Err(Error::Syntax);
@@ -326,17 +335,6 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         Transfer::Done(_) => ctx.reply.int(1),
     }
     Ok(())
-}
-
-/// The store of the database that a word names.
-fn database_store<'a>(ctx: &Ctx<'a>, args: Args<'_>, at: usize) -> Result<&'a Store> {
-    let number = args.int(at)?;
-    if i32::try_from(number).is_err() {
-        return Err(Error::Refused(
-            format!("value is out of range, value must between {} and {}", i32::MIN, i32::MAX).into(),
-        ));
-    }
-    other_store(ctx.engine, number)
 }
 
 // ---- OBJECT -----------------------------------------------------------------------------------------------------
@@ -369,7 +367,7 @@ const IS_LFU: Error = Error::refused(
 pub(super) fn help(reply: &mut Reply<'_>, container: &str, lines: &[&str]) {
     reply.array(lines.len() + 3);
     reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for line in lines.iter().chain(&["HELP", "    Print this help."]) {
+    for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
         reply.simple(line);
     }
 }

@@ -5,24 +5,34 @@
 //! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
 //! the store.
 
-#![allow(dead_code)]
 mod client;
+mod client_list;
+mod config;
 pub mod connection;
+mod debug;
 mod docs;
 mod expire;
 mod generic;
+mod help;
+mod info;
+mod latency;
 mod lcs;
+mod memory;
 mod read;
+mod reference;
 mod scan;
 mod server;
+mod slowlog;
 mod spec;
 mod string;
+mod usage;
 mod words;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
 use crate::clock::{Millis, Ttl};
@@ -37,7 +47,13 @@ const FAMILIES: &[&[Spec]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     docs::COMMANDS,
+    config::COMMANDS,
+    info::COMMANDS,
     server::COMMANDS,
+    memory::COMMANDS,
+    debug::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
@@ -116,6 +132,12 @@ impl Client {
     fn select(&mut self, db: usize) {
         self.db = db;
         self.peer.db.store(db as u8, Ordering::Relaxed);
+    }
+
+    /// Whether its reads count as accesses.
+    fn set_no_touch(&mut self, on: bool) {
+        self.no_touch = on;
+        self.peer.no_touch.store(on, Ordering::Relaxed);
     }
 
     fn speak(&mut self, version: Version) {
@@ -270,7 +292,27 @@ pub fn find(name: &[u8]) -> Option<Found> {
     None
 }
 
+/// The command or subcommand of a full name, `get` or `client|list`.
+pub fn find_full(name: &[u8]) -> Option<Found> {
+    let mut parts = name.splitn(2, |byte| *byte == b'|');
+    let found = find(parts.next()?)?;
+    match parts.next() {
+        Some(sub) => found.subcommand(sub),
+        None => Some(found),
+    }
+}
+
 impl Found {
+    /// Its subcommands.
+    pub fn subcommands(self) -> impl Iterator<Item = Found> {
+        let row = move |(at, spec): (usize, &'static Spec)| Found {
+            spec,
+            container: Some(self.spec),
+            number: self.number + 1 + at,
+        };
+        self.spec.subs.iter().enumerate().map(row)
+    }
+
     /// The subcommand of this name, in any case.
     pub fn subcommand(self, name: &[u8]) -> Option<Found> {
         let at = self.spec.subs.iter().position(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))?;
@@ -315,6 +357,13 @@ fn lookup(args: Args<'_>) -> Result<Found> {
     Ok(found)
 }
 
+/// Redis' words for a subcommand that was given more words than it knows.
+fn wrong_count(container: &str, given: &[u8]) -> Error {
+    let given = String::from_utf8_lossy(&given[..given.len().min(128)]);
+    let text = format!("unknown subcommand or wrong number of arguments for '{given}'. Try {container} HELP.");
+    Error::Refused(text.into())
+}
+
 /// Redis' words for a command that is not there, with as much of the request as it shows.
 fn unknown(args: Args<'_>) -> Error {
     const SHOWN: usize = 128;
@@ -343,7 +392,7 @@ pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, ou
             if let Some(found) = find(&args[0]) {
                 block.calls(found.number).rejected.add(1);
             }
-            block.errors.add(1);
+            block.refuse(error.faces().0);
             Reply::new(out, client.version).error(&error);
             settle_replies(client, out, start);
             return client.flow;
@@ -352,11 +401,17 @@ pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, ou
     if let Some((until, all)) = engine.paused_until(now)
         && (all || found.spec.flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
-        return Flow::Hold(until);
+        client.peer.held.store(true, Ordering::Relaxed);
+        client.flow = Flow::Hold(until);
+        return client.flow;
     }
-    if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR) {
-        show_monitors(engine, client, args);
+    if client.peer.held.load(Ordering::Relaxed) {
+        client.peer.held.store(false, Ordering::Relaxed);
     }
+    if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
+        show_monitors(engine, client, &found, args);
+    }
+    client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
 
     let reply = Reply::new(out, client.version);
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec };
@@ -365,26 +420,29 @@ pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, ou
     if let Err(error) = result {
         ctx.reply.rewind(start);
         ctx.reply.error(&error);
-        block.errors.add(1);
+        block.refuse(error.faces().0);
     }
     settle_replies(client, out, start);
 
     let ended = engine.clock.micros();
-    let micros = ended.saturating_sub(client.lap);
+    let mut micros = ended.saturating_sub(client.lap);
+    if let Flow::Sleep(ttl) = client.flow {
+        // The client will have waited for it when it gets its answer.
+        micros += ttl.0.saturating_mul(1000);
+    }
     client.lap = ended;
     let calls = block.calls(found.number);
     block.commands.add(1);
-    calls.calls.add(1);
-    calls.micros.add(micros);
+    calls.took(micros);
     calls.failed.add(u64::from(failed));
-    client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
     watch_time(engine, client, &found, args, micros, now);
     client.flow
 }
 
 /// Whether the command may run at all: authentication first, then memory.
 fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<()> {
-    if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+    // A client from before the password was taken away needs none either.
+    if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) && engine.hot.needs_auth() {
         return Err(Error::NoAuth);
     }
     if spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
@@ -419,7 +477,7 @@ fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, m
             id: 0,
             at: engine.clock.to_wall(now) / 1000,
             micros,
-            words: Slowlog::cut(args.iter().map(|word| engine.records().redacted(word))),
+            words: Slowlog::cut(shown_words(engine, found, args)),
             addr: client.peer.addr.clone(),
             name: client.peer.labels.lock().name.clone(),
         };
@@ -433,12 +491,12 @@ fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, m
 }
 
 /// Shows a request to those who watch, as Redis words it, tokens replaced.
-fn show_monitors(engine: &Engine, client: &Client, args: Args<'_>) {
+fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>) {
     let micros = engine.clock.wall_micros();
     let mut line = format!("+{}.{:06} [{} {}]", micros / 1_000_000, micros % 1_000_000, client.db, client.peer.addr);
-    for word in args.iter() {
+    for word in shown_words(engine, found, args) {
         line.push(' ');
-        words::quote_into(&engine.records().redacted(word), &mut line);
+        words::quote_into(&word, &mut line);
     }
     line.push_str("\r\n");
     let limit = match engine.hot.output_hard() {
@@ -452,9 +510,13 @@ fn show_monitors(engine: &Engine, client: &Client, args: Args<'_>) {
     }
 }
 
-/// The bytes of a word, tokens replaced, for whoever keeps or shows requests.
-pub fn redacted<'w>(engine: &Engine, word: &'w [u8]) -> Cow<'w, [u8]> {
-    engine.records().redacted(word)
+/// The words of a request as they may be kept and shown: no password, no token.
+fn shown_words<'a>(engine: &'a Engine, found: &Found, args: Args<'a>) -> impl ExactSizeIterator<Item = Cow<'a, [u8]>> {
+    let secret = found.spec.secret;
+    args.iter().enumerate().map(move |(at, word)| match secret(args, at) {
+        true => Cow::Borrowed(&b"(redacted)"[..]),
+        false => engine.records().redacted(word),
+    })
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         flags: READONLY.and(KEYSPACE).and(DANGEROUS),
         usage: "pattern",
         cost: "O(N) where N is the number of keys in the database",
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         summary: "Returns all names of keys that match a pattern.",
         ..ROW
     },
@@ -33,6 +34,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         run: random_key,
         arity: Exactly(1),
         flags: READONLY.and(KEYSPACE),
+        tips: &["request_policy:all_shards", "nondeterministic_output"],
         summary: "Returns the name of some key.",
         ..ROW
     },
@@ -44,6 +46,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
         since: "2.8.0",
         cost: "O(1) for each call, O(N) for a whole scan of N keys",
+        tips: &["nondeterministic_output", "request_policy:special"],
         summary: "Returns some names of keys and a cursor to go on with.",
         ..ROW
     },
@@ -56,7 +59,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (store, pattern) = (ctx.store(), args.word(1));
     let (mark, mut found) = (ctx.reply.mark(), 0);
     let mut show = |value: Value<'_>| {
-        if glob::matches(pattern, value.name(), false) {
+        if fits(pattern, value.name()) {
             ctx.reply.bulk(value.name());
             found += 1;
         }
@@ -69,6 +72,11 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     }
     ctx.reply.array_from(mark, found);
     Ok(())
+}
+
+/// Whether a pattern stands for a name. Here, as in Redis, `*` alone also stands for one that is empty.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    pattern == b"*" || glob::matches(pattern, name, false)
 }
 
 fn random_key(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
@@ -103,9 +111,7 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let next = ctx.store().scan(cursor, count, ctx.now, |value| {
         // A type that does not exist is a type that nothing has.
         let is_kind = kind.is_none_or(|kind| value.kind().name().as_bytes().eq_ignore_ascii_case(kind));
-        // Here, as in Redis, `*` also stands for a name that is empty.
-        let fits = pattern.is_none_or(|pattern| pattern == b"*" || glob::matches(pattern, value.name(), false));
-        if is_kind && fits {
+        if is_kind && pattern.is_none_or(|pattern| fits(pattern, value.name())) {
             out.bulk(value.name());
             found += 1;
         }

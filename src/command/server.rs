@@ -1,3 +1,528 @@
-//! Being written.
-use super::Spec;
-pub(super) const COMMANDS: &[Spec] = &[];
+//! The server as a whole: emptying and exchanging databases, watching it, ending it; and what is answered for those
+//! who ask about replicas, clusters, modules and functions, none of which are here.
+
+use super::help;
+use super::spec::tips;
+use super::words::Words as _;
+use super::{Arity, Ctx, Flags, Flow, Group, Spec, client, connection};
+use crate::error::{Error, Result};
+use crate::resp::Args;
+
+use Arity::{AtLeast, Exactly};
+
+const ROW: Spec = Spec { group: Group::Server, ..Spec::BASE };
+const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::STALE);
+const ANYTIME: Flags = Flags::LOADING.and(Flags::STALE);
+
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec {
+        name: "DBSIZE",
+        run: db_size,
+        arity: Exactly(1),
+        flags: Flags::READONLY.and(Flags::FAST).and(Flags::KEYSPACE),
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        summary: "Returns the number of keys in the database.",
+        ..ROW
+    },
+    Spec {
+        name: "FLUSHALL",
+        run: flush_all,
+        arity: AtLeast(1),
+        flags: Flags::WRITE.and(Flags::KEYSPACE).and(Flags::DANGEROUS),
+        usage: "[ASYNC | SYNC]",
+        cost: "O(N) where N is the total number of keys in all databases",
+        tips: tips::ALL_SHARDS,
+        summary: "Removes all keys from all databases.",
+        ..ROW
+    },
+    Spec {
+        name: "FLUSHDB",
+        run: flush_db,
+        arity: AtLeast(1),
+        flags: Flags::WRITE.and(Flags::KEYSPACE).and(Flags::DANGEROUS),
+        usage: "[ASYNC | SYNC]",
+        cost: "O(N) where N is the number of keys in the selected database",
+        tips: tips::ALL_SHARDS,
+        summary: "Removes all keys from the current database.",
+        ..ROW
+    },
+    Spec {
+        name: "LOLWUT",
+        run: lolwut,
+        arity: AtLeast(1),
+        flags: Flags::READONLY.and(Flags::FAST),
+        usage: "[VERSION version]",
+        since: "5.0.0",
+        summary: "Displays the version.",
+        ..ROW
+    },
+    Spec {
+        name: "MONITOR",
+        run: monitor,
+        arity: Exactly(1),
+        flags: ADMIN.and(Flags::LOADING),
+        summary: "Listens for all requests received by the server in real-time.",
+        ..ROW
+    },
+    Spec {
+        name: "REPLICAOF",
+        run: replica_of,
+        arity: Exactly(3),
+        flags: ADMIN.and(Flags::NO_ASYNC_LOADING),
+        usage: "<host port | NO ONE>",
+        since: "5.0.0",
+        summary: "Keeps the server a master; it cannot be a replica.",
+        ..ROW
+    },
+    Spec {
+        name: "ROLE",
+        run: role,
+        arity: Exactly(1),
+        flags: Flags::NOSCRIPT.and(ANYTIME).and(Flags::FAST).and(Flags::ADMIN_CATEGORY),
+        since: "2.8.12",
+        summary: "Returns the replication role.",
+        ..ROW
+    },
+    Spec {
+        name: "SHUTDOWN",
+        run: shutdown,
+        arity: AtLeast(1),
+        flags: ADMIN.and(Flags::LOADING).and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY),
+        usage: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        summary: "Shuts down the server.",
+        ..ROW
+    },
+    Spec {
+        name: "SLAVEOF",
+        run: replica_of,
+        arity: Exactly(3),
+        flags: ADMIN.and(Flags::NO_ASYNC_LOADING),
+        usage: "<host port | NO ONE>",
+        summary: "Keeps the server a master; it cannot be a replica.",
+        ..ROW
+    },
+    Spec {
+        name: "SWAPDB",
+        run: swap_db,
+        arity: Exactly(3),
+        flags: Flags::WRITE.and(Flags::FAST).and(Flags::KEYSPACE).and(Flags::DANGEROUS),
+        usage: "index1 index2",
+        since: "4.0.0",
+        summary: "Swaps two databases.",
+        ..ROW
+    },
+    Spec {
+        name: "TIME",
+        run: time,
+        arity: Exactly(1),
+        flags: ANYTIME.and(Flags::FAST),
+        since: "2.6.0",
+        tips: tips::VARIES,
+        summary: "Returns the server time.",
+        ..ROW
+    },
+    Spec {
+        name: "WAIT",
+        run: wait,
+        arity: Exactly(3),
+        flags: Flags::NOSCRIPT.and(Flags::CONNECTION),
+        usage: "numreplicas timeout",
+        since: "3.0.0",
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        summary: "Returns the number of replicas that have acknowledged earlier writes: none.",
+        group: Group::Generic,
+        ..ROW
+    },
+    Spec {
+        name: "MODULE",
+        arity: AtLeast(2),
+        since: "4.0.0",
+        cost: "Depends on subcommand.",
+        summary: "A container for module commands.",
+        subs: &[
+            Spec { name: "HELP", run: |ctx, _| help::answer(ctx, "MODULE", MODULE_HELP), since: "5.0.0", ..SUB_HELP },
+            Spec {
+                name: "LIST",
+                run: nothing,
+                arity: Exactly(2),
+                flags: Flags::ADMIN.and(Flags::NOSCRIPT),
+                since: "4.0.0",
+                tips: tips::ORDER_VARIES,
+                summary: "Returns all loaded modules: none.",
+                ..ROW
+            },
+        ],
+        ..ROW
+    },
+    Spec {
+        name: "FUNCTION",
+        arity: AtLeast(2),
+        cost: "Depends on subcommand.",
+        summary: "A container for function commands.",
+        subs: &[
+            Spec {
+                name: "FLUSH",
+                run: function_flush,
+                arity: AtLeast(2),
+                usage: "[ASYNC | SYNC]",
+                tips: tips::ALL_SHARDS,
+                summary: "Deletes all libraries and functions: there are none.",
+                ..FUNCTION
+            },
+            Spec {
+                name: "HELP",
+                run: |ctx, _| help::answer(ctx, "FUNCTION", FUNCTION_HELP),
+                group: Group::Scripting,
+                since: "7.0.0",
+                ..SUB_HELP
+            },
+            Spec {
+                name: "LIST",
+                run: function_list,
+                arity: AtLeast(2),
+                usage: "[LIBRARYNAME library-name-pattern] [WITHCODE]",
+                tips: tips::ORDER_VARIES,
+                summary: "Returns information about all libraries: there are none.",
+                ..FUNCTION
+            },
+        ],
+        flags: Flags::NONE,
+        ..FUNCTION
+    },
+    Spec {
+        name: "CLUSTER",
+        arity: AtLeast(2),
+        flags: Flags::NONE,
+        cost: "Depends on subcommand.",
+        summary: "A container for Redis Cluster commands.",
+        subs: &[
+            Spec { name: "HELP", flags: ANYTIME, since: "5.0.0", ..CLUSTER },
+            Spec { name: "INFO", tips: tips::VARIES, ..CLUSTER },
+            Spec { name: "KEYSLOT", arity: Exactly(3), usage: "key", ..CLUSTER },
+            Spec { name: "MYID", ..CLUSTER },
+            Spec { name: "NODES", tips: tips::VARIES, ..CLUSTER },
+            Spec { name: "SHARDS", since: "7.0.0", tips: tips::VARIES, ..CLUSTER },
+            Spec { name: "SLOTS", tips: tips::VARIES, ..CLUSTER },
+        ],
+        ..CLUSTER
+    },
+    Spec { name: "READONLY", arity: Exactly(1), flags: READ_MODE, ..CLUSTER },
+    Spec { name: "READWRITE", arity: Exactly(1), flags: READ_MODE, ..CLUSTER },
+];
+
+const SUB_HELP: Spec =
+    Spec { arity: Exactly(2), flags: ANYTIME, summary: "Returns helpful text about the different subcommands.", ..ROW };
+const FUNCTION: Spec = Spec { flags: Flags::NOSCRIPT, group: Group::Scripting, since: "7.0.0", ..Spec::BASE };
+const CLUSTER: Spec = Spec {
+    run: no_cluster,
+    arity: Exactly(2),
+    flags: Flags::STALE,
+    group: Group::Cluster,
+    since: "3.0.0",
+    summary: "Says that this server is no cluster.",
+    ..Spec::BASE
+};
+const READ_MODE: Flags = ANYTIME.and(Flags::FAST).and(Flags::CONNECTION);
+
+const MODULE_HELP: &[&str] = &["LIST", "    Return a list of loaded modules."];
+
+const FUNCTION_HELP: &[&str] = &[
+    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
+    "    Return general information on all the libraries:",
+    "    * Library name",
+    "    * The engine used to run the Library",
+    "    * Library description",
+    "    * Functions list",
+    "    * Library code (if WITHCODE is given)",
+    "    It also possible to get only function that matches a pattern using LIBRARYNAME argument.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Delete all the libraries.",
+    "    When called without the optional mode argument, the behavior is determined by the",
+    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+    "    * ASYNC: Asynchronously flush the libraries.",
+    "    * SYNC: Synchronously flush the libraries.",
+];
+
+fn db_size(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    ctx.reply.count(ctx.store().len());
+    Ok(())
+}
+
+/// Whether a flush is to be lazy: asked for, or set for those that say nothing.
+fn is_lazy(ctx: &Ctx<'_>, args: Args<'_>) -> Result<bool> {
+    match args.len() {
+        1 => Ok(ctx.engine.with_config(|config| config.get("lazyfree-lazy-user-flush")).as_deref() == Some("yes")),
+        2 if args.is(1, "ASYNC") => Ok(true),
+        2 if args.is(1, "SYNC") => Ok(false),
+        _ => Err(Error::Syntax),
+    }
+}
+
+fn flush_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let lazy = is_lazy(ctx, args)?;
+    ctx.engine.flush(std::iter::once(ctx.store()), lazy);
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn flush_all(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let lazy = is_lazy(ctx, args)?;
+    let engine = ctx.engine;
+    engine.flush((0..engine.databases()).map(|db| engine.store(db)), lazy);
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn swap_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let one = args.int_or(1, Error::refused("invalid first DB index"))?;
+    let other = args.int_or(2, Error::refused("invalid second DB index"))?;
+    let (one, other) = (connection::database(ctx.engine, one)?, connection::database(ctx.engine, other)?);
+    ctx.engine.swap(one, other);
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    let micros = ctx.engine.clock.wall_micros();
+    ctx.reply.array(2);
+    ctx.reply.bulk_display(micros / 1_000_000);
+    ctx.reply.bulk_display(micros % 1_000_000);
+    Ok(())
+}
+
+fn lolwut(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    if args.len() > 2 && args.is(1, "VERSION") {
+        args.int(2)?;
+    }
+    ctx.reply.verbatim("txt", &format!("Redis ver. {}\n", connection::REDIS_VERSION));
+    Ok(())
+}
+
+fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    ctx.engine.clients.set_monitor(&ctx.client.peer, true);
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    ctx.reply.array(3);
+    ctx.reply.bulk(b"master");
+    ctx.reply.int(0);
+    ctx.reply.array(0);
+    Ok(())
+}
+
+fn replica_of(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    if !(args.is(1, "NO") && args.is(2, "ONE")) {
+        return Err(Error::refused("this server cannot be a replica: it keeps no copy of another's data"));
+    }
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    args.int(1)?;
+    client::timeout(args, 2)?;
+    // Without replicas the answer is known, and waiting would not change it.
+    ctx.reply.int(0);
+    Ok(())
+}
+
+fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let [mut save, mut nosave, mut other, mut abort] = [false; 4];
+    for at in 1..args.len() {
+        match args.word(at).to_ascii_lowercase().as_slice() {
+            b"save" => save = true,
+            b"nosave" => nosave = true,
+            b"now" | b"force" => other = true,
+            b"abort" => abort = true,
+            _ => return Err(Error::Syntax),
+        }
+    }
+    if save && nosave || abort && (save || nosave || other) {
+        return Err(Error::Syntax);
+    }
+    if abort {
+        // A server that is asked to end cannot be asked to stay: there is nothing to wait for in between.
+        return Err(Error::refused("No shutdown in progress."));
+    }
+    tracing::info!(client = ctx.client.peer.id, addr = %ctx.client.peer.addr, "shut down by a client");
+    ctx.engine.shut_down();
+    ctx.client.flow = Flow::Close;
+    Ok(())
+}
+
+/// An empty list.
+fn nothing(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    ctx.reply.array(0);
+    Ok(())
+}
+
+fn function_flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    match args.len() {
+        2 => {}
+        3 if args.is(2, "ASYNC") || args.is(2, "SYNC") => {}
+        3 => return Err(Error::refused("FUNCTION FLUSH only supports SYNC|ASYNC option")),
+        _ => return Err(super::wrong_count("FUNCTION", args.word(1))),
+    }
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn function_list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let mut at = 2;
+    while at < args.len() {
+        if args.is(at, "WITHCODE") {
+            at += 1;
+        } else if args.is(at, "LIBRARYNAME") {
+            if at + 1 == args.len() {
+                return Err(Error::refused("library name argument was not given"));
+            }
+            at += 2;
+        } else {
+            let given = String::from_utf8_lossy(args.word(at)).into_owned();
+            return Err(Error::Refused(format!("Unknown argument {given}").into()));
+        }
+    }
+    nothing(ctx, args)
+}
+
+fn no_cluster(_: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    Err(Error::refused("This instance has cluster support disabled"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::super::tests::Transcript;
+    use crate::clock::Ttl;
+
+    fn fill(t: &Transcript, db: usize, count: usize) {
+        for number in 0..count {
+            t.engine.store(db).put(format!("{number}").as_bytes(), b"x", Ttl::seconds(9)).expect("a write");
+        }
+    }
+
+    #[test]
+    fn databases_are_emptied_one_or_all() {
+        let mut t = Transcript::start();
+        fill(&t, 0, 3);
+        fill(&t, 5, 2);
+        t.say("DBSIZE").hears(":3");
+        t.say("FLUSHDB").hears("+OK");
+        t.say("DBSIZE").hears(":0");
+        assert_eq!(t.engine.store(5).len(), 2);
+        t.say("FLUSHALL SYNC").hears("+OK");
+        assert!(t.engine.store(5).is_empty());
+        t.say("FLUSHALL nosuch").hears("-ERR syntax error");
+        t.say("FLUSHALL ASYNC SYNC").hears("-ERR syntax error");
+        t.say("DBSIZE x").hears("-ERR wrong number of arguments for 'dbsize' command");
+    }
+
+    #[test]
+    fn a_lazy_flush_is_freed_elsewhere_and_counted() {
+        let mut t = Transcript::start();
+        fill(&t, 0, 50);
+        t.say("FLUSHDB ASYNC").hears("+OK");
+        // The thread has nothing else to do; it needs a moment, not a time.
+        for _ in 0..1_000_000 {
+            if t.engine.lazily_freed() == (0, 50) {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        assert_eq!(t.engine.lazily_freed(), (0, 50));
+        t.say("CONFIG RESETSTAT").hears("+OK");
+        assert_eq!(t.engine.lazily_freed(), (0, 0));
+    }
+
+    #[test]
+    fn databases_change_places() {
+        let mut t = Transcript::start();
+        fill(&t, 0, 3);
+        t.say("SWAPDB 0 1").hears("+OK");
+        t.say("DBSIZE").hears(":0");
+        t.say("SELECT 1").hears("+OK");
+        t.say("DBSIZE").hears(":3");
+        t.say("INFO keyspace").hears("$44 # Keyspace db1:keys=3,expires=3,avg_ttl=0 ");
+        t.say("SWAPDB 0 0").hears("+OK");
+        t.say("SWAPDB x 1").hears("-ERR invalid first DB index");
+        t.say("SWAPDB 1 x").hears("-ERR invalid second DB index");
+        t.say("SWAPDB 1 77").hears("-ERR DB index is out of range");
+    }
+
+    #[test]
+    fn the_wall_clock_is_told() {
+        let mut t = Transcript::start();
+        t.wait(Ttl(1234));
+        t.say("TIME").hears("*2 $10 1700000001 $6 234000");
+    }
+
+    #[test]
+    fn what_is_not_here_is_answered_as_by_a_server_that_does_not_use_it() {
+        let mut t = Transcript::start();
+        t.say("ROLE").hears("*3 $6 master :0 *0");
+        t.say("WAIT 1 100").hears(":0");
+        t.say("WAIT x 1").hears("-ERR value is not an integer or out of range");
+        t.say("WAIT 1 -1").hears("-ERR timeout is negative");
+        t.say("WAIT 0 x").hears("-ERR timeout is not an integer or out of range");
+        t.say("REPLICAOF no one").hears("+OK");
+        t.say("SLAVEOF NO ONE").hears("+OK");
+        t.say("REPLICAOF localhost 6379").hears_start("-ERR this server cannot be a replica");
+        t.say("MODULE LIST").hears("*0");
+        t.say("MODULE HELP").hears_start("*5 +MODULE <subcommand> ");
+        t.say("MODULE LOAD x").hears("-ERR unknown subcommand 'LOAD'. Try MODULE HELP.");
+        t.say("FUNCTION FLUSH").hears("+OK");
+        t.say("FUNCTION FLUSH ASYNC").hears("+OK");
+        t.say("FUNCTION FLUSH x").hears("-ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
+        t.say("FUNCTION FLUSH a b")
+            .hears("-ERR unknown subcommand or wrong number of arguments for 'FLUSH'. Try FUNCTION HELP.");
+        t.say("FUNCTION LIST LIBRARYNAME x WITHCODE").hears("*0");
+        t.say("FUNCTION LIST x").hears("-ERR Unknown argument x");
+        t.say("FUNCTION LIST LIBRARYNAME").hears("-ERR library name argument was not given");
+        t.say("FUNCTION HELP").hears_start("*17 +FUNCTION <subcommand> ");
+        t.say("CLUSTER NODES").hears("-ERR This instance has cluster support disabled");
+        t.say("CLUSTER nosuch").hears("-ERR unknown subcommand 'nosuch'. Try CLUSTER HELP.");
+        t.say("READONLY").hears("-ERR This instance has cluster support disabled");
+        t.say("LOLWUT").hears("$17 Redis ver. 7.2.5\n");
+        t.say("LOLWUT VERSION x").hears("-ERR value is not an integer or out of range");
+    }
+
+    #[test]
+    fn a_client_may_end_the_server_and_hears_nothing() {
+        let mut t = Transcript::start();
+        t.say("SHUTDOWN nosuch").hears("-ERR syntax error");
+        t.say("SHUTDOWN SAVE NOSAVE").hears("-ERR syntax error");
+        t.say("SHUTDOWN ABORT NOW").hears("-ERR syntax error");
+        t.say("SHUTDOWN ABORT").hears("-ERR No shutdown in progress.");
+        assert!(!t.engine.is_shutting_down(Waker::noop()));
+        t.say("SHUTDOWN NOSAVE").hears("");
+        assert_eq!(t.client.flow, super::Flow::Close);
+        assert!(t.engine.is_shutting_down(Waker::noop()));
+    }
+
+    #[test]
+    fn a_monitor_sees_what_others_do_but_not_what_administrators_do() {
+        let mut t = Transcript::start();
+        let mut other = t.enter();
+        t.say("MONITOR").hears("+OK");
+        assert_eq!(t.client.peer.flags(), "O");
+        t.say_as(&mut other, "SELECT 9").hears("+OK");
+        t.say_as(&mut other, r#"ECHO "a\x00\"b""#).hears_start("$4 ");
+        t.say_as(&mut other, "CONFIG SET requirepass sesame").hears("+OK");
+        t.say_as(&mut other, "CONFIG SET requirepass ''").hears("+OK");
+        t.say_as(&mut other, "HELLO 2 AUTH default sesame").hears_start("*14 ");
+        t.say_as(&mut other, "NOSUCH").hears_start("-ERR ");
+        let mut seen = Vec::new();
+        t.client.peer.collect(&mut seen);
+        assert_eq!(
+            String::from_utf8_lossy(&seen),
+            "+1700000000.000000 [0 127.0.0.1:50001] \"SELECT\" \"9\"\r\n\
+             +1700000000.000000 [9 127.0.0.1:50001] \"ECHO\" \"a\\x00\\\"b\"\r\n\
+             +1700000000.000000 [9 127.0.0.1:50001] \"HELLO\" \"2\" \"AUTH\" \"(redacted)\" \"(redacted)\"\r\n"
+        );
+        t.say("RESET").hears("+RESET");
+        assert!(!t.engine.clients.has_monitors());
+    }
+}

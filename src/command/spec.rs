@@ -29,6 +29,10 @@ pub struct Spec {
     pub summary: &'static str,
     /// The group that COMMAND DOCS and the command table list it under.
     pub group: Group,
+    /// Advice for clients and proxies, in the words of COMMAND INFO.
+    pub tips: &'static [&'static str],
+    /// Whether the word at a position is a password. Nobody keeps or shows such a word.
+    pub secret: fn(Args<'_>, usize) -> bool,
     /// Its subcommands, if it is a container.
     pub subs: &'static [Spec],
 }
@@ -46,8 +50,56 @@ impl Spec {
         cost: "O(1)",
         summary: "",
         group: Group::Generic,
+        tips: &[],
+        secret: |_, _| false,
         subs: &[],
     };
+
+    /// The ACL categories it is in, in Redis' order and without the `@`.
+    pub fn categories(&self) -> impl Iterator<Item = &'static str> {
+        let flags = self.flags;
+        // A container does nothing itself.
+        let is = |group| self.group == group && self.subs.is_empty();
+        let scripting = is(Group::Scripting);
+        let generic = is(Group::Generic) && !flags.has(Flags::CONNECTION);
+        let admin = Flags::ADMIN.and(Flags::ADMIN_CATEGORY);
+        [
+            (flags.has(Flags::KEYSPACE) || generic, "keyspace"),
+            (flags.has(Flags::READONLY) && !scripting, "read"),
+            (flags.has(Flags::WRITE), "write"),
+            (is(Group::String), "string"),
+            (flags.has(Flags::PUBSUB), "pubsub"),
+            (flags.has(admin), "admin"),
+            (flags.has(Flags::FAST), "fast"),
+            (!flags.has(Flags::FAST), "slow"),
+            (flags.has(Flags::BLOCKING), "blocking"),
+            (flags.has(admin.and(Flags::DANGEROUS)), "dangerous"),
+            (flags.has(Flags::CONNECTION), "connection"),
+            (scripting, "scripting"),
+        ]
+        .into_iter()
+        .filter_map(|(is_in, name)| is_in.then_some(name))
+    }
+}
+
+/// Advice that several rows give.
+pub mod tips {
+    /// Every shard is to run it, and all must succeed.
+    pub const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+    /// Every node is to run it, and all must succeed.
+    pub const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+    /// Keys may lie on several shards, whose answers are added up.
+    pub const SUM_OF_SHARDS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
+    /// The same request may be answered differently.
+    pub const VARIES: &[&str] = &["nondeterministic_output"];
+    /// The same request may be answered in another order.
+    pub const ORDER_VARIES: &[&str] = &["nondeterministic_output_order"];
+    /// Every shard is to run it, and its answers mean something only one by one.
+    pub const SHARDS_DIFFER: &[&str] =
+        &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
+    /// Every node is to run it, and its answers mean something only one by one.
+    pub const NODES_DIFFER: &[&str] =
+        &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
 }
 
 /// How many words a command takes, its own name included.
@@ -119,22 +171,24 @@ flags! {
     FAST = 11, Some("fast");
     /// Runs before the client has authenticated.
     NO_AUTH = 12, Some("no_auth");
-    /// Keys must be found by looking at the arguments.
-    MOVABLE_KEYS = 13, Some("movablekeys");
-    /// May end up in a replica even if it writes nothing itself.
-    MAY_REPLICATE = 14, Some("may_replicate");
+    /// Not while data is being loaded beside what there is.
+    NO_ASYNC_LOADING = 13, Some("no_async_loading");
     /// Not inside MULTI.
-    NO_MULTI = 15, Some("no_multi");
+    NO_MULTI = 14, Some("no_multi");
+    /// Keys must be found by looking at the arguments.
+    MOVABLE_KEYS = 15, Some("movablekeys");
     /// Runs while a script is busy.
     ALLOW_BUSY = 16, Some("allow_busy");
+    /// May end up in a replica even if it writes nothing itself.
+    MAY_REPLICATE = 17, None;
     /// Touches the whole keyspace.
-    KEYSPACE = 17, None;
+    KEYSPACE = 18, None;
     /// Concerns the connection.
-    CONNECTION = 18, None;
-    /// May do harm; administrators beware.
-    DANGEROUS = 19, None;
-    /// Keys are not removed by it but may leave: for the ACL category alone.
-    SENTINEL = 20, None;
+    CONNECTION = 19, None;
+    /// May do harm without being for administrators.
+    DANGEROUS = 20, None;
+    /// In the categories of what is for administrators, but open to all.
+    ADMIN_CATEGORY = 21, None;
 }
 
 impl Flags {
@@ -144,6 +198,11 @@ impl Flags {
     /// Both sets together.
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
+    }
+
+    /// The words that COMMAND INFO has for those set.
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        Flags::NAMES.iter().filter(move |(flag, _)| self.has(*flag)).filter_map(|(_, word)| *word)
     }
 
     /// Whether any of these is set.
@@ -215,9 +274,17 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// Scripts and functions.
+    Scripting,
+    /// Several servers.
+    Cluster,
 }
 
 impl Group {
+    /// All of them, in the order of the command table in the README.
+    pub const ALL: [Group; 6] =
+        [Group::Generic, Group::String, Group::Connection, Group::Server, Group::Scripting, Group::Cluster];
+
     /// The name in COMMAND DOCS.
     pub fn name(self) -> &'static str {
         match self {
@@ -225,6 +292,8 @@ impl Group {
             Group::String => "string",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Scripting => "scripting",
+            Group::Cluster => "cluster",
         }
     }
 }

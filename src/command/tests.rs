@@ -1,5 +1,10 @@
 //! Conversations in memory, and what must hold for every row of the table.
 
+mod expire;
+mod generic;
+mod secret;
+mod string;
+
 use std::collections::HashSet;
 
 use super::*;
@@ -27,6 +32,11 @@ impl Transcript {
         for (name, value) in settings {
             config.set(name, value).expect("a setting");
         }
+        Transcript::of(config)
+    }
+
+    /// The same with all settings.
+    pub fn of(config: Config) -> Transcript {
         let clock = ManualClock::default();
         let engine = Engine::new(config, Clock::from(clock.clone()), 1, COUNT);
         let peer = engine.clients.enter("127.0.0.1:50000".into(), "127.0.0.1:6379".into(), 8, clock.now());
@@ -50,8 +60,25 @@ impl Transcript {
         self.send(&request)
     }
 
+    /// Lets another client in.
+    pub fn enter(&mut self) -> Client {
+        let port = 50000 + self.engine.clients.len();
+        let addr = format!("127.0.0.1:{port}");
+        let peer = self.engine.clients.enter(addr, "127.0.0.1:6379".into(), 9, self.clock.now());
+        Client::new(&self.engine, peer, 0, true)
+    }
+
+    /// Sends one line as another client.
+    pub fn say_as(&mut self, other: &mut Client, line: &str) -> Heard {
+        std::mem::swap(&mut self.client, other);
+        let heard = self.say(line);
+        std::mem::swap(&mut self.client, other);
+        heard
+    }
+
     fn send(&mut self, mut request: &[u8]) -> Heard {
         let mut out = Vec::new();
+        self.client.lap = self.engine.clock.micros();
         while let Some(used) = self.parser.parse(request, &Limits::default()).expect("a sound request") {
             let args = self.parser.args(request);
             if !args.is_empty() {
@@ -138,24 +165,21 @@ fn a_row_says_what_it_does() {
     }
 }
 
+/// Commands that take any number of words and use none of them.
+const IGNORES_WORDS: [&str; 1] = ["quit"];
+
 #[test]
 fn usage_implies_arity() {
     for found in every_row().into_iter().filter(|found| found.spec.subs.is_empty()) {
+        let name = found.full_name();
         let own = 1 + usize::from(found.container.is_some());
-        // Words outside brackets are required; a word that repeats or may be left out makes the count open.
-        let (mut depth, mut required, mut open) = (0, 0, false);
-        for word in found.spec.usage.split_whitespace() {
-            if depth == 0 && !word.starts_with('[') && word != "|" {
-                required += usize::from(!word.starts_with('<') || word.ends_with('>'));
-            }
-            open |= word.contains('[');
-            depth += word.matches(['[', '<']).count();
-            depth -= word.matches([']', '>']).count();
-        }
-        let admits = |words: usize| found.spec.arity.admits(words);
-        assert!(admits(own + required), "{}: {} words are said to be enough", found.full_name(), own + required);
-        assert!(!admits(own + required - 1), "{}: fewer words are taken than usage asks for", found.full_name());
-        assert_eq!(admits(own + required + 1), open, "{}: usage and arity differ on more words", found.full_name());
+        let (required, open) = usage::words(&usage::arguments(found.spec.usage));
+        let open = open || IGNORES_WORDS.contains(&name.as_str());
+        let expected = match open {
+            true => Arity::AtLeast((own + required) as u8),
+            false => Arity::Exactly((own + required) as u8),
+        };
+        assert_eq!(found.spec.arity, expected, "{name}: {}", found.spec.usage);
     }
 }
 
@@ -185,4 +209,83 @@ fn a_pause_holds_what_writes_until_it_ends() {
     t.say("PING").hears("");
     t.wait(Ttl(100));
     t.say("PING").hears("+PONG");
+}
+
+#[test]
+fn a_token_is_shown_nowhere() {
+    const CANARY: &str = "c4n4ry.t0ken-of_a.session";
+    let key = format!("auth:session:{CANARY}");
+    let mut t = Transcript::with(&[
+        ("enable-debug-command", "yes"),
+        ("slowlog-log-slower-than", "0"),
+        ("slowlog-max-len", "1000"),
+        ("latency-monitor-threshold", "1"),
+    ]);
+    let mut watcher = t.enter();
+    t.say_as(&mut watcher, "MONITOR").hears("+OK");
+    t.engine.store(0).put(key.as_bytes(), b"{}", Ttl::seconds(60)).expect("a write");
+    for line in [
+        format!("GET {key}"),
+        format!("SET {key} {{}} EX 60"),
+        format!("SETEX {key} 60 {{}}"),
+        format!("MSET a b {key} c"),
+        format!("MEMORY USAGE {key}"),
+        format!("MEMORY USAGE {key} SAMPLES"),
+        format!("DEBUG OBJECT {key}"),
+        format!("DEBUG DIGEST-VALUE {key}"),
+        format!("DEBUG LOG {key}"),
+        format!("CLIENT SETNAME {key} too many"),
+        format!("COMMAND GETKEYS GET {key}"),
+        format!("EVAL \"return redis.call('GET','{key}')\" 1 {key}"),
+        format!("ECHO \"some words, {key} and more\""),
+        format!("PING {key}"),
+        format!("NOSUCH {key}"),
+        format!("GET {key} {key}"),
+        format!("INFO {key}"),
+        format!("LATENCY HISTORY {key}"),
+        format!("DEL {key}"),
+        // Another one stays, for the listings below.
+        format!("SET auth:session:of_a.{CANARY} {{}}"),
+    ] {
+        // The same client may hear its own words again.
+        t.say(&line);
+    }
+    let mut shown: Vec<String> = [
+        "SLOWLOG GET -1",
+        "KEYS *",
+        "SCAN 0",
+        "RANDOMKEY",
+        "INFO everything",
+        "CLIENT LIST",
+        "CLIENT INFO",
+        "MEMORY STATS",
+        "LATENCY LATEST",
+        "LATENCY DOCTOR",
+        "LATENCY HISTOGRAM",
+        "CONFIG GET *",
+        "DEBUG HTSTATS 0",
+    ]
+    .into_iter()
+    .map(|line| t.say(line).text())
+    .collect();
+    let mut seen = Vec::new();
+    watcher.peer.collect(&mut seen);
+    shown.push(String::from_utf8_lossy(&seen).into_owned());
+    shown.push(format!("{:?}", t.engine.store(0)));
+    for text in &shown {
+        assert!(!text.contains("c4n4ry") && !text.contains("of_a"), "{text}");
+    }
+    // It was said, or this would prove nothing.
+    assert!(shown[1].contains("auth:session:~") && shown[0].contains("auth:session:~"));
+    assert!(shown[shown.len() - 2].contains("auth:session:~"));
+}
+
+#[test]
+fn what_is_counted_has_a_name() {
+    for (number, found) in every_row().into_iter().enumerate() {
+        assert_eq!(found.number, number);
+        let again = find_full(found.full_name().as_bytes()).expect("a row");
+        assert!(std::ptr::eq(again.spec, found.spec) && again.number == number, "{}", found.full_name());
+    }
+    assert!(find_full(b"get|key").is_none() && find_full(b"config|get|key").is_none());
 }

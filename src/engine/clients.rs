@@ -40,6 +40,10 @@ pub struct Peer {
     pub output_buffer: AtomicU64,
     /// It asked not to be evicted.
     pub no_evict: AtomicBool,
+    /// Its reads are no accesses.
+    pub no_touch: AtomicBool,
+    /// A pause holds its request.
+    pub held: AtomicBool,
     /// It watches what others do.
     pub monitor: AtomicBool,
     killed: AtomicBool,
@@ -123,11 +127,17 @@ impl Peer {
         if self.monitor.load(Ordering::Relaxed) {
             flags.push('O');
         }
+        if self.held.load(Ordering::Relaxed) {
+            flags.push('b');
+        }
         if self.is_killed() {
             flags.push('A');
         }
         if self.no_evict.load(Ordering::Relaxed) {
             flags.push('e');
+        }
+        if self.no_touch.load(Ordering::Relaxed) {
+            flags.push('T');
         }
         if flags.is_empty() {
             flags.push('N');
@@ -163,6 +173,8 @@ impl Clients {
             query_buffer: [AtomicU32::new(0), AtomicU32::new(0)],
             output_buffer: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             mail: Mutex::default(),

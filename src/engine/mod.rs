@@ -6,8 +6,10 @@
 mod clients;
 mod hot;
 mod latency;
+mod rates;
 mod slowlog;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
@@ -16,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 pub use clients::{Clients, Labels, Peer};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
+pub use rates::{Now, Rates};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
@@ -60,6 +63,14 @@ pub struct Engine {
     peak: AtomicU64,
     /// The RESP door's port, when it was picked at start.
     port: AtomicU16,
+    /// How busy the server is.
+    rates: Rates,
+    /// Whether what has died is reclaimed before somebody asks for it.
+    active_expire: AtomicBool,
+    /// Entries that a thread is freeing, and those that were freed so.
+    lazy: Arc<[AtomicU64; 2]>,
+    /// What a replica would know this data set by.
+    replication_id: Mutex<String>,
 }
 
 /// Somebody else's rows in INFO and `/metrics`: (name, help, value).
@@ -91,10 +102,9 @@ impl Engine {
             .fence(fence)
             .build_family(config.databases + 1);
         let records = stores.pop().unwrap_or_default();
-        let mut seed = [0; 28];
-        getrandom::fill(&mut seed).expect("the system has randomness");
-        let (id, dice) = seed.split_at(20);
-        let dice = dice.iter().fold(1, |sum: u64, byte| sum << 8 | u64::from(*byte)) | 1;
+        let mut dice = [0; 8];
+        getrandom::fill(&mut dice).expect("the system has randomness");
+        let dice = u64::from_le_bytes(dice) | 1;
         let engine = Engine {
             hot: Hot::default(),
             clients: Clients::default(),
@@ -102,7 +112,7 @@ impl Engine {
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
             started: clock.now(),
-            run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            run_id: random_id(),
             clock,
             order: (0..stores.len()).map(AtomicUsize::new).collect(),
             stores,
@@ -115,6 +125,10 @@ impl Engine {
             reports: RwLock::default(),
             peak: AtomicU64::new(0),
             port: AtomicU16::new(config.port),
+            rates: Rates::default(),
+            active_expire: AtomicBool::new(true),
+            lazy: Arc::default(),
+            replication_id: Mutex::new(random_id()),
         };
         engine.apply(&config);
         *engine.config.write() = config;
@@ -231,6 +245,71 @@ impl Engine {
         dice.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// How many commands and bytes a second there are, as far as INFO has been asked.
+    pub fn rates(&self) -> Now {
+        self.rates.ask(self.clock.micros(), &self.metrics.sums())
+    }
+
+    // ---- flushing and expiring --------------------------------------------------------------------------------
+
+    /// Empties databases. Large ones are freed on a thread of their own, so that nobody waits for it.
+    pub fn flush<'s>(&self, stores: impl Iterator<Item = &'s Store>, lazily: bool) {
+        /// Entries that are freed on the spot, in about a millisecond.
+        const FREED_AT_ONCE: usize = 10_000;
+        let (mut gone, mut count) = (Vec::new(), 0);
+        for store in stores {
+            count += store.len();
+            gone.push(store.clear());
+        }
+        if !lazily && count <= FREED_AT_ONCE {
+            return;
+        }
+        let lazy = self.lazy.clone();
+        lazy[0].fetch_add(count as u64, Ordering::Relaxed);
+        let free = move || {
+            drop(gone);
+            lazy[0].fetch_sub(count as u64, Ordering::Relaxed);
+            lazy[1].fetch_add(count as u64, Ordering::Relaxed);
+        };
+        // Without a thread the closure is dropped unrun, which frees everything too.
+        if std::thread::Builder::new().name("free".into()).spawn(free).is_err() {
+            self.lazy[0].fetch_sub(count as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Entries that are being freed by a thread, and those that were.
+    pub fn lazily_freed(&self) -> (u64, u64) {
+        (self.lazy[0].load(Ordering::Relaxed), self.lazy[1].load(Ordering::Relaxed))
+    }
+
+    /// Starts all counters anew.
+    pub fn reset_stats(&self) {
+        self.metrics.reset();
+        self.lazy[1].store(0, Ordering::Relaxed);
+        self.all_stores().for_each(Store::reset_stats);
+        self.rates.reset();
+    }
+
+    /// Whether the janitor may reclaim what has died; DEBUG SET-ACTIVE-EXPIRE.
+    pub fn expires_actively(&self) -> bool {
+        self.active_expire.load(Ordering::Relaxed)
+    }
+
+    /// Lets the janitor work, or not.
+    pub fn set_active_expire(&self, on: bool) {
+        self.active_expire.store(on, Ordering::Relaxed);
+    }
+
+    /// 40 hexadecimal digits that name the data set.
+    pub fn replication_id(&self) -> String {
+        self.replication_id.lock().clone()
+    }
+
+    /// Gives the data set another name.
+    pub fn change_replication_id(&self) {
+        *self.replication_id.lock() = random_id();
+    }
+
     // ---- pausing and ending ---------------------------------------------------------------------------------
 
     /// Holds commands that write, or all, until then. A pause is never shortened or weakened by a second one.
@@ -279,4 +358,11 @@ impl Engine {
     pub fn reports(&self) -> Vec<(&'static str, Rows)> {
         self.reports.read().iter().map(|report| (report.section, (report.rows)())).collect()
     }
+}
+
+/// 40 hexadecimal digits, as Redis names runs and data sets.
+fn random_id() -> String {
+    let mut id = [0; 20];
+    getrandom::fill(&mut id).expect("the system has randomness");
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,11 +7,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tracing::debug;
 
 use super::answer::{Answer, Origin};
@@ -21,7 +21,8 @@ use super::family::Record;
 use super::fill::Trouble;
 use super::flight::{Fill, Flight, Landing, Wait};
 use super::source::{Failure, Outcome, Says, Source, says};
-use super::{Profile, Settings, sync};
+use super::sync::Steps;
+use super::{Profile, Settings};
 use crate::clock::{Millis, Ttl};
 use crate::store::{Look, NameBuf, Store};
 
@@ -55,8 +56,8 @@ pub struct SessionCache {
     pub(super) core: Arc<Core>,
 }
 
-/// Calls to the source that are under way and may still be stored, by the name of the family. One that was voided by a
-/// sign-out or an update is no longer listed.
+/// Calls to the source that are under way and may still be stored, by the name of the family. One that was voided by an
+/// update or a sign-in is no longer listed; one that a sign-out came over finds its fence.
 pub(super) type Flights = HashMap<NameBuf, Arc<Flight>>;
 
 pub(super) struct Core {
@@ -64,12 +65,15 @@ pub(super) struct Core {
     pub answers: Store,
     /// Records of families.
     pub families: Store,
-    pub settings: Settings,
+    /// Those settings that stay as they were at the start.
+    pub source: Source,
+    prefix_len: usize,
+    settings: RwLock<Arc<Settings>>,
+    /// The settings' bound, where a hit reads it without taking part in a count.
+    body_max: AtomicUsize,
     pub names: CookieNames,
     pub counters: Counters,
-    /// The settings' bound, or less if the store's fences are shorter: what may be shown while the source fails must
-    /// not outlive the fence that a command has laid on it.
-    pub stale: Ttl,
+    pub steps: Steps,
     /// The engine's lock.
     pub flights: Mutex<Flights>,
     pub tickets: AtomicU64,
@@ -89,24 +93,34 @@ impl SessionCache {
     /// namespace of the settings' `prefix` should be secret and fenced; where it is not, a `DEL` is no sign-out and
     /// nothing stale is shown.
     pub fn new(answers: Store, families: Store, settings: Settings) -> SessionCache {
-        let room = answers.fence_length(&settings.prefix).map_or(0, |fence| fence.0.saturating_sub(settings.ttl.0));
         let core = Core {
             names: CookieNames::new(&settings),
             counters: Counters::default(),
-            stale: settings.stale.min(Ttl(room)),
+            source: settings.source,
+            prefix_len: settings.prefix.len(),
+            body_max: AtomicUsize::new(settings.body_max),
+            steps: Steps::default(),
             flights: Mutex::default(),
             tickets: AtomicU64::new(1),
             learned: AtomicU8::new(0),
             answers,
             families,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
         };
         SessionCache { core: Arc::new(core) }
     }
 
-    /// The settings it was made with.
-    pub fn settings(&self) -> &Settings {
-        &self.core.settings
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.core.settings()
+    }
+
+    /// Changes `ttl`, `stale`, `timeout`, `on_error`, `revoke` and `body_max` for what comes from now on. The others,
+    /// and the store's fences, stay as they were at the start.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.core.settings.write();
+        change(Arc::make_mut(&mut settings));
+        self.core.body_max.store(settings.body_max, Ordering::Relaxed);
     }
 
     /// What it counts.
@@ -122,7 +136,7 @@ impl SessionCache {
     /// Looks a session up: `GET` on exactly the session path, without a query.
     pub fn look_up(&self, tokens: &Tokens, now: Millis) -> LookUp {
         let core = &self.core;
-        let asks = core.settings.source == Source::Upstream;
+        let asks = core.source == Source::Upstream;
         match &tokens.seen {
             Seen::None if asks && !tokens.profile_known => {
                 add(&core.counters.passed);
@@ -147,7 +161,7 @@ impl SessionCache {
     /// Nothing is stored: begins a call to the source, or shares the one that is under way.
     fn take_off(&self, tokens: &Tokens, key: &NameBuf, now: Millis) -> LookUp {
         let core = &self.core;
-        let mut flights = sync::lock(&core.flights);
+        let mut flights = core.steps.lock(&core.flights);
         // Another call may have ended since the look, or a sign-out begun.
         match core.glance(tokens, now) {
             Glance::Live(answer) => return LookUp::Answer(core.hit(key, answer)),
@@ -163,7 +177,7 @@ impl SessionCache {
             listed.push(0);
         }
         if let Some(flight) = flights.get(&listed) {
-            return LookUp::Wait(Wait { flight: flight.clone(), tokens: tokens.clone() });
+            return LookUp::Wait(Wait { flight: flight.clone(), family, tokens: tokens.clone() });
         }
         let flight = Arc::new(Flight::default());
         flights.insert(listed.clone(), flight.clone());
@@ -177,28 +191,32 @@ impl SessionCache {
     pub fn complete(&self, mut fill: Fill, outcome: Outcome, now: Millis) -> Answer {
         fill.done = true;
         let (answer, landing) = {
-            let mut flights = sync::lock(&self.core.flights);
+            let mut flights = self.core.steps.lock(&self.core.flights);
             let listed = self.core.unlist(&fill, &mut flights);
             self.core.settle(&fill, listed, outcome, &mut flights, now)
         };
-        fill.flight.land(landing);
+        fill.flight.land(landing, &self.core.steps);
         answer
     }
 
     /// A fill was dropped: those who wait are answered for the failure it is.
     pub(super) fn abandon(&self, fill: &mut Fill) {
-        self.core.unlist(fill, &mut sync::lock(&self.core.flights));
-        fill.flight.land(Landing::Failed(Failure::Abandoned));
+        self.core.unlist(fill, &mut self.core.steps.lock(&self.core.flights));
+        fill.flight.land(Landing::Failed(Failure::Abandoned), &self.core.steps);
     }
 
     /// The shared answer, when it is there; otherwise `waker` is woken when it is. Ask again with the time it is then.
     pub fn poll_wait(&self, wait: &Wait, waker: &Waker, now: Millis) -> Poll<Answer> {
-        let Some(landing) = wait.flight.landing(waker) else { return Poll::Pending };
+        let Some(landing) = wait.flight.landing(waker, &self.core.steps) else { return Poll::Pending };
         let core = &self.core;
         core.counters.check(&core.counters.waits);
         Poll::Ready(match landing {
             // A sign-out may have come since the call ended and before this waiter was woken.
-            Landing::Answer(_, used) if core.signed_out(&wait.tokens, used, now) => core.fenced(&wait.tokens),
+            Landing::Answer(_, used)
+                if core.signed_out(&wait.tokens, used, now) || core.is_fenced(&wait.family, now) =>
+            {
+                core.fenced(&wait.tokens)
+            }
             Landing::Answer(answer, _) => answer,
             Landing::Troubled(answer) => core.after_failure(&wait.tokens, Trouble::Answer(answer), now),
             Landing::Failed(failure) => core.after_failure(&wait.tokens, Trouble::Failure(failure), now),
@@ -249,11 +267,11 @@ impl Core {
 
     /// A stored name as logs show it: the hash, never a token.
     pub fn shown<'a>(&self, name: &'a NameBuf) -> std::borrow::Cow<'a, str> {
-        String::from_utf8_lossy(&name[self.settings.prefix.len().min(name.len())..])
+        String::from_utf8_lossy(&name[self.prefix_len.min(name.len())..])
     }
 
     pub fn is_fenced(&self, name: &NameBuf, now: Millis) -> bool {
-        sync::step();
+        self.steps.step();
         matches!(self.answers.look(name, now, |_| ()), Look::Fenced(_))
     }
 
@@ -277,7 +295,7 @@ impl Core {
 
     /// What the store has for these tokens.
     pub fn glance(&self, tokens: &Tokens, now: Millis) -> Glance {
-        match (&tokens.seen, self.settings.source) {
+        match (&tokens.seen, self.source) {
             (Seen::One { key, .. }, _) => self.glance_at(tokens, key, now),
             (Seen::Both { plain, secure, .. }, Source::StoreAlone) => {
                 // Nobody else can say which cookie counts. The one that only HTTPS can set comes first.
@@ -301,13 +319,13 @@ impl Core {
     }
 
     fn glance_at(&self, tokens: &Tokens, key: &NameBuf, now: Millis) -> Glance {
-        sync::step();
+        self.steps.step();
         let family = self.answers.canonical(key, now);
-        sync::step();
+        self.steps.step();
         let record = self.record(&family, now);
-        sync::step();
+        self.steps.step();
         // The body last: if it is there now, no sign-out had begun when the rest was read.
-        let max = self.settings.body_max;
+        let max = self.body_max.load(Ordering::Relaxed);
         let look = self.answers.look(&family, now, |value| {
             let bytes = value.string().ok().filter(|bytes| bytes.len() <= max)?;
             let known = record.as_ref().map(|record| &record.body).filter(|body| body[..] == *bytes);
@@ -324,7 +342,7 @@ impl Core {
                 // Of a single cookie the look itself has told; of two, one may be signed out.
                 let used = record.as_ref().filter(|_| known.is_ok()).and_then(|record| record.used);
                 if matches!(tokens.seen, Seen::Both { .. })
-                    && self.settings.source == Source::Upstream
+                    && self.source == Source::Upstream
                     && self.signed_out(tokens, used, now)
                 {
                     return Glance::Fenced;
@@ -373,8 +391,21 @@ impl Core {
 
     /// How long the shortest fence stands.
     pub fn fence_length(&self) -> Ttl {
-        let own = self.settings.fence();
-        self.answers.fence_length(&self.settings.prefix).map_or(own, |fence| fence.min(own))
+        let settings = self.settings();
+        let own = settings.fence();
+        self.answers.fence_length(&settings.prefix).map_or(own, |fence| fence.min(own))
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().clone()
+    }
+
+    /// How long a good answer may be shown after it went stale. What a command has removed must not be shown when the
+    /// fence that the removal laid has fallen, so this is less than the setting if the store's fences are short.
+    pub fn stale_length(&self) -> Ttl {
+        let settings = self.settings();
+        let fence = self.answers.fence_length(&settings.prefix).map_or(0, |fence| fence.0);
+        settings.stale.min(Ttl(fence.saturating_sub(settings.ttl.0)))
     }
 }
 

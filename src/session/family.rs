@@ -36,8 +36,9 @@ pub(super) struct Record {
     pub headers: Vec<Header>,
     /// Its body, to be shown while the source fails; empty if nothing may be.
     pub body: Bytes,
-    /// Until when that body is fresh, and when the session itself ends.
+    /// Until when that body is fresh, until when it may be shown while the source fails, and when the session ends.
     pub fresh_until: Millis,
+    pub stale_until: Millis,
     pub expires: Millis,
     /// Which of two cookies the source has read.
     pub used: Option<Side>,
@@ -56,6 +57,7 @@ impl Default for Record {
             headers: Vec::new(),
             body: Bytes::new(),
             fresh_until: Millis(0),
+            stale_until: Millis(0),
             expires: Millis::NEVER,
             used: None,
             newest: None,
@@ -96,6 +98,7 @@ impl Record {
     fn write(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(256 + self.body.len());
         out.put_u64(self.fresh_until.0);
+        out.put_u64(self.stale_until.0);
         out.put_u64(self.expires.0);
         out.put_u16(self.status);
         out.put_u8(self.used.map_or(0, |side| side as u8 + 1));
@@ -121,7 +124,7 @@ impl Record {
     /// Reads what `write` wrote. Everything borrows the one block. Without members if they are not asked for.
     fn read(block: Bytes, with_members: bool) -> Option<Record> {
         let mut from = Reader(block);
-        let (fresh_until, expires) = (Millis(from.u64()?), Millis(from.u64()?));
+        let (fresh_until, stale_until, expires) = (Millis(from.u64()?), Millis(from.u64()?), Millis(from.u64()?));
         let status = u16::from_be_bytes(from.array()?);
         let [used, updated] = from.array()?;
         let newest = from.bytes()?;
@@ -141,6 +144,7 @@ impl Record {
             headers,
             body,
             fresh_until,
+            stale_until,
             expires,
             used,
             newest,
@@ -207,8 +211,7 @@ impl Core {
 
     /// Keeps what is known of a family as long as anything in it may be of use.
     pub fn save_record(&self, family: &[u8], record: &Record, now: Millis) {
-        let stale = if record.body.is_empty() { now } else { record.fresh_until + self.stale };
-        let until = stale.max(now + FAMILY_WINDOW);
+        let until = record.stale_until.max(now + FAMILY_WINDOW);
         let block = record.write();
         // The key is in no namespace, so nothing can refuse it.
         let kept = self.families.write(&record_key(family), &block, now, |slot, fresh| slot.put(fresh.until(until)));
@@ -273,12 +276,21 @@ impl Core {
         }
     }
 
-    /// Ends a family without a fence: each of its tokens is asked for anew.
+    /// Ends a family without a fence: each of its tokens is asked for anew. But if a command has signed it out, whose
+    /// fence lies under the family's name alone, the fence goes with each token that is parted from it.
     pub fn disband(&self, family: &NameBuf, flights: &mut Flights, now: Millis) {
         self.invalidate(family, flights, now);
+        let fence = match self.answers.look(family, now, |_| ()) {
+            Look::Fenced(until) => Some(until),
+            _ => None,
+        };
         for member in self.whole_record(family, now).into_iter().flat_map(|record| record.members) {
-            if self.answers.canonical(&member.name, now) == *family {
-                self.answers.forget(&member.name, now);
+            if member.name == *family || self.answers.canonical(&member.name, now) != *family {
+                continue;
+            }
+            match fence {
+                Some(until) => self.answers.fence(&member.name, 0, until, now),
+                None => drop(self.answers.forget(&member.name, now)),
             }
         }
         self.drop_record(family, now);
@@ -296,6 +308,7 @@ mod tests {
             headers: vec![(Bytes::from_static(b"vary"), Bytes::from_static(b"rsc"))],
             body: Bytes::from_static(b"{\"user\":{}}"),
             fresh_until: Millis(7),
+            stale_until: Millis(8),
             expires: Millis(9),
             used: Some(Side::Secure),
             newest: Some(NameBuf::from_slice(b"auth:session:~n")),

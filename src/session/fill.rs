@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
+use super::OnError;
 use super::answer::{Answer, Origin};
 use super::cache::{Core, Flights, Glance};
 use super::cookie::{Change, Seen, Tokens};
@@ -14,7 +15,6 @@ use super::counters::add;
 use super::family::Record;
 use super::flight::{Fill, Landing};
 use super::source::{Failure, Outcome, Says, SourceAnswer, says};
-use super::{OnError, sync};
 use crate::clock::{Millis, Ttl};
 use crate::store::NameBuf;
 
@@ -137,8 +137,8 @@ impl Core {
         let Some(key) = fill.tokens.key() else { return Stored::Not };
         let family = &fill.family;
         let expires = expires.map_or(Millis::NEVER, |unix| self.answers.clock().from_wall(unix));
-        let fresh_until = (fill.started + self.settings.ttl).min(expires);
-        let fits = shown.body.len() <= self.settings.body_max;
+        let fresh_until = (fill.started + self.settings().ttl).min(expires);
+        let fits = shown.body.len() <= self.settings().body_max;
         if !fits || expires <= now || !self.join(family, key, flights, now) {
             return Stored::Not;
         }
@@ -147,6 +147,7 @@ impl Core {
         record.headers = shown.headers.iter().filter(|(name, _)| name.as_ref() != b"set-cookie").cloned().collect();
         record.body = shown.body.clone();
         record.fresh_until = fresh_until;
+        record.stale_until = fresh_until + self.stale_length();
         record.expires = expires;
         record.used = change.side();
         record.add_member(key, now);
@@ -155,7 +156,7 @@ impl Core {
         if fresh_until <= now {
             return Stored::Not;
         }
-        sync::step();
+        self.steps.step();
         // Last, and only here a sign-out by a command is seen for certain: the store refuses the write.
         if self.answers.write(family, &shown.body, now, |slot, fresh| slot.put(fresh.until(fresh_until))).is_err() {
             self.disband(family, flights, now);
@@ -214,7 +215,7 @@ impl Core {
             return self.fenced(tokens);
         }
         let status = format!("cloakroom; fwd=miss; {why}");
-        if self.settings.on_error == OnError::Empty {
+        if self.settings().on_error == OnError::Empty {
             let body = tokens.profile.empty_body();
             return Answer::made(200, body, Origin::Failure, (status + "; detail=empty").into());
         }
@@ -239,15 +240,15 @@ impl Core {
         let key = tokens.key()?;
         let family = self.answers.canonical(key, now);
         let mut record = self.record(&family, now)?;
-        let allowed = !record.body.is_empty() && now < record.fresh_until + self.stale && now < record.expires;
+        let allowed = !record.body.is_empty()
+            && now < record.stale_until
+            && now < record.fresh_until + self.stale_length()
+            && now < record.expires;
         if !allowed || self.signed_out(tokens, record.used, now) {
             return None;
         }
         let age = now.since(record.fresh_until).0 / 1000;
         let body = std::mem::take(&mut record.body);
-        let answer = self.replay(key, record, body, Origin::Stale);
-        // A command may have removed the session since the record was read.
-        sync::step();
-        (!self.is_fenced(&family, now)).then(|| answer.marked(format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
+        Some(self.replay(key, record, body, Origin::Stale).marked(format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
     }
 }

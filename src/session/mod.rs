@@ -164,7 +164,7 @@ impl Default for Settings {
             ttl: Ttl::seconds(5),
             stale: Ttl::seconds(30),
             timeout: Ttl::seconds(2),
-            on_error: OnError::Pass,
+            on_error: OnError::Empty,
             revoke: true,
             cookie_max: COOKIE_MAX,
             body_max: BODY_MAX,

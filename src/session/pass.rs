@@ -6,7 +6,6 @@ use super::cookie::{Change, Seen, Tokens};
 use super::counters::add;
 use super::fill::Trouble;
 use super::source::{Failure, Outcome};
-use super::sync;
 use crate::clock::Millis;
 use crate::store::NameBuf;
 
@@ -73,7 +72,7 @@ impl SessionCache {
         if passage == Passage::Update {
             self.invalidate(tokens, now);
         }
-        let mut flights = sync::lock(&core.flights);
+        let mut flights = core.steps.lock(&core.flights);
         if core.signed_out(tokens, change.side(), now) {
             return Observed::SignedOut;
         }
@@ -138,15 +137,15 @@ impl SessionCache {
     /// Forgets a family: the next check asks the source anew. Nothing is fenced. With the store alone there is nothing
     /// to ask anew, and nothing is forgotten.
     pub fn drop_family(&self, tokens: &Tokens, now: Millis) {
-        let mut flights = sync::lock(&self.core.flights);
+        let mut flights = self.core.steps.lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {
             self.core.disband(&family, &mut flights, now);
         }
     }
 
     /// Forgets what was answered; the families stay.
-    fn invalidate(&self, tokens: &Tokens, now: Millis) {
-        let mut flights = sync::lock(&self.core.flights);
+    pub(super) fn invalidate(&self, tokens: &Tokens, now: Millis) {
+        let mut flights = self.core.steps.lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {
             self.core.invalidate(&family, &mut flights, now);
         }
@@ -156,7 +155,7 @@ impl SessionCache {
 impl super::cache::Core {
     /// The families of tokens that can be asked for anew.
     fn forgettable(&self, tokens: &Tokens, now: Millis) -> Vec<NameBuf> {
-        if self.settings.source == super::Source::StoreAlone {
+        if self.source == super::Source::StoreAlone {
             return Vec::new();
         }
         tokens.names().iter().map(|name| self.answers.canonical(name, now)).collect()

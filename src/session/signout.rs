@@ -7,13 +7,12 @@ use bytes::Bytes;
 use tracing::debug;
 
 use super::answer::{Answer, Origin};
-use super::cache::{Flights, SessionCache};
+use super::cache::SessionCache;
 use super::cookie::Tokens;
 use super::counters::add;
 use super::source::{Says, Source, SourceAnswer, says};
-use super::sync;
 use crate::clock::{Millis, Ttl};
-use crate::store::{Look, NameBuf};
+use crate::store::NameBuf;
 
 /// The longest that a signed-out token is remembered: browsers keep no cookie longer than 400 days.
 const REVOKE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
@@ -32,10 +31,9 @@ pub struct SignOut {
     done: bool,
 }
 
-/// A name that was fenced, and what lay there before: somebody else's fence, or a link to the family.
+/// A name that was fenced, and whether it had been a link to the family.
 struct Fenced {
     name: NameBuf,
-    before: Option<Millis>,
     linked: bool,
 }
 
@@ -81,11 +79,12 @@ impl SessionCache {
     /// Clears what is stored for a token: the first of the five steps of a logout button, which changes nothing at the
     /// source. With the store alone it is the sign-out itself. The answer is `{"success":true}`.
     pub fn clear(&self, tokens: &Tokens, now: Millis) -> Answer {
-        if self.core.settings.source == Source::StoreAlone {
+        if self.core.source == Source::StoreAlone {
             let sign_out = self.begin_sign_out(tokens, now);
             self.end_sign_out(sign_out, None, now);
         } else {
-            self.drop_family(tokens, now);
+            // The family stays: the sign-out that follows must still know every token of this login.
+            self.invalidate(tokens, now);
         }
         add(&self.core.counters.cleared);
         if let Some(key) = tokens.key() {
@@ -100,7 +99,7 @@ impl SignOut {
     /// Fences every name that the family is known by now. `ends`: for good, so that the newest cookie is forgotten too.
     fn fence(&mut self, until: Millis, ends: bool, now: Millis) {
         let core = self.cache.core.clone();
-        let mut flights = sync::lock(&core.flights);
+        let _flights = core.steps.lock(&core.flights);
         let mut own = self.tokens.names();
         own.extend(self.names.iter().map(|fenced| fenced.name.clone()));
         let mut families: Vec<NameBuf> = own.iter().map(|name| core.family_of(name, now)).collect();
@@ -109,12 +108,12 @@ impl SignOut {
         // The families first: a hit that is under way reads a family's body last.
         for family in &families {
             self.note_expiry(family, now);
-            self.fence_one(family, family, until, &mut flights, now);
+            self.fence_one(family, family, until, now);
         }
         for family in &families {
             let Some(mut record) = core.whole_record(family, now) else { continue };
             for member in &record.members {
-                self.fence_one(&member.name, family, until, &mut flights, now);
+                self.fence_one(&member.name, family, until, now);
             }
             record.body = Bytes::new();
             if ends {
@@ -125,23 +124,17 @@ impl SignOut {
         }
         for name in &own {
             let family = core.family_of(name, now);
-            self.fence_one(name, &family, until, &mut flights, now);
+            self.fence_one(name, &family, until, now);
         }
     }
 
-    fn fence_one(&mut self, name: &NameBuf, family: &NameBuf, until: Millis, flights: &mut Flights, now: Millis) {
+    fn fence_one(&mut self, name: &NameBuf, family: &NameBuf, until: Millis, now: Millis) {
         let core = &self.cache.core;
-        flights.remove(name);
-        // What points elsewhere is no fence of this name, even if a fence is where it points.
-        let own = core.answers.canonical(name, now) == *name;
-        let before = match core.answers.look(name, now, |_| ()) {
-            Look::Fenced(before) if own => Some(before),
-            _ => None,
-        };
         if !self.names.iter().any(|fenced| fenced.name == *name) {
-            self.names.push(Fenced { name: name.clone(), before, linked: !own });
+            let linked = core.answers.canonical(name, now) != *name;
+            self.names.push(Fenced { name: name.clone(), linked });
         }
-        sync::step();
+        core.steps.step();
         core.note_family(name, family, until, now);
         core.answers.fence(name, self.ticket, until, now);
     }
@@ -149,18 +142,11 @@ impl SignOut {
     /// The sign-out was refused: lifts the fences, and links what they had parted.
     fn undo(&self, now: Millis) {
         let core = &self.cache.core;
-        let flights = sync::lock(&core.flights);
+        let flights = core.steps.lock(&core.flights);
         let links = self.names.iter().map(|fenced| (fenced, core.family_of(&fenced.name, now)));
         for (fenced, family) in links.collect::<Vec<_>>() {
-            if !core.answers.lift(&fenced.name, self.ticket, now) {
-                continue;
-            }
-            if let Some(until) = fenced.before {
-                // Somebody else's fence had been there, and nobody's ticket lifts it now.
-                core.answers.fence(&fenced.name, 0, until, now);
-                continue;
-            }
-            if fenced.linked {
+            // The fence stays if somebody else has asked for it too.
+            if core.answers.lift(&fenced.name, self.ticket, now) && fenced.linked {
                 core.join(&family, &fenced.name, &flights, now);
             }
         }

@@ -390,8 +390,8 @@ impl Store {
         // Declared before the lock, so that it is freed after it.
         let mut trash = Trash::new();
         let mut held = self.hold(self.cell(place.shard()));
-        let created = self.inner.common.access.created(now);
-        let mut slot = Slot::open(&mut held, place.name, place.kept(), place.rule, now, created, &mut trash);
+        let mode = &self.inner.common.access;
+        let mut slot = Slot::open(&mut held, place.name, place.kept(), place.rule, now, mode, &mut trash);
         if hops > 0
             && let Some(target) = slot.alias()
         {
@@ -578,8 +578,8 @@ impl Slots<'_, '_> {
     pub fn at(&mut self, position: usize) -> Slot<'_> {
         let place = &self.places[position].1;
         let (store, shard) = &mut self.guards[self.which[position]];
-        let created = store.inner.common.access.created(self.now);
-        Slot::open(shard, place.name, place.kept(), place.rule, self.now, created, self.trash)
+        let mode = &store.inner.common.access;
+        Slot::open(shard, place.name, place.kept(), place.rule, self.now, mode, self.trash)
     }
 
     /// Whether two positions are the same key of the same store.

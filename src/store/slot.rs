@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use super::access::Mode;
 use super::entry::{Entry, Kind};
 use super::names::{NameBuf, Rule};
 use super::shard::{Cause, Shard};
@@ -52,8 +53,8 @@ pub struct Slot<'a> {
     hash: u32,
     rule: Option<&'a Rule>,
     now: Millis,
-    /// The access clock that a new entry starts with.
-    created: u32,
+    /// How accesses are counted.
+    mode: &'a Mode,
     index: Option<usize>,
     trash: &'a mut Trash,
 }
@@ -65,7 +66,7 @@ impl<'a> Slot<'a> {
         hash: u32,
         rule: Option<&'a Rule>,
         now: Millis,
-        created: u32,
+        mode: &'a Mode,
         trash: &'a mut Trash,
     ) -> Slot<'a> {
         let mut index = shard.find(hash, name);
@@ -73,7 +74,7 @@ impl<'a> Slot<'a> {
             trash.push(shard.take(dead, Cause::Expired));
             index = None;
         }
-        Slot { shard, name, hash, rule, now, created, index, trash }
+        Slot { shard, name, hash, rule, now, mode, index, trash }
     }
 
     /// The bucket of a visible value. What was put here with a deadline that has passed is none.
@@ -150,6 +151,7 @@ impl<'a> Slot<'a> {
         match self.seen().filter(|index| self.shard.at(*index).fits(bytes.len())) {
             Some(index) => {
                 self.shard.at_mut(index).value_mut().copy_from_slice(bytes);
+                self.note(index);
                 self.shard.set_deadline(index, deadline);
             }
             None => self.place(Entry::new(Kind::String, self.hash, self.name, bytes, deadline)),
@@ -214,7 +216,11 @@ impl<'a> Slot<'a> {
     }
 
     fn place(&mut self, mut entry: Entry) {
-        entry.set_access(self.created);
+        // Who writes over a value has accessed it; under LFU its count goes on.
+        entry.set_access(match self.seen() {
+            Some(index) => self.mode.touched(self.shard.at(index).access(), self.now),
+            None => self.mode.created(self.now),
+        });
         match self.index {
             Some(index) => self.trash.push(self.shard.replace(index, entry)),
             None => self.index = Some(self.shard.link(entry)),
@@ -233,6 +239,13 @@ impl<'a> Slot<'a> {
         found.is_some()
     }
 
+    /// Takes out whatever lies here but a fence, and lays none.
+    pub(super) fn forget(&mut self) -> bool {
+        let Some(index) = self.index.filter(|_| self.admits().is_ok()) else { return false };
+        self.drop_at(index, Cause::Removed);
+        true
+    }
+
     /// Takes the value out so that it can be put under another key.
     pub fn detach(&mut self) -> Option<Loose> {
         let index = self.seen()?;
@@ -240,16 +253,15 @@ impl<'a> Slot<'a> {
         Some(Loose(self.shard.take(index, Cause::Moved)))
     }
 
+    /// Notes an access to an entry that is changed in place.
+    fn note(&mut self, index: usize) {
+        let entry = self.shard.at_mut(index);
+        entry.set_access(self.mode.touched(entry.access(), self.now));
+    }
+
     /// A copy of the value, to be put under another key.
     pub fn copied(&self) -> Option<Loose> {
         self.seen().map(|index| Loose(self.shard.at(index).rekeyed(self.hash, self.name)))
-    }
-
-    /// Removes what lies here, seen or not, without laying a fence. A fence stays.
-    pub(super) fn forget(&mut self) -> bool {
-        let Some(index) = self.index.filter(|_| self.admits().is_ok()) else { return false };
-        self.drop_at(index, Cause::Removed);
-        true
     }
 
     fn drop_at(&mut self, index: usize, cause: Cause) {
@@ -270,6 +282,7 @@ impl<'a> Slot<'a> {
     pub(super) fn resize(&mut self, len: usize) {
         if let Some(index) = self.seen() {
             self.shard.resize(index, len);
+            self.note(index);
         }
     }
 

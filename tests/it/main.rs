@@ -1,6 +1,7 @@
 //! The server as its neighbours see it: over real sockets, on loopback.
 
 mod browser;
+mod differential;
 mod faulty;
 mod http;
 mod http_faults;

@@ -195,7 +195,7 @@ fn the_profile_is_read_from_the_cookies() {
 fn a_browser_cannot_name_a_stored_entry() {
     let desk = Desk::alone();
     desk.redis_set("t1", &body("alice"), Ttl::seconds(60)).unwrap();
-    let stored = desk.answers.redacted(b"auth:session:t1");
+    let stored = desk.answers.secret_name(b"auth:session:", b"t1");
     let hash = std::str::from_utf8(&stored[b"auth:session:".len()..]).unwrap();
     assert_eq!(user(&desk.hit(&cookie(hash))), None);
     assert_eq!(user(&desk.hit(&cookie("t1"))).as_deref(), Some("alice"));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cookies;
+mod endings;
 mod faults;
 mod races;
 mod random;
@@ -26,7 +27,12 @@ pub(super) struct Desk {
 impl Desk {
     /// In front of next-auth 4.
     pub fn upstream() -> Desk {
-        Desk::with(Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() })
+        Desk::with(Settings {
+            source: Source::Upstream,
+            profile: Some(Profile::NextAuth),
+            on_error: OnError::Pass,
+            ..Settings::default()
+        })
     }
 
     /// The store alone.

@@ -52,7 +52,10 @@ fn parse(name: &str, text: &[u8]) -> Option<Exchange> {
     Some(Exchange { name: name.to_owned(), method, path: path.to_owned(), query, cookies, request_body, answer })
 }
 
-fn message(text: &[u8]) -> (String, Vec<(String, Vec<u8>)>, Vec<u8>) {
+/// First line, header lines, body.
+type Message = (String, Vec<(String, Vec<u8>)>, Vec<u8>);
+
+fn message(text: &[u8]) -> Message {
     let end = find(text, b"\r\n\r\n").unwrap_or(text.len());
     let mut lines = text[..end].split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     let first = String::from_utf8(lines.next().unwrap().to_vec()).unwrap();
