@@ -394,6 +394,7 @@ pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, ou
             }
             block.refuse(error.faces().0);
             Reply::new(out, client.version).error(&error);
+            hide_tokens(engine, out, start);
             settle_replies(client, out, start);
             return client.flow;
         }
@@ -421,6 +422,7 @@ pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, ou
         ctx.reply.rewind(start);
         ctx.reply.error(&error);
         block.refuse(error.faces().0);
+        hide_tokens(engine, out, start);
     }
     settle_replies(client, out, start);
 
@@ -437,6 +439,14 @@ pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, ou
     calls.failed.add(u64::from(failed));
     watch_time(engine, client, &found, args, micros, now);
     client.flow
+}
+
+/// Some errors repeat what was sent. Client libraries log errors, so a token must not stand in one.
+fn hide_tokens(engine: &Engine, out: &mut Vec<u8>, start: usize) {
+    if let Cow::Owned(shown) = engine.records().redacted(&out[start..]) {
+        out.truncate(start);
+        out.extend_from_slice(&shown);
+    }
 }
 
 /// Whether the command may run at all: authentication first, then memory.

@@ -113,6 +113,14 @@ impl Hall {
         Hall { patience, ..self }
     }
 
+    /// Says once when the upstream does not answer. That is no reason to stay down: it may be the next to start.
+    pub(super) async fn greet_upstream(&self) {
+        let Some(reach) = &self.reach else { return };
+        if let Err(failure) = reach.ready().await {
+            warn!(upstream = reach.authority(), failure = failure.word(), "the upstream does not answer yet");
+        }
+    }
+
     /// The session cache behind the doors.
     pub fn sessions(&self) -> &SessionCache {
         &self.sessions

@@ -6,6 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::http::Hall;
@@ -27,6 +30,14 @@ pub struct Server {
     http: Vec<TcpListener>,
     workers: usize,
     keepalive: Duration,
+    runtime: Runtime,
+    signals: Signals,
+}
+
+/// What asks a server to end. Listened to from the moment the doors are open, so that none is lost.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 /// Why a server could not start, in one line that says the cure.
@@ -60,7 +71,9 @@ impl Server {
         let hall = Arc::new(Hall::new(engine.clone(), move || prometheus::text(&source)));
         let sessions = hall.sessions().clone();
         engine.add_report("Sessions", move || sessions.counters().rows());
-        Ok(Server { shared: Arc::new(Shared::new(engine, hall)), resp, http, workers, keepalive })
+        let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
+        let shared = Arc::new(Shared::new(engine, hall));
+        Ok(Server { shared, resp, http, workers, keepalive, runtime, signals })
     }
 
     /// The addresses of the RESP door.
@@ -85,11 +98,11 @@ impl Server {
         for number in 0..self.workers {
             workers.push(worker::start(number, self.shared.clone())?);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let accepted = runtime.block_on(accept_all(&self, &workers));
-        drop(runtime);
+        let Server { shared, resp, http, keepalive, runtime, mut signals, .. } = self;
+        let doors = [resp.as_slice(), http.as_slice()];
+        let accepted = runtime.block_on(accept_all(&shared, doors, keepalive, &mut signals, &workers));
         tracing::info!("ending; clients may finish");
-        self.shared.drain();
+        shared.drain();
         for worker in workers {
             drop(worker.arrivals);
             if worker.thread.join().is_err() {
@@ -101,24 +114,32 @@ impl Server {
 }
 
 /// Accepts on all doors until the end.
-async fn accept_all(server: &Server, workers: &[Worker]) -> io::Result<()> {
+async fn accept_all(
+    shared: &Arc<Shared>,
+    [resp, http]: [&[TcpListener]; 2],
+    keepalive: Duration,
+    signals: &mut Signals,
+    workers: &[Worker],
+) -> io::Result<()> {
     let mut doors = tokio::task::JoinSet::new();
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
             let mut next = 0;
-            for (listeners, is_resp) in [(&server.resp, true), (&server.http, false)] {
+            for (listeners, is_resp) in [(resp, true), (http, false)] {
                 for listener in listeners {
                     let listener = listener.try_clone()?;
                     listener.set_nonblocking(true)?;
                     let listener = tokio::net::TcpListener::from_std(listener)?;
                     let arrivals: Vec<_> = workers.iter().map(|worker| worker.arrivals.clone()).collect();
-                    let shared = server.shared.clone();
-                    doors.spawn_local(accept(listener, is_resp, next, arrivals, shared, server.keepalive));
+                    doors.spawn_local(accept(listener, is_resp, next, arrivals, shared.clone(), keepalive));
                     next += 1;
                 }
             }
-            until_the_end(&server.shared.engine).await
+            let hall = shared.hall.clone();
+            doors.spawn_local(async move { hall.greet_upstream().await });
+            until_the_end(&shared.engine, signals).await;
+            Ok(())
         })
         .await
 }
@@ -165,20 +186,25 @@ async fn accept(
 }
 
 /// Waits for SIGTERM, SIGINT or a request to shut down.
-async fn until_the_end(engine: &Engine) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn until_the_end(engine: &Engine, signals: &mut Signals) {
     let asked = std::future::poll_fn(|cx| match engine.is_shutting_down(cx.waker()) {
         true => std::task::Poll::Ready(()),
         false => std::task::Poll::Pending,
     });
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("SIGINT"),
+        _ = signals.terminate.recv() => tracing::info!("SIGTERM"),
+        _ = signals.interrupt.recv() => tracing::info!("SIGINT"),
         () = asked => {}
     }
-    Ok(())
+}
+
+/// The acceptor's runtime, listening to signals.
+fn prepare() -> io::Result<(Runtime, Signals)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let signals = Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    drop(entered);
+    Ok((runtime, signals))
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

@@ -1,5 +1,6 @@
 //! The server as its neighbours see it: over real sockets, on loopback.
 
+mod binary;
 mod browser;
 mod differential;
 mod faulty;

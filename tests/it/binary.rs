@@ -1,0 +1,177 @@
+//! The binary itself: what it prints, what it refuses, how it ends, and that no token is in what it says.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{PATIENCE, Peer};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running server with the addresses it has printed; ended when dropped.
+struct Binary {
+    child: Child,
+    resp: SocketAddr,
+    http: SocketAddr,
+}
+
+impl Binary {
+    fn start(arguments: &[&str]) -> Binary {
+        let arguments = [&["--port", "0", "--http-port", "0"], arguments].concat();
+        let mut child = command(&arguments).spawn().expect("a binary");
+        let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
+        let mut address = |door: &str| -> SocketAddr {
+            let line = lines.next().expect("a line for each door").expect("text");
+            let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(door));
+            address.expect("a door's address").trim().parse().expect("an address")
+        };
+        let (resp, http) = (address("(resp)"), address("(http)"));
+        Binary { child, resp, http }
+    }
+
+    /// Sends a signal by the shell's own `kill`.
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("a kill").success());
+    }
+
+    /// Waits for its end: the exit code and everything it said on standard error.
+    fn ended(mut self) -> (Option<i32>, String) {
+        let patience = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().expect("a child") {
+                Some(status) => break status,
+                None if Instant::now() > patience => panic!("it does not end"),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        let mut said = String::new();
+        self.child.stderr.take().expect("its errors").read_to_string(&mut said).expect("text");
+        (status.code(), said)
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs to the end: exit code, standard output, standard error.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(arguments).output().expect("a binary");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn port_zero_picks_one_and_prints_it() {
+    let binary = Binary::start(&[]);
+    Peer::connect(binary.resp).send("PING\r\n").hears("+PONG\r\n");
+    let mut http = Peer::connect(binary.http);
+    http.send("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(http.rest().starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_port_in_use_is_one_line_with_its_cure() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    let (code, _, said) = run(&["--port", &port, "--http-port", "0"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains(&port) && said.contains("in use") && said.contains("choose another port"), "{said}");
+}
+
+#[test]
+fn a_bad_setting_is_one_line_and_another_exit_code() {
+    for arguments in [&["--port", "many"][..], &["--prot", "1"], &["/nowhere/redis.conf"], &["--upstream", "ftp://x"]] {
+        let (code, _, said) = run(arguments);
+        assert_eq!((code, said.lines().count()), (Some(2), 1), "{said}");
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let (code, help, _) = run(&["--help"]);
+    assert!(code == Some(0) && help.contains("--upstream") && help.contains("CLOAKROOM_MAXMEMORY"));
+    assert_eq!(run(&["--version"]), (Some(0), format!("cloakroom {}\n", env!("CARGO_PKG_VERSION")), String::new()));
+}
+
+#[test]
+fn an_upstream_that_is_down_at_start_is_said_and_no_reason_to_stay_down() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = nobody.local_addr().expect("its address");
+    drop(nobody);
+    let binary = Binary::start(&["--upstream", &format!("http://{address}")]);
+    Peer::connect(binary.resp).send("PING\r\n").hears("+PONG\r\n");
+    std::thread::sleep(Duration::from_millis(300));
+    binary.signal("TERM");
+    let (code, said) = binary.ended();
+    assert_eq!(code, Some(0));
+    assert!(said.contains("the upstream does not answer yet") && said.contains(&address.to_string()), "{said}");
+}
+
+#[test]
+fn shutdown_and_signals_end_it_well() {
+    for way in ["TERM", "INT"] {
+        let binary = Binary::start(&[]);
+        binary.signal(way);
+        assert_eq!(binary.ended().0, Some(0), "{way}");
+    }
+    let binary = Binary::start(&[]);
+    Peer::connect(binary.resp).send("SHUTDOWN NOSAVE\r\n");
+    assert_eq!(binary.ended().0, Some(0));
+}
+
+#[test]
+fn a_token_is_in_nothing_that_the_server_says() {
+    const CANARY: &str = "c4n4ry-c4n4ry-c4n4ry";
+    let binary = Binary::start(&["--slowlog-log-slower-than", "0", "--loglevel", "debug"]);
+    let mut watcher = Peer::connect(binary.resp);
+    watcher.send("MONITOR\r\n").hears("+OK\r\n");
+    let mut client = Peer::connect(binary.resp);
+    let key = format!("auth:session:{CANARY}");
+    for line in [
+        format!("SET {key} {{}} EX 5"),
+        format!("GET {key}"),
+        format!("EXPIRE {key} 5"),
+        format!("NOSUCH {key}"),
+        format!("GET {key} {key}"),
+        format!("KEYS *{key}*"),
+    ] {
+        client.send(format!("{line}\r\n"));
+    }
+    client.send("DEL nothing\r\n");
+    let mut http = Peer::connect(binary.http);
+    http.send(format!(
+        "GET /api/auth/session HTTP/1.1\r\nHost: x\r\nCookie: next-auth.session-token={CANARY}\r\nConnection: close\r\n\r\n"
+    ));
+    assert!(http.rest().starts_with(b"HTTP/1.1 200 OK\r\n"));
+    client.send(format!("DEL {key}\r\nSET {key} late\r\n"));
+    client.send(
+        "KEYS *\r\nSCAN 0 COUNT 1000\r\nRANDOMKEY\r\nSLOWLOG GET 128\r\nINFO everything\r\nCLIENT LIST\r\nQUIT\r\n",
+    );
+    let heard = client.rest();
+    assert!(heard.len() > 4_000, "only {} bytes were heard", heard.len());
+    let mut metrics = Peer::connect(binary.http);
+    metrics.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let counted = metrics.rest();
+    watcher.send("QUIT\r\n");
+    let watched = watcher.rest();
+    assert!(String::from_utf8_lossy(&watched).contains("auth:session:~"), "MONITOR showed nothing");
+    binary.signal("TERM");
+    let (_, said) = binary.ended();
+    assert!(!said.is_empty());
+    for (what, bytes) in [("replies", heard), ("/metrics", counted), ("MONITOR", watched), ("logs", said.into_bytes())]
+    {
+        assert!(!String::from_utf8_lossy(&bytes).contains("c4n4ry"), "a token in {what}");
+    }
+}
