@@ -165,10 +165,20 @@ fn statuses<'w>(reply: &mut Reply<'_>, words: impl Iterator<Item = &'w str>) {
     reply.set_from(mark, count);
 }
 
+/// What the keys are for and where they lie; the last one is described apart where something else happens to it.
 fn key_specs(reply: &mut Reply<'_>, spec: &Spec) {
-    reply.set(spec.keys.runs().count());
-    for keys in spec.keys.runs() {
-        key_spec(reply, keys);
+    let keys = spec.keys;
+    match keys.last_access {
+        _ if keys.first == 0 => reply.set(0),
+        None => {
+            reply.set(1);
+            key_spec(reply, keys);
+        }
+        Some(access) => {
+            reply.set(2);
+            key_spec(reply, Keys { last: keys.last - keys.step, ..keys });
+            key_spec(reply, Keys { first: keys.last, access, ..keys });
+        }
     }
 }
 
@@ -176,7 +186,11 @@ fn key_spec(reply: &mut Reply<'_>, keys: Keys) {
     reply.map(3);
     reply.bulk(b"flags");
     statuses(reply, keys.access.iter().copied());
-    let numbers = |reply: &mut Reply<'_>, name: &str, kind: &str, pairs: &[(&str, i8)]| {
+    // A last key counted from the start is given relative to the first one.
+    let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
+    let begin: &[(&str, i8)] = &[("index", keys.first)];
+    let find: &[(&str, i8)] = &[("lastkey", last), ("keystep", keys.step), ("limit", 0)];
+    for (name, kind, pairs) in [("begin_search", "index", begin), ("find_keys", "range", find)] {
         reply.bulk(name.as_bytes());
         reply.map(2);
         reply.bulk(b"type");
@@ -187,11 +201,7 @@ fn key_spec(reply: &mut Reply<'_>, keys: Keys) {
             reply.bulk(name.as_bytes());
             reply.int((*number).into());
         }
-    };
-    numbers(reply, "begin_search", "index", &[("index", keys.first)]);
-    // A last key counted from the start is given relative to the first one.
-    let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
-    numbers(reply, "find_keys", "range", &[("lastkey", last), ("keystep", keys.step), ("limit", 0)]);
+    }
 }
 
 fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
@@ -295,31 +305,27 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     }
     let reply = &mut ctx.reply;
     reply.array(spec.keys.positions(request.len()).count());
-    for run in spec.keys.runs() {
-        let access = access(run, request);
-        for position in run.positions(request.len()) {
-            if with_flags {
-                reply.array(2);
-            }
+    let last = spec.keys.positions(request.len()).last();
+    for position in spec.keys.positions(request.len()) {
+        if !with_flags {
             reply.bulk(request.word(position));
-            if with_flags {
-                statuses(reply, access.iter().copied());
-            }
+            continue;
         }
+        reply.array(2);
+        reply.bulk(request.word(position));
+        let access = spec.keys.last_access.filter(|_| Some(position) == last);
+        statuses(reply, access.unwrap_or_else(|| access_of(spec, request)).iter().copied());
     }
     Ok(())
 }
 
-/// What a request does to a run of keys. Of those that we have only SET's depends on its options: it looks at what was
-/// there if it is asked to.
-fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
-    if !keys.access.contains(&"variable_flags") {
-        keys.access
-    } else if (3..request.len()).any(|at| request.is(at, "GET")) {
-        &["RW", "access", "update"]
-    } else {
-        &["OW", "update"]
+/// What a request does to its keys. Only SET's depends on its options: it reads what it replaces if it is asked to.
+fn access_of(spec: &Spec, request: Args<'_>) -> &'static [&'static str] {
+    if !spec.keys.access.contains(&"variable_flags") {
+        return spec.keys.access;
     }
+    let reads = (3..request.len()).any(|at| request.is(at, "GET"));
+    if reads { &["RW", "access", "update"] } else { &["OW", "update"] }
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
@@ -398,6 +404,10 @@ mod tests {
         let mut t = Transcript::start();
         t.say("COMMAND GETKEYS memory usage a samples 5").hears("*1 $1 a");
         t.say("COMMAND GETKEYSANDFLAGS MEMORY USAGE a").hears("*1 *2 $1 a *1 +RO");
+        t.say("COMMAND GETKEYSANDFLAGS set k v").hears("*1 *2 $1 k *2 +OW +update");
+        t.say("COMMAND GETKEYSANDFLAGS set k v get").hears("*1 *2 $1 k *3 +RW +access +update");
+        t.say("COMMAND GETKEYSANDFLAGS mset a b c d").hears("*2 *2 $1 a *2 +OW +update *2 $1 c *2 +OW +update");
+        t.say("COMMAND GETKEYSANDFLAGS rename a b").hears("*2 *2 $1 a *3 +RW +access +delete *2 $1 b *2 +OW +update");
         t.say("COMMAND GETKEYS ping a").hears("-ERR The command has no key arguments");
         t.say("COMMAND GETKEYS nosuch a").hears("-ERR Invalid command specified");
         t.say("COMMAND GETKEYS memory usage").hears("-ERR Invalid number of arguments specified for command");
@@ -411,7 +421,7 @@ mod tests {
         t.say("COMMAND LIST").hears_start(&format!("*{rows} $4 auth "));
         t.say("COMMAND LIST FILTERBY PATTERN CONFIG|*re*").hears("*2 $16 config|resetstat $14 config|rewrite");
         t.say("COMMAND LIST filterby aclcat scripting")
-            .hears("*4 $8 function $14 function|flush $13 function|help $13 function|list");
+            .hears("*3 $14 function|flush $13 function|help $13 function|list");
         t.say("COMMAND LIST FILTERBY ACLCAT nosuch").hears("*0");
         t.say("COMMAND LIST FILTERBY MODULE nosuch").hears("*0");
         for line in ["COMMAND LIST x", "COMMAND LIST FILTERBY x", "COMMAND LIST FILTERBY x y"] {

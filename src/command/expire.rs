@@ -3,6 +3,7 @@
 //! A length of time is added to the store's own clock, an instant in Unix time is translated at this door, so that a
 //! wall clock which is set while the server runs moves neither. An instant that has passed deletes the key.
 
+use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::clock::{Millis, Ttl};
@@ -101,6 +102,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ONE,
         usage: "key",
         since: "2.6.0",
+        tips: tips::VARIES,
         summary: "Returns in how many milliseconds a key expires.",
         ..ROW
     },
@@ -111,6 +113,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         flags: READONLY.and(FAST),
         keys: Keys::ONE,
         usage: "key",
+        tips: tips::VARIES,
         summary: "Returns in how many seconds a key expires.",
         ..ROW
     },

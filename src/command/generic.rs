@@ -5,6 +5,7 @@
 
 use super::connection::named_database;
 use super::help;
+use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::error::{Error, Result};
@@ -52,6 +53,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ALL.with(REMOVES),
         usage: "key [key ...]",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Deletes keys and returns how many there were.",
         ..ROW
     },
@@ -63,6 +65,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ALL.with(LOOKS),
         usage: "key [key ...]",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Returns how many of the keys exist.",
         ..ROW
     },
@@ -115,6 +118,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "key [key ...]",
         since: "3.2.1",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Notes that keys are in use and returns how many of them exist.",
         ..ROW
     },
@@ -137,6 +141,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "key [key ...]",
         since: "4.0.0",
         cost: "O(N) where N is the number of keys",
+        tips: tips::SUM_OF_SHARDS,
         summary: "Deletes keys and returns how many there were; the same as DEL, which waits for nothing either.",
         ..ROW
     },
@@ -151,6 +156,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns how the value at a key would be laid out in Redis.",
         ..ROW
     },
@@ -162,6 +168,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "4.0.0",
+        tips: tips::VARIES,
         summary: "Returns the logarithmic count of accesses to a key.",
         ..ROW
     },
@@ -182,6 +189,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns the seconds since a key was last accessed.",
         ..ROW
     },
@@ -193,6 +201,7 @@ const OBJECT: &[Spec] = &[
         keys: INSPECTED,
         usage: "key",
         since: "2.2.3",
+        tips: tips::VARIES,
         summary: "Returns the number of references to the value at a key, which is always one.",
         ..ROW
     },

@@ -69,7 +69,7 @@ const SUBCOMMANDS: &[Spec] = &[
         run: usage,
         arity: AtLeast(3),
         flags: Flags::READONLY,
-        keys: Keys { first: 2, last: 2, ..Keys::ONE.with(&["RO"]) },
+        keys: Keys { first: 2, last: 2, ..Keys::ONE }.with(&["RO"]),
         usage: "key [SAMPLES count]",
         cost: "O(N) where N is the number of samples.",
         summary: "Estimates the memory usage of a key.",

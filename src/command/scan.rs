@@ -25,6 +25,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         flags: READONLY.and(KEYSPACE).and(DANGEROUS),
         usage: "pattern",
         cost: "O(N) where N is the number of keys in the database",
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         summary: "Returns all names of keys that match a pattern.",
         ..ROW
     },
@@ -33,6 +34,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         run: random_key,
         arity: Exactly(1),
         flags: READONLY.and(KEYSPACE),
+        tips: &["request_policy:all_shards", "nondeterministic_output"],
         summary: "Returns the name of some key.",
         ..ROW
     },
@@ -44,6 +46,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
         since: "2.8.0",
         cost: "O(1) for each call, O(N) for a whole scan of N keys",
+        tips: &["nondeterministic_output", "request_policy:special"],
         summary: "Returns some names of keys and a cursor to go on with.",
         ..ROW
     },

@@ -78,7 +78,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "ROLE",
         run: role,
         arity: Exactly(1),
-        flags: Flags::NOSCRIPT.and(ANYTIME).and(Flags::FAST).and(Flags::ADMIN),
+        flags: Flags::NOSCRIPT.and(ANYTIME).and(Flags::FAST).and(Flags::ADMIN_CATEGORY),
         since: "2.8.12",
         summary: "Returns the replication role.",
         ..ROW

@@ -58,19 +58,22 @@ impl Spec {
     /// The ACL categories it is in, in Redis' order and without the `@`.
     pub fn categories(&self) -> impl Iterator<Item = &'static str> {
         let flags = self.flags;
-        let scripting = self.group == Group::Scripting;
-        let generic = self.group == Group::Generic && !flags.has(Flags::CONNECTION);
+        // A container does nothing itself.
+        let is = |group| self.group == group && self.subs.is_empty();
+        let scripting = is(Group::Scripting);
+        let generic = is(Group::Generic) && !flags.has(Flags::CONNECTION);
+        let admin = Flags::ADMIN.and(Flags::ADMIN_CATEGORY);
         [
             (flags.has(Flags::KEYSPACE) || generic, "keyspace"),
             (flags.has(Flags::READONLY) && !scripting, "read"),
             (flags.has(Flags::WRITE), "write"),
-            (self.group == Group::String, "string"),
+            (is(Group::String), "string"),
             (flags.has(Flags::PUBSUB), "pubsub"),
-            (flags.has(Flags::ADMIN), "admin"),
+            (flags.has(admin), "admin"),
             (flags.has(Flags::FAST), "fast"),
             (!flags.has(Flags::FAST), "slow"),
             (flags.has(Flags::BLOCKING), "blocking"),
-            (flags.has(Flags::ADMIN.and(Flags::DANGEROUS)), "dangerous"),
+            (flags.has(admin.and(Flags::DANGEROUS)), "dangerous"),
             (flags.has(Flags::CONNECTION), "connection"),
             (scripting, "scripting"),
         ]
@@ -85,6 +88,8 @@ pub mod tips {
     pub const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
     /// Every node is to run it, and all must succeed.
     pub const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+    /// Keys may lie on several shards, whose answers are added up.
+    pub const SUM_OF_SHARDS: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
     /// The same request may be answered differently.
     pub const VARIES: &[&str] = &["nondeterministic_output"];
     /// The same request may be answered in another order.
@@ -182,6 +187,8 @@ flags! {
     CONNECTION = 19, None;
     /// May do harm without being for administrators.
     DANGEROUS = 20, None;
+    /// In the categories of what is for administrators, but open to all.
+    ADMIN_CATEGORY = 21, None;
 }
 
 impl Flags {
@@ -247,18 +254,6 @@ impl Keys {
         Keys { last_access: Some(access), ..self }
     }
 
-    /// The same keys in runs that have one set of access words each.
-    pub fn runs(self) -> impl Iterator<Item = Keys> {
-        let (head, tail) = match self.last_access {
-            None => (self, None),
-            Some(access) => {
-                let tail = Keys { first: self.last, access, last_access: None, ..self };
-                (Keys { last: self.last - self.step, last_access: None, ..self }, Some(tail))
-            }
-        };
-        std::iter::once(head).filter(|head| head.first > 0).chain(tail)
-    }
-
     /// The positions of the keys among so many words.
     pub fn positions(self, words: usize) -> impl Iterator<Item = usize> {
         let last = if self.last < 0 { words as isize + self.last as isize } else { self.last as isize };
@@ -315,8 +310,5 @@ mod tests {
         assert_eq!(positions(Keys::PAIRS, 5), [1, 3]);
         assert_eq!(positions(Keys::NONE, 5), [0usize; 0]);
         assert_eq!(positions(Keys::TWO, 2), [1]);
-        assert_eq!(Keys::TWO.runs().collect::<Vec<_>>(), [Keys::TWO]);
-        let runs: Vec<_> = Keys::TWO.last_with(&["OW"]).runs().map(|run| (run.first, run.last, run.access)).collect();
-        assert_eq!(runs, [(1, 1, Keys::ONE.access), (2, 2, &["OW"])]);
     }
 }

@@ -150,6 +150,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         keys: Keys::ALL,
         usage: "key [key ...]",
         cost: "O(N) where N is the number of keys",
+        tips: &["request_policy:multi_shard"],
         summary: "Returns the strings at several keys, null for each that has none.",
         ..ROW
     },
@@ -162,6 +163,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "key value [key value ...]",
         since: "1.0.1",
         cost: "O(N) where N is the number of keys",
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         summary: "Sets several keys to strings, all at once.",
         ..ROW
     },
@@ -174,6 +176,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         usage: "key value [key value ...]",
         since: "1.0.1",
         cost: "O(N) where N is the number of keys",
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
         summary: "Sets several keys to strings, all at once, unless one of them exists.",
         ..ROW
     },

@@ -1,4 +1,5 @@
-//! The `usage` of a row, read: what COMMAND DOCS says of arguments, and how many words a command takes.
+//! The `usage` of a row, read: what COMMAND DOCS says of arguments, and (for a test of the rows) how many words there
+//! may be.
 //!
 //! Usage is written as Redis' pages write it: words in lower case are values, in upper case they stand for themselves;
 //! `[...]` may be left out, `<...>` groups, `|` separates choices, and `...` at the end of a group lets it repeat.

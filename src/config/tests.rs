@@ -1,3 +1,5 @@
+//! Settings: the table walked row by row, and conversations in the words of CONFIG.
+
 use super::*;
 use crate::clock::Ttl;
 

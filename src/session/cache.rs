@@ -55,8 +55,8 @@ pub struct SessionCache {
     pub(super) core: Arc<Core>,
 }
 
-/// Calls to the source that are under way and may still be stored, by the name of the family. One that was voided by a
-/// sign-out or an update is no longer listed.
+/// Calls to the source that are under way and may still be stored, by the name of the family. One that was voided by an
+/// update or a sign-in is no longer listed; one that a sign-out came over finds its fence.
 pub(super) type Flights = HashMap<NameBuf, Arc<Flight>>;
 
 pub(super) struct Core {

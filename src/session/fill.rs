@@ -249,9 +249,6 @@ impl Core {
         }
         let age = now.since(record.fresh_until).0 / 1000;
         let body = std::mem::take(&mut record.body);
-        let answer = self.replay(key, record, body, Origin::Stale);
-        // A command may have removed the session since the record was read.
-        sync::step();
-        (!self.is_fenced(&family, now)).then(|| answer.marked(format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
+        Some(self.replay(key, record, body, Origin::Stale).marked(format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tracing::debug;
 
 use super::answer::{Answer, Origin};
-use super::cache::{Flights, SessionCache};
+use super::cache::SessionCache;
 use super::cookie::Tokens;
 use super::counters::add;
 use super::source::{Says, Source, SourceAnswer, says};
@@ -100,7 +100,7 @@ impl SignOut {
     /// Fences every name that the family is known by now. `ends`: for good, so that the newest cookie is forgotten too.
     fn fence(&mut self, until: Millis, ends: bool, now: Millis) {
         let core = self.cache.core.clone();
-        let mut flights = sync::lock(&core.flights);
+        let _flights = sync::lock(&core.flights);
         let mut own = self.tokens.names();
         own.extend(self.names.iter().map(|fenced| fenced.name.clone()));
         let mut families: Vec<NameBuf> = own.iter().map(|name| core.family_of(name, now)).collect();
@@ -109,12 +109,12 @@ impl SignOut {
         // The families first: a hit that is under way reads a family's body last.
         for family in &families {
             self.note_expiry(family, now);
-            self.fence_one(family, family, until, &mut flights, now);
+            self.fence_one(family, family, until, now);
         }
         for family in &families {
             let Some(mut record) = core.whole_record(family, now) else { continue };
             for member in &record.members {
-                self.fence_one(&member.name, family, until, &mut flights, now);
+                self.fence_one(&member.name, family, until, now);
             }
             record.body = Bytes::new();
             if ends {
@@ -125,13 +125,12 @@ impl SignOut {
         }
         for name in &own {
             let family = core.family_of(name, now);
-            self.fence_one(name, &family, until, &mut flights, now);
+            self.fence_one(name, &family, until, now);
         }
     }
 
-    fn fence_one(&mut self, name: &NameBuf, family: &NameBuf, until: Millis, flights: &mut Flights, now: Millis) {
+    fn fence_one(&mut self, name: &NameBuf, family: &NameBuf, until: Millis, now: Millis) {
         let core = &self.cache.core;
-        flights.remove(name);
         if !self.names.iter().any(|fenced| fenced.name == *name) {
             let linked = core.answers.canonical(name, now) != *name;
             self.names.push(Fenced { name: name.clone(), linked });

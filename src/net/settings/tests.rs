@@ -1,3 +1,5 @@
+//! Where settings come from, which source wins, and what a mistake is told.
+
 use std::io::Write;
 
 use super::*;

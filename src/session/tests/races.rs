@@ -3,6 +3,7 @@
 //! First each call of the engine is one step, and all orders are gone through. Then shuttle chooses among the finer
 //! steps: each time the engine takes a lock of its own, and each look at the store between them.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -227,4 +228,83 @@ fn shuttle_finds_no_schedule_that_brings_a_session_back() {
             shuttle::check_pct(move || scheduled(end, warm), SCHEDULES / 2, 3);
         }
     }
+}
+
+#[test]
+fn shuttle_finds_no_schedule_in_which_two_checks_are_two_calls() {
+    let run = || {
+        sync::set_hook(Some(shuttle::thread::yield_now));
+        let desk = Arc::new(Desk::upstream());
+        let check = |desk: Arc<Desk>| {
+            shuttle::thread::spawn(move || match desk.check(&cookie("t0")) {
+                LookUp::Fill(fill) => user(&desk.complete(fill, signed_in("alice", "t1"))),
+                LookUp::Answer(answer) => user(&answer),
+                LookUp::Wait(wait) => loop {
+                    if let Some(answer) = desk.shared(&wait) {
+                        break user(&answer);
+                    }
+                    shuttle::thread::yield_now();
+                },
+                other => panic!("{other:?}"),
+            })
+        };
+        let threads = [check(desk.clone()), check(desk.clone()), check(desk.clone())];
+        for thread in threads {
+            assert_eq!(thread.join().unwrap().as_deref(), Some("alice"));
+        }
+        sync::set_hook(None);
+        assert_eq!(desk.count("misses"), 1);
+    };
+    shuttle::check_random(run, SCHEDULES / 2);
+    shuttle::check_pct(run, SCHEDULES / 2, 3);
+}
+
+thread_local! {
+    /// The desk whose session is deleted, and how many steps are left until it is.
+    static COMING: RefCell<Option<(Arc<Desk>, usize)>> = const { RefCell::new(None) };
+}
+
+/// Counts down, and then does what a Redis client may do at any moment.
+fn del_comes_closer() {
+    let due = COMING.with_borrow_mut(|coming| match coming {
+        Some((desk, 0)) => Some(desk.clone()),
+        Some((_, left)) => {
+            *left -= 1;
+            None
+        }
+        None => None,
+    });
+    if let Some(desk) = due {
+        COMING.set(None);
+        desk.redis_del("t0");
+    }
+}
+
+/// Deletes the session in the middle of the end of its fill. `None`: the end has no such step.
+fn del_at(step: usize) -> Option<Origin> {
+    let desk = Arc::new(Desk::upstream());
+    let fill = desk.miss(&cookie("t0"));
+    let wait = desk.joins(&cookie("t0"));
+    COMING.set(Some((desk.clone(), step)));
+    sync::set_hook(Some(del_comes_closer));
+    let answer = desk.complete(fill, signed_in("alice", "t1"));
+    sync::set_hook(None);
+    if COMING.take().is_some() {
+        return None;
+    }
+    assert_eq!((desk.keys(), desk.redis_get("t0")), (0, None), "step {step}");
+    assert_eq!(desk.shared(&wait).unwrap().origin, Origin::Fence, "step {step}");
+    for token in ["t0", "t1"] {
+        assert!(token == "t1" || desk.hit(&cookie(token)).origin == Origin::Fence, "step {step}");
+    }
+    Some(answer.origin)
+}
+
+#[test]
+fn a_del_at_any_step_of_the_end_of_a_fill_is_a_sign_out() {
+    let origins: Vec<Origin> = (0..).map_while(del_at).collect();
+    // Only when all is stored, and who waits is told, it comes too late for the asker.
+    let (last, before) = origins.split_last().unwrap();
+    assert_eq!(*last, Origin::Source);
+    assert!(before.len() >= 4 && before.iter().all(|origin| *origin == Origin::Fence), "{origins:?}");
 }

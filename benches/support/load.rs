@@ -1,0 +1,194 @@
+//! The load generator: one thread on a core of its own, many connections, each with one batch under way. Every byte that
+//! comes back is compared with what must come back, so that a miss or an error is never counted as an operation.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use super::histogram::Histogram;
+use super::http::{self, expect, more};
+use super::process::{LOAD_CORE, pin_this_thread};
+use super::words::Dice;
+
+/// Requests under way while a store is filled.
+const FILL_DEPTH: usize = 64;
+
+/// How long the last batches may take when time is up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Requests in the bytes that are sent, shared by all connections.
+pub type Requests = Arc<[Vec<u8>]>;
+
+/// What comes back for each request.
+#[derive(Clone, Copy)]
+pub enum Reply<'a> {
+    /// Exactly these bytes.
+    Bytes(&'a [u8]),
+    /// An HTTP answer with this body.
+    Body(&'a [u8]),
+}
+
+/// A load.
+pub struct Load<'a> {
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// Connections, all opened before the clock starts.
+    pub connections: usize,
+    /// Requests of a batch.
+    pub depth: usize,
+    /// How long.
+    pub duration: Duration,
+    /// What is asked, in random order.
+    pub requests: Requests,
+    /// What must come back.
+    pub reply: Reply<'a>,
+}
+
+/// What a load has measured.
+pub struct Outcome {
+    /// Requests that were answered as they must be.
+    pub operations: u64,
+    /// How far the probe moved from before the first request to after the last reply.
+    pub cpu: Duration,
+    /// The time that took.
+    pub elapsed: Duration,
+    /// Times of batches.
+    pub latency: Histogram,
+}
+
+impl Outcome {
+    /// CPU time of one operation, in microseconds.
+    pub fn micros(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.operations.max(1) as f64
+    }
+}
+
+struct Tally {
+    operations: u64,
+    latency: Histogram,
+}
+
+impl Load<'_> {
+    /// Runs the load. `probe` reads the server's CPU time.
+    pub fn run(self, probe: impl Fn() -> io::Result<Duration> + Send) -> io::Result<Outcome> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                pin_this_thread(Some(LOAD_CORE));
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                LocalSet::new().block_on(&runtime, self.drive(probe))
+            });
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the load generator panicked")))
+        })
+    }
+
+    async fn drive(self, probe: impl Fn() -> io::Result<Duration>) -> io::Result<Outcome> {
+        let mut streams = Vec::with_capacity(self.connections);
+        for _ in 0..self.connections {
+            let stream = TcpStream::connect(self.address).await?;
+            stream.set_nodelay(true)?;
+            streams.push(stream);
+        }
+        let stop = Rc::new(Cell::new(false));
+        let tally = Rc::new(RefCell::new(Tally { operations: 0, latency: Histogram::new() }));
+        let (before, began) = (probe()?, Instant::now());
+        let mut tasks = tokio::task::JoinSet::new();
+        for (number, stream) in streams.into_iter().enumerate() {
+            let (requests, stop, tally) = (self.requests.clone(), stop.clone(), tally.clone());
+            let dice = Dice::new(number as u64 + 1);
+            let expected = match self.reply {
+                Reply::Bytes(bytes) => Expected::Bytes(bytes.repeat(self.depth)),
+                Reply::Body(body) => Expected::Body(body.to_vec()),
+            };
+            let depth = self.depth;
+            tasks.spawn_local(async move { converse(stream, &requests, depth, &expected, dice, &stop, &tally).await });
+        }
+        // A connection that ends before its time has failed.
+        let early = timeout(self.duration, tasks.join_next()).await;
+        stop.set(true);
+        if let Ok(Some(ended)) = early {
+            ended.map_err(io::Error::other)??;
+        }
+        while let Some(ended) = timeout(PATIENCE, tasks.join_next()).await? {
+            ended.map_err(io::Error::other)??;
+        }
+        let (cpu, elapsed) = (probe()?.saturating_sub(before), began.elapsed());
+        let mut tally = tally.borrow_mut();
+        let latency = std::mem::replace(&mut tally.latency, Histogram::new());
+        Ok(Outcome { operations: tally.operations, cpu, elapsed, latency })
+    }
+}
+
+enum Expected {
+    Bytes(Vec<u8>),
+    Body(Vec<u8>),
+}
+
+/// Sends batches of random requests until told to stop.
+async fn converse(
+    mut stream: TcpStream,
+    requests: &[Vec<u8>],
+    depth: usize,
+    expected: &Expected,
+    mut dice: Dice,
+    stop: &Cell<bool>,
+    tally: &RefCell<Tally>,
+) -> io::Result<()> {
+    let mut output = Vec::new();
+    let mut input = vec![0; http::ROOM];
+    while !stop.get() {
+        output.clear();
+        for _ in 0..depth {
+            output.extend_from_slice(&requests[dice.below(requests.len())]);
+        }
+        let began = Instant::now();
+        stream.write_all(&output).await?;
+        match expected {
+            Expected::Bytes(bytes) => read_bytes(&mut stream, &mut input, bytes).await?,
+            Expected::Body(body) => read_answer(&mut stream, &mut input, body).await?,
+        }
+        let mut tally = tally.borrow_mut();
+        tally.latency.record(began.elapsed());
+        tally.operations += depth as u64;
+    }
+    Ok(())
+}
+
+async fn read_bytes(stream: &mut TcpStream, input: &mut [u8], expected: &[u8]) -> io::Result<()> {
+    let mut seen = 0;
+    while seen < expected.len() {
+        let end = input.len().min(expected.len() - seen);
+        let got = more(stream.read(&mut input[..end]).await?)?;
+        expect(&input[..got], &expected[seen..seen + got])?;
+        seen += got;
+    }
+    Ok(())
+}
+
+async fn read_answer(stream: &mut TcpStream, input: &mut [u8], body: &[u8]) -> io::Result<()> {
+    let mut len = 0;
+    loop {
+        len += more(stream.read(&mut input[len..]).await?)?;
+        if let Some(range) = http::answer(&input[..len])? {
+            return expect(&input[range], body);
+        }
+    }
+}
+
+/// Sends every request once, in order, over one connection.
+pub fn fill(address: SocketAddr, requests: impl Iterator<Item = Vec<u8>>, reply: &[u8]) -> io::Result<()> {
+    let mut client = http::Client::connect(address)?;
+    let mut requests = requests.peekable();
+    while requests.peek().is_some() {
+        let batch: Vec<Vec<u8>> = requests.by_ref().take(FILL_DEPTH).collect();
+        client.say(&batch.concat(), &reply.repeat(batch.len()))?;
+    }
+    Ok(())
+}
