@@ -209,7 +209,7 @@ impl Contender {
         let value = words::bulk(&words::value(VALUE));
         let (requests, reply) = match command {
             "GET" => {
-                load::fill(self.server.address, (0..KEYS).map(|n| set(self.load.prefix, n, READ_TTL)), b"+OK\r\n")?;
+                load::fill(self.server.address, numbers(KEYS).map(|n| set(self.load.prefix, n, READ_TTL)), b"+OK\r\n")?;
                 (self.load.gets.clone(), &value[..])
             }
             _ => (self.load.sets.clone(), &b"+OK\r\n"[..]),
@@ -233,6 +233,11 @@ fn resp_load(prefix: &'static str) -> RespLoad {
     let get = |n| words::request(&["GET", &words::key(prefix, n, KEY)]);
     let brief = |n| set(prefix, n, if n % 2 == 0 { "5" } else { "6" });
     RespLoad { prefix, gets: (0..KEYS).map(get).collect(), sets: (0..KEYS).map(brief).collect() }
+}
+
+/// The numbers of keys, as an iterator that knows its length.
+fn numbers(end: u64) -> impl ExactSizeIterator<Item = u64> + Send {
+    (0..end as usize).map(|n| n as u64)
 }
 
 fn set(prefix: &str, number: u64, seconds: &str) -> Vec<u8> {
@@ -377,7 +382,7 @@ fn weight(server: &Running, prefix: &str, key: usize, value: usize, entries: u64
     // One connection and one entry first, so that what a server makes only once is not counted.
     load::fill(server.address, std::iter::once(set(entries)), b"+OK\r\n")?;
     let before = server.process.resident()?;
-    load::fill(server.address, (0..entries).map(set), b"+OK\r\n")?;
+    load::fill(server.address, numbers(entries).map(set), b"+OK\r\n")?;
     Ok(server.process.resident()?.saturating_sub(before) as f64 / entries as f64)
 }
 

@@ -2,7 +2,7 @@
 //! comes back is compared with what must come back, so that a miss or an error is never counted as an operation.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use super::http::{self, expect, more};
 use super::process::{LOAD_CORE, pin_this_thread};
 use super::words::Dice;
 
-/// Requests under way while a store is filled.
-const FILL_DEPTH: usize = 64;
+/// Requests that are written at once while a store is filled.
+const FILL_BATCH: usize = 64;
 
 /// How long the last batches may take when time is up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -182,13 +182,37 @@ async fn read_answer(stream: &mut TcpStream, input: &mut [u8], body: &[u8]) -> i
     }
 }
 
-/// Sends every request once, in order, over one connection.
-pub fn fill(address: SocketAddr, requests: impl Iterator<Item = Vec<u8>>, reply: &[u8]) -> io::Result<()> {
-    let mut client = http::Client::connect(address)?;
-    let mut requests = requests.peekable();
-    while requests.peek().is_some() {
-        let batch: Vec<Vec<u8>> = requests.by_ref().take(FILL_DEPTH).collect();
-        client.say(&batch.concat(), &reply.repeat(batch.len()))?;
-    }
-    Ok(())
+/// Sends every request once, in order, over one connection. Writing and reading go on side by side: a server that sends
+/// each reply by itself, and waits for its acknowledgement, would otherwise rest 40 ms after every batch.
+pub fn fill(
+    address: SocketAddr,
+    mut requests: impl ExactSizeIterator<Item = Vec<u8>> + Send,
+    reply: &[u8],
+) -> io::Result<()> {
+    let mut replies = std::net::TcpStream::connect(address)?;
+    replies.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = replies.try_clone()?;
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut missing = requests.len();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            let mut batch = Vec::new();
+            while requests.len() > 0 {
+                batch.clear();
+                requests.by_ref().take(FILL_BATCH).for_each(|request| batch.extend_from_slice(&request));
+                stream.write_all(&batch)?;
+            }
+            io::Result::Ok(())
+        });
+        let expected = reply.repeat(FILL_BATCH);
+        let mut input = vec![0; expected.len()];
+        while missing > 0 {
+            let wanted = reply.len() * missing.min(FILL_BATCH);
+            replies.read_exact(&mut input[..wanted])?;
+            expect(&input[..wanted], &expected[..wanted])?;
+            missing -= missing.min(FILL_BATCH);
+        }
+        writer.join().unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
+    })
 }

@@ -499,8 +499,10 @@ mod tests {
         t.say("PING").hears("+PONG");
         t.say("FLUSHALL").hears("");
         assert!(matches!(t.client.flow, Flow::Hold(_)));
+        assert_eq!(t.client.peer.flags(), "b");
         t.say("CLIENT UNPAUSE").hears("+OK");
         t.say("FLUSHALL").hears("+OK");
+        assert_eq!(t.client.peer.flags(), "N");
         t.say("CLIENT PAUSE x").hears("-ERR timeout is not an integer or out of range");
         t.say("CLIENT PAUSE -1").hears("-ERR timeout is negative");
         t.say("CLIENT PAUSE 1 nosuch").hears("-ERR CLIENT PAUSE mode must be WRITE or ALL");

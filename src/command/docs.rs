@@ -167,18 +167,9 @@ fn statuses<'w>(reply: &mut Reply<'_>, words: impl Iterator<Item = &'w str>) {
 
 /// What the keys are for and where they lie; the last one is described apart where something else happens to it.
 fn key_specs(reply: &mut Reply<'_>, spec: &Spec) {
-    let keys = spec.keys;
-    match keys.last_access {
-        _ if keys.first == 0 => reply.set(0),
-        None => {
-            reply.set(1);
-            key_spec(reply, keys);
-        }
-        Some(access) => {
-            reply.set(2);
-            key_spec(reply, Keys { last: keys.last - keys.step, ..keys });
-            key_spec(reply, Keys { first: keys.last, access, ..keys });
-        }
+    reply.set(spec.keys.runs().count());
+    for keys in spec.keys.runs() {
+        key_spec(reply, keys);
     }
 }
 
@@ -305,27 +296,31 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     }
     let reply = &mut ctx.reply;
     reply.array(spec.keys.positions(request.len()).count());
-    let last = spec.keys.positions(request.len()).last();
-    for position in spec.keys.positions(request.len()) {
-        if !with_flags {
+    for run in spec.keys.runs() {
+        let access = access(run, request);
+        for position in run.positions(request.len()) {
+            if with_flags {
+                reply.array(2);
+            }
             reply.bulk(request.word(position));
-            continue;
+            if with_flags {
+                statuses(reply, access.iter().copied());
+            }
         }
-        reply.array(2);
-        reply.bulk(request.word(position));
-        let access = spec.keys.last_access.filter(|_| Some(position) == last);
-        statuses(reply, access.unwrap_or_else(|| access_of(spec, request)).iter().copied());
     }
     Ok(())
 }
 
-/// What a request does to its keys. Only SET's depends on its options: it reads what it replaces if it is asked to.
-fn access_of(spec: &Spec, request: Args<'_>) -> &'static [&'static str] {
-    if !spec.keys.access.contains(&"variable_flags") {
-        return spec.keys.access;
+/// What a request does to a run of keys. Of those that we have only SET's depends on its options: it looks at what was
+/// there if it is asked to.
+fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
+    if !keys.access.contains(&"variable_flags") {
+        keys.access
+    } else if (3..request.len()).any(|at| request.is(at, "GET")) {
+        &["RW", "access", "update"]
+    } else {
+        &["OW", "update"]
     }
-    let reads = (3..request.len()).any(|at| request.is(at, "GET"));
-    if reads { &["RW", "access", "update"] } else { &["OW", "update"] }
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {

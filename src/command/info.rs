@@ -143,8 +143,8 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("maxclients", ctx.engine.hot.max_clients());
     lines.field("client_recent_max_input_buffer", most(|peer| peer.query_buffer[1].load(Ordering::Relaxed).into()));
     lines.field("client_recent_max_output_buffer", most(|peer| peer.output_buffer.load(Ordering::Relaxed)));
+    lines.field("blocked_clients", peers.iter().filter(|peer| peer.held.load(Ordering::Relaxed)).count());
     lines.zeros(&[
-        "blocked_clients",
         "tracking_clients",
         "clients_in_timeout_table",
         "total_blocking_keys",

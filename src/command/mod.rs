@@ -401,8 +401,12 @@ pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, ou
     if let Some((until, all)) = engine.paused_until(now)
         && (all || found.spec.flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
+        client.peer.held.store(true, Ordering::Relaxed);
         client.flow = Flow::Hold(until);
         return client.flow;
+    }
+    if client.peer.held.load(Ordering::Relaxed) {
+        client.peer.held.store(false, Ordering::Relaxed);
     }
     if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
         show_monitors(engine, client, &found, args);

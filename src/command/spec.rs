@@ -254,6 +254,18 @@ impl Keys {
         Keys { last_access: Some(access), ..self }
     }
 
+    /// The same keys in runs that have one set of access words each.
+    pub fn runs(self) -> impl Iterator<Item = Keys> {
+        let (head, tail) = match self.last_access {
+            None => (self, None),
+            Some(access) => {
+                let tail = Keys { first: self.last, access, last_access: None, ..self };
+                (Keys { last: self.last - self.step, last_access: None, ..self }, Some(tail))
+            }
+        };
+        std::iter::once(head).filter(|head| head.first > 0).chain(tail)
+    }
+
     /// The positions of the keys among so many words.
     pub fn positions(self, words: usize) -> impl Iterator<Item = usize> {
         let last = if self.last < 0 { words as isize + self.last as isize } else { self.last as isize };
@@ -310,5 +322,8 @@ mod tests {
         assert_eq!(positions(Keys::PAIRS, 5), [1, 3]);
         assert_eq!(positions(Keys::NONE, 5), [0usize; 0]);
         assert_eq!(positions(Keys::TWO, 2), [1]);
+        assert_eq!(Keys::TWO.runs().collect::<Vec<_>>(), [Keys::TWO]);
+        let runs: Vec<_> = Keys::TWO.last_with(&["OW"]).runs().map(|run| (run.first, run.last, run.access)).collect();
+        assert_eq!(runs, [(1, 1, Keys::ONE.access), (2, 2, &["OW"])]);
     }
 }

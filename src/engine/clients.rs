@@ -42,6 +42,8 @@ pub struct Peer {
     pub no_evict: AtomicBool,
     /// Its reads are no accesses.
     pub no_touch: AtomicBool,
+    /// A pause holds its request.
+    pub held: AtomicBool,
     /// It watches what others do.
     pub monitor: AtomicBool,
     killed: AtomicBool,
@@ -125,6 +127,9 @@ impl Peer {
         if self.monitor.load(Ordering::Relaxed) {
             flags.push('O');
         }
+        if self.held.load(Ordering::Relaxed) {
+            flags.push('b');
+        }
         if self.is_killed() {
             flags.push('A');
         }
@@ -169,6 +174,7 @@ impl Clients {
             output_buffer: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             mail: Mutex::default(),

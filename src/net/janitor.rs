@@ -14,12 +14,19 @@ use crate::store::{Store, Sweep};
 /// The longest it sleeps. Deadlines wake it by themselves; this only bounds what a mistake could cost.
 const NAP_MAX: Ttl = Ttl::seconds(1);
 
+/// How often it looks whether it may work again, when DEBUG SET-ACTIVE-EXPIRE has told it not to.
+const REST: Ttl = Ttl(100);
+
 /// Sweeps all stores for as long as the server runs.
 pub(super) async fn run(engine: Arc<Engine>) {
     let bell = Arc::new(Notify::new());
     let ring = bell.clone();
     engine.records().on_earlier(move || ring.notify_one());
     loop {
+        if !engine.expires_actively() {
+            sleep(REST.duration()).await;
+            continue;
+        }
         // While awake it wants no bells.
         engine.records().plan(Millis(0));
         let next = sweep(&engine).await;

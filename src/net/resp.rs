@@ -236,6 +236,7 @@ impl Connection<'_> {
         let now = Millis(micros / 1000);
         self.client.lap = micros;
         self.peer.last_seen.store(now.0, Ordering::Relaxed);
+        self.peer.query_buffer[0].store(input.len() as u32, Ordering::Relaxed);
         let mut used = 0;
         let mut end = None;
         self.held = None;

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
@@ -21,7 +21,8 @@ use super::family::Record;
 use super::fill::Trouble;
 use super::flight::{Fill, Flight, Landing, Wait};
 use super::source::{Failure, Outcome, Says, Source, says};
-use super::{Profile, Settings, sync};
+use super::sync::Steps;
+use super::{Profile, Settings};
 use crate::clock::{Millis, Ttl};
 use crate::store::{Look, NameBuf, Store};
 
@@ -67,10 +68,12 @@ pub(super) struct Core {
     /// Those settings that stay as they were at the start.
     pub source: Source,
     prefix_len: usize,
-    pub body_max: usize,
     settings: RwLock<Arc<Settings>>,
+    /// The settings' bound, where a hit reads it without taking part in a count.
+    body_max: AtomicUsize,
     pub names: CookieNames,
     pub counters: Counters,
+    pub steps: Steps,
     /// The engine's lock.
     pub flights: Mutex<Flights>,
     pub tickets: AtomicU64,
@@ -95,7 +98,8 @@ impl SessionCache {
             counters: Counters::default(),
             source: settings.source,
             prefix_len: settings.prefix.len(),
-            body_max: settings.body_max,
+            body_max: AtomicUsize::new(settings.body_max),
+            steps: Steps::default(),
             flights: Mutex::default(),
             tickets: AtomicU64::new(1),
             learned: AtomicU8::new(0),
@@ -111,10 +115,12 @@ impl SessionCache {
         self.core.settings()
     }
 
-    /// Changes `ttl`, `stale`, `timeout`, `on_error` and `revoke` for what comes from now on. The others, and the
-    /// store's fences, stay as they were at the start.
+    /// Changes `ttl`, `stale`, `timeout`, `on_error`, `revoke` and `body_max` for what comes from now on. The others,
+    /// and the store's fences, stay as they were at the start.
     pub fn change(&self, change: impl FnOnce(&mut Settings)) {
-        change(Arc::make_mut(&mut self.core.settings.write()));
+        let mut settings = self.core.settings.write();
+        change(Arc::make_mut(&mut settings));
+        self.core.body_max.store(settings.body_max, Ordering::Relaxed);
     }
 
     /// What it counts.
@@ -155,7 +161,7 @@ impl SessionCache {
     /// Nothing is stored: begins a call to the source, or shares the one that is under way.
     fn take_off(&self, tokens: &Tokens, key: &NameBuf, now: Millis) -> LookUp {
         let core = &self.core;
-        let mut flights = sync::lock(&core.flights);
+        let mut flights = core.steps.lock(&core.flights);
         // Another call may have ended since the look, or a sign-out begun.
         match core.glance(tokens, now) {
             Glance::Live(answer) => return LookUp::Answer(core.hit(key, answer)),
@@ -185,23 +191,23 @@ impl SessionCache {
     pub fn complete(&self, mut fill: Fill, outcome: Outcome, now: Millis) -> Answer {
         fill.done = true;
         let (answer, landing) = {
-            let mut flights = sync::lock(&self.core.flights);
+            let mut flights = self.core.steps.lock(&self.core.flights);
             let listed = self.core.unlist(&fill, &mut flights);
             self.core.settle(&fill, listed, outcome, &mut flights, now)
         };
-        fill.flight.land(landing);
+        fill.flight.land(landing, &self.core.steps);
         answer
     }
 
     /// A fill was dropped: those who wait are answered for the failure it is.
     pub(super) fn abandon(&self, fill: &mut Fill) {
-        self.core.unlist(fill, &mut sync::lock(&self.core.flights));
-        fill.flight.land(Landing::Failed(Failure::Abandoned));
+        self.core.unlist(fill, &mut self.core.steps.lock(&self.core.flights));
+        fill.flight.land(Landing::Failed(Failure::Abandoned), &self.core.steps);
     }
 
     /// The shared answer, when it is there; otherwise `waker` is woken when it is. Ask again with the time it is then.
     pub fn poll_wait(&self, wait: &Wait, waker: &Waker, now: Millis) -> Poll<Answer> {
-        let Some(landing) = wait.flight.landing(waker) else { return Poll::Pending };
+        let Some(landing) = wait.flight.landing(waker, &self.core.steps) else { return Poll::Pending };
         let core = &self.core;
         core.counters.check(&core.counters.waits);
         Poll::Ready(match landing {
@@ -265,7 +271,7 @@ impl Core {
     }
 
     pub fn is_fenced(&self, name: &NameBuf, now: Millis) -> bool {
-        sync::step();
+        self.steps.step();
         matches!(self.answers.look(name, now, |_| ()), Look::Fenced(_))
     }
 
@@ -313,13 +319,13 @@ impl Core {
     }
 
     fn glance_at(&self, tokens: &Tokens, key: &NameBuf, now: Millis) -> Glance {
-        sync::step();
+        self.steps.step();
         let family = self.answers.canonical(key, now);
-        sync::step();
+        self.steps.step();
         let record = self.record(&family, now);
-        sync::step();
+        self.steps.step();
         // The body last: if it is there now, no sign-out had begun when the rest was read.
-        let max = self.body_max;
+        let max = self.body_max.load(Ordering::Relaxed);
         let look = self.answers.look(&family, now, |value| {
             let bytes = value.string().ok().filter(|bytes| bytes.len() <= max)?;
             let known = record.as_ref().map(|record| &record.body).filter(|body| body[..] == *bytes);

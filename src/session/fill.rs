@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
+use super::OnError;
 use super::answer::{Answer, Origin};
 use super::cache::{Core, Flights, Glance};
 use super::cookie::{Change, Seen, Tokens};
@@ -14,7 +15,6 @@ use super::counters::add;
 use super::family::Record;
 use super::flight::{Fill, Landing};
 use super::source::{Failure, Outcome, Says, SourceAnswer, says};
-use super::{OnError, sync};
 use crate::clock::{Millis, Ttl};
 use crate::store::NameBuf;
 
@@ -138,7 +138,7 @@ impl Core {
         let family = &fill.family;
         let expires = expires.map_or(Millis::NEVER, |unix| self.answers.clock().from_wall(unix));
         let fresh_until = (fill.started + self.settings().ttl).min(expires);
-        let fits = shown.body.len() <= self.body_max;
+        let fits = shown.body.len() <= self.settings().body_max;
         if !fits || expires <= now || !self.join(family, key, flights, now) {
             return Stored::Not;
         }
@@ -156,7 +156,7 @@ impl Core {
         if fresh_until <= now {
             return Stored::Not;
         }
-        sync::step();
+        self.steps.step();
         // Last, and only here a sign-out by a command is seen for certain: the store refuses the write.
         if self.answers.write(family, &shown.body, now, |slot, fresh| slot.put(fresh.until(fresh_until))).is_err() {
             self.disband(family, flights, now);

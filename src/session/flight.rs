@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::cache::SessionCache;
 use super::cookie::{Side, Tokens};
 use super::source::Failure;
-use super::sync;
+use super::sync::Steps;
 use crate::clock::Millis;
 use crate::store::NameBuf;
 
@@ -41,9 +41,9 @@ pub(super) struct Flight {
 
 impl Flight {
     /// Ends the flight and wakes who waits. The first end counts.
-    pub fn land(&self, landing: Landing) {
+    pub fn land(&self, landing: Landing, steps: &Steps) {
         let wakers = {
-            let mut state = sync::lock(&self.state);
+            let mut state = steps.lock(&self.state);
             state.landing.get_or_insert(landing);
             std::mem::take(&mut state.wakers)
         };
@@ -51,8 +51,8 @@ impl Flight {
     }
 
     /// How it ended, or a promise to wake.
-    pub fn landing(&self, waker: &Waker) -> Option<Landing> {
-        let mut state = sync::lock(&self.state);
+    pub fn landing(&self, waker: &Waker, steps: &Steps) -> Option<Landing> {
+        let mut state = steps.lock(&self.state);
         if state.landing.is_none() && !state.wakers.iter().any(|known| known.will_wake(waker)) {
             state.wakers.push(waker.clone());
         }

@@ -6,7 +6,6 @@ use super::cookie::{Change, Seen, Tokens};
 use super::counters::add;
 use super::fill::Trouble;
 use super::source::{Failure, Outcome};
-use super::sync;
 use crate::clock::Millis;
 use crate::store::NameBuf;
 
@@ -73,7 +72,7 @@ impl SessionCache {
         if passage == Passage::Update {
             self.invalidate(tokens, now);
         }
-        let mut flights = sync::lock(&core.flights);
+        let mut flights = core.steps.lock(&core.flights);
         if core.signed_out(tokens, change.side(), now) {
             return Observed::SignedOut;
         }
@@ -138,7 +137,7 @@ impl SessionCache {
     /// Forgets a family: the next check asks the source anew. Nothing is fenced. With the store alone there is nothing
     /// to ask anew, and nothing is forgotten.
     pub fn drop_family(&self, tokens: &Tokens, now: Millis) {
-        let mut flights = sync::lock(&self.core.flights);
+        let mut flights = self.core.steps.lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {
             self.core.disband(&family, &mut flights, now);
         }
@@ -146,7 +145,7 @@ impl SessionCache {
 
     /// Forgets what was answered; the families stay.
     pub(super) fn invalidate(&self, tokens: &Tokens, now: Millis) {
-        let mut flights = sync::lock(&self.core.flights);
+        let mut flights = self.core.steps.lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {
             self.core.invalidate(&family, &mut flights, now);
         }

@@ -11,7 +11,6 @@ use super::cache::SessionCache;
 use super::cookie::Tokens;
 use super::counters::add;
 use super::source::{Says, Source, SourceAnswer, says};
-use super::sync;
 use crate::clock::{Millis, Ttl};
 use crate::store::NameBuf;
 
@@ -100,7 +99,7 @@ impl SignOut {
     /// Fences every name that the family is known by now. `ends`: for good, so that the newest cookie is forgotten too.
     fn fence(&mut self, until: Millis, ends: bool, now: Millis) {
         let core = self.cache.core.clone();
-        let _flights = sync::lock(&core.flights);
+        let _flights = core.steps.lock(&core.flights);
         let mut own = self.tokens.names();
         own.extend(self.names.iter().map(|fenced| fenced.name.clone()));
         let mut families: Vec<NameBuf> = own.iter().map(|name| core.family_of(name, now)).collect();
@@ -135,7 +134,7 @@ impl SignOut {
             let linked = core.answers.canonical(name, now) != *name;
             self.names.push(Fenced { name: name.clone(), linked });
         }
-        sync::step();
+        core.steps.step();
         core.note_family(name, family, until, now);
         core.answers.fence(name, self.ticket, until, now);
     }
@@ -143,7 +142,7 @@ impl SignOut {
     /// The sign-out was refused: lifts the fences, and links what they had parted.
     fn undo(&self, now: Millis) {
         let core = &self.cache.core;
-        let flights = sync::lock(&core.flights);
+        let flights = core.steps.lock(&core.flights);
         let links = self.names.iter().map(|fenced| (fenced, core.family_of(&fenced.name, now)));
         for (fenced, family) in links.collect::<Vec<_>>() {
             // The fence stays if somebody else has asked for it too.

@@ -1,50 +1,57 @@
-//! The engine's lock, and the points at which tests may let others run.
+//! The engine's locks, and the points at which tests may let others run.
 //!
 //! Lock order: the engine's lock, then one shard of a store. It is safe to call the store under the engine's lock
 //! because the store calls nobody back but the janitor's alarm, which only wakes a thread.
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Takes the lock.
-#[cfg(not(test))]
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
+/// Takes locks, and passes the points between two looks at shared state. Outside of tests there is nothing to it.
+#[derive(Default)]
+pub(super) struct Steps {
+    #[cfg(test)]
+    hook: Mutex<Option<Hook>>,
 }
 
-/// A point between two looks at shared state.
-#[cfg(not(test))]
-#[inline(always)]
-pub(super) fn step() {}
-
-/// Takes the lock in a way that lets a scheduler of tests run others meanwhile.
+/// What a test does at each step: let a scheduler choose who goes on, or do what somebody else may do just then.
 #[cfg(test)]
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    step();
-    loop {
-        match mutex.try_lock() {
-            Some(guard) => return guard,
-            None if HOOK.get().is_some() => step(),
-            None => std::thread::yield_now(),
+pub(super) type Hook = std::sync::Arc<dyn Fn() + Send + Sync>;
+
+#[cfg(not(test))]
+impl Steps {
+    /// Takes a lock.
+    pub fn lock<'m, T>(&self, mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
+        mutex.lock()
+    }
+
+    /// A point between two looks at shared state.
+    #[inline(always)]
+    pub fn step(&self) {}
+}
+
+#[cfg(test)]
+impl Steps {
+    /// Takes a lock in a way that lets a scheduler run others meanwhile.
+    pub fn lock<'m, T>(&self, mutex: &'m Mutex<T>) -> MutexGuard<'m, T> {
+        self.step();
+        loop {
+            match mutex.try_lock() {
+                Some(guard) => return guard,
+                None if self.hook.lock().is_some() => self.step(),
+                None => std::thread::yield_now(),
+            }
         }
     }
-}
 
-#[cfg(test)]
-thread_local! {
-    /// What a scheduler of tests does at each step.
-    static HOOK: std::cell::Cell<Option<fn()>> = const { std::cell::Cell::new(None) };
-}
-
-/// A point between two looks at shared state, where a scheduler of tests may switch.
-#[cfg(test)]
-pub(super) fn step() {
-    if let Some(hook) = HOOK.get() {
-        hook();
+    /// A point where a scheduler may switch.
+    pub fn step(&self) {
+        let hook = self.hook.lock().clone();
+        if let Some(hook) = hook {
+            hook();
+        }
     }
-}
 
-/// Sets what this thread does at each step.
-#[cfg(test)]
-pub(super) fn set_hook(hook: Option<fn()>) {
-    HOOK.set(hook);
+    /// Sets what is done at each step.
+    pub fn set(&self, hook: Option<Hook>) {
+        *self.hook.lock() = hook;
+    }
 }

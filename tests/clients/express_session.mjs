@@ -140,10 +140,11 @@ async function converse({ name, Store, open }, prefix, database) {
     const ids = await promised((done) => store.ids(done));
     assert.equal(ids.length, others + 2);
     assert.equal(await promised((done) => store.length(done)), others + 2);
-    // Under a secret prefix what is listed is not what opens the session.
+    // Under a secret prefix the ids that open a session in a browser are not listed; what is listed in their place
+    // still reads the session for whoever may talk to the store.
     const users = (await promised((done) => store.all(done))).map((found) => found.user);
     assert.equal(ids.includes(ann.id) && ids.includes(ben.id), !secret);
-    assert.equal(users.includes("ann") && users.includes("ben"), !secret);
+    assert.ok(users.includes("ann") && users.includes("ben"));
   });
 
   await check("signing out ends the session, also for its old cookie", async () => {

@@ -234,7 +234,7 @@ def converse(name, proto, **options):
         assert info["process_id"] > 0 and info["used_memory"] > 0 and info["connected_clients"] >= 1
         assert info["db9"]["keys"] > 0, info["db9"]
         assert "role" not in r.info("server")
-        assert r.command_count() > 80
+        assert r.command_count() > 60
         assert "getex" in [str(n).lower() for n in r.command_list()]
         row = {k.lower(): v for k, v in r.command().items()}["get"]
         equal((row["arity"], row["first_key_pos"], row["last_key_pos"], row["step_count"]), (2, 1, 1, 1))

@@ -180,7 +180,9 @@ function judgeFronted(profile, run) {
   check("nothing is refused with 429", run.refused === 0 && counters.limited === 0, `${run.refused} seen, ${counters.limited} sent`);
   check("answers come from the cache and from NextAuth", run.sources.cache > 0 && run.sources.nextauth > 0, JSON.stringify(run.sources));
   check("every session check says where its answer came from", !run.sources.none, run.sources.none ?? 0);
-  check("NextAuth produced a session for each check that reached it", reached["GET session"] === counters.checks.length);
+  // Until a cookie has told which library answers, a check without one is asked of it: once, for its empty body.
+  const empty = reached["GET session"] - counters.checks.length;
+  check("NextAuth produced a session for each check that reached it, but for the one that told its kind", empty === 0 || empty === 1, empty);
   theSourceIsAskedOncePerTtl(counters.checks, logins);
   check("the session still rolls", logins[0].rolled === true);
   all("the log-out button leads to the sign-in page", (l) => l.loggedOut);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
+use parking_lot::Mutex;
+
 use super::*;
 
 #[derive(Default)]
@@ -148,4 +150,60 @@ fn no_token_is_shown_by_names_or_debug_texts() {
     desk.sessions.end_sign_out(sign_out, Some(&SourceAnswer::new(200, "")), desk.now());
     let key = desk.answers.secret_name(b"auth:session:", b"canary-2");
     assert!(!key.windows(6).any(|part| part == b"canary"));
+}
+
+/// Writes down every event, fields and all.
+struct Scribe(Mutex<Vec<String>>);
+
+impl tracing::Subscriber for Scribe {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Line(String);
+        impl tracing::field::Visit for Line {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 += &format!("{field}={value:?};");
+            }
+        }
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().push(line.0);
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn logs_say_the_four_messages_and_never_a_token() {
+    let scribe = Arc::new(Scribe(Mutex::default()));
+    tracing::subscriber::with_default(scribe.clone(), || {
+        let desk = Desk::upstream();
+        desk.fill(&cookie("canary-1"), signed_in("alice", "canary-2"));
+        desk.hit(&cookie("canary-2"));
+        desk.sessions.clear(&desk.tokens(&cookie("canary-2")), desk.now());
+        desk.fill(&cookie("canary-2"), SourceAnswer::new(500, ""));
+        let fill = desk.miss(&cookie("canary-2"));
+        desk.fail(fill, Failure::Reset);
+        desk.sign_out(&cookie("canary-2"), Some(&deletes()));
+    });
+    let lines = scribe.0.lock().clone();
+    for message in [
+        "Session API - Cache hit",
+        "Session API - Cache miss, generated session",
+        "Session cache set",
+        "Session cache cleared",
+    ] {
+        let said = format!("message={message};");
+        assert!(lines.iter().any(|line| line.contains(&said) && line.contains("session=~")), "{message}: {lines:?}");
+    }
+    assert!(!lines.concat().contains("canary"), "{lines:?}");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cookies;
+mod endings;
 mod faults;
 mod races;
 mod random;

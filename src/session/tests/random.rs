@@ -317,7 +317,11 @@ impl World {
                 self.desk.answers.sweep_now();
                 self.desk.families.sweep_now();
             }
-            91..99 => self.wait(3_000),
+            91..92 => {
+                let token = self.token(who);
+                self.desk.sessions.clear(&self.desk.tokens(&cookie(&token)), self.desk.now());
+            }
+            92..99 => self.wait(3_000),
             _ => self.wait(70_000),
         }
     }

@@ -1,0 +1,253 @@
+//! The rules of the cache about updates and sign-outs, one by one.
+
+use super::*;
+
+#[test]
+fn rule_12_an_update_drops_the_family_before_and_after() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let tokens = desk.tokens(&cookie("t2"));
+    assert_eq!(desk.sessions.admit(&tokens, Passage::Update, desk.now()), None);
+    let early = desk.miss(&cookie("t2"));
+    let source = SourceAnswer::new(200, body("renamed")).with("set-cookie", rolled_to("t3"));
+    let answer = desk.sessions.passed(&tokens, Passage::Update, Outcome::Answered(source.clone()), desk.now());
+    assert_eq!((answer.status, &answer.body, set_cookies(&answer)), (200, &source.body, vec![&rolled_to("t3")[..]]));
+    // What began before the update is neither stored nor takes the new cookie away.
+    let late = desk.complete(early, signed_in("alice", "t2b"));
+    assert_eq!(set_cookies(&late), [rolled_to("t3")]);
+    // A token from before asks for itself, and what it is told is not shared with the new one.
+    let behind = desk.miss(&cookie("t1"));
+    let fill = desk.miss(&cookie("t3"));
+    assert_eq!(set_cookies(&desk.complete(behind, signed_in("alice", "t1b"))), [rolled_to("t3")]);
+    desk.complete(fill, signed_in("renamed", "t4"));
+    for token in ["t1", "t2", "t3", "t4"] {
+        assert_eq!(user(&desk.hit(&cookie(token))).as_deref(), Some("renamed"), "{token}");
+    }
+}
+
+#[test]
+fn rule_12_an_update_that_was_refused_costs_a_call() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let tokens = desk.tokens(&cookie("t2"));
+    desk.sessions.admit(&tokens, Passage::Update, desk.now());
+    let outcome = Outcome::Answered(SourceAnswer::new(400, "bad csrf"));
+    assert_eq!(desk.sessions.passed(&tokens, Passage::Update, outcome, desk.now()).status, 400);
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t3")]);
+}
+
+#[test]
+fn rule_13_clearing_forgets_the_answer_and_fences_nothing() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let answer = desk.sessions.clear(&desk.tokens(&cookie("t2")), desk.now());
+    assert_eq!((answer.status, &answer.body[..]), (200, &br#"{"success":true}"#[..]));
+    assert_eq!(desk.keys(), 0);
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    desk.hit(&cookie("t3"));
+}
+
+#[test]
+fn rule_13_with_the_store_alone_clearing_is_the_sign_out() {
+    let desk = Desk::alone();
+    desk.redis_set("t1", &body("alice"), Ttl::seconds(60)).unwrap();
+    desk.sessions.clear(&desk.tokens(&cookie("t1")), desk.now());
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+    assert!(desk.redis_set("t1", &body("alice"), Ttl::seconds(60)).is_err());
+}
+
+#[test]
+fn rule_14_a_check_that_began_before_a_sign_out_shows_nobody() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("t1"));
+    let wait = desk.joins(&cookie("t1"));
+    assert_eq!(desk.sign_out(&cookie("t1"), Some(&deletes())), Ended::SignedOut);
+    let answer = desk.complete(fill, signed_in("alice", "t2").with("set-cookie", "next-auth.csrf-token=x"));
+    for answer in [answer, desk.shared(&wait).unwrap(), desk.hit(&cookie("t1"))] {
+        assert_eq!((answer.status, &answer.body[..], answer.origin), (200, &b"{}"[..], Origin::Fence));
+        assert!(set_cookies(&answer).is_empty());
+    }
+    assert_eq!((desk.keys(), desk.count("sign_outs")), (0, 1));
+}
+
+#[test]
+fn rule_14_an_answer_that_is_there_but_not_yet_taken_is_not_shown_after_a_sign_out() {
+    let desk = Desk::upstream();
+    let fill = desk.miss(&cookie("t1"));
+    let wait = desk.joins(&cookie("t1"));
+    desk.complete(fill, signed_in("alice", "t2"));
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    assert_eq!(desk.shared(&wait).unwrap().origin, Origin::Fence);
+}
+
+#[test]
+fn rule_14_every_token_of_the_family_is_signed_out() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(5));
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    for token in ["t1", "t2", "t3"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+}
+
+#[test]
+fn rule_14_what_passes_by_is_signed_out_too() {
+    let desk = Desk::upstream();
+    let tokens = desk.tokens(&cookie("t1"));
+    for passage in [Passage::Check, Passage::Update] {
+        assert_eq!(desk.sessions.admit(&tokens, passage, desk.now()), None);
+    }
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    let outcome = || Outcome::Answered(signed_in("alice", "t2"));
+    for passage in [Passage::Check, Passage::Update] {
+        assert_eq!(desk.sessions.passed(&tokens, passage, outcome(), desk.now()).origin, Origin::Fence);
+        assert_eq!(desk.sessions.admit(&tokens, passage, desk.now()).unwrap().origin, Origin::Fence);
+    }
+    let page = desk.sessions.observe(&tokens, Passage::Page, &signed_in("alice", "t2").headers, desk.now());
+    assert_eq!(page, Observed::SignedOut);
+    assert!(desk.sessions.is_session_cookie(rolled_to("t2").as_bytes()));
+    // But signing in is possible with a dead cookie in the jar.
+    assert_eq!(desk.sessions.admit(&tokens, Passage::SignIn, desk.now()), None);
+    let callback = desk.sessions.observe(&tokens, Passage::SignIn, &signed_in("alice", "n1").headers, desk.now());
+    assert_eq!(callback, Observed::Untouched);
+    desk.fill(&cookie("n1"), signed_in("alice", "n2"));
+}
+
+#[test]
+fn rule_14_a_refused_sign_out_lifts_the_fence() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let refused = SourceAnswer::new(200, r#"{"url":"/api/auth/signout?csrf=true"}"#);
+    assert_eq!(desk.sign_out(&cookie("t2"), Some(&refused)), Ended::Refused);
+    // And the family is one again.
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t3")]);
+    desk.sign_out(&cookie("t3"), Some(&deletes()));
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+}
+
+#[test]
+fn rule_14_a_refused_sign_out_lifts_nobody_elses_fence() {
+    let refused = SourceAnswer::new(200, "{}");
+    let desk = Desk::upstream();
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    desk.sign_out(&cookie("t1"), Some(&refused));
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+
+    desk.redis_del("t2");
+    desk.wait(Ttl::seconds(1));
+    desk.sign_out(&cookie("t2"), Some(&refused));
+    assert_eq!(desk.hit(&cookie("t2")).origin, Origin::Fence);
+
+    // One that is under way beside the refused one still ends what it was begun for.
+    let tokens = desk.tokens(&cookie("t3"));
+    let first = desk.sessions.begin_sign_out(&tokens, desk.now());
+    desk.sign_out(&cookie("t3"), Some(&refused));
+    let between = desk.check(&cookie("t3"));
+    desk.sessions.end_sign_out(first, Some(&deletes()), desk.now());
+    if let LookUp::Fill(fill) = between {
+        assert_eq!(desk.complete(fill, signed_in("alice", "t4")).origin, Origin::Fence);
+    }
+    assert_eq!(desk.hit(&cookie("t3")).origin, Origin::Fence);
+}
+
+#[test]
+fn rule_14_a_sign_out_works_while_the_source_is_down() {
+    for answer in [None, Some(SourceAnswer::new(503, "")), Some(SourceAnswer::new(429, ""))] {
+        let desk = Desk::upstream();
+        assert_eq!(desk.sign_out(&cookie("t1"), answer.as_ref()), Ended::SignedOut);
+        assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+    }
+    let desk = Desk::upstream();
+    drop(desk.sessions.begin_sign_out(&desk.tokens(&cookie("t1")), desk.now()));
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+}
+
+#[test]
+fn rule_15_a_fence_outlasts_the_longest_call_and_what_is_stored_from_it() {
+    let settings =
+        Settings { source: Source::Upstream, revoke: false, profile: Some(Profile::NextAuth), ..Settings::default() };
+    assert!(settings.fence().0 > settings.timeout.0 + settings.ttl.0);
+    assert!(settings.fence().0 > settings.ttl.0 + settings.stale.0);
+    let desk = Desk::with(settings.clone());
+    let fill = desk.miss(&cookie("t1"));
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    desk.wait(settings.fence());
+    // A call that lasted even longer is not believed.
+    assert_eq!(user(&desk.complete(fill, signed_in("alice", "t2"))), None);
+    // Then the source is asked again: without `revoke` it has the last word.
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+}
+
+#[test]
+fn rule_15_with_revoke_a_token_is_dead_until_its_session_would_have_ended() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(5));
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    desk.sign_out(&cookie("t3"), Some(&deletes()));
+    desk.wait(Ttl::seconds(24 * 3600 - 6));
+    for token in ["t1", "t2", "t3"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+    desk.wait(Ttl::seconds(1));
+    let _asks = desk.miss(&cookie("t1"));
+}
+
+#[test]
+fn rule_15_the_five_steps_of_a_logout_button_end_every_token_of_the_login() {
+    let desk = Desk::upstream();
+    // Signed in: the callback hands out t0, two checks with a pause between them roll it twice.
+    desk.fill(&cookie("t0"), signed_in("alice", "t1"));
+    desk.wait(Ttl::seconds(7));
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(1));
+    desk.sessions.clear(&desk.tokens(&cookie("t2")), desk.now());
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    desk.wait(Ttl::seconds(1));
+    for token in ["t0", "t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+}
+
+#[test]
+fn rule_16_a_del_is_a_sign_out_and_a_late_set_is_refused() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(5));
+    let fill = desk.miss(&cookie("t2"));
+    let wait = desk.joins(&cookie("t1"));
+    desk.redis_del("t2");
+    assert_eq!(desk.complete(fill, signed_in("alice", "t3")).origin, Origin::Fence);
+    assert_eq!(desk.shared(&wait).unwrap().origin, Origin::Fence);
+    assert_eq!(desk.redis_set("t2", &body("alice"), Ttl::seconds(5)), Err(crate::error::Error::Fenced));
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence);
+    }
+}
+
+#[test]
+fn rule_16_a_sign_in_beside_it_takes_no_token_out_of_a_del() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.redis_del("t2");
+    let callback = signed_in("bob", "b1");
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::SignIn, &callback.headers, desk.now());
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+}
+
+#[test]
+fn rule_16_what_a_command_sets_is_what_a_check_shows() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2").with("etag", "\"1\""));
+    desk.redis_set("t2", &body("renamed"), Ttl::seconds(60)).unwrap();
+    let answer = desk.hit(&cookie("t1"));
+    assert_eq!((user(&answer).as_deref(), answer.header("etag")), (Some("renamed"), None));
+    assert_eq!(set_cookies(&answer), [rolled_to("t2")]);
+    assert_eq!(answer.cache_status(), "cloakroom; hit; ttl=60");
+}
