@@ -285,12 +285,15 @@ impl World {
         }
     }
 
-    /// Lets time pass. A sign-out is no longer under way than the source may take.
+    /// Lets time pass. Nothing is longer under way than the source may take.
     fn wait(&mut self, most: usize) {
         let ttl = Ttl(self.dice.below(most) as u64);
         let timeout = self.desk.sessions.settings().timeout;
         while self.sign_outs.iter().any(|(_, begun, _)| *begun + timeout <= self.desk.now() + ttl) {
             self.end_sign_out();
+        }
+        while self.fills.iter().any(|(_, _, fill)| fill.started() + timeout <= self.desk.now() + ttl) {
+            self.land();
         }
         self.desk.wait(ttl);
     }
