@@ -23,7 +23,7 @@ lint: ## Formatting and lints, warnings are errors
 
 unit: ## Rust tests: units, transcripts, models, sockets, docs
 	$(CARGO) test --locked
-	$(CARGO) test --locked --no-default-features --lib --doc --no-run
+	$(CARGO) run --locked --no-default-features --example embed
 
 memcheck: tools ## The one file with unsafe code, under valgrind
 	tests/memcheck.sh
