@@ -218,22 +218,37 @@ impl Core {
         debug_assert!(kept.is_ok());
     }
 
-    /// The family of a name. A fence takes the place of the link, so for fenced names there is a note.
-    pub fn family_of(&self, name: &NameBuf, now: Millis) -> NameBuf {
+    /// The family of a name, and whether the name is a link to it. A fence takes the place of a link, so for fenced
+    /// names there is a note.
+    pub fn family_of(&self, name: &NameBuf, now: Millis) -> (NameBuf, bool) {
         let family = self.answers.canonical(name, now);
-        if family != *name || !self.is_fenced(name, now) {
-            return family;
+        if family != *name {
+            return (family, true);
         }
-        let note = self.families.peek(&note_key(name), now, |value| value.string().map(NameBuf::from_slice));
-        note.and_then(Result::ok).unwrap_or(family)
+        let noted = self.is_fenced(name, now).then(|| self.note(name, now)).flatten();
+        noted.unwrap_or((family, false))
+    }
+
+    fn note(&self, name: &NameBuf, now: Millis) -> Option<(NameBuf, bool)> {
+        self.families.peek(&note_key(name), now, |value| {
+            let (linked, family) = value.string().ok()?.split_first()?;
+            Some((NameBuf::from_slice(family), *linked == 1))
+        })?
     }
 
     /// Notes which family a name is of that is about to be fenced.
     pub fn note_family(&self, name: &NameBuf, family: &NameBuf, until: Millis, now: Millis) {
         if name != family {
-            let kept = self.families.write(&note_key(name), family, now, |slot, fresh| slot.put(fresh.until(until)));
+            let (_, linked) = self.family_of(name, now);
+            let note = [&[u8::from(linked)], family.as_slice()].concat();
+            let kept = self.families.write(&note_key(name), &note, now, |slot, fresh| slot.put(fresh.until(until)));
             debug_assert!(kept.is_ok());
         }
+    }
+
+    /// Forgets the note on a name whose fence has fallen.
+    pub fn drop_note(&self, name: &NameBuf, now: Millis) {
+        self.families.forget(&note_key(name), now);
     }
 
     /// Forgets what is known of a family beside its entries.

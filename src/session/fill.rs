@@ -124,6 +124,14 @@ impl Core {
         (shown.marked(status.clone()), Landing::Answer(shared.marked(status + "; collapsed"), used))
     }
 
+    /// The family that a fill's answer belongs to: the one it began with, unless the asker's link to it has died
+    /// meanwhile and the token has a family of its own by now.
+    fn home(&self, fill: &Fill, key: &NameBuf, flights: &Flights, now: Millis) -> NameBuf {
+        let owner = self.answers.canonical(key, now);
+        let stays = (owner == fill.family || owner == *key) && self.join(&fill.family, key, flights, now);
+        if stays { fill.family.clone() } else { owner }
+    }
+
     /// Stores a good answer, and lets the token that it sets join the family.
     fn store(
         &self,
@@ -135,11 +143,11 @@ impl Core {
         now: Millis,
     ) -> Stored {
         let Some(key) = fill.tokens.key() else { return Stored::Not };
-        let family = &fill.family;
+        let family = &self.home(fill, key, flights, now);
         let expires = expires.map_or(Millis::NEVER, |unix| self.answers.clock().from_wall(unix));
         let fresh_until = (fill.started + self.settings().ttl).min(expires);
         let fits = shown.body.len() <= self.settings().body_max;
-        if !fits || expires <= now || !self.join(family, key, flights, now) {
+        if !fits || expires <= now {
             return Stored::Not;
         }
         let mut record = self.whole_record(family, now).unwrap_or_default();
@@ -151,6 +159,13 @@ impl Core {
         record.expires = expires;
         record.used = change.side();
         record.add_member(key, now);
+        if let Some(newest) = record.newest.clone()
+            && !change.is_any()
+            && self.join(family, &newest, flights, now)
+        {
+            // Nothing newer came, so the browser that was given this one still has it.
+            record.add_member(&newest, now);
+        }
         self.roll(family, &mut record, &fill.tokens, change, flights, now);
         self.save_record(family, &record, now);
         if fresh_until <= now {

@@ -27,14 +27,8 @@ pub struct SignOut {
     begun: Millis,
     /// When the session would have ended by itself, if that is known.
     expires: Option<Millis>,
-    names: Vec<Fenced>,
+    names: Vec<NameBuf>,
     done: bool,
-}
-
-/// A name that was fenced, and whether it had been a link to the family.
-struct Fenced {
-    name: NameBuf,
-    linked: bool,
 }
 
 /// How a sign-out ended.
@@ -101,8 +95,8 @@ impl SignOut {
         let core = self.cache.core.clone();
         let _flights = core.steps.lock(&core.flights);
         let mut own = self.tokens.names();
-        own.extend(self.names.iter().map(|fenced| fenced.name.clone()));
-        let mut families: Vec<NameBuf> = own.iter().map(|name| core.family_of(name, now)).collect();
+        own.extend_from_slice(&self.names);
+        let mut families: Vec<NameBuf> = own.iter().map(|name| core.family_of(name, now).0).collect();
         families.sort_unstable();
         families.dedup();
         // The families first: a hit that is under way reads a family's body last.
@@ -123,16 +117,15 @@ impl SignOut {
             core.save_record(family, &record, now);
         }
         for name in &own {
-            let family = core.family_of(name, now);
+            let (family, _) = core.family_of(name, now);
             self.fence_one(name, &family, until, now);
         }
     }
 
     fn fence_one(&mut self, name: &NameBuf, family: &NameBuf, until: Millis, now: Millis) {
         let core = &self.cache.core;
-        if !self.names.iter().any(|fenced| fenced.name == *name) {
-            let linked = core.answers.canonical(name, now) != *name;
-            self.names.push(Fenced { name: name.clone(), linked });
+        if !self.names.contains(name) {
+            self.names.push(name.clone());
         }
         core.steps.step();
         core.note_family(name, family, until, now);
@@ -143,11 +136,14 @@ impl SignOut {
     fn undo(&self, now: Millis) {
         let core = &self.cache.core;
         let flights = core.steps.lock(&core.flights);
-        let links = self.names.iter().map(|fenced| (fenced, core.family_of(&fenced.name, now)));
-        for (fenced, family) in links.collect::<Vec<_>>() {
+        let links: Vec<_> = self.names.iter().map(|name| (name, core.family_of(name, now))).collect();
+        for (name, (family, linked)) in links {
             // The fence stays if somebody else has asked for it too.
-            if core.answers.lift(&fenced.name, self.ticket, now) && fenced.linked {
-                core.join(&family, &fenced.name, &flights, now);
+            if core.answers.lift(name, self.ticket, now) {
+                core.drop_note(name, now);
+                if linked {
+                    core.join(&family, name, &flights, now);
+                }
             }
         }
     }

@@ -130,6 +130,19 @@ fn rule_14_a_refused_sign_out_lifts_the_fence() {
 }
 
 #[test]
+fn rule_14_two_refused_sign_outs_at_once_leave_the_family_one() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    let begin = || desk.sessions.begin_sign_out(&desk.tokens(&cookie("t2")), desk.now());
+    for sign_out in [begin(), begin()] {
+        let refused = SourceAnswer::new(200, "{}");
+        assert_eq!(desk.sessions.end_sign_out(sign_out, Some(&refused), desk.now()), Ended::Refused);
+    }
+    desk.fill(&cookie("t2"), signed_in("alice", "t3"));
+    assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t3")]);
+}
+
+#[test]
 fn rule_14_a_refused_sign_out_lifts_nobody_elses_fence() {
     let refused = SourceAnswer::new(200, "{}");
     let desk = Desk::upstream();

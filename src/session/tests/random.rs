@@ -46,6 +46,8 @@ struct World {
     minted: HashMap<String, usize>,
     /// By token: when the engine last linked it to its family.
     linked: HashMap<String, Millis>,
+    /// By token: when it was last named by an answer, which is how long a link of it lives at least.
+    named: HashMap<String, Millis>,
     /// By token: until when it shows nobody.
     dead: HashMap<String, Millis>,
     logins: usize,
@@ -65,6 +67,7 @@ impl World {
             browsers: Vec::new(),
             minted: HashMap::new(),
             linked: HashMap::new(),
+            named: HashMap::new(),
             dead: HashMap::new(),
             logins: 0,
             fills: Vec::new(),
@@ -114,6 +117,7 @@ impl World {
             self.shown += 1;
             if is_fill {
                 self.linked.insert(token.to_owned(), now);
+                self.named.insert(token.to_owned(), now);
             }
         }
         for line in set_cookies(answer) {
@@ -128,6 +132,7 @@ impl World {
             if self.browsers[who].login == login {
                 if answer.origin == Origin::Source {
                     self.linked.entry(rolled.clone()).or_insert(now);
+                    self.named.entry(rolled.clone()).or_insert(now);
                 }
                 self.browsers[who].jar.retain(|known| *known != rolled);
                 self.browsers[who].jar.push(rolled);
@@ -216,7 +221,7 @@ impl World {
         let login = self.minted[token];
         let jars = self.browsers.iter().filter(|browser| browser.login == login).flat_map(|browser| &browser.jar);
         let mut family: Vec<String> = jars.filter(linked).cloned().collect();
-        if !self.linked.contains_key(token) {
+        if self.linked.get(token).is_none_or(|since| now.since(*since) >= LINKED) {
             family.clear();
         }
         family.push(token.to_owned());
@@ -278,7 +283,7 @@ impl World {
         let now = self.desk.now();
         let fence = now + self.desk.sessions.settings().fence();
         // The name may be a link, which dies in its time.
-        let until = self.linked.get(&token).map_or(fence, |since| fence.min(*since + LINKED));
+        let until = self.named.get(&token).map_or(fence, |since| fence.min(*since + LINKED));
         if until > now {
             let known = self.dead.entry(token).or_insert(until);
             *known = until.max(*known);

@@ -138,6 +138,19 @@ fn rule_04_a_left_over_chunk_is_not_guessed_at() {
 }
 
 #[test]
+fn rule_04_the_newest_token_stays_linked_while_its_family_is_filled() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    for _ in 0..3 {
+        desk.wait(Ttl::seconds(40));
+        desk.fill(&cookie("t1"), told("alice"));
+    }
+    assert!(set_cookies(&desk.hit(&cookie("t2"))).is_empty());
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+}
+
+#[test]
 fn rule_04_with_the_database_strategy_the_token_stays_and_hits_set_nothing() {
     let desk = Desk::upstream();
     desk.fill(&cookie("row-1"), signed_in("alice", "row-1"));
