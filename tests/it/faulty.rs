@@ -66,7 +66,7 @@ pub struct Faulty {
     delay: AtomicU64,
     /// Session checks that arrived.
     pub checks: AtomicUsize,
-    /// Connections that were accepted.
+    /// Connections on which something was asked; one that only looks whether anybody is there is none.
     pub connections: AtomicUsize,
     /// Bytes of the body that is coming in.
     pub uploaded: AtomicUsize,
@@ -98,7 +98,6 @@ impl Faulty {
     async fn accept(self: Arc<Faulty>, listener: std::net::TcpListener) {
         let listener = TcpListener::from_std(listener).expect("a listener");
         while let Ok((stream, _)) = listener.accept().await {
-            self.connections.fetch_add(1, Ordering::SeqCst);
             let host = self.clone();
             // A client that hangs up ends its task, as it should.
             tokio::task::spawn_local(async move { drop(host.serve(stream).await) });
@@ -133,6 +132,7 @@ impl Faulty {
         loop {
             let Some(seen) = self.read(&mut stream).await? else { return Ok(()) };
             self.seen.lock().push(seen.clone());
+            self.connections.fetch_add(usize::from(served == 0), Ordering::SeqCst);
             let mode = *self.mode.lock();
             if mode == Mode::CloseAfterOne && served > 0 {
                 return Ok(());
