@@ -2,6 +2,7 @@
 
 mod binary;
 mod browser;
+mod clients;
 mod differential;
 mod faulty;
 mod http;
