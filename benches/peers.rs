@@ -35,6 +35,8 @@ const DEPTHS: [usize; 2] = [1, 16];
 
 /// The argument that makes this program a mini-redis server.
 const MINI_REDIS: &str = "--serve-mini-redis";
+/// The argument that makes it an HTTP server of hyper alone: one answer for whatever is asked.
+const BARE_HYPER: &str = "--serve-hyper";
 
 /// What cloakroom is to cost at most, as a share of redis-server, in the order of [`cells`].
 const RESP_GOALS: [f64; 4] = [1.0, 0.75, 1.0, 0.75];
@@ -51,6 +53,7 @@ struct Options {
 fn main() -> ExitCode {
     let result = match std::env::args().nth(1).as_deref() {
         Some(MINI_REDIS) => serve_mini_redis(),
+        Some(BARE_HYPER) => serve_hyper(),
         _ => options().and_then(|options| compare(&options)),
     };
     match result {
@@ -143,6 +146,39 @@ fn serve_mini_redis() -> io::Result<()> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listening on {} (mini-redis)", listener.local_addr()?);
         mini_redis::server::run(listener, std::future::pending::<()>()).await.map_err(io::Error::other)
+    })
+}
+
+/// What hyper costs that does nothing but read a request and write an answer: the least that a server on it can cost.
+fn bare_hyper() -> io::Result<Running> {
+    let mut process = Process::start(process::on_server_core(&std::env::current_exe()?).arg(BARE_HYPER))?;
+    let address = process.listens("hyper")?;
+    Ok(Running { process, address })
+}
+
+fn serve_hyper() -> io::Result<()> {
+    let body = bytes::Bytes::from(words::body());
+    let answer = move |_| {
+        let body = http_body_util::Full::new(body.clone());
+        let lines = [
+            ("content-type", "application/json"),
+            ("cache-control", "private, no-cache, no-store"),
+            ("x-session-source", "cache"),
+            ("x-response-time", "0.01ms"),
+        ];
+        let builder =
+            lines.iter().fold(hyper::Response::builder(), |builder, (name, value)| builder.header(*name, *value));
+        std::future::ready(builder.body(body))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        println!("listening on {} (hyper)", listener.local_addr()?);
+        loop {
+            let stream = hyper_util::rt::TokioIo::new(listener.accept().await?.0);
+            let service = hyper::service::service_fn(answer.clone());
+            tokio::task::spawn_local(hyper::server::conn::http1::Builder::new().serve_connection(stream, service));
+        }
     })
 }
 
@@ -303,6 +339,7 @@ fn compare_http(options: &Options) -> io::Result<()> {
     if let Some(program) = peer("nginx") {
         contenders.push(("nginx micro-cache", nginx(&program, folder.path(), upstream.address())?, vec![], vec![]));
     }
+    contenders.push(("hyper alone", bare_hyper()?, vec![], vec![]));
     let requests: Requests = (0..SESSIONS).map(words::check).collect();
     let body = words::body();
     let (mut asked, mut answered) = (0, 0);
@@ -336,7 +373,8 @@ fn compare_http(options: &Options) -> io::Result<()> {
     );
     println!("{answered} answers, {asked} calls to the source; CPU of a request and its ratio to nginx");
     table_row("", &["µs per request".to_owned(), "p99".to_owned()]);
-    let base = contenders.get(1).map(|(_, _, costs, _)| median(costs));
+    let nginx = contenders.iter().find(|(name, ..)| name.starts_with("nginx"));
+    let base = nginx.map(|(_, _, costs, _)| median(costs));
     for (name, _, costs, tails) in &contenders {
         let tail = Short(Duration::from_secs_f64(median(tails))).to_string();
         table_row(name, &[with_ratio(median(costs), base), tail]);
