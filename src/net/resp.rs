@@ -60,6 +60,8 @@ struct Connection<'a> {
     sent: usize,
     /// Until when requests are held.
     held: Option<Millis>,
+    /// The reply to a command that sleeps, sent when it wakes.
+    late: Vec<u8>,
     /// Since when the output has been over its soft limit.
     over_soft: Option<Instant>,
     last_active: Instant,
@@ -86,6 +88,7 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, worker: usize,
         output: Vec::new(),
         sent: 0,
         held: None,
+        late: Vec::new(),
         over_soft: None,
         last_active: Instant::now(),
         timer: None,
@@ -159,8 +162,8 @@ impl Connection<'_> {
         if !self.output.is_empty() && self.stream.poll_write_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Writable));
         }
-        let full = self.held.is_some() && self.input.len() >= HELD_MAX;
-        if !full && self.stream.poll_read_ready(cx)?.is_ready() {
+        let deaf = self.held.is_some() && (self.is_asleep() || self.input.len() >= HELD_MAX);
+        if !deaf && self.stream.poll_read_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Readable));
         }
         if let Some(timer) = &mut self.timer
@@ -176,6 +179,12 @@ impl Connection<'_> {
         let now = self.engine.clock.now();
         // A pause may have ended early; a sleep of this client's own has no bell.
         now < until && (self.client.flow != Flow::Hold(until) || self.engine.paused_until(now).is_some())
+    }
+
+    /// Whether a command of this client's own is what its next requests wait for. As Redis does, nothing is read then:
+    /// who says all it has to say and closes its end is answered all the same.
+    fn is_asleep(&self) -> bool {
+        matches!(self.client.flow, Flow::Sleep(_))
     }
 
     /// Reads once and runs what is whole.
@@ -262,6 +271,7 @@ impl Connection<'_> {
                 used = input.len();
                 break;
             }
+            let start = output.len();
             let flow =
                 if args.is_empty() { Flow::Go } else { command::run(engine, &mut self.client, args, now, output) };
             match flow {
@@ -273,6 +283,7 @@ impl Connection<'_> {
                 Flow::Sleep(ttl) => {
                     used += len;
                     self.held = Some(now + ttl);
+                    self.late = output.split_off(start);
                     break;
                 }
                 Flow::Close => {
@@ -396,9 +407,11 @@ impl Connection<'_> {
         }
     }
 
+    /// How long the client may be silent. Who is made to wait is not.
     fn idle_limit(&self) -> Option<Duration> {
         match self.engine.hot.timeout() {
             0 => None,
+            _ if self.held.is_some() => None,
             seconds => Some(Duration::from_secs(seconds)),
         }
     }
@@ -408,9 +421,10 @@ impl Connection<'_> {
             && !self.still_held(until)
         {
             self.held = None;
-            if !self.input.is_empty() {
-                return self.run_own(&mut scratch.borrow_mut().output);
-            }
+            self.last_active = Instant::now();
+            let output = &mut scratch.borrow_mut().output;
+            output.append(&mut std::mem::take(&mut self.late));
+            return if self.input.is_empty() { self.write(output).map(|()| None) } else { self.run_own(output) };
         }
         let idle = self.idle_limit().is_some_and(|limit| self.last_active.elapsed() >= limit);
         Ok(idle.then_some(End::Gone))
