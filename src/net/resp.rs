@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::strangers::{TLS_ALERT, is_tls};
 use super::worker::{Scratch, Shared};
 use crate::clock::Millis;
 use crate::command::{self, Client, Flow};
@@ -249,6 +250,11 @@ impl Connection<'_> {
         let mut used = 0;
         let mut end = None;
         self.held = None;
+        if is_tls(input) {
+            self.note_stranger("TLS");
+            output.extend_from_slice(TLS_ALERT.as_bytes());
+            return Ok((input.len(), Some(End::Flush)));
+        }
         while used < input.len() {
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
@@ -266,7 +272,7 @@ impl Connection<'_> {
             };
             let args = self.parser.args(rest);
             if is_http(args.get(0)) {
-                tracing::warn!(addr = %self.peer.addr, "HTTP on the RESP port; client closed");
+                self.note_stranger("HTTP");
                 end = Some(End::Gone);
                 used = input.len();
                 break;
@@ -303,6 +309,13 @@ impl Connection<'_> {
         }
         self.parser.rest();
         Ok((used, end))
+    }
+
+    fn note_stranger(&self, protocol: &str) {
+        // A client that is gone by now has no address, and need not be told of.
+        if let Ok(addr) = self.stream.peer_addr() {
+            self.shared.strangers.note("RESP", protocol, addr.ip());
+        }
     }
 
     /// Sends what others left in the mailbox.
@@ -453,7 +466,7 @@ impl Connection<'_> {
     }
 }
 
-/// The first word of a request that a browser was tricked into sending, or of a TLS or HTTP client at the wrong port.
+/// The first word of a request that a browser was tricked into sending, or of an HTTP client at the wrong port.
 fn is_http(word: Option<&[u8]>) -> bool {
     word.is_some_and(|word| word.eq_ignore_ascii_case(b"POST") || word.eq_ignore_ascii_case(b"Host:"))
 }
