@@ -15,10 +15,9 @@ mod sign_out;
 mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +30,6 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -40,6 +38,7 @@ use tracing::{debug, warn};
 use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::config::{self, Config};
@@ -62,9 +61,6 @@ const HAND_ON_MAX: Duration = Duration::from_secs(60);
 
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
-
-/// Addresses of clients with another protocol that are remembered, so that each is logged once.
-const STRANGERS_MAX: usize = 1024;
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +87,7 @@ pub struct Hall {
     /// Prometheus' text; `None` where the settings want none.
     metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
     patience: Patience,
-    strangers: Mutex<HashSet<IpAddr>>,
+    strangers: Strangers,
 }
 
 impl Hall {
@@ -104,7 +100,7 @@ impl Hall {
             reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
             metrics: config.metrics.then(|| Box::new(metrics) as Box<dyn Fn() -> String + Send + Sync>),
             patience: Patience::default(),
-            strangers: Mutex::default(),
+            strangers: Strangers::default(),
             sessions,
             engine,
         }
@@ -230,16 +226,7 @@ impl Door {
 
     /// Tells a client of another protocol where it is.
     async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: SocketAddr, protocol: guard::Protocol) {
-        let is_new = {
-            let mut strangers = self.hall.strangers.lock();
-            if strangers.len() >= STRANGERS_MAX {
-                strangers.clear();
-            }
-            strangers.insert(peer.ip())
-        };
-        if is_new {
-            warn!(peer = %peer.ip(), protocol = protocol.name(), "Not HTTP: refused (logged once for this address)");
-        }
+        self.hall.strangers.note("HTTP", protocol.name(), peer.ip());
         let farewell = protocol.farewell(self.hall.engine.port());
         let _ = timeout(self.hall.patience.first_byte, async {
             stream.write_all(farewell.as_bytes()).await?;
