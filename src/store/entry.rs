@@ -27,6 +27,8 @@ const GROWN: u8 = 0x08;
 const SHORT: u8 = 0x10;
 /// Key and value lie elsewhere.
 const BULK: u8 = 0x20;
+/// The deadline is later than [`LATEST`], and eight bytes behind the lengths say when.
+const FAR: u8 = 0x40;
 
 const ACCESS_AT: usize = 1;
 const DEADLINE_AT: usize = 4;
@@ -34,12 +36,13 @@ const LENS_AT: usize = 10;
 const SHORT_HEAD: usize = LENS_AT + 2;
 const LONG_HEAD: usize = LENS_AT + 4;
 const BULK_HEAD: usize = LENS_AT + 12;
+const FAR_LEN: usize = 8;
 
-/// The deadline of what has none. Any other is kept to the millisecond.
+/// The deadline of what has none.
 const NEVER: u64 = (1 << 48) - 1;
 
-/// The latest deadline, in the year 10889. What is to die later dies then.
-pub(super) const LATEST: Millis = Millis(NEVER - 1);
+/// The latest deadline that six bytes can say, in the year 10889.
+const LATEST: Millis = Millis(NEVER - 1);
 
 /// Keys and values are at most `proto-max-bulk-len`, which is capped far below this.
 const LEN_MAX: usize = u32::MAX as usize;
@@ -50,7 +53,7 @@ pub(super) type Bulk = Vec<u8>;
 /// An entry where it lies.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
-    head: &'a [u8; LENS_AT],
+    block: &'a [u8],
     key: &'a [u8],
     value: &'a [u8],
     size: usize,
@@ -76,18 +79,19 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The shape for a key and a value of these lengths.
-    pub fn of(grown: bool, key_len: usize, value_len: usize) -> Shape {
+    /// The shape for a key and a value of these lengths, and a deadline.
+    pub fn of(grown: bool, key_len: usize, value_len: usize, deadline: Millis) -> Shape {
         assert!(key_len <= LEN_MAX && value_len <= LEN_MAX);
         let (short, head) = match key_len.max(value_len) {
             0..=255 => (SHORT, SHORT_HEAD),
             _ => (0, LONG_HEAD),
         };
-        let exact = head + key_len + value_len;
-        let room = if grown { exact.next_power_of_two() } else { exact };
+        let (far, far_len) = if is_far(deadline) { (FAR, FAR_LEN) } else { (0, 0) };
+        let exact = head + far_len + key_len + value_len;
+        let (grown, room) = if grown { (GROWN, exact.next_power_of_two()) } else { (0, exact) };
         match rounded(room) {
-            len if len <= BLOCK_MAX => Shape { flags: short | if grown { GROWN } else { 0 }, len },
-            _ => Shape { flags: BULK | if grown { GROWN } else { 0 }, len: rounded(BULK_HEAD) },
+            len if len <= BLOCK_MAX => Shape { flags: short | far | grown, len },
+            _ => Shape { flags: BULK | far | grown, len: rounded(BULK_HEAD + far_len) },
         }
     }
 
@@ -99,7 +103,7 @@ impl Shape {
 
 impl Draft<'_> {
     pub fn shape(&self) -> Shape {
-        Shape::of(self.grown, self.key.len(), self.value.len())
+        Shape::of(self.grown, self.key.len(), self.value.len(), self.deadline)
     }
 
     /// Key and value as they lie outside of a block.
@@ -120,8 +124,8 @@ impl Draft<'_> {
         }
         set_lens(block, self.key.len(), self.value.len());
         if !shape.is_bulk() {
-            let head = if shape.flags & SHORT != 0 { SHORT_HEAD } else { LONG_HEAD };
-            let (key, rest) = block[head..].split_at_mut(self.key.len());
+            let (_, _, start) = lens(block);
+            let (key, rest) = block[start..].split_at_mut(self.key.len());
             key.copy_from_slice(self.key);
             rest[..self.value.len()].copy_from_slice(self.value);
         }
@@ -145,13 +149,14 @@ fn set_lens(block: &mut [u8], key_len: usize, value_len: usize) {
 /// Lengths of key and value, and where they begin if they lie in the block.
 fn lens(block: &[u8]) -> (usize, usize, usize) {
     let word = |at: usize| block[at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word)) as usize;
+    let far = if block[0] & FAR != 0 { FAR_LEN } else { 0 };
     if block[0] & SHORT != 0 {
-        (usize::from(block[LENS_AT]), usize::from(block[LENS_AT + 1]), SHORT_HEAD)
+        (usize::from(block[LENS_AT]), usize::from(block[LENS_AT + 1]), SHORT_HEAD + far)
     } else if block[0] & BULK == 0 {
         let both = word(LENS_AT);
-        (both & 0xffff, both >> 16, LONG_HEAD)
+        (both & 0xffff, both >> 16, LONG_HEAD + far)
     } else {
-        (word(LENS_AT), word(LENS_AT + 4), BULK_HEAD)
+        (word(LENS_AT), word(LENS_AT + 4), BULK_HEAD + far)
     }
 }
 
@@ -161,7 +166,7 @@ pub(super) fn block_len(block: &[u8]) -> usize {
     match block[0] & (GROWN | BULK) {
         0 => rounded(head + key_len + value_len),
         GROWN => rounded((head + key_len + value_len).next_power_of_two()),
-        _ => rounded(BULK_HEAD),
+        _ => rounded(head),
     }
 }
 
@@ -200,6 +205,10 @@ pub(super) fn set_value_len(block: &mut [u8], len: usize) {
 
 /// When the entry in a block dies.
 pub(super) fn deadline(block: &[u8]) -> Millis {
+    if block[0] & FAR != 0 {
+        let (_, _, end) = lens(block);
+        return block[end - FAR_LEN..].first_chunk().map_or(LATEST, |far| Millis(u64::from_le_bytes(*far)));
+    }
     let mut bytes = [0; 8];
     bytes[..6].copy_from_slice(&block[DEADLINE_AT..LENS_AT]);
     match u64::from_le_bytes(bytes) {
@@ -208,10 +217,20 @@ pub(super) fn deadline(block: &[u8]) -> Millis {
     }
 }
 
-/// Sets when it dies. The caller keeps the shard's counts and reminders.
+/// Sets when it dies, which must be as near or far as before. The caller keeps the shard's counts and reminders.
 pub(super) fn set_deadline(block: &mut [u8], deadline: Millis) {
+    debug_assert_eq!(is_far(deadline), block[0] & FAR != 0);
     let kept = if deadline == Millis::NEVER { NEVER } else { deadline.min(LATEST).0 };
     block[DEADLINE_AT..LENS_AT].copy_from_slice(&kept.to_le_bytes()[..6]);
+    if block[0] & FAR != 0 {
+        let (_, _, end) = lens(block);
+        block[end - FAR_LEN..end].copy_from_slice(&deadline.0.to_le_bytes());
+    }
+}
+
+/// Whether a deadline takes more than six bytes.
+fn is_far(deadline: Millis) -> bool {
+    deadline > LATEST && deadline != Millis::NEVER
 }
 
 /// Notes an access. Written only when it changes, so that a hot entry's line stays clean.
@@ -231,8 +250,7 @@ impl<'a> Entry<'a> {
             Some(bulk) => (&bulks[bulk][..], bulks[bulk].capacity()),
         };
         let (key, value) = bytes.split_at(key_len);
-        let head = block.first_chunk().expect("a block is longer than its head");
-        Entry { head, key, value, size: block_len(block) + extra }
+        Entry { block, key, value, size: block_len(block) + extra }
     }
 
     /// The key's bytes as stored.
@@ -252,7 +270,7 @@ impl<'a> Entry<'a> {
 
     /// What the value is.
     pub fn kind(self) -> Kind {
-        match self.head[0] & KIND_MASK {
+        match self.block[0] & KIND_MASK {
             6 => Kind::Alias,
             7 => Kind::Fence,
             _ => Kind::String,
@@ -261,12 +279,12 @@ impl<'a> Entry<'a> {
 
     /// Whether the value was changed in place.
     pub fn grown(self) -> bool {
-        self.head[0] & GROWN != 0
+        self.block[0] & GROWN != 0
     }
 
     /// When it dies.
     pub fn deadline(self) -> Millis {
-        deadline(self.head)
+        deadline(self.block)
     }
 
     /// The same, to be put elsewhere.
@@ -288,7 +306,7 @@ impl<'a> Entry<'a> {
 
     /// The 24-bit access clock: seconds for LRU, minutes and a counter for LFU.
     pub fn access(self) -> u32 {
-        u32::from_le_bytes([self.head[1], self.head[2], self.head[3], 0])
+        u32::from_le_bytes([self.block[1], self.block[2], self.block[3], 0])
     }
 }
 
@@ -336,16 +354,17 @@ mod tests {
 
     #[test]
     fn a_deadline_is_exact_and_never_is_never() {
-        let mut block = vec![0; 32];
-        let at = |block: &[u8]| Entry::read(block, &[]).deadline();
-        draft(b"k", b"v").write(&mut block, draft(b"k", b"v").shape(), 0);
-        for deadline in [0, 1, 1_700_000_000_123, LATEST.0] {
-            set_deadline(&mut block, Millis(deadline));
-            assert_eq!(at(&block), Millis(deadline));
+        for (value, bulks) in
+            [(&b"v"[..], vec![]), (&[7; 300], vec![]), (&[7; 20_000], vec![[&b"k"[..], &[7; 20_000]].concat()])]
+        {
+            for deadline in [0, 1, 1_700_000_000_123, LATEST.0, LATEST.0 + 1, i64::MAX as u64, u64::MAX - 1, u64::MAX] {
+                let draft = Draft { deadline: Millis(deadline), ..draft(b"k", value) };
+                let mut block = vec![0; draft.shape().len];
+                draft.write(&mut block, draft.shape(), 0);
+                let entry = Entry::read(&block, &bulks);
+                assert_eq!((entry.deadline(), entry.key(), entry.value()), (Millis(deadline), &b"k"[..], value));
+                assert_eq!(block_len(&block), block.len());
+            }
         }
-        set_deadline(&mut block, Millis::NEVER);
-        assert_eq!(at(&block), Millis::NEVER);
-        set_deadline(&mut block, Millis(u64::MAX - 1));
-        assert_eq!(at(&block), LATEST);
     }
 }

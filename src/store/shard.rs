@@ -225,10 +225,21 @@ impl Shard {
     }
 
     /// Sets the deadline of an entry.
-    pub fn set_deadline(&mut self, index: usize, deadline: Millis) {
+    pub fn set_deadline(&mut self, index: usize, deadline: Millis, trash: &mut Trash) {
         let place = self.place(index);
-        let old = self.entry(place).deadline();
-        entry::set_deadline(self.arena.at_mut(place.at), deadline);
+        let entry = self.entry(place);
+        let old = entry.deadline();
+        let draft = Draft { deadline, ..entry.draft() };
+        if draft.shape() == entry.draft().shape() {
+            entry::set_deadline(self.arena.at_mut(place.at), deadline);
+        } else {
+            // From this side of the year 10889 to the other: the block gets longer or shorter.
+            let (key, value) = (draft.key.to_vec(), draft.value.to_vec());
+            let draft = Draft { key: &key, value: &value, ..draft };
+            self.free(place.at, trash);
+            let at = self.write(&draft, draft.shape(), None);
+            self.set_at(index, at);
+        }
         self.expiring -= usize::from(old != Millis::NEVER);
         self.expiring += usize::from(deadline != Millis::NEVER);
         self.remind(old, deadline, place.hash);
@@ -240,9 +251,10 @@ impl Shard {
         let place = self.place(index);
         let old = self.entry(place);
         let (key_len, value_len, was) = (old.key().len(), old.value().len(), old.grown());
-        let shape = Shape::of(true, key_len, len);
+        let deadline = old.deadline();
+        let shape = Shape::of(true, key_len, len, deadline);
         let block = self.arena.at_mut(place.at);
-        if was && entry::bulk_of(block).is_none() && shape == Shape::of(true, key_len, value_len) {
+        if was && entry::bulk_of(block).is_none() && shape == Shape::of(true, key_len, value_len, deadline) {
             return entry::set_value_len(block, len);
         }
         if let Some(number) = entry::bulk_of(block).filter(|_| was && shape.is_bulk()) {

@@ -277,7 +277,7 @@ impl<'a> Slot<'a> {
         if deadline <= self.now {
             self.remove();
         } else {
-            self.shard.set_deadline(index, deadline);
+            self.shard.set_deadline(index, deadline, self.trash);
         }
     }
 

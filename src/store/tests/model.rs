@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::*;
-use crate::store::entry::LATEST;
 
 const STORES: usize = 3;
 const KEYS: u64 = 60;
@@ -170,11 +169,7 @@ impl Run {
             0..=2 => Millis::NEVER,
             3 => self.model.now,
             4 => Millis(self.model.now.0 - 1),
-            // What is further than can be kept is kept as far as can be.
-            5 => match self.dice.below(2) {
-                0 => LATEST,
-                _ => Millis(LATEST.0 - 1),
-            },
+            5 => self.model.now + Ttl(i64::MAX as u64),
             _ => self.model.now + Ttl(1 + self.dice.below(5_000)),
         }
     }
