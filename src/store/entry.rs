@@ -233,12 +233,9 @@ fn is_far(deadline: Millis) -> bool {
     deadline > LATEST && deadline != Millis::NEVER
 }
 
-/// Notes an access. Written only when it changes, so that a hot entry's line stays clean.
+/// Notes an access.
 pub(super) fn set_access(block: &mut [u8], access: u32) {
-    let bytes = &access.to_le_bytes()[..3];
-    if block[ACCESS_AT..DEADLINE_AT] != *bytes {
-        block[ACCESS_AT..DEADLINE_AT].copy_from_slice(bytes);
-    }
+    block[ACCESS_AT..DEADLINE_AT].copy_from_slice(&access.to_le_bytes()[..3]);
 }
 
 impl<'a> Entry<'a> {

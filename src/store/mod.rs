@@ -34,6 +34,7 @@ mod shard;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod together;
 mod value;
 
 use std::hash::{BuildHasher, Hasher};
@@ -52,6 +53,7 @@ pub use namespace::Cache;
 pub use scan::Cursor;
 pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
+pub use together::Slots;
 pub use value::{STRING_MAX, Type, Value, wrong_type};
 
 use crate::clock::{Clock, Millis, Ttl};
@@ -357,15 +359,18 @@ impl Store {
             return Look::Absent;
         };
         let mut shard = cell.shard.lock();
-        let live = shard.find(place.kept(), place.name).filter(|index| shard.at(*index).is_live(now));
-        let answer = match live.map(|index| (index, shard.at(index))) {
-            Some((index, entry)) if entry.kind() == Kind::String => {
+        let found = shard.locate(place.kept(), place.name).map(|at| (at, shard.read(at)));
+        let answer = match found.filter(|(_, entry)| entry.is_live(now)) {
+            Some((at, entry)) if entry.kind() == Kind::String => {
                 if trace == Trace::Access {
-                    let access = self.inner.common.access.touched(entry.access(), now);
-                    shard.set_access(index, access);
+                    let (old, new) = (entry.access(), self.inner.common.access.touched(entry.access(), now));
+                    // Seldom: they are seconds, or a counter that grows ever slower.
+                    if old != new {
+                        shard.note_access(at, new);
+                    }
                 }
                 shard.stats.hits += u64::from(counts);
-                return Look::Live(f(Value::of(shard.at(index))));
+                return Look::Live(f(Value::of(shard.read(at))));
             }
             Some((_, entry)) if entry.kind() == Kind::Alias && hops > 0 => {
                 let target = NameBuf::from_slice(entry.value());
@@ -410,38 +415,6 @@ impl Store {
             return self.enter(&self.named(&target), hops - 1, now, f);
         }
         f(&mut slot)
-    }
-
-    /// Opens several keys, of this store and its relatives, at once. Each is opened with [`Slots::at`] in turn.
-    ///
-    /// # Panics
-    /// When the stores are not of one family: their locks would have no order.
-    pub fn with_all<R>(keys: &[(&Store, &[u8])], now: Millis, f: impl FnOnce(&mut Slots<'_, '_>) -> R) -> R {
-        let related = |pair: &[(&Store, &[u8])]| Arc::ptr_eq(&pair[0].0.inner.common, &pair[1].0.inner.common);
-        assert!(keys.windows(2).all(related), "stores of one family");
-        let name = |(store, key): &(&Store, &[u8])| NameBuf::from_slice(store.place(key, &mut NameBuf::new()).name);
-        let mut names: Vec<NameBuf> = keys.iter().map(name).collect();
-        for hops in (0..=HOPS_MAX).rev() {
-            let places: Vec<(usize, Place<'_>)> =
-                keys.iter().zip(&names).map(|((store, _), name)| (store.inner.id, store.named(name))).collect();
-            // Declared before the guards, so that it is freed after them.
-            let mut trash = Trash::new();
-            let (mut guards, which) = hold_all(keys, &places);
-            let mut aliases = Vec::new();
-            for (position, (_, place)) in places.iter().enumerate() {
-                let target = guards[which[position]].1.alias(place.kept(), place.name, now);
-                aliases.extend(target.filter(|_| hops > 0).map(|target| (position, target)));
-            }
-            if aliases.is_empty() {
-                return f(&mut Slots { guards: &mut guards, places: &places, which: &which, now, trash: &mut trash });
-            }
-            drop(guards);
-            drop(places);
-            for (position, target) in aliases {
-                names[position] = target;
-            }
-        }
-        unreachable!("without hops left no alias is followed")
     }
 
     /// Notes an access to the value in a slot and counts the read: `true` if there was something.
@@ -550,53 +523,6 @@ impl Drop for Held<'_> {
             self.cell.due.store(due.0, Ordering::SeqCst);
             self.common.alarm.sooner(due);
         }
-    }
-}
-
-/// Locks the shards of all places, each once, in ascending order; tells which guard is whose.
-fn hold_all<'g>(keys: &[(&'g Store, &[u8])], places: &[(usize, Place<'_>)]) -> (Vec<Guard<'g>>, Vec<usize>) {
-    let mut order: Vec<(usize, usize, usize)> =
-        places.iter().enumerate().map(|(position, (id, place))| (*id, place.shard(), position)).collect();
-    order.sort_unstable();
-    let mut guards: Vec<Guard<'g>> = Vec::with_capacity(keys.len());
-    let mut which = vec![0; keys.len()];
-    let mut last = None;
-    for (id, shard, position) in order {
-        if last != Some((id, shard)) {
-            let store = keys[position].0;
-            guards.push((store, store.hold(store.cell(shard))));
-            last = Some((id, shard));
-        }
-        which[position] = guards.len() - 1;
-    }
-    (guards, which)
-}
-
-/// A store and one of its shards under its lock.
-type Guard<'g> = (&'g Store, Held<'g>);
-
-/// Several keys under their locks. See [`Store::with_all`].
-pub struct Slots<'a, 'g> {
-    guards: &'a mut [Guard<'g>],
-    places: &'a [(usize, Place<'a>)],
-    which: &'a [usize],
-    now: Millis,
-    trash: &'a mut Trash,
-}
-
-impl Slots<'_, '_> {
-    /// Opens the key that was given at this position.
-    pub fn at(&mut self, position: usize) -> Slot<'_> {
-        let place = &self.places[position].1;
-        let (store, shard) = &mut self.guards[self.which[position]];
-        let mode = &store.inner.common.access;
-        Slot::open(shard, place.name, place.kept(), place.rule, self.now, mode, self.trash)
-    }
-
-    /// Whether two positions are the same key of the same store.
-    pub fn same(&self, one: usize, other: usize) -> bool {
-        let ((a_id, a), (b_id, b)) = (&self.places[one], &self.places[other]);
-        a_id == b_id && a.name == b.name
     }
 }
 

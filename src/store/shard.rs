@@ -100,12 +100,28 @@ impl Shard {
         self.table.find_bucket_index(spread(hash), is)
     }
 
+    /// Where the entry of a key is, dead or alive: for readers, who need no bucket.
+    pub fn locate(&self, hash: u32, key: &[u8]) -> Option<At> {
+        let is = |place: &Place| place.hash == hash && key_of(self.arena.at(place.at), &self.bulks) == key;
+        self.table.find(spread(hash), is).map(|place| place.at)
+    }
+
+    /// The entry at a place that was just located.
+    pub fn read(&self, at: At) -> Entry<'_> {
+        Entry::read(self.arena.at(at), &self.bulks)
+    }
+
+    /// Notes an access at a place that was just located.
+    pub fn note_access(&mut self, at: At, access: u32) {
+        entry::set_access(self.arena.at_mut(at), access);
+    }
+
     fn place(&self, index: usize) -> Place {
         *self.table.get_bucket(index).expect("a bucket that was just found")
     }
 
     fn entry(&self, place: Place) -> Entry<'_> {
-        Entry::read(self.arena.at(place.at), &self.bulks)
+        self.read(place.at)
     }
 
     pub fn at(&self, index: usize) -> Entry<'_> {
@@ -158,13 +174,15 @@ impl Shard {
                 self.epoch = self.epoch.wrapping_add(1);
             }
             let place = Place { hash, at: self.write(draft, shape, bulk) };
-            self.count_in(place);
+            self.count_in(draft.deadline, draft.kind);
             self.remind(Millis::NEVER, draft.deadline, hash);
             return self.table.insert_unique(spread(hash), place, |place| spread(place.hash)).bucket_index();
         };
         let place = self.place(index);
-        let old = self.entry(place).deadline();
-        self.count_out(place);
+        let old = self.entry(place);
+        let (kind, old) = (old.kind(), old.deadline());
+        self.count_out(old, kind);
+        self.count_in(draft.deadline, draft.kind);
         let block = self.arena.at_mut(place.at);
         if shape.is_bulk() || entry::bulk_of(block).is_some() || block_len(block) != shape.len {
             self.free(place.at, trash);
@@ -173,7 +191,6 @@ impl Shard {
         } else {
             draft.write(block, shape, 0);
         }
-        self.count_in(self.place(index));
         self.remind(old, draft.deadline, hash);
         index
     }
@@ -215,12 +232,14 @@ impl Shard {
     /// Takes an entry out. Nothing else does.
     pub fn take(&mut self, index: usize, cause: Cause, trash: &mut Trash) {
         let place = self.table.get_bucket_entry(index).expect("a bucket that was just found").remove().0;
+        let entry = self.entry(place);
+        let (kind, deadline) = (entry.kind(), entry.deadline());
         match cause {
-            Cause::Expired if self.entry(place).kind() == Kind::String => self.stats.expired += 1,
+            Cause::Expired if kind == Kind::String => self.stats.expired += 1,
             Cause::Evicted => self.stats.evicted += 1,
             Cause::Expired | Cause::Removed | Cause::Moved => {}
         }
-        self.count_out(place);
+        self.count_out(deadline, kind);
         self.free(place.at, trash);
     }
 
@@ -278,14 +297,12 @@ impl Shard {
         self.set_at(index, at);
     }
 
-    fn count_in(&mut self, place: Place) {
-        let (deadline, kind) = (self.entry(place).deadline(), self.entry(place).kind());
+    fn count_in(&mut self, deadline: Millis, kind: Kind) {
         self.expiring += usize::from(deadline != Millis::NEVER);
         self.hidden += usize::from(kind != Kind::String);
     }
 
-    fn count_out(&mut self, place: Place) {
-        let (deadline, kind) = (self.entry(place).deadline(), self.entry(place).kind());
+    fn count_out(&mut self, deadline: Millis, kind: Kind) {
         self.expiring -= usize::from(deadline != Millis::NEVER);
         self.hidden -= usize::from(kind != Kind::String);
     }
