@@ -7,18 +7,19 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::strangers::{TLS_ALERT, is_tls};
 use super::worker::{Scratch, Shared};
-use crate::clock::Millis;
+use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
 use crate::engine::{Engine, Peer};
 use crate::resp::{Parser, Reply};
@@ -32,7 +33,7 @@ const HELD_MAX: usize = 64 * 1024;
 
 /// What a client waits for.
 enum Event {
-    Readable,
+    Read(usize),
     Writable,
     Bell,
     Timer,
@@ -65,7 +66,8 @@ struct Connection<'a> {
     late: Vec<u8>,
     /// Since when the output has been over its soft limit.
     over_soft: Option<Instant>,
-    last_active: Instant,
+    /// When it was last heard.
+    active: Millis,
     timer: Option<Pin<Box<Sleep>>>,
     bell_set: bool,
 }
@@ -91,7 +93,7 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, worker: usize,
         held: None,
         late: Vec::new(),
         over_soft: None,
-        last_active: Instant::now(),
+        active: now,
         timer: None,
         bell_set: false,
     };
@@ -118,7 +120,7 @@ impl Drop for Leave<'_> {
 impl Connection<'_> {
     async fn run(&mut self, scratch: &Scratch) -> io::Result<End> {
         loop {
-            let event = poll_fn(|cx| self.poll_event(cx)).await?;
+            let event = poll_fn(|cx| self.poll_event(cx, scratch)).await?;
             if self.peer.is_killed() {
                 return Ok(End::Flush);
             }
@@ -131,8 +133,8 @@ impl Connection<'_> {
                         return Ok(end);
                     }
                 }
-                Event::Readable => {
-                    if let Some(end) = self.read(scratch)? {
+                Event::Read(got) => {
+                    if let Some(end) = self.take(got, scratch)? {
                         return Ok(end);
                     }
                 }
@@ -145,7 +147,7 @@ impl Connection<'_> {
         }
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<Event>> {
         if !self.bell_set {
             // A task keeps its waker for life.
             self.peer.set_bell(cx.waker());
@@ -164,8 +166,8 @@ impl Connection<'_> {
             return Poll::Ready(Ok(Event::Writable));
         }
         let deaf = self.held.is_some() && (self.is_asleep() || self.input.len() >= HELD_MAX);
-        if !deaf && self.stream.poll_read_ready(cx)?.is_ready() {
-            return Poll::Ready(Ok(Event::Readable));
+        if !deaf && let Poll::Ready(got) = self.poll_read(cx, scratch) {
+            return Poll::Ready(got.map(Event::Read));
         }
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(cx).is_ready()
@@ -188,29 +190,33 @@ impl Connection<'_> {
         matches!(self.client.flow, Flow::Sleep(_))
     }
 
-    /// Reads once and runs what is whole.
-    fn read(&mut self, scratch: &Scratch) -> io::Result<Option<End>> {
+    /// Reads once, to the end of the client's own input or, if it has none, to the scratch buffer, where it must be
+    /// taken before another client has its turn. Reading and waiting are one step for tokio, which then knows from a
+    /// short read that nothing is left, and saves the call that would say so.
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<usize>> {
+        let scratch = &mut *scratch.borrow_mut();
+        if self.input.is_empty() {
+            let mut input = ReadBuf::new(&mut scratch.input);
+            return Pin::new(&mut self.stream).poll_read(cx, &mut input).map_ok(|()| input.filled().len());
+        }
+        // The rest of a request is read to where its beginning is. How much room is made follows what has arrived,
+        // never what was announced.
+        let room = self.parser.needs().max(scratch.input.len());
+        self.input.reserve(room);
+        pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+    }
+
+    /// Takes what was read, and runs what is whole.
+    fn take(&mut self, got: usize, scratch: &Scratch) -> io::Result<Option<End>> {
+        if got == 0 {
+            return Ok(Some(if self.output.is_empty() { End::Gone } else { End::Flush }));
+        }
         let scratch = &mut *scratch.borrow_mut();
         let block = self.engine.metrics.block(self.client.worker);
-        let got = if self.input.is_empty() {
-            self.stream.try_read(&mut scratch.input)
-        } else {
-            // The rest of a request is read to where its beginning is. How much room is made follows what has
-            // arrived, never what was announced.
-            let room = self.parser.needs().max(scratch.input.len());
-            self.input.reserve(room);
-            self.stream.try_read_buf(&mut self.input)
-        };
-        let got = match got {
-            Ok(0) => return Ok(Some(if self.output.is_empty() { End::Gone } else { End::Flush })),
-            Ok(got) => got,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
-        };
         block.reads.add(1);
         block.input_bytes.add(got as u64);
-        self.last_active = Instant::now();
         if self.held.is_some() {
+            self.active = self.engine.clock.now();
             if self.input.is_empty() {
                 self.input.extend_from_slice(&scratch.input[..got]);
             }
@@ -245,6 +251,7 @@ impl Connection<'_> {
         let micros = engine.clock.micros();
         let now = Millis(micros / 1000);
         self.client.lap = micros;
+        self.active = now;
         self.peer.last_seen.store(now.0, Ordering::Relaxed);
         self.peer.query_buffer[0].store(input.len() as u32, Ordering::Relaxed);
         let mut used = 0;
@@ -410,7 +417,8 @@ impl Connection<'_> {
             consider(since + Duration::from_secs(self.engine.hot.output_soft().1));
         }
         if let Some(limit) = self.idle_limit() {
-            consider(self.last_active + limit);
+            let left = (self.active + limit).since(self.engine.clock.now());
+            consider(Instant::now() + left.duration());
         }
         match (soonest, &mut self.timer) {
             (None, timer) => *timer = None,
@@ -421,11 +429,11 @@ impl Connection<'_> {
     }
 
     /// How long the client may be silent. Who is made to wait is not.
-    fn idle_limit(&self) -> Option<Duration> {
+    fn idle_limit(&self) -> Option<Ttl> {
         match self.engine.hot.timeout() {
             0 => None,
             _ if self.held.is_some() => None,
-            seconds => Some(Duration::from_secs(seconds)),
+            seconds => Some(Ttl::seconds(seconds)),
         }
     }
 
@@ -434,12 +442,12 @@ impl Connection<'_> {
             && !self.still_held(until)
         {
             self.held = None;
-            self.last_active = Instant::now();
+            self.active = self.engine.clock.now();
             let output = &mut scratch.borrow_mut().output;
             output.append(&mut std::mem::take(&mut self.late));
             return if self.input.is_empty() { self.write(output).map(|()| None) } else { self.run_own(output) };
         }
-        let idle = self.idle_limit().is_some_and(|limit| self.last_active.elapsed() >= limit);
+        let idle = self.idle_limit().is_some_and(|limit| self.active + limit <= self.engine.clock.now());
         Ok(idle.then_some(End::Gone))
     }
 
