@@ -26,6 +26,8 @@ pub enum Mode {
     ResetMidBody,
     TooMany,
     Broken500,
+    /// A status that no other test uses.
+    Broken599,
     Html,
     Elsewhere301,
     /// A hundred megabytes, without saying so before.
@@ -264,6 +266,10 @@ impl Faulty {
             }
             Mode::Broken500 => {
                 let answer = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops";
+                stream.write_all(answer.as_bytes()).await?;
+            }
+            Mode::Broken599 => {
+                let answer = "HTTP/1.1 599 Unheard Of\r\nContent-Length: 4\r\n\r\noops";
                 stream.write_all(answer.as_bytes()).await?;
             }
             Mode::Html => {

@@ -7,5 +7,6 @@ mod differential;
 mod faulty;
 mod http;
 mod http_faults;
+mod panics;
 mod resp;
 mod support;

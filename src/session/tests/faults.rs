@@ -48,6 +48,34 @@ fn a_body_larger_than_a_session_is_passed_on_and_not_stored() {
 }
 
 #[test]
+fn a_panic_at_any_step_of_a_calls_end_answers_who_waits() {
+    for step in 0.. {
+        let desk = Desk::upstream();
+        let fill = desk.miss(&cookie("t1"));
+        let (bell, wait) = (Arc::new(Bell::default()), desk.joins(&cookie("t1")));
+        let waker = Waker::from(bell.clone());
+        assert!(desk.sessions.poll_wait(&wait, &waker, desk.now()).is_pending());
+        let (steps, passed) = (&desk.sessions.core.steps, AtomicUsize::new(0));
+        steps.set(Some(Arc::new(move || assert_ne!(passed.fetch_add(1, Ordering::Relaxed), step, "as wanted"))));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| desk.complete(fill, told("alice"))));
+        steps.set(None);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1, "nobody was woken after a panic at step {step}");
+        let shared = desk.shared(&wait).unwrap();
+        if ended.is_ok() {
+            assert!(step >= 5, "only {step} steps");
+            break;
+        }
+        assert!(shared.cache_status().ends_with("abandoned") || user(&shared).as_deref() == Some("alice"));
+        // And the next one asks, or finds what was stored.
+        match desk.check(&cookie("t1")) {
+            LookUp::Answer(answer) => assert_eq!(user(&answer).as_deref(), Some("alice")),
+            LookUp::Fill(fill) => drop(desk.complete(fill, told("alice"))),
+            other => panic!("after a panic at step {step}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn an_asker_that_leaves_answers_who_waits() {
     let desk = Desk::upstream();
     let fill = desk.miss(&cookie("t1"));
