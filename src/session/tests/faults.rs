@@ -76,6 +76,31 @@ fn a_panic_at_any_step_of_a_calls_end_answers_who_waits() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_ends_no_session_early_and_brings_none_back() {
+    const HOUR: i64 = 3_600_000;
+    let half_an_hour = r#"{"user":{"name":"alice"},"expires":"2023-11-14T22:43:20.000Z"}"#;
+    for jump in [-HOUR, HOUR] {
+        let desk = Desk::upstream();
+        desk.fill(&cookie("t1"), SourceAnswer::new(200, half_an_hour));
+        desk.clock.set_wall_offset(jump);
+        desk.wait(Ttl(4_999));
+        assert_eq!(user(&desk.hit(&cookie("t1"))).as_deref(), Some("alice"));
+        // A new answer's end is meant by the new clock: an hour on, that session is over.
+        desk.wait(Ttl(1));
+        desk.fill(&cookie("t1"), SourceAnswer::new(200, half_an_hour));
+        assert_eq!(matches!(desk.check(&cookie("t1")), LookUp::Answer(_)), jump < 0);
+
+        desk.sign_out(&cookie("t1"), Some(&deletes()));
+        for jump in [jump, 0, -jump] {
+            desk.clock.set_wall_offset(jump);
+            assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+        }
+        desk.wait(Ttl::seconds(25 * 60));
+        assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+    }
+}
+
+#[test]
 fn an_asker_that_leaves_answers_who_waits() {
     let desk = Desk::upstream();
     let fill = desk.miss(&cookie("t1"));
