@@ -8,5 +8,6 @@ mod faulty;
 mod http;
 mod http_faults;
 mod panics;
+mod readme;
 mod resp;
 mod support;
