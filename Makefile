@@ -25,7 +25,7 @@ unit: ## Rust tests: units, transcripts, models, sockets, docs
 	$(CARGO) test --locked
 	$(CARGO) run --locked --no-default-features --example embed
 
-memcheck: tools ## The one file with unsafe code, under valgrind
+memcheck: tools ## The store under valgrind: no code here is unsafe, but the crates below it are
 	tests/memcheck.sh
 
 $(BIN): $(shell find src -name '*.rs') Cargo.toml Cargo.lock

@@ -22,6 +22,8 @@
 //! # Ok::<(), cloakroom::error::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod clock;
 pub mod command;
 pub mod config;

@@ -1,13 +1,13 @@
 //! Keys whatever their type: deleted, renamed, copied, moved and looked at.
 //!
-//! What concerns two keys happens under both locks. A key that was signed out takes nothing, so before anything moves
+//! What concerns several keys happens under all their locks. A key that was signed out takes nothing, so before anything moves
 //! the place it goes to is asked.
 
 use super::connection::named_database;
-use super::help;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
+use super::{help, read};
 use crate::error::{Error, Result};
 use crate::resp::Args;
 use crate::store::{Access, Loose, Slots, Store};
@@ -210,23 +210,30 @@ const OBJECT: &[Spec] = &[
 const SAME_OBJECT: Error = Error::refused("source and destination objects are the same");
 
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let (store, now) = (ctx.store(), ctx.now);
-    let removed = args.iter().skip(1).filter(|key| store.with(key, now, |slot| slot.remove())).count();
+    let removed = match args.len() {
+        2 => usize::from(ctx.store().with(args.word(1), ctx.now, |slot| slot.remove())),
+        _ => ctx.count_keys(args, |slot| slot.remove()),
+    };
     ctx.reply.count(removed);
     Ok(())
 }
 
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let reader = ctx.reader();
-    let found = args.iter().skip(1).filter(|key| reader.glance(key, |_| ()).is_some()).count();
+    let found = match args.len() {
+        2 => usize::from(ctx.reader().glance(args.word(1), |_| ()).is_some()),
+        _ => ctx.count_keys(args, read::count),
+    };
     ctx.reply.count(found);
     Ok(())
 }
 
 fn touch(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let (store, now) = (ctx.store(), ctx.now);
     // Whoever says TOUCH means it, CLIENT NO-TOUCH or not.
-    let found = args.iter().skip(1).filter(|key| store.get(key, now, |_| ()).is_some()).count();
+    let store = ctx.store();
+    let found = match args.len() {
+        2 => usize::from(store.get(args.word(1), ctx.now, |_| ()).is_some()),
+        _ => ctx.count_keys(args, |slot| store.touch(slot)),
+    };
     ctx.reply.count(found);
     Ok(())
 }

@@ -107,7 +107,7 @@ pub enum Flow {
     Close,
     /// The request was not run: offer it again at this instant, or when rung.
     Hold(Millis),
-    /// Serve this client nothing for so long.
+    /// Serve this client nothing for so long, and send the reply only then.
     Sleep(Ttl),
 }
 

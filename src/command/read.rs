@@ -1,7 +1,11 @@
 //! How commands look at keys: what a read counts, and whether it keeps the key from being evicted.
+//!
+//! One key is looked at under its own lock. Several are opened under all their locks, so that what another client
+//! writes at once is seen whole or not at all.
 
 use super::Ctx;
 use crate::clock::Millis;
+use crate::resp::Args;
 use crate::store::{Slot, Store, Value};
 
 /// Reads of one client at one instant. It is a copy and borrows no [`Ctx`], so that a closure can write the reply.
@@ -17,6 +21,21 @@ impl<'a> Ctx<'a> {
     /// Reads in the client's database.
     pub(super) fn reader(&self) -> Reader<'a> {
         Reader { store: self.store(), now: self.now, no_touch: self.client.no_touch }
+    }
+
+    /// Every `step`th word behind the command's name, as a key of the client's database.
+    pub(super) fn keys<'k>(&self, args: Args<'k>, step: usize) -> Vec<(&'k Store, &'k [u8])>
+    where
+        'a: 'k,
+    {
+        args.iter().skip(1).step_by(step).map(|key| (self.store(), key)).collect()
+    }
+
+    /// Opens the keys of a command that is nothing but keys, and tells for how many of them `found` says yes. A key that
+    /// is named twice is opened twice.
+    pub(super) fn count_keys(&self, args: Args<'_>, mut found: impl FnMut(&mut Slot<'_>) -> bool) -> usize {
+        let keys = self.keys(args, 1);
+        Store::with_all(&keys, self.now, |slots| (0..keys.len()).filter(|at| found(&mut slots.at(*at))).count())
     }
 }
 
@@ -34,9 +53,14 @@ impl Reader<'_> {
     /// Notes in an open slot that its value is read.
     pub fn note(self, slot: &mut Slot<'_>) {
         if self.no_touch {
-            slot.touch(|access| access);
+            count(slot);
         } else {
             self.store.touch(slot);
         }
     }
+}
+
+/// Counts in an open slot that somebody asked about the key, as [`Reader::glance`] does, and tells whether it is there.
+pub(super) fn count(slot: &mut Slot<'_>) -> bool {
+    slot.touch(|access| access)
 }

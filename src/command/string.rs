@@ -466,7 +466,7 @@ fn put_all(ctx: &Ctx<'_>, args: Args<'_>, name: &'static str, condition: Conditi
     if args.iter().any(|word| word.len() > STRING_MAX) {
         return Err(Error::TooLong);
     }
-    let keys: Vec<(&Store, &[u8])> = args.iter().skip(1).step_by(2).map(|key| (ctx.store(), key)).collect();
+    let keys = ctx.keys(args, 2);
     Store::with_all(&keys, ctx.now, |slots| {
         if condition == Condition::IfAbsent && (0..keys.len()).any(|at| slots.at(at).value().is_some()) {
             return Ok(false);
@@ -492,13 +492,21 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn mget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let reader = ctx.reader();
     ctx.reply.array(args.len() - 1);
-    for key in args.iter().skip(1) {
-        if reader.get(key, |value| ctx.reply.bulk_or_null(value.string().ok())).is_none() {
+    if args.len() == 2 {
+        if ctx.reader().get(args.word(1), |value| ctx.reply.bulk_or_null(value.string().ok())).is_none() {
             ctx.reply.null();
         }
+        return Ok(());
     }
+    let (reader, keys, reply) = (ctx.reader(), ctx.keys(args, 1), &mut ctx.reply);
+    Store::with_all(&keys, ctx.now, |slots| {
+        for at in 0..keys.len() {
+            let mut slot = slots.at(at);
+            reader.note(&mut slot);
+            reply.bulk_or_null(slot.string().ok().flatten());
+        }
+    });
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod expire;
 mod generic;
 mod secret;
 mod string;
+mod together;
 
 use std::collections::HashSet;
 

@@ -106,7 +106,7 @@ pub struct Config {
     pub client_output_buffer_limit: BufferLimits,
     /// `loglevel`
     pub loglevel: LogLevel,
-    /// `logfile`; empty for standard output.
+    /// `logfile`; empty for standard error.
     pub logfile: String,
     /// `log-format`
     pub log_format: LogFormat,

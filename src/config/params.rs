@@ -75,7 +75,7 @@ const OWN: &[Param] = &[
         kind: Kind::Form("addresses", |text| listed(text, 1)),
         default: "127.0.0.1",
         lines: Lines::Words,
-        doc: "Addresses for Redis clients. Several may follow each other; one with a dash before it (-::1) may be \
+        doc: "Addresses for Redis clients. Several are separated by spaces; one with a dash before it (-::1) may be \
               missing on this machine, and * means all of IPv4.",
         home: field!(bind),
         ..Param::NETWORK
@@ -84,7 +84,7 @@ const OWN: &[Param] = &[
         name: "http-port",
         kind: Kind::Int(0, 65535),
         default: "8379",
-        doc: "Port for HTTP. 0 picks a free one and prints it.",
+        doc: "Port for HTTP: session checks, sign-outs, /metrics. 0 picks a free one and prints it.",
         home: field!(http_port),
         ..Param::NETWORK
     },
@@ -109,7 +109,7 @@ const OWN: &[Param] = &[
         kind: Kind::Bool,
         default: "yes",
         change: Change::Live,
-        doc: "Whether to refuse to start open to the network without a password.",
+        doc: "Refuses to start without a password on addresses that others can reach.",
         home: field!(protected_mode),
         ..Param::NETWORK
     },
@@ -167,7 +167,7 @@ const OWN: &[Param] = &[
         name: "maxmemory",
         kind: Kind::Memory(0, u64::MAX),
         default: "0",
-        doc: "Bytes the data may take; 0 for unlimited.",
+        doc: "Bytes the data may take, such as 512mb; 0 for unlimited.",
         home: field!(maxmemory),
         ..Param::MEMORY
     },
@@ -217,7 +217,7 @@ const OWN: &[Param] = &[
         name: "upstream",
         kind: Kind::Form("URL", optional::<Upstream>),
         change: Change::AtStart,
-        doc: "The application behind the session doors, such as http://127.0.0.1:3000. Empty for the store alone: \
+        doc: "The application that is asked for sessions, such as http://127.0.0.1:3000. Empty for the store alone: \
               the application writes sessions as a Redis client.",
         home: field!(upstream),
         ..Param::SESSION
@@ -252,7 +252,7 @@ const OWN: &[Param] = &[
         kind: Kind::Choice(Profile::NAMES),
         default: "auto",
         change: Change::AtStart,
-        doc: "Cookie names and empty body: NextAuth v4, Auth.js v5, or by the cookies.",
+        doc: "Whose cookie names and empty answer: NextAuth v4, Auth.js v5, or as the cookies tell.",
         home: field!(profile),
         ..Param::SESSION
     },
@@ -298,7 +298,8 @@ const OWN: &[Param] = &[
         name: "session-stale",
         kind: Kind::Span(Ttl(0), TTL_MAX),
         default: "30s",
-        doc: "How long the last good session may stand in for a failing upstream. Counted from its end; 0 for not at all.",
+        doc: "How long the last good session may stand in for a failing upstream. Counted from the end of its \
+              session-ttl; 0 for not at all.",
         home: field!(session_stale),
         ..Param::SESSION
     },
@@ -382,7 +383,7 @@ const OWN: &[Param] = &[
         name: "logfile",
         kind: Kind::Text,
         change: Change::AtStart,
-        doc: "File that is logged to; empty for standard output.",
+        doc: "File that is logged to; empty for standard error.",
         home: field!(logfile),
         ..Param::LOGGING
     },
@@ -431,7 +432,8 @@ const OWN: &[Param] = &[
     Param {
         name: "notify-keyspace-events",
         kind: Kind::Form("letters", events),
-        doc: "Which events of keys are published, as Redis' letters; empty for none.",
+        doc: "Which events of keys are published, as Redis' letters; empty for none. Kept and shown, without effect: \
+              there is no pub/sub yet.",
         home: field!(notify_keyspace_events),
         ..Param::LOGGING
     },

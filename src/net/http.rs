@@ -8,21 +8,21 @@
 mod answer;
 mod guard;
 mod head;
+mod plain;
 mod relay;
 mod sign_out;
 #[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -30,14 +30,15 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use self::answer::Out;
 use self::head::{Heads, Sentry};
+use self::plain::Desk;
+use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::config::{self, Config};
@@ -60,9 +61,6 @@ const HAND_ON_MAX: Duration = Duration::from_secs(60);
 
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
-
-/// Addresses of clients with another protocol that are remembered, so that each is logged once.
-const STRANGERS_MAX: usize = 1024;
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +87,7 @@ pub struct Hall {
     /// Prometheus' text; `None` where the settings want none.
     metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
     patience: Patience,
-    strangers: Mutex<HashSet<IpAddr>>,
+    strangers: Strangers,
 }
 
 impl Hall {
@@ -102,7 +100,7 @@ impl Hall {
             reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
             metrics: config.metrics.then(|| Box::new(metrics) as Box<dyn Fn() -> String + Send + Sync>),
             patience: Patience::default(),
-            strangers: Mutex::default(),
+            strangers: Strangers::default(),
             sessions,
             engine,
         }
@@ -157,6 +155,7 @@ pub struct Door {
     hall: Arc<Hall>,
     upstream: Option<Upstream>,
     worker: usize,
+    desk: RefCell<Desk>,
 }
 
 /// One connection of a client.
@@ -184,7 +183,7 @@ impl Door {
     /// The door of a worker, by its number among the metrics' blocks. To be used on one `LocalSet` or local runtime.
     pub fn new(hall: Arc<Hall>, worker: usize) -> Rc<Door> {
         let upstream = hall.reach.clone().map(Upstream::new);
-        Rc::new(Door { hall, upstream, worker })
+        Rc::new(Door { hall, upstream, worker, desk: RefCell::default() })
     }
 
     /// Serves a client until it goes, or until `leaving` says so and its request is answered. Run it as a local task
@@ -194,21 +193,12 @@ impl Door {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let patience = self.hall.patience;
-        let mut first = BytesMut::with_capacity(4096);
-        let read = async {
-            tokio::select! {
-                read = timeout(patience.first_byte, stream.read_buf(&mut first)) => matches!(read, Ok(Ok(1..))),
-                _ = leaving.wait_for(|leaving| *leaving) => false,
-            }
-        };
-        if !read.await {
-            return;
-        }
+        let Some(first) = self.answer_checks(&mut stream, peer, &leaving).await else { return };
         if let Some(protocol) = guard::stranger(&first) {
             return self.turn_away(stream, peer, protocol).await;
         }
         let heads = Rc::new(RefCell::new(Heads::default()));
-        let io = TokioIo::new(Sentry::new(stream, first.freeze(), patience.body, heads.clone()));
+        let io = TokioIo::new(Sentry::new(stream, first, patience.body, heads.clone()));
         let visit =
             Rc::new(Visit { door: self.clone(), peer, heads, requests: Cell::new(0), leaving: leaving.clone() });
         let service = service_fn(move |request| {
@@ -236,16 +226,7 @@ impl Door {
 
     /// Tells a client of another protocol where it is.
     async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: SocketAddr, protocol: guard::Protocol) {
-        let is_new = {
-            let mut strangers = self.hall.strangers.lock();
-            if strangers.len() >= STRANGERS_MAX {
-                strangers.clear();
-            }
-            strangers.insert(peer.ip())
-        };
-        if is_new {
-            warn!(peer = %peer.ip(), protocol = protocol.name(), "Not HTTP: refused (logged once for this address)");
-        }
+        self.hall.strangers.note("HTTP", protocol.name(), peer.ip());
         let farewell = protocol.farewell(self.hall.engine.port());
         let _ = timeout(self.hall.patience.first_byte, async {
             stream.write_all(farewell.as_bytes()).await?;
@@ -294,6 +275,35 @@ impl Door {
         answer
     }
 
+    /// The answer to a check that was looked up.
+    async fn answer(
+        self: &Rc<Self>,
+        looked: LookUp,
+        tokens: &Tokens,
+        parts: &Parts,
+        peer: SocketAddr,
+    ) -> session::Answer {
+        let sessions = &self.hall.sessions;
+        let request = |upstream: &Upstream| relay::up(parts, peer, upstream.reach().authority(), Outgoing::empty());
+        match (looked, &self.upstream) {
+            (LookUp::Answer(answer), _) => answer,
+            (LookUp::Wait(wait), _) => self.wait(wait).await,
+            (LookUp::Fill(fill), Some(upstream)) => match self.fill(upstream, fill, request(upstream)).await {
+                Ok(answer) => answer,
+                // The task has panicked; its waiters were answered when the fill was dropped.
+                Err(_) => sessions.passed(tokens, Passage::Check, Outcome::Failed(Failure::Abandoned), self.now()),
+            },
+            (LookUp::Pass(_), Some(upstream)) => {
+                let outcome = self.ask(upstream, request(upstream)).await;
+                sessions.passed(tokens, Passage::Check, outcome, self.now())
+            }
+            // With nobody to ask the engine neither fills nor passes.
+            (LookUp::Fill(_) | LookUp::Pass(_), None) => {
+                sessions.passed(tokens, Passage::Check, Outcome::Failed(Failure::Refused), self.now())
+            }
+        }
+    }
+
     async fn wait(&self, wait: Wait) -> session::Answer {
         let sessions = &self.hall.sessions;
         let landed = poll_fn(|cx| sessions.poll_wait(&wait, cx.waker(), self.now()));
@@ -334,7 +344,7 @@ impl Visit {
         }
         let upstream = self.door.upstream.as_ref();
         let response = match (door, upstream) {
-            (Route::Check, _) => self.check(upstream, parts).await,
+            (Route::Check, _) => self.check(parts).await,
             (Route::OtherCheck, Some(upstream)) => self.pass(upstream, Passage::Check, parts, body).await,
             (Route::Update, Some(upstream)) => self.pass(upstream, Passage::Update, parts, body).await,
             (Route::OtherCheck | Route::Update, None) => self.check_without_upstream(parts).await,
@@ -394,39 +404,17 @@ impl Visit {
     }
 
     /// A plain session check.
-    async fn check(&self, upstream: Option<&Upstream>, parts: Parts) -> Response<Out> {
+    async fn check(&self, parts: Parts) -> Response<Out> {
         let door = &self.door;
-        let sessions = &door.hall.sessions;
         let tokens = door.tokens(&parts);
-        let looked = sessions.look_up(&tokens, door.now());
-        let answer = match (looked, upstream) {
-            (LookUp::Answer(answer), _) => answer,
-            (LookUp::Wait(wait), _) => door.wait(wait).await,
-            (LookUp::Fill(fill), Some(upstream)) => {
-                let request = self.up(&parts, upstream, Outgoing::empty());
-                match door.fill(upstream, fill, request).await {
-                    Ok(answer) => answer,
-                    // The task has panicked; its waiters were answered when the fill was dropped.
-                    Err(_) => sessions.passed(&tokens, Passage::Check, Outcome::Failed(Failure::Abandoned), door.now()),
-                }
-            }
-            (LookUp::Pass(_), Some(upstream)) => {
-                let request = self.up(&parts, upstream, Outgoing::empty());
-                let outcome = door.ask(upstream, request).await;
-                sessions.passed(&tokens, Passage::Check, outcome, door.now())
-            }
-            // With nobody to ask the engine neither fills nor passes.
-            (LookUp::Fill(_) | LookUp::Pass(_), None) => {
-                sessions.passed(&tokens, Passage::Check, Outcome::Failed(Failure::Refused), door.now())
-            }
-        };
-        answer::session(answer)
+        let looked = door.hall.sessions.look_up(&tokens, door.now());
+        answer::session(door.answer(looked, &tokens, &parts, self.peer).await)
     }
 
     /// With the store alone a query changes nothing, and an update has written what it wanted over RESP.
     async fn check_without_upstream(&self, parts: Parts) -> Response<Out> {
         match parts.method {
-            Method::GET | Method::POST => self.check(None, parts).await,
+            Method::GET | Method::POST => self.check(parts).await,
             _ => answer::not_allowed("GET, POST"),
         }
     }

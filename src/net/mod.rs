@@ -6,6 +6,7 @@ mod prometheus;
 mod resp;
 pub mod server;
 pub mod settings;
+mod strangers;
 pub mod upstream;
 mod worker;
 

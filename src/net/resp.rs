@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::strangers::{TLS_ALERT, is_tls};
 use super::worker::{Scratch, Shared};
 use crate::clock::Millis;
 use crate::command::{self, Client, Flow};
@@ -60,6 +61,8 @@ struct Connection<'a> {
     sent: usize,
     /// Until when requests are held.
     held: Option<Millis>,
+    /// The reply to a command that sleeps, sent when it wakes.
+    late: Vec<u8>,
     /// Since when the output has been over its soft limit.
     over_soft: Option<Instant>,
     last_active: Instant,
@@ -86,6 +89,7 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, worker: usize,
         output: Vec::new(),
         sent: 0,
         held: None,
+        late: Vec::new(),
         over_soft: None,
         last_active: Instant::now(),
         timer: None,
@@ -159,8 +163,8 @@ impl Connection<'_> {
         if !self.output.is_empty() && self.stream.poll_write_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Writable));
         }
-        let full = self.held.is_some() && self.input.len() >= HELD_MAX;
-        if !full && self.stream.poll_read_ready(cx)?.is_ready() {
+        let deaf = self.held.is_some() && (self.is_asleep() || self.input.len() >= HELD_MAX);
+        if !deaf && self.stream.poll_read_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Readable));
         }
         if let Some(timer) = &mut self.timer
@@ -176,6 +180,12 @@ impl Connection<'_> {
         let now = self.engine.clock.now();
         // A pause may have ended early; a sleep of this client's own has no bell.
         now < until && (self.client.flow != Flow::Hold(until) || self.engine.paused_until(now).is_some())
+    }
+
+    /// Whether a command of this client's own is what its next requests wait for. As Redis does, nothing is read then:
+    /// who says all it has to say and closes its end is answered all the same.
+    fn is_asleep(&self) -> bool {
+        matches!(self.client.flow, Flow::Sleep(_))
     }
 
     /// Reads once and runs what is whole.
@@ -240,6 +250,11 @@ impl Connection<'_> {
         let mut used = 0;
         let mut end = None;
         self.held = None;
+        if is_tls(input) {
+            self.note_stranger("TLS");
+            output.extend_from_slice(TLS_ALERT.as_bytes());
+            return Ok((input.len(), Some(End::Flush)));
+        }
         while used < input.len() {
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
@@ -257,11 +272,12 @@ impl Connection<'_> {
             };
             let args = self.parser.args(rest);
             if is_http(args.get(0)) {
-                tracing::warn!(addr = %self.peer.addr, "HTTP on the RESP port; client closed");
+                self.note_stranger("HTTP");
                 end = Some(End::Gone);
                 used = input.len();
                 break;
             }
+            let start = output.len();
             let flow =
                 if args.is_empty() { Flow::Go } else { command::run(engine, &mut self.client, args, now, output) };
             match flow {
@@ -273,6 +289,7 @@ impl Connection<'_> {
                 Flow::Sleep(ttl) => {
                     used += len;
                     self.held = Some(now + ttl);
+                    self.late = output.split_off(start);
                     break;
                 }
                 Flow::Close => {
@@ -292,6 +309,13 @@ impl Connection<'_> {
         }
         self.parser.rest();
         Ok((used, end))
+    }
+
+    fn note_stranger(&self, protocol: &str) {
+        // A client that is gone by now has no address, and need not be told of.
+        if let Ok(addr) = self.stream.peer_addr() {
+            self.shared.strangers.note("RESP", protocol, addr.ip());
+        }
     }
 
     /// Sends what others left in the mailbox.
@@ -396,9 +420,11 @@ impl Connection<'_> {
         }
     }
 
+    /// How long the client may be silent. Who is made to wait is not.
     fn idle_limit(&self) -> Option<Duration> {
         match self.engine.hot.timeout() {
             0 => None,
+            _ if self.held.is_some() => None,
             seconds => Some(Duration::from_secs(seconds)),
         }
     }
@@ -408,9 +434,10 @@ impl Connection<'_> {
             && !self.still_held(until)
         {
             self.held = None;
-            if !self.input.is_empty() {
-                return self.run_own(&mut scratch.borrow_mut().output);
-            }
+            self.last_active = Instant::now();
+            let output = &mut scratch.borrow_mut().output;
+            output.append(&mut std::mem::take(&mut self.late));
+            return if self.input.is_empty() { self.write(output).map(|()| None) } else { self.run_own(output) };
         }
         let idle = self.idle_limit().is_some_and(|limit| self.last_active.elapsed() >= limit);
         Ok(idle.then_some(End::Gone))
@@ -439,7 +466,7 @@ impl Connection<'_> {
     }
 }
 
-/// The first word of a request that a browser was tricked into sending, or of a TLS or HTTP client at the wrong port.
+/// The first word of a request that a browser was tricked into sending, or of an HTTP client at the wrong port.
 fn is_http(word: Option<&[u8]>) -> bool {
     word.is_some_and(|word| word.eq_ignore_ascii_case(b"POST") || word.eq_ignore_ascii_case(b"Host:"))
 }

@@ -115,7 +115,7 @@ impl Reader {
                 Origin::Line(file, line) => format!("{file}:{line}: {}", param.name),
             };
             let value = if param.is_secret() { String::new() } else { format!(" {}", shown(value)) };
-            format!("{place}{value}: {}{}", refusal.reason(), cure(param))
+            format!("{place}{value}: {}{}", refusal.reason(), cure(param, refusal.reason()))
         })
     }
 
@@ -136,8 +136,9 @@ impl Reader {
 }
 
 /// What Redis' own texts leave open.
-fn cure(param: &Param) -> String {
+fn cure(param: &Param, reason: &str) -> String {
     match param.kind {
+        _ if reason.contains("must be between") => String::new(),
         Kind::Int(min, max) => format!(" (a whole number from {min} to {max})"),
         Kind::Memory(..) => " (bytes such as 1048576, 64mb or 1gb)".to_owned(),
         _ => String::new(),

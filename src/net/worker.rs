@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 
 use super::http::{Door, Hall};
 use super::resp;
+use super::strangers::Strangers;
 use crate::engine::Engine;
 
 /// Bytes that are read at once; many pipelined requests, and more than the socket holds of most.
@@ -31,12 +32,15 @@ pub(super) struct Shared {
     pub hall: Arc<Hall>,
     /// Tells HTTP clients that the server is ending.
     pub ending: watch::Sender<bool>,
+    /// Clients that came to the RESP door with another protocol.
+    pub strangers: Strangers,
     draining: AtomicBool,
 }
 
 impl Shared {
     pub fn new(engine: Arc<Engine>, hall: Arc<Hall>) -> Shared {
-        Shared { engine, hall, ending: watch::Sender::new(false), draining: AtomicBool::new(false) }
+        let (ending, draining) = (watch::Sender::new(false), AtomicBool::new(false));
+        Shared { engine, hall, ending, strangers: Strangers::default(), draining }
     }
 
     pub fn is_draining(&self) -> bool {

@@ -42,7 +42,11 @@ pub struct Answer {
 }
 
 /// What every session answer says to caches on its way.
-const PRIVATE: &[u8] = b"private, no-cache, no-store";
+const PRIVATE: &str = "private, no-cache, no-store";
+
+/// The header lines of a session answer made here, which are NextAuth's own.
+pub(super) const PLAIN: [(&str, &str); 4] =
+    [("cache-control", PRIVATE), ("content-type", "application/json"), ("expires", "0"), ("pragma", "no-cache")];
 
 impl Answer {
     /// The first header line of this name.
@@ -55,19 +59,11 @@ impl Answer {
         self.header("cache-status").and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
     }
 
-    /// The header lines of a session answer made here, which are NextAuth's own.
-    pub(super) fn plain_headers() -> Vec<Header> {
-        let mut headers = Vec::with_capacity(8);
-        headers.push(line("cache-control", PRIVATE));
-        headers.push(line("content-type", b"application/json"));
-        headers.push(line("expires", b"0"));
-        headers.push(line("pragma", b"no-cache"));
-        headers
-    }
-
     /// A session answer made here, not yet marked.
     pub(super) fn plain(status: u16, body: impl Into<Bytes>, origin: Origin) -> Answer {
-        Answer { status, headers: Answer::plain_headers(), body: body.into(), origin }
+        let mut headers = Vec::with_capacity(PLAIN.len() + 4);
+        headers.extend(PLAIN.map(|(name, value)| line(name, value.as_bytes())));
+        Answer { status, headers, body: body.into(), origin }
     }
 
     /// A session answer made here.
@@ -139,6 +135,6 @@ pub(super) fn make_private(headers: &mut Vec<Header>) {
     };
     if !(says(b"private") && says(b"no-store")) || says(b"public") {
         keep(headers, |name, _| name != b"cache-control");
-        headers.push(line("cache-control", PRIVATE));
+        headers.push(line("cache-control", PRIVATE.as_bytes()));
     }
 }

@@ -17,10 +17,11 @@ use tracing::debug;
 use super::answer::{Answer, Origin};
 use super::cookie::{Change, CookieNames, Seen, Side, Tokens};
 use super::counters::{Counters, add};
-use super::family::Record;
+use super::family::{Block, View};
 use super::fill::Trouble;
 use super::flight::{Fill, Flight, Landing, Wait};
-use super::source::{Failure, Outcome, Says, Source, says};
+use super::hit::Hit;
+use super::source::{Failure, Outcome, Source};
 use super::sync::Steps;
 use super::{Profile, Settings};
 use crate::clock::{Millis, Ttl};
@@ -131,6 +132,19 @@ impl SessionCache {
     /// Reads the values of a request's `Cookie` headers, once.
     pub fn tokens<'a>(&self, cookies: impl IntoIterator<Item = &'a [u8]>) -> Tokens {
         self.core.names.read(&self.core.answers, cookies, self.core.learned())
+    }
+
+    /// Shows a stored session where it lies, if that is what the check is to be answered with, without allocating. If
+    /// not, [`look_up`](SessionCache::look_up) tells what is to be done.
+    pub fn hit<R>(&self, tokens: &Tokens, now: Millis, f: impl FnOnce(&Hit<'_>) -> R) -> Option<R> {
+        // Of two cookies one may be signed out, which takes more than one look.
+        let Seen::One { key, .. } = &tokens.seen else { return None };
+        let (look, _) = self.core.found(key, now, |bytes, ttl, block| {
+            Hit::of(block.and_then(View::read), key, bytes, ttl).map(|hit| f(&hit))
+        });
+        let Look::Live(Some(Some(shown))) = look else { return None };
+        self.core.count_hit(key);
+        Some(shown)
     }
 
     /// Looks a session up: `GET` on exactly the session path, without a query.
@@ -261,9 +275,13 @@ impl Core {
     }
 
     fn hit(&self, key: &NameBuf, answer: Answer) -> Answer {
+        self.count_hit(key);
+        answer
+    }
+
+    fn count_hit(&self, key: &NameBuf) {
         self.counters.check(&self.counters.hits);
         debug!(session = %self.shown(key), "Session API - Cache hit");
-        answer
     }
 
     /// A stored name as logs show it: the hash, never a token.
@@ -320,74 +338,54 @@ impl Core {
     }
 
     fn glance_at(&self, tokens: &Tokens, key: &NameBuf, now: Millis) -> Glance {
-        self.steps.step();
-        let family = self.answers.canonical(key, now);
-        self.steps.step();
-        let record = self.record(&family, now);
-        self.steps.step();
-        // The body last: if it is there now, no sign-out had begun when the rest was read.
-        let max = self.body_max.load(Ordering::Relaxed);
-        let look = self.answers.look(&family, now, |value| {
-            let bytes = value.string().ok().filter(|bytes| bytes.len() <= max)?;
-            let known = record.as_ref().map(|record| &record.body).filter(|body| body[..] == *bytes);
-            let ttl = value.deadline().since(now);
-            let ttl = if value.deadline() == Millis::NEVER { None } else { Some(ttl) };
-            Some((known.cloned().ok_or_else(|| Bytes::copy_from_slice(bytes)), ttl))
-        });
+        let (look, block) = self.found(key, now, |bytes, ttl, _| (Bytes::copy_from_slice(bytes), ttl));
         match look {
             Look::Fenced(_) => Glance::Fenced,
             Look::Absent => Glance::Absent,
             // A value that cannot be a session was not put there by us.
             Look::Live(None) => Glance::Live(self.no_session(tokens)),
-            Look::Live(Some((known, ttl))) => {
+            Look::Live(Some((body, ttl))) => {
+                let record = block.as_deref().and_then(View::read);
                 // Of a single cookie the look itself has told; of two, one may be signed out.
-                let used = record.as_ref().filter(|_| known.is_ok()).and_then(|record| record.used);
+                let used = record.filter(|record| record.body == body).and_then(|record| record.used);
                 if matches!(tokens.seen, Seen::Both { .. })
                     && self.source == Source::Upstream
                     && self.signed_out(tokens, used, now)
                 {
                     return Glance::Fenced;
                 }
-                self.live(tokens, key, record, known, &hit_status(ttl))
+                let hit = Hit::of(record, key, &body, ttl).map(|hit| hit.to_answer());
+                Glance::Live(hit.unwrap_or_else(|| self.no_session(tokens)))
             }
         }
     }
 
-    /// The answer made of a stored body: what was filled comes with its header lines, what a command has set without.
-    fn live(
+    /// Shows what is stored for a key: its bytes, if they may be a session, how much longer they live, and the record
+    /// of the family, which is given back as well.
+    fn found<R>(
         &self,
-        tokens: &Tokens,
         key: &NameBuf,
-        record: Option<Record>,
-        body: Result<Bytes, Bytes>,
-        status: &str,
-    ) -> Glance {
-        let answer = match (body, record) {
-            (Ok(body), Some(record)) => self.replay(key, record, body, Origin::Cache),
-            (Ok(body), None) | (Err(body), None) if matches!(says(&body), Says::SignedIn(_)) => {
-                Answer::plain(200, body, Origin::Cache)
-            }
-            (Err(body), Some(record)) if matches!(says(&body), Says::SignedIn(_)) => {
-                let record = Record { status: 200, headers: Answer::plain_headers(), ..record };
-                self.replay(key, record, body, Origin::Cache)
-            }
-            _ => return Glance::Live(self.no_session(tokens)),
-        };
-        Glance::Live(answer.marked(status.to_owned()))
+        now: Millis,
+        f: impl FnOnce(&[u8], Option<Ttl>, Option<&[u8]>) -> R,
+    ) -> (Look<Option<R>>, Option<Block>) {
+        self.steps.step();
+        let family = self.answers.canonical(key, now);
+        self.steps.step();
+        let block = self.record_block(&family, now);
+        self.steps.step();
+        let max = self.body_max.load(Ordering::Relaxed);
+        // The body last: if it is there now, no sign-out had begun when the rest was read.
+        let look = self.answers.look(&family, now, |value| {
+            let bytes = value.string().ok().filter(|bytes| bytes.len() <= max)?;
+            let ttl = value.deadline().since(now);
+            let ttl = if value.deadline() == Millis::NEVER { None } else { Some(ttl) };
+            Some(f(bytes, ttl, block.as_deref()))
+        });
+        (look, block)
     }
 
     fn no_session(&self, tokens: &Tokens) -> Answer {
         Answer::empty(tokens.profile, Origin::Cache, "cloakroom; hit; detail=no-session")
-    }
-
-    /// An answer that was stored. A token that is not the newest is given the newest cookie again.
-    pub fn replay(&self, key: &NameBuf, record: Record, body: Bytes, origin: Origin) -> Answer {
-        let superseded = record.is_superseded(key);
-        let mut answer = Answer { status: record.status, headers: record.headers, body, origin };
-        if superseded {
-            record.cookies.into_iter().for_each(|line| answer.set_cookie(line));
-        }
-        answer
     }
 
     /// How long the shortest fence stands.
@@ -407,13 +405,6 @@ impl Core {
         let settings = self.settings();
         let fence = self.answers.fence_length(&settings.prefix).map_or(0, |fence| fence.0);
         settings.stale.min(Ttl(fence.saturating_sub(settings.ttl.0)))
-    }
-}
-
-fn hit_status(ttl: Option<Ttl>) -> String {
-    match ttl {
-        Some(ttl) => format!("cloakroom; hit; ttl={}", ttl.0 / 1000),
-        None => "cloakroom; hit".into(),
     }
 }
 

@@ -200,7 +200,7 @@ impl CookieNames {
         if sum > self.max {
             whys = Some(PassWhy::TooLong);
         }
-        let mut candidates = Vec::new();
+        let mut candidates: SmallVec<[NameBuf; 2]> = SmallVec::new();
         let mut clear: [Option<NameBuf>; 2] = [None, None];
         for (index, known) in self.known.iter().enumerate() {
             let own: SmallVec<[&Part<'_>; 4]> = parts.iter().filter(|part| part.known == index).collect();
@@ -222,7 +222,7 @@ impl CookieNames {
             }
         }
         tokens.seen = match whys {
-            Some(why) => Seen::Unclear { names: candidates, why },
+            Some(why) => Seen::Unclear { names: candidates.into_vec(), why },
             None => self.seen(store, clear),
         };
     }
@@ -365,6 +365,11 @@ type Pieces<'n, 'v> = SmallVec<[(&'n [u8], Cow<'v, [u8]>); 4]>;
 
 /// Joins the cookies of one session cookie.
 fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
+    if let [Part { value: Some(value), .. }] = parts
+        && let Some(value) = plain_value(value)
+    {
+        return Reading::Clear(value);
+    }
     // The first and the last of what came twice: parsers keep the one or the other.
     let mut first: Pieces<'_, 'a> = SmallVec::new();
     let mut last = first.clone();
@@ -401,8 +406,9 @@ fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
 
 /// The value as every parser reads it, percent-decoded; `None` if they differ.
 fn plain_value(value: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b'\\');
-    if !value.iter().all(plain) {
+    let plain = |byte: &u8| byte.is_ascii_graphic() & (*byte != b'"') & (*byte != b',') & (*byte != b'\\');
+    // To the end, come what may: without a way out in the middle the compiler looks at many bytes at once.
+    if !value.iter().fold(true, |all, byte| all & plain(byte)) {
         return None;
     }
     if memchr::memchr(b'%', value).is_none() {

@@ -5,6 +5,7 @@
 //! kept as it is, and it is kept no longer than the family is.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use super::answer::Header;
 use super::cache::{Core, Flights};
@@ -27,6 +28,9 @@ pub(super) struct Member {
     /// Whether an update has come since: what the source answers this token is no longer what the session is.
     pub behind: bool,
 }
+
+/// A record as it lies in the store. Nearly all fit without an allocation.
+pub(super) type Block = SmallVec<[u8; 1536]>;
 
 /// See the module's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,11 +94,6 @@ impl Record {
         self.updated && !self.members.iter().any(|member| member.name == *name && !member.behind)
     }
 
-    /// Whether this token is not the newest of its family.
-    pub fn is_superseded(&self, key: &NameBuf) -> bool {
-        self.newest.as_ref().is_some_and(|newest| newest != key)
-    }
-
     fn write(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(256 + self.body.len());
         out.put_u64(self.fresh_until.0);
@@ -121,35 +120,28 @@ impl Record {
         out.freeze()
     }
 
-    /// Reads what `write` wrote. Everything borrows the one block. Without members if they are not asked for.
+    /// Reads what `write` wrote. All bytes are shares of the one block. Without members if they are not asked for.
     fn read(block: Bytes, with_members: bool) -> Option<Record> {
-        let mut from = Reader(block);
-        let (fresh_until, stale_until, expires) = (Millis(from.u64()?), Millis(from.u64()?), Millis(from.u64()?));
-        let status = u16::from_be_bytes(from.array()?);
-        let [used, updated] = from.array()?;
-        let newest = from.bytes()?;
-        let body = from.bytes()?;
-        let headers = (0..from.u32()?).map(|_| Some((from.bytes()?, from.bytes()?))).collect::<Option<_>>()?;
-        let cookies = (0..from.u32()?).map(|_| from.bytes()).collect::<Option<_>>()?;
+        let view = View::read(&block)?;
+        let share = |bytes: &[u8]| block.slice_ref(bytes);
+        let mut from = view.members;
         let count = if with_members { from.u32()? } else { 0 };
         let member = |_| {
             let (until, [behind]) = (Millis(from.u64()?), from.array()?);
-            Some(Member { until, behind: behind == 1, name: NameBuf::from_slice(&from.bytes()?) })
+            Some(Member { until, behind: behind == 1, name: NameBuf::from_slice(from.bytes()?) })
         };
         let members = (0..count).map(member).collect::<Option<_>>()?;
-        let used = [None, Some(Side::Plain), Some(Side::Secure)].get(usize::from(used)).copied().flatten();
-        let newest = (!newest.is_empty()).then(|| NameBuf::from_slice(&newest));
         Some(Record {
-            status,
-            headers,
-            body,
-            fresh_until,
-            stale_until,
-            expires,
-            used,
-            newest,
-            cookies,
-            updated: updated == 1,
+            status: view.status,
+            headers: view.headers().map(|(name, value)| (share(name), share(value))).collect(),
+            body: share(view.body),
+            fresh_until: view.fresh_until,
+            stale_until: view.stale_until,
+            expires: view.expires,
+            used: view.used,
+            newest: (!view.newest.is_empty()).then(|| NameBuf::from_slice(view.newest)),
+            cookies: view.cookies().map(share).collect(),
+            updated: view.updated,
             members,
         })
     }
@@ -160,13 +152,83 @@ fn put(out: &mut BytesMut, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-struct Reader(Bytes);
+/// A record where it lies: what a hit needs of it is borrowed, so that it costs no allocation.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub status: u16,
+    pub body: &'a [u8],
+    pub used: Option<Side>,
+    fresh_until: Millis,
+    stale_until: Millis,
+    expires: Millis,
+    updated: bool,
+    newest: &'a [u8],
+    headers: Reader<'a>,
+    cookies: Reader<'a>,
+    members: Reader<'a>,
+}
 
-impl Reader {
+impl<'a> View<'a> {
+    pub fn read(block: &'a [u8]) -> Option<View<'a>> {
+        let mut from = Reader(block);
+        let (fresh_until, stale_until, expires) = (Millis(from.u64()?), Millis(from.u64()?), Millis(from.u64()?));
+        let status = u16::from_be_bytes(from.array()?);
+        let [used, updated] = from.array()?;
+        let used = [None, Some(Side::Plain), Some(Side::Secure)].get(usize::from(used)).copied().flatten();
+        let (newest, body) = (from.bytes()?, from.bytes()?);
+        let headers = from;
+        for _ in 0..from.u32()? {
+            from.bytes()?;
+            from.bytes()?;
+        }
+        let cookies = from;
+        for _ in 0..from.u32()? {
+            from.bytes()?;
+        }
+        let updated = updated == 1;
+        Some(View {
+            status,
+            body,
+            used,
+            fresh_until,
+            stale_until,
+            expires,
+            updated,
+            newest,
+            headers,
+            cookies,
+            members: from,
+        })
+    }
+
+    /// Header lines of the last answer that may be shown again.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut from = self.headers;
+        let count = from.u32().unwrap_or(0);
+        (0..count).map_while(move |_| Some((from.bytes()?, from.bytes()?)))
+    }
+
+    /// The `set-cookie` lines that make the newest token what it is.
+    pub fn cookies(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut from = self.cookies;
+        let count = from.u32().unwrap_or(0);
+        (0..count).map_while(move |_| from.bytes())
+    }
+
+    /// Whether this token is not the newest of its family.
+    pub fn is_superseded(&self, key: &[u8]) -> bool {
+        !self.newest.is_empty() && self.newest != key
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let array = *self.0.first_chunk()?;
-        self.0 = self.0.slice(N..);
-        Some(array)
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
     }
 
     fn u32(&mut self) -> Option<u32> {
@@ -177,26 +239,41 @@ impl Reader {
         self.array().map(u64::from_be_bytes)
     }
 
-    fn bytes(&mut self) -> Option<Bytes> {
+    fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()? as usize;
-        (len <= self.0.len()).then(|| self.0.split_to(len))
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
     }
 }
 
 /// The key of a family's record. The zero byte keeps it out of every namespace, whose prefixes are text.
 fn record_key(family: &[u8]) -> NameBuf {
-    [b"\0", family].concat().into()
+    key_of(0, family)
+}
+
+fn key_of(mark: u8, name: &[u8]) -> NameBuf {
+    let mut key = NameBuf::new();
+    key.push(mark);
+    key.extend_from_slice(name);
+    key
 }
 
 /// The key of a note that says which family a fenced name is of.
 fn note_key(name: &[u8]) -> NameBuf {
-    [b"\x01", name].concat().into()
+    key_of(1, name)
 }
 
 impl Core {
     fn read_record(&self, family: &[u8], with_members: bool, now: Millis) -> Option<Record> {
         let block = self.families.peek(&record_key(family), now, |value| value.string().map(Bytes::copy_from_slice))?;
         Record::read(block.ok()?, with_members)
+    }
+
+    /// A copy of a family's record as it lies in the store, for [`View::read`].
+    pub fn record_block(&self, family: &[u8], now: Millis) -> Option<Block> {
+        let copy = |value: crate::store::Value<'_>| value.string().map(Block::from_slice).ok();
+        self.families.peek(&record_key(family), now, copy)?
     }
 
     /// What is known of a family, without its members.

@@ -254,7 +254,7 @@ impl Core {
     fn stale(&self, tokens: &Tokens, why: &str, now: Millis) -> Option<Answer> {
         let key = tokens.key()?;
         let family = self.answers.canonical(key, now);
-        let mut record = self.record(&family, now)?;
+        let record = self.record(&family, now)?;
         let allowed = !record.body.is_empty()
             && now < record.stale_until
             && now < record.fresh_until + self.stale_length()
@@ -263,7 +263,12 @@ impl Core {
             return None;
         }
         let age = now.since(record.fresh_until).0 / 1000;
-        let body = std::mem::take(&mut record.body);
-        Some(self.replay(key, record, body, Origin::Stale).marked(format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
+        let superseded = record.newest.as_ref().is_some_and(|newest| newest != key);
+        let mut answer =
+            Answer { status: record.status, headers: record.headers, body: record.body, origin: Origin::Stale };
+        if superseded {
+            record.cookies.into_iter().for_each(|line| answer.set_cookie(line));
+        }
+        Some(answer.marked(format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
     }
 }

@@ -1,14 +1,10 @@
-//! One entry, one block: a header, the key, the value, in a single allocation.
+//! What a block says: deadline, access clock and lengths in front, then the key, then the value.
 //!
-//! All `unsafe` of the crate lives here. An [`Entry`] is a thin owning pointer, so a table slot is eight bytes and a
-//! lookup touches one cache line of the entry before it compares any key byte. What a value means is decided in
-//! `value`; here it is only bytes. Nothing here knows shards, sizes in sum or why an entry is removed.
-#![allow(unsafe_code)]
+//! The head is packed, as there are millions: 12 bytes where key and value are short, 14 otherwise. An entry that is
+//! longer than a block may be lies in a [`Bulk`] of its own, whose number is all that its block holds. What a value means
+//! is decided in `value`; here it is only bytes. Nothing here knows shards, sizes in sum or why an entry is removed.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
-use std::ptr::NonNull;
-use std::slice;
-
+use super::arena::{BLOCK_MAX, rounded};
 use crate::clock::Millis;
 
 /// What a block holds. Only strings are visible to commands; the others are the session engine's notes to itself.
@@ -18,261 +14,357 @@ pub enum Kind {
     /// A string of bytes.
     String = 0,
     /// The value is the stored name of another entry: a rotated token that joined its family.
-    Alias = 14,
+    Alias = 6,
     /// A key that was signed out. It takes no writes until its deadline; the value is the sign-out's ticket.
-    Fence = 15,
+    Fence = 7,
 }
 
+/// The first byte: the kind, and flags. The highest bit is the arena's.
+const KIND_MASK: u8 = 0x07;
 /// The value has been changed in place since it was set, so its block has room to grow (and Redis calls it `raw`).
-const GROWN: u32 = 1 << 4;
-const KIND_MASK: u32 = 0x0f;
-const ACCESS_SHIFT: u32 = 8;
+const GROWN: u8 = 0x08;
+/// Lengths are a byte each.
+const SHORT: u8 = 0x10;
+/// Key and value lie elsewhere.
+const BULK: u8 = 0x20;
+/// The deadline is later than [`LATEST`], and eight bytes behind the lengths say when.
+const FAR: u8 = 0x40;
+
+const ACCESS_AT: usize = 1;
+const DEADLINE_AT: usize = 4;
+const LENS_AT: usize = 10;
+const SHORT_HEAD: usize = LENS_AT + 2;
+const LONG_HEAD: usize = LENS_AT + 4;
+const BULK_HEAD: usize = LENS_AT + 12;
+const FAR_LEN: usize = 8;
+
+/// The deadline of what has none.
+const NEVER: u64 = (1 << 48) - 1;
+
+/// The latest deadline that six bytes can say, in the year 10889.
+const LATEST: Millis = Millis(NEVER - 1);
 
 /// Keys and values are at most `proto-max-bulk-len`, which is capped far below this.
 const LEN_MAX: usize = u32::MAX as usize;
 
-#[repr(C)]
-struct Header {
-    deadline: Millis,
-    hash: u32,
-    /// Kind in the low four bits, flags in the next four, the access clock in the upper 24.
-    meta: u32,
-    key_len: u32,
-    value_len: u32,
+/// Key and value of an entry that is longer than a block may be.
+pub(super) type Bulk = Vec<u8>;
+
+/// An entry where it lies.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    block: &'a [u8],
+    key: &'a [u8],
+    value: &'a [u8],
+    size: usize,
 }
 
-const HEADER: usize = size_of::<Header>();
-const _: () = assert!(HEADER == 24 && align_of::<Header>() == 8);
+/// What an entry is to be, before it has a place.
+#[derive(Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub kind: Kind,
+    pub grown: bool,
+    pub access: u32,
+    pub deadline: Millis,
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+}
 
-/// An owning pointer to one block.
-pub(super) struct Entry(NonNull<Header>);
+/// How an entry lies in its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    flags: u8,
+    /// Bytes of the block.
+    pub len: usize,
+}
 
-// SAFETY: a block is plain bytes owned by exactly one `Entry`; nothing in it is tied to a thread.
-unsafe impl Send for Entry {}
-// SAFETY: through `&Entry` the block is only read.
-unsafe impl Sync for Entry {}
-
-impl Entry {
-    /// Allocates a block and copies key and value into it. The hash is filled in by [`Entry::set_hash`].
-    pub fn new(kind: Kind, hash: u32, key: &[u8], value: &[u8], deadline: Millis) -> Entry {
-        assert!(key.len() <= LEN_MAX && value.len() <= LEN_MAX);
-        let layout = layout(HEADER + key.len() + value.len());
-        // SAFETY: the layout is never of size zero, as it holds a header.
-        let block = unsafe { alloc(layout) };
-        let Some(block) = NonNull::new(block.cast::<Header>()) else { handle_alloc_error(layout) };
-        let header =
-            Header { deadline, hash, meta: kind as u32, key_len: key.len() as u32, value_len: value.len() as u32 };
-        // SAFETY: the block was just allocated, aligned for a header and large enough for header, key and value; the
-        // sources cannot overlap memory that nobody else has seen.
-        unsafe {
-            block.write(header);
-            let body = block.as_ptr().cast::<u8>().add(HEADER);
-            body.copy_from_nonoverlapping(key.as_ptr(), key.len());
-            body.add(key.len()).copy_from_nonoverlapping(value.as_ptr(), value.len());
+impl Shape {
+    /// The shape for a key and a value of these lengths, and a deadline.
+    pub fn of(grown: bool, key_len: usize, value_len: usize, deadline: Millis) -> Shape {
+        assert!(key_len <= LEN_MAX && value_len <= LEN_MAX);
+        let (short, head) = match key_len.max(value_len) {
+            0..=255 => (SHORT, SHORT_HEAD),
+            _ => (0, LONG_HEAD),
+        };
+        let (far, far_len) = if is_far(deadline) { (FAR, FAR_LEN) } else { (0, 0) };
+        let exact = head + far_len + key_len + value_len;
+        let (grown, room) = if grown { (GROWN, exact.next_power_of_two()) } else { (0, exact) };
+        match rounded(room) {
+            len if len <= BLOCK_MAX => Shape { flags: short | far | grown, len },
+            _ => Shape { flags: BULK | far | grown, len: rounded(BULK_HEAD + far_len) },
         }
-        Entry(block)
     }
 
-    /// The same value and deadline under another key.
-    pub fn rekeyed(&self, hash: u32, key: &[u8]) -> Entry {
-        let mut entry = Entry::new(self.kind(), hash, key, self.value(), self.deadline());
-        entry.header_mut().meta = self.header().meta & !GROWN;
-        entry
+    /// Whether key and value lie elsewhere.
+    pub fn is_bulk(self) -> bool {
+        self.flags & BULK != 0
+    }
+}
+
+impl Draft<'_> {
+    pub fn shape(&self) -> Shape {
+        Shape::of(self.grown, self.key.len(), self.value.len(), self.deadline)
     }
 
-    fn header(&self) -> &Header {
-        // SAFETY: the block is alive as long as `self` and starts with an initialised header.
-        unsafe { self.0.as_ref() }
+    /// Key and value as they lie outside of a block.
+    pub fn bulk(&self) -> Bulk {
+        let mut bulk = Vec::with_capacity(self.key.len() + self.value.len());
+        bulk.extend_from_slice(self.key);
+        bulk.extend_from_slice(self.value);
+        bulk
     }
 
-    fn header_mut(&mut self) -> &mut Header {
-        // SAFETY: as in `header`, and `&mut self` is the only way to the block.
-        unsafe { self.0.as_mut() }
+    /// Writes the entry into its block; `bulk` is the number of what lies elsewhere.
+    pub fn write(&self, block: &mut [u8], shape: Shape, bulk: u32) {
+        block[0] = self.kind as u8 | shape.flags;
+        set_access(block, self.access);
+        set_deadline(block, self.deadline);
+        if shape.is_bulk() {
+            block[LENS_AT + 8..BULK_HEAD].copy_from_slice(&bulk.to_le_bytes());
+        }
+        set_lens(block, self.key.len(), self.value.len());
+        if !shape.is_bulk() {
+            let (_, _, start) = lens(block);
+            let (key, rest) = block[start..].split_at_mut(self.key.len());
+            key.copy_from_slice(self.key);
+            rest[..self.value.len()].copy_from_slice(self.value);
+        }
     }
+}
 
-    fn body(&self) -> *mut u8 {
-        // SAFETY: every block is at least a header long, so this stays inside it or one past its end.
-        unsafe { self.0.as_ptr().cast::<u8>().add(HEADER) }
+/// Writes the lengths in the width that the block's flags say.
+fn set_lens(block: &mut [u8], key_len: usize, value_len: usize) {
+    if block[0] & BULK != 0 {
+        block[LENS_AT..LENS_AT + 4].copy_from_slice(&(key_len as u32).to_le_bytes());
+        block[LENS_AT + 4..LENS_AT + 8].copy_from_slice(&(value_len as u32).to_le_bytes());
+    } else if block[0] & SHORT != 0 {
+        block[LENS_AT] = key_len as u8;
+        block[LENS_AT + 1] = value_len as u8;
+    } else {
+        block[LENS_AT..LENS_AT + 2].copy_from_slice(&(key_len as u16).to_le_bytes());
+        block[LENS_AT + 2..LENS_AT + 4].copy_from_slice(&(value_len as u16).to_le_bytes());
+    }
+}
+
+/// Lengths of key and value, and where they begin if they lie in the block.
+fn lens(block: &[u8]) -> (usize, usize, usize) {
+    let word = |at: usize| block[at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word)) as usize;
+    let far = if block[0] & FAR != 0 { FAR_LEN } else { 0 };
+    if block[0] & SHORT != 0 {
+        (usize::from(block[LENS_AT]), usize::from(block[LENS_AT + 1]), SHORT_HEAD + far)
+    } else if block[0] & BULK == 0 {
+        let both = word(LENS_AT);
+        (both & 0xffff, both >> 16, LONG_HEAD + far)
+    } else {
+        (word(LENS_AT), word(LENS_AT + 4), BULK_HEAD + far)
+    }
+}
+
+/// The length of a block, from its first bytes.
+pub(super) fn block_len(block: &[u8]) -> usize {
+    let (key_len, value_len, head) = lens(block);
+    match block[0] & (GROWN | BULK) {
+        0 => rounded(head + key_len + value_len),
+        GROWN => rounded((head + key_len + value_len).next_power_of_two()),
+        _ => rounded(head),
+    }
+}
+
+/// The number of what lies outside of its block.
+pub(super) fn bulk_of(block: &[u8]) -> Option<usize> {
+    let number = || block[LENS_AT + 8..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word)) as usize;
+    (block[0] & BULK != 0).then(number)
+}
+
+/// The key of an entry, which is all that a look-up compares.
+pub(super) fn key_of<'a>(block: &'a [u8], bulks: &'a [Bulk]) -> &'a [u8] {
+    let (key_len, _, head) = lens(block);
+    match bulk_of(block) {
+        None => &block[head..head + key_len],
+        Some(bulk) => &bulks[bulk][..key_len],
+    }
+}
+
+/// The value of an entry, to change in place.
+pub(super) fn value_mut<'a>(block: &'a mut [u8], bulks: &'a mut [Bulk]) -> &'a mut [u8] {
+    let (key_len, value_len, head) = lens(block);
+    match bulk_of(block) {
+        None => &mut block[head + key_len..head + key_len + value_len],
+        Some(bulk) => &mut bulks[bulk][key_len..],
+    }
+}
+
+/// Makes a value longer or shorter that stays in its block; what is new is zero.
+pub(super) fn set_value_len(block: &mut [u8], len: usize) {
+    let (key_len, old, head) = lens(block);
+    set_lens(block, key_len, len);
+    if len > old && block[0] & BULK == 0 {
+        block[head + key_len + old..head + key_len + len].fill(0);
+    }
+}
+
+/// When the entry in a block dies.
+pub(super) fn deadline(block: &[u8]) -> Millis {
+    if block[0] & FAR != 0 {
+        let (_, _, end) = lens(block);
+        return block[end - FAR_LEN..].first_chunk().map_or(LATEST, |far| Millis(u64::from_le_bytes(*far)));
+    }
+    let mut bytes = [0; 8];
+    bytes[..6].copy_from_slice(&block[DEADLINE_AT..LENS_AT]);
+    match u64::from_le_bytes(bytes) {
+        NEVER => Millis::NEVER,
+        deadline => Millis(deadline),
+    }
+}
+
+/// Sets when it dies, which must be as near or far as before. The caller keeps the shard's counts and reminders.
+pub(super) fn set_deadline(block: &mut [u8], deadline: Millis) {
+    debug_assert_eq!(is_far(deadline), block[0] & FAR != 0);
+    let kept = if deadline == Millis::NEVER { NEVER } else { deadline.min(LATEST).0 };
+    block[DEADLINE_AT..LENS_AT].copy_from_slice(&kept.to_le_bytes()[..6]);
+    if block[0] & FAR != 0 {
+        let (_, _, end) = lens(block);
+        block[end - FAR_LEN..end].copy_from_slice(&deadline.0.to_le_bytes());
+    }
+}
+
+/// Whether a deadline takes more than six bytes.
+fn is_far(deadline: Millis) -> bool {
+    deadline > LATEST && deadline != Millis::NEVER
+}
+
+/// Notes an access. Written only when it changes, so that a hot entry's line stays clean.
+pub(super) fn set_access(block: &mut [u8], access: u32) {
+    let bytes = &access.to_le_bytes()[..3];
+    if block[ACCESS_AT..DEADLINE_AT] != *bytes {
+        block[ACCESS_AT..DEADLINE_AT].copy_from_slice(bytes);
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Reads a block.
+    pub fn read(block: &'a [u8], bulks: &'a [Bulk]) -> Entry<'a> {
+        let (key_len, value_len, start) = lens(block);
+        let (bytes, extra) = match bulk_of(block) {
+            None => (&block[start..start + key_len + value_len], 0),
+            Some(bulk) => (&bulks[bulk][..], bulks[bulk].capacity()),
+        };
+        let (key, value) = bytes.split_at(key_len);
+        Entry { block, key, value, size: block_len(block) + extra }
     }
 
     /// The key's bytes as stored.
-    pub fn key(&self) -> &[u8] {
-        // SAFETY: `new` wrote `key_len` bytes at `body`, and nothing changes a key.
-        unsafe { slice::from_raw_parts(self.body(), self.header().key_len as usize) }
+    pub fn key(self) -> &'a [u8] {
+        self.key
     }
 
     /// The value's bytes.
-    pub fn value(&self) -> &[u8] {
-        let header = self.header();
-        debug_assert!(HEADER + header.key_len as usize + header.value_len as usize <= self.size());
-        // SAFETY: `new` and `resize` keep `value_len` initialised bytes behind the key.
-        unsafe { slice::from_raw_parts(self.body().add(header.key_len as usize), header.value_len as usize) }
+    pub fn value(self) -> &'a [u8] {
+        self.value
     }
 
-    /// The value's bytes, to change in place.
-    pub fn value_mut(&mut self) -> &mut [u8] {
-        let (key_len, value_len) = (self.header().key_len as usize, self.header().value_len as usize);
-        // SAFETY: as in `value`, and `&mut self` makes the slice the only one.
-        unsafe { slice::from_raw_parts_mut(self.body().add(key_len), value_len) }
-    }
-
-    /// Whether the value is exactly this long and its block exactly fits, so that it may be written over.
-    pub fn fits(&self, len: usize) -> bool {
-        self.header().value_len as usize == len && self.header().meta & GROWN == 0
-    }
-
-    /// Makes the value `len` bytes long; what is new is zero. The block gets room to spare, so that a string built
-    /// by many small appends is moved seldom.
-    pub fn resize(&mut self, len: usize) {
-        assert!(len <= LEN_MAX);
-        let used = HEADER + self.header().key_len as usize;
-        let old_len = self.header().value_len as usize;
-        let old = layout(self.size());
-        self.header_mut().meta |= GROWN;
-        let size = with_room(used + len);
-        if size != old.size() {
-            // SAFETY: the block was allocated with `old` (see `size`), and `size` is neither zero nor near overflow.
-            let block = unsafe { realloc(self.0.as_ptr().cast(), old, size) };
-            let Some(block) = NonNull::new(block.cast::<Header>()) else { handle_alloc_error(layout(size)) };
-            self.0 = block;
-        }
-        if len > old_len {
-            // SAFETY: the block now has room for `used + len` bytes; the range lies behind the old value.
-            unsafe { self.body().add(used - HEADER + old_len).write_bytes(0, len - old_len) };
-        }
-        self.header_mut().value_len = len as u32;
-    }
-
-    /// Bytes of the block.
-    pub fn size(&self) -> usize {
-        let header = self.header();
-        let exact = HEADER + header.key_len as usize + header.value_len as usize;
-        if header.meta & GROWN == 0 { exact } else { with_room(exact) }
-    }
-
-    /// The low 32 bits of the key's hash.
-    pub fn hash(&self) -> u32 {
-        self.header().hash
+    /// Bytes that it takes.
+    pub fn size(self) -> usize {
+        self.size
     }
 
     /// What the value is.
-    pub fn kind(&self) -> Kind {
-        match self.header().meta & KIND_MASK {
-            14 => Kind::Alias,
-            15 => Kind::Fence,
+    pub fn kind(self) -> Kind {
+        match self.block[0] & KIND_MASK {
+            6 => Kind::Alias,
+            7 => Kind::Fence,
             _ => Kind::String,
         }
     }
 
     /// Whether the value was changed in place.
-    pub fn grown(&self) -> bool {
-        self.header().meta & GROWN != 0
+    pub fn grown(self) -> bool {
+        self.block[0] & GROWN != 0
     }
 
     /// When it dies.
-    pub fn deadline(&self) -> Millis {
-        self.header().deadline
+    pub fn deadline(self) -> Millis {
+        deadline(self.block)
     }
 
-    /// Sets when it dies. The caller keeps the shard's counts and reminders.
-    pub fn set_deadline(&mut self, deadline: Millis) {
-        self.header_mut().deadline = deadline;
+    /// The same, to be put elsewhere.
+    pub fn draft(self) -> Draft<'a> {
+        Draft {
+            kind: self.kind(),
+            grown: self.grown(),
+            access: self.access(),
+            deadline: self.deadline(),
+            key: self.key,
+            value: self.value,
+        }
     }
 
     /// Whether its deadline is still to come.
-    pub fn is_live(&self, now: Millis) -> bool {
+    pub fn is_live(self, now: Millis) -> bool {
         now < self.deadline()
     }
 
     /// The 24-bit access clock: seconds for LRU, minutes and a counter for LFU.
-    pub fn access(&self) -> u32 {
-        self.header().meta >> ACCESS_SHIFT
-    }
-
-    /// Notes an access. Written only when it changes, so that a hot entry's line stays clean.
-    pub fn set_access(&mut self, access: u32) {
-        let meta = (self.header().meta & 0xff) | (access << ACCESS_SHIFT);
-        if self.header().meta != meta {
-            self.header_mut().meta = meta;
-        }
+    pub fn access(self) -> u32 {
+        u32::from_le_bytes([self.block[1], self.block[2], self.block[3], 0])
     }
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for Entry<'_> {
     /// Lengths only; keys and values are nobody's business.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Entry({:?}, {} + {} bytes)", self.kind(), self.key().len(), self.value().len())
+        write!(f, "Entry({:?}, {} + {} bytes)", self.kind(), self.key.len(), self.value.len())
     }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let layout = layout(self.size());
-        // SAFETY: allocated by `new` or `resize` with exactly this layout, and never again used.
-        unsafe { dealloc(self.0.as_ptr().cast(), layout) }
-    }
-}
-
-fn layout(size: usize) -> Layout {
-    Layout::from_size_align(size, align_of::<Header>()).expect("an entry is far smaller than the address space")
-}
-
-/// Above this a growing block takes the next megabyte instead of the next power of two.
-const DOUBLING_MAX: usize = 1 << 20;
-
-/// The block size of a value that was changed in place. A pure function of what is used, so that no capacity is kept.
-fn with_room(used: usize) -> usize {
-    if used < DOUBLING_MAX { used.next_power_of_two() } else { used.next_multiple_of(DOUBLING_MAX) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn draft<'a>(key: &'a [u8], value: &'a [u8]) -> Draft<'a> {
+        Draft { kind: Kind::String, grown: false, access: 0x00ab_cdef, deadline: Millis(9), key, value }
+    }
+
     #[test]
     fn a_block_gives_back_what_was_put_in() {
-        let entry = Entry::new(Kind::String, 7, b"coat", b"a long blue coat", Millis(9));
-        assert_eq!((entry.key(), entry.value()), (&b"coat"[..], &b"a long blue coat"[..]));
-        assert_eq!((entry.hash(), entry.deadline(), entry.kind()), (7, Millis(9), Kind::String));
-        assert_eq!(entry.size(), 24 + 4 + 16);
-    }
-
-    #[test]
-    fn empty_keys_and_values_are_fine() {
-        let mut entry = Entry::new(Kind::Fence, 0, b"", b"", Millis::NEVER);
-        assert_eq!((entry.key(), entry.value(), entry.kind()), (&b""[..], &b""[..], Kind::Fence));
-        entry.resize(0);
-        assert_eq!(entry.value(), b"");
-    }
-
-    #[test]
-    fn a_value_grows_by_zeros_and_shrinks_keeping_its_head() {
-        let mut entry = Entry::new(Kind::String, 1, b"k", b"abc", Millis::NEVER);
-        for len in [3, 5, 100, 4096, 2 << 20, 4] {
-            entry.resize(len);
-            assert_eq!(entry.value().len(), len);
-            assert!(entry.value()[3.min(len)..].iter().all(|byte| *byte == 0));
-            assert_eq!(&entry.value()[..3], b"abc");
-            assert_eq!(entry.key(), b"k");
+        for (key_len, value_len, size) in [(0, 0, 16), (4, 16, 32), (15, 32, 60), (343, 300, 660), (36, 300, 352)] {
+            let (key, value) = (vec![b'k'; key_len], vec![b'v'; value_len]);
+            let draft = draft(&key, &value);
+            let mut block = vec![0; draft.shape().len];
+            draft.write(&mut block, draft.shape(), 0);
+            let entry = Entry::read(&block, &[]);
+            assert_eq!((entry.key(), entry.value(), key_of(&block, &[])), (&key[..], &value[..], &key[..]));
+            assert_eq!((entry.deadline(), entry.kind(), entry.access()), (Millis(9), Kind::String, 0x00ab_cdef));
+            assert_eq!((entry.size(), block_len(&block)), (size, size), "{key_len} + {value_len}");
         }
-        entry.value_mut()[3] = b'd';
-        assert_eq!(entry.value(), b"abcd");
     }
 
     #[test]
-    fn the_access_clock_does_not_touch_kind_or_flags() {
-        let mut entry = Entry::new(Kind::Alias, 1, b"k", b"v", Millis::NEVER);
-        entry.resize(2);
-        entry.set_access(0x00ff_ffff);
-        assert_eq!((entry.kind(), entry.grown(), entry.access()), (Kind::Alias, true, 0x00ff_ffff));
+    fn what_is_long_lies_elsewhere() {
+        let value = vec![b'v'; 20_000];
+        let draft = draft(b"key", &value);
+        assert!(draft.shape().is_bulk());
+        let mut block = vec![0; draft.shape().len];
+        draft.write(&mut block, draft.shape(), 1);
+        let bulks = [Vec::new(), draft.bulk()];
+        let entry = Entry::read(&block, &bulks);
+        assert_eq!((entry.key(), entry.value()), (&b"key"[..], &value[..]));
+        assert!(entry.size() >= 20_003 && block_len(&block) == 24);
     }
 
     #[test]
-    fn another_key_keeps_value_and_deadline() {
-        let mut entry = Entry::new(Kind::String, 1, b"old", b"v", Millis(5));
-        entry.resize(3);
-        let moved = entry.rekeyed(2, b"a new key");
-        assert_eq!((moved.key(), moved.value(), moved.deadline()), (&b"a new key"[..], &b"v\0\0"[..], Millis(5)));
-        assert_eq!(moved.size(), 24 + 9 + 3);
+    fn a_deadline_is_exact_and_never_is_never() {
+        for (value, bulks) in
+            [(&b"v"[..], vec![]), (&[7; 300], vec![]), (&[7; 20_000], vec![[&b"k"[..], &[7; 20_000]].concat()])]
+        {
+            for deadline in [0, 1, 1_700_000_000_123, LATEST.0, LATEST.0 + 1, i64::MAX as u64, u64::MAX - 1, u64::MAX] {
+                let draft = Draft { deadline: Millis(deadline), ..draft(b"k", value) };
+                let mut block = vec![0; draft.shape().len];
+                draft.write(&mut block, draft.shape(), 0);
+                let entry = Entry::read(&block, &bulks);
+                assert_eq!((entry.deadline(), entry.key(), entry.value()), (Millis(deadline), &b"k"[..], value));
+                assert_eq!(block_len(&block), block.len());
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! signed out stays signed out.
 
 use super::entry::{Entry, Kind};
-use super::shard::Cause;
+use super::shard::{Cause, Trash};
 use super::{Access, SHARDS, Store};
 use crate::clock::Millis;
 use crate::config::Policy;
@@ -15,7 +15,7 @@ fn is_volatile(policy: Policy) -> bool {
     matches!(policy, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
 }
 
-fn spares(policy: Policy, entry: &Entry) -> bool {
+fn spares(policy: Policy, entry: Entry<'_>) -> bool {
     let immortal = entry.deadline() == Millis::NEVER;
     policy == Policy::NoEviction || entry.kind() != Kind::String || (is_volatile(policy) && immortal)
 }
@@ -55,14 +55,14 @@ impl Store {
             let worst = (0..buckets)
                 .map(|step| start.wrapping_add(step) % buckets)
                 .filter_map(|bucket| shard.bucket(bucket).map(|entry| (bucket, entry)))
-                .filter(|(_, entry)| !spares(policy, entry))
+                .filter(|(_, entry)| !spares(policy, *entry))
                 .take(samples.max(1))
-                .max_by_key(|(_, entry)| self.score(entry, policy, now))
+                .max_by_key(|(_, entry)| self.score(*entry, policy, now))
                 .map(|(bucket, _)| bucket);
             if let Some(bucket) = worst {
-                let gone = shard.take(bucket, Cause::Evicted);
+                let mut trash = Trash::new();
+                shard.take(bucket, Cause::Evicted, &mut trash);
                 drop(shard);
-                drop(gone);
                 return true;
             }
         }
@@ -70,7 +70,7 @@ impl Store {
     }
 
     /// The higher, the sooner it goes. The dead go first of all.
-    fn score(&self, entry: &Entry, policy: Policy, now: Millis) -> u64 {
+    fn score(&self, entry: Entry<'_>, policy: Policy, now: Millis) -> u64 {
         if !entry.is_live(now) {
             return u64::MAX;
         }

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::shard::Trash;
 use super::{SHARDS, Store};
 use crate::clock::Millis;
 
@@ -47,7 +48,7 @@ impl Store {
     pub fn sweep(&self, now: Millis) -> Sweep {
         let cells = self.cells();
         let first = self.inner.turn.load(Ordering::Relaxed);
-        let mut dead = Vec::new();
+        let mut trash = Trash::new();
         let mut next = Millis::NEVER;
         let mut slices = 0;
         for step in 0..cells.len() {
@@ -64,10 +65,10 @@ impl Store {
             }
             slices += 1;
             let mut held = self.hold(cell);
-            held.sweep(now, &mut dead);
+            held.sweep(now, &mut trash);
             next = next.min(held.next_due());
             drop(held);
-            dead.clear();
+            trash.clear();
         }
         if next <= now { Sweep::MoreDue } else { Sweep::Idle(next) }
     }

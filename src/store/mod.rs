@@ -1,6 +1,6 @@
 //! The store: entries that die on time, behind one door.
 //!
-//! A [`Store`] is a cheap handle. Inside are 1024 shards, each a mutex around a table, its reminders and its sizes.
+//! A [`Store`] is a cheap handle. Inside are 256 shards, each a mutex around a table, its reminders and its sizes.
 //! Callers hand in closures, never see a lock, and cannot hold one over an await. Time is an argument; only the
 //! conveniences for embedders ([`Store::put`], [`Store::fetch`], [`Store::sweep_now`]) ask the store's own clock.
 //!
@@ -22,6 +22,7 @@
 
 mod access;
 mod aliases;
+mod arena;
 mod deadlines;
 mod entry;
 mod evict;
@@ -56,16 +57,16 @@ pub use value::{STRING_MAX, Type, Value, wrong_type};
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::Namespace;
 use crate::error::{Error, Result};
-use entry::{Entry, Kind};
+use entry::Kind;
 use janitor::Alarm;
 use names::{Names, Rule};
-use shard::Shard;
-use slot::Trash;
+use shard::{Shard, Trash};
 
-/// Shards of a store. A power of two; so many that growing one table never holds a lock for long: a shard of a store
-/// of ten million entries holds ten thousand.
+/// Shards of a store. A power of two; so many that threads seldom meet and that growing one table holds no lock for long
+/// (a shard of a store of ten million entries holds forty thousand, whose places are moved in half a millisecond), and so
+/// few that what each has to spare is not much in sum.
 const SHARDS: usize = 1 << SHARD_BITS;
-const SHARD_BITS: u32 = 10;
+const SHARD_BITS: u32 = 8;
 
 /// Names that a name may stand for in turn. A family has one step; this many leave room for a mistake, and no more, so
 /// that aliases in a circle cannot hold anybody.
@@ -223,7 +224,19 @@ impl Place<'_> {
 
     /// The part of the hash that entries keep; the bits that chose the shard are not among them.
     fn kept(&self) -> u32 {
-        self.hash as u32
+        kept(self.hash)
+    }
+}
+
+fn kept(hash: u64) -> u32 {
+    hash as u32
+}
+
+impl Common {
+    fn hash(&self, name: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(name);
+        hasher.finish()
     }
 }
 
@@ -279,9 +292,7 @@ impl Store {
     }
 
     fn hash(&self, name: &[u8]) -> u64 {
-        let mut hasher = self.inner.common.hasher.build_hasher();
-        hasher.write(name);
-        hasher.finish()
+        self.inner.common.hash(name)
     }
 
     /// The stored name of a token under a prefix, hashed whatever the token looks like.
@@ -351,7 +362,7 @@ impl Store {
             Some((index, entry)) if entry.kind() == Kind::String => {
                 if trace == Trace::Access {
                     let access = self.inner.common.access.touched(entry.access(), now);
-                    shard.at_mut(index).set_access(access);
+                    shard.set_access(index, access);
                 }
                 shard.stats.hits += u64::from(counts);
                 return Look::Live(f(Value::of(shard.at(index))));
@@ -375,12 +386,12 @@ impl Store {
 
     /// Opens one key with a value that is made before the lock is taken, so that the allocation and the copy are
     /// nobody else's wait.
-    pub fn write<R>(&self, key: &[u8], value: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>, Fresh) -> R) -> R {
+    pub fn write<R>(&self, key: &[u8], value: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>, Fresh<'_>) -> R) -> R {
         let mut buf = NameBuf::new();
         let place = self.place(key, &mut buf);
-        let fresh = Fresh(Entry::new(Kind::String, place.kept(), place.name, value, Millis::NEVER));
+        let fresh = Fresh::new(place.name, value);
         self.enter(&place, HOPS_MAX, now, |slot| {
-            let fresh = slot.adopt(fresh);
+            let fresh = if slot.name() == place.name { fresh } else { fresh.under(slot.name()) };
             f(slot, fresh)
         })
     }
@@ -494,7 +505,7 @@ impl Store {
         for store in family {
             for cell in store.cells() {
                 let shard = cell.shard.lock();
-                shard.validate();
+                shard.validate(|name| kept(store.hash(name)));
                 assert_eq!(shard.charged, shard.size(), "what the budget was charged");
                 assert_eq!(cell.due.load(Ordering::Relaxed), shard.next_due().0, "the soonest reminder");
                 size += shard.size();
@@ -527,7 +538,7 @@ impl DerefMut for Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.shard.tidy();
+        self.shard.tidy(|name| kept(self.common.hash(name)));
         let size = self.shard.size();
         if size != self.shard.charged {
             self.common.used.fetch_add(size as i64 - self.shard.charged as i64, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
+use highway::{HighwayHash, HighwayHasher, Key};
 use smallvec::SmallVec;
 
 use crate::clock::Ttl;
@@ -30,7 +30,7 @@ pub(super) struct Names {
     /// Longest prefix first, so that the first match is the right one.
     rules: Vec<Rule>,
     /// Random for each store, so that a hash that leaks cannot be compared with guesses.
-    secret: [u8; 32],
+    secret: Key,
 }
 
 /// What a namespace asks of the store.
@@ -43,8 +43,7 @@ pub(super) struct Rule {
 
 impl Names {
     pub fn new(namespaces: &[Namespace], fence: Ttl) -> Names {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).expect("the system has randomness");
+        let secret = Key([(); 4].map(|()| getrandom::u64().expect("the system has randomness")));
         let mut rules: Vec<Rule> = namespaces
             .iter()
             .filter(|namespace| is_marked(namespace) || namespaces.iter().any(|other| is_inside(namespace, other)))
@@ -112,10 +111,11 @@ impl Names {
     }
 
     fn hash_into(&self, prefix: &[u8], token: &[u8], buf: &mut NameBuf) {
-        // The output is cut, so a plain keyed prefix is a sound MAC here: nothing can be appended to what is not shown.
-        let digest = Sha256::new().chain_update(self.secret).chain_update(token).finalize();
+        // A keyed hash that was made to be a pseudorandom function, and costs a third of SHA-256 at a token's length.
+        let [low, high] = HighwayHasher::new(self.secret).hash128(token);
+        let digest = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
         let mut text = [0; HASHED];
-        let written = URL_SAFE_NO_PAD.encode_slice(&digest[..DIGEST], &mut text).unwrap_or(0);
+        let written = URL_SAFE_NO_PAD.encode_slice(digest, &mut text).unwrap_or(0);
         buf.clear();
         buf.extend_from_slice(prefix);
         buf.push(MARK);

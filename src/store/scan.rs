@@ -1,9 +1,9 @@
 //! SCAN without state: what stays in the store during a whole scan is returned, whatever else happens.
 //!
 //! A cursor names a shard, a bucket in it and the shard's layout epoch. As long as the epoch holds, entries keep their
-//! buckets and the scan goes on from there. When the table has grown in between, the rest of that shard is returned
-//! at once, duplicates and all, and the scan goes on with the next shard. So no growth can make a scan miss an entry
-//! or run for ever, and one call returns at most one shard more than it was asked for.
+//! buckets and the scan goes on from there. When the table was laid out anew in between, the scan of that shard begins
+//! anew, duplicates and all. A new layout takes about as many writes as the shard has entries, so a scan is never held
+//! up for long, and it misses nothing.
 
 use super::entry::Kind;
 use super::{SHARD_BITS, SHARDS, Shard, Store, Value};
@@ -56,7 +56,7 @@ impl Store {
             let moved = start.bucket() > 0 && start.epoch() != Cursor::new(0, shard.epoch(), 0).epoch();
             let mut bucket = if moved { 0 } else { start.bucket() };
             while bucket < shard.buckets() {
-                if (left == 0 || looks == 0) && !moved {
+                if left == 0 || looks == 0 {
                     return Cursor::new(number, shard.epoch(), bucket);
                 }
                 looks = looks.saturating_sub(1);

@@ -5,9 +5,11 @@
 //! caller, who frees it when the lock is gone.
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
+use super::arena::{Arena, At};
 use super::deadlines::Deadlines;
-use super::entry::{Entry, Kind};
+use super::entry::{self, Bulk, Draft, Entry, Kind, Shape, block_len, key_of};
 use super::names::NameBuf;
 use crate::clock::Millis;
 
@@ -20,8 +22,6 @@ pub enum Cause {
     Evicted,
     /// Somebody asked.
     Removed,
-    /// Another value took its place.
-    Replaced,
     /// It lives on under another key.
     Moved,
 }
@@ -54,15 +54,30 @@ impl std::ops::AddAssign for Stats {
     }
 }
 
+/// What was taken out under a lock and is freed after it: memory of long values. Blocks go back to the arena.
+pub(super) type Trash = SmallVec<[Bulk; 2]>;
+
+/// Where an entry is, beside enough of its hash to tell nearly all others apart, and to make a table larger, without a
+/// look at the entry.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    at: At,
+}
+
 /// One of the store's shards.
 #[derive(Default)]
 pub(super) struct Shard {
-    table: HashTable<Entry>,
+    table: HashTable<Place>,
+    arena: Arena,
+    /// Entries too long for a block, and the numbers that are free among them.
+    bulks: Vec<Bulk>,
+    free_bulks: Vec<u32>,
     deadlines: Deadlines,
     /// Counts the times that entries may have changed buckets, for SCAN.
     epoch: u32,
-    /// Bytes of all blocks.
-    blocks: usize,
+    /// Bytes of what lies outside of blocks.
+    bulk_bytes: usize,
     /// Entries with a deadline.
     expiring: usize,
     /// Aliases and fences, which no command sees.
@@ -72,7 +87,7 @@ pub(super) struct Shard {
     pub stats: Stats,
 }
 
-/// The hash that the table works with, from the 32 bits that an entry keeps: the table wants its top seven bits and
+/// The hash that the table works with, from the 32 bits that a place keeps: the table wants its top seven bits and
 /// its low bits to be good.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -81,21 +96,25 @@ fn spread(hash: u32) -> u64 {
 impl Shard {
     /// The bucket of a key, dead or alive.
     pub fn find(&self, hash: u32, key: &[u8]) -> Option<usize> {
-        self.table.find_bucket_index(spread(hash), |entry| entry.hash() == hash && entry.key() == key)
+        let is = |place: &Place| place.hash == hash && key_of(self.arena.at(place.at), &self.bulks) == key;
+        self.table.find_bucket_index(spread(hash), is)
     }
 
-    pub fn at(&self, index: usize) -> &Entry {
-        self.table.get_bucket(index).expect("a bucket that was just found")
+    fn place(&self, index: usize) -> Place {
+        *self.table.get_bucket(index).expect("a bucket that was just found")
     }
 
-    /// The entry in a bucket, for changes that leave size and deadline alone.
-    pub fn at_mut(&mut self, index: usize) -> &mut Entry {
-        self.table.get_bucket_mut(index).expect("a bucket that was just found")
+    fn entry(&self, place: Place) -> Entry<'_> {
+        Entry::read(self.arena.at(place.at), &self.bulks)
+    }
+
+    pub fn at(&self, index: usize) -> Entry<'_> {
+        self.entry(self.place(index))
     }
 
     /// The entry in a bucket if there is one, for sampling and scanning.
-    pub fn bucket(&self, index: usize) -> Option<&Entry> {
-        self.table.get_bucket(index)
+    pub fn bucket(&self, index: usize) -> Option<Entry<'_>> {
+        self.table.get_bucket(index).map(|place| self.entry(*place))
     }
 
     pub fn buckets(&self) -> usize {
@@ -106,74 +125,169 @@ impl Shard {
         self.epoch
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.table.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.table.iter().map(|place| self.entry(*place))
     }
 
-    /// Adds an entry whose key is not there and tells its bucket.
-    pub fn link(&mut self, entry: Entry) -> usize {
-        if self.table.len() == self.table.capacity() {
-            self.table.reserve(1, |entry| spread(entry.hash()));
-            self.epoch = self.epoch.wrapping_add(1);
+    /// Notes an access.
+    pub fn set_access(&mut self, index: usize, access: u32) {
+        let place = self.place(index);
+        entry::set_access(self.arena.at_mut(place.at), access);
+    }
+
+    /// The value in a bucket, to change in place.
+    pub fn value_mut(&mut self, index: usize) -> &mut [u8] {
+        let place = self.place(index);
+        entry::value_mut(self.arena.at_mut(place.at), &mut self.bulks)
+    }
+
+    /// Puts an entry into a bucket that has one of the same key, or, without a bucket, where none of its key is. Tells
+    /// its bucket. `bulk` is its key and value, if it is long and they were put together before.
+    pub fn put(
+        &mut self,
+        index: Option<usize>,
+        hash: u32,
+        draft: &Draft<'_>,
+        bulk: Option<Bulk>,
+        trash: &mut Trash,
+    ) -> usize {
+        let shape = draft.shape();
+        let Some(index) = index else {
+            if self.table.len() == self.table.capacity() {
+                self.table.reserve(1, |place| spread(place.hash));
+                self.epoch = self.epoch.wrapping_add(1);
+            }
+            let place = Place { hash, at: self.write(draft, shape, bulk) };
+            self.count_in(place);
+            self.remind(Millis::NEVER, draft.deadline, hash);
+            return self.table.insert_unique(spread(hash), place, |place| spread(place.hash)).bucket_index();
+        };
+        let place = self.place(index);
+        let old = self.entry(place).deadline();
+        self.count_out(place);
+        let block = self.arena.at_mut(place.at);
+        if shape.is_bulk() || entry::bulk_of(block).is_some() || block_len(block) != shape.len {
+            self.free(place.at, trash);
+            let at = self.write(draft, shape, bulk);
+            self.set_at(index, at);
+        } else {
+            draft.write(block, shape, 0);
         }
-        let (hash, deadline) = (entry.hash(), entry.deadline());
-        self.count_in(&entry);
-        let index = self.table.insert_unique(spread(hash), entry, |entry| spread(entry.hash())).bucket_index();
-        self.remind(Millis::NEVER, deadline, hash);
+        self.count_in(self.place(index));
+        self.remind(old, draft.deadline, hash);
         index
     }
 
-    /// Puts an entry in the place of one with the same key.
-    pub fn replace(&mut self, index: usize, entry: Entry) -> Entry {
-        let (hash, deadline) = (entry.hash(), entry.deadline());
-        self.count_in(&entry);
-        let old = std::mem::replace(self.at_mut(index), entry);
-        self.count_out(&old);
-        self.remind(old.deadline(), deadline, hash);
-        old
+    /// Writes an entry to a place of its own.
+    fn write(&mut self, draft: &Draft<'_>, shape: Shape, bulk: Option<Bulk>) -> At {
+        let at = self.arena.make(shape.len);
+        let mut number = 0;
+        if shape.is_bulk() {
+            let bulk = bulk.unwrap_or_else(|| draft.bulk());
+            self.bulk_bytes += bulk.capacity();
+            number = self.free_bulks.pop().unwrap_or(self.bulks.len() as u32);
+            match self.bulks.get_mut(number as usize) {
+                Some(free) => *free = bulk,
+                None => self.bulks.push(bulk),
+            }
+        }
+        draft.write(self.arena.at_mut(at), shape, number);
+        at
+    }
+
+    /// Gives an entry's memory back.
+    fn free(&mut self, at: At, trash: &mut Trash) {
+        let block = self.arena.at(at);
+        let len = block_len(block);
+        if let Some(number) = entry::bulk_of(block) {
+            let bulk = std::mem::take(&mut self.bulks[number]);
+            self.bulk_bytes -= bulk.capacity();
+            self.free_bulks.push(number as u32);
+            trash.push(bulk);
+        }
+        self.arena.free(at, len);
+    }
+
+    fn set_at(&mut self, index: usize, at: At) {
+        self.table.get_bucket_mut(index).expect("a bucket that was just found").at = at;
     }
 
     /// Takes an entry out. Nothing else does.
-    pub fn take(&mut self, index: usize, cause: Cause) -> Entry {
-        let entry = self.table.get_bucket_entry(index).expect("a bucket that was just found").remove().0;
-        self.count_out(&entry);
+    pub fn take(&mut self, index: usize, cause: Cause, trash: &mut Trash) {
+        let place = self.table.get_bucket_entry(index).expect("a bucket that was just found").remove().0;
         match cause {
-            Cause::Expired if entry.kind() == Kind::String => self.stats.expired += 1,
+            Cause::Expired if self.entry(place).kind() == Kind::String => self.stats.expired += 1,
             Cause::Evicted => self.stats.evicted += 1,
-            Cause::Expired | Cause::Removed | Cause::Replaced | Cause::Moved => {}
+            Cause::Expired | Cause::Removed | Cause::Moved => {}
         }
-        entry
+        self.count_out(place);
+        self.free(place.at, trash);
     }
 
     /// Sets the deadline of an entry.
-    pub fn set_deadline(&mut self, index: usize, deadline: Millis) {
-        let entry = self.at_mut(index);
-        let (old, hash) = (entry.deadline(), entry.hash());
-        entry.set_deadline(deadline);
+    pub fn set_deadline(&mut self, index: usize, deadline: Millis, trash: &mut Trash) {
+        let place = self.place(index);
+        let entry = self.entry(place);
+        let old = entry.deadline();
+        let draft = Draft { deadline, ..entry.draft() };
+        if draft.shape() == entry.draft().shape() {
+            entry::set_deadline(self.arena.at_mut(place.at), deadline);
+        } else {
+            // From this side of the year 10889 to the other: the block gets longer or shorter.
+            let (key, value) = (draft.key.to_vec(), draft.value.to_vec());
+            let draft = Draft { key: &key, value: &value, ..draft };
+            self.free(place.at, trash);
+            let at = self.write(&draft, draft.shape(), None);
+            self.set_at(index, at);
+        }
         self.expiring -= usize::from(old != Millis::NEVER);
         self.expiring += usize::from(deadline != Millis::NEVER);
-        self.remind(old, deadline, hash);
+        self.remind(old, deadline, place.hash);
     }
 
-    /// Changes a value's length in place.
-    pub fn resize(&mut self, index: usize, len: usize) {
-        let entry = self.at_mut(index);
-        let before = entry.size();
-        entry.resize(len);
-        let after = entry.size();
-        self.blocks = self.blocks - before + after;
+    /// Changes a value's length. What is new is zero. Its block gets room to spare, so that a string built by many
+    /// small appends is moved seldom.
+    pub fn resize(&mut self, index: usize, len: usize, trash: &mut Trash) {
+        let place = self.place(index);
+        let old = self.entry(place);
+        let (key_len, value_len, was) = (old.key().len(), old.value().len(), old.grown());
+        let deadline = old.deadline();
+        let shape = Shape::of(true, key_len, len, deadline);
+        let block = self.arena.at_mut(place.at);
+        if was && entry::bulk_of(block).is_none() && shape == Shape::of(true, key_len, value_len, deadline) {
+            return entry::set_value_len(block, len);
+        }
+        if let Some(number) = entry::bulk_of(block).filter(|_| was && shape.is_bulk()) {
+            let bulk = &mut self.bulks[number];
+            self.bulk_bytes -= bulk.capacity();
+            bulk.resize(key_len + len, 0);
+            if bulk.capacity() / 4 > bulk.len() {
+                bulk.shrink_to_fit();
+            }
+            self.bulk_bytes += bulk.capacity();
+            return entry::set_value_len(block, len);
+        }
+        // Seldom enough to copy the value once more than needed.
+        let mut bytes = [self.at(index).key(), self.at(index).value()].concat();
+        bytes.resize(key_len + len, 0);
+        let (key, value) = bytes.split_at(key_len);
+        let old = self.at(index);
+        let draft = Draft { grown: true, key, value, ..old.draft() };
+        self.free(place.at, trash);
+        let at = self.write(&draft, shape, None);
+        self.set_at(index, at);
     }
 
-    fn count_in(&mut self, entry: &Entry) {
-        self.blocks += entry.size();
-        self.expiring += usize::from(entry.deadline() != Millis::NEVER);
-        self.hidden += usize::from(entry.kind() != Kind::String);
+    fn count_in(&mut self, place: Place) {
+        let (deadline, kind) = (self.entry(place).deadline(), self.entry(place).kind());
+        self.expiring += usize::from(deadline != Millis::NEVER);
+        self.hidden += usize::from(kind != Kind::String);
     }
 
-    fn count_out(&mut self, entry: &Entry) {
-        self.blocks -= entry.size();
-        self.expiring -= usize::from(entry.deadline() != Millis::NEVER);
-        self.hidden -= usize::from(entry.kind() != Kind::String);
+    fn count_out(&mut self, place: Place) {
+        let (deadline, kind) = (self.entry(place).deadline(), self.entry(place).kind());
+        self.expiring -= usize::from(deadline != Millis::NEVER);
+        self.hidden -= usize::from(kind != Kind::String);
     }
 
     /// Keeps the promise of `deadlines` when an entry's deadline changes. A refresh to later writes nothing: the
@@ -186,21 +300,29 @@ impl Shard {
 
     /// When the first of the entries with this hash dies.
     fn soonest(&self, hash: u32) -> Option<Millis> {
-        soonest(&self.table, hash)
+        soonest(&self.table, &self.arena, hash)
     }
 
-    /// Keeps the table and the reminders in proportion to what there is, and gives memory back. What it costs was saved
-    /// by the many changes before it. Entries may change buckets, so this comes last under a lock.
-    pub fn tidy(&mut self) {
+    /// Keeps table, reminders and holes in proportion to what there is, and gives memory back. What it costs was saved
+    /// by the many changes before it. Entries may change buckets, so this comes last under a lock. `hash` is how names
+    /// are hashed.
+    pub fn tidy(&mut self, hash: impl Fn(&[u8]) -> u32) {
         if self.deadlines.is_cluttered(self.expiring) {
-            let table = &self.table;
-            self.deadlines.refile(|hash| soonest(table, hash));
+            let (table, arena) = (&self.table, &self.arena);
+            self.deadlines.refile(|hash| soonest(table, arena, hash));
         }
         self.deadlines.shrink();
         let buckets = self.table.num_buckets();
         if buckets > SHRINK_MIN && self.table.len() < buckets / 8 {
-            self.table.shrink_to(self.table.len() * 2, |entry| spread(entry.hash()));
+            self.table.shrink_to(self.table.len() * 2, |place| spread(place.hash));
             self.epoch = self.epoch.wrapping_add(1);
+        }
+        if self.arena.is_wasteful() {
+            let Shard { table, arena, bulks, .. } = self;
+            arena.compact(block_len, |block, old, new| {
+                let hash = spread(hash(key_of(block, bulks)));
+                table.find_mut(hash, |place| place.at == old).expect("every block has a place").at = new;
+            });
         }
     }
 
@@ -219,19 +341,21 @@ impl Shard {
     }
 
     /// Takes out what has died, a bounded slice at a time. More may be due: `next_due` tells.
-    pub fn sweep(&mut self, now: Millis, dead: &mut Vec<Entry>) {
+    pub fn sweep(&mut self, now: Millis, trash: &mut Trash) {
         for _ in 0..SWEEP_MAX {
             let Some(hash) = self.deadlines.pop_due(now) else { return };
-            self.retire(hash, now, dead);
+            self.retire(hash, now, trash);
         }
     }
 
     /// Takes the dead entries of one hash and files a reminder for the living.
-    fn retire(&mut self, hash: u32, now: Millis, dead: &mut Vec<Entry>) {
-        let due = |entry: &Entry| entry.hash() == hash && !entry.is_live(now);
-        while let Some(index) = self.table.find_bucket_index(spread(hash), due) {
-            let entry = self.take(index, Cause::Expired);
-            dead.push(entry);
+    fn retire(&mut self, hash: u32, now: Millis, trash: &mut Trash) {
+        let dead = |shard: &Shard| {
+            let due = |place: &Place| place.hash == hash && !shard.entry(*place).is_live(now);
+            shard.table.find_bucket_index(spread(hash), due)
+        };
+        while let Some(index) = dead(self) {
+            self.take(index, Cause::Expired, trash);
         }
         if let Some(deadline) = self.soonest(hash) {
             self.deadlines.file(deadline, hash);
@@ -249,34 +373,41 @@ impl Shard {
 
     /// Bytes of everything in the shard.
     pub fn size(&self) -> usize {
-        self.blocks + self.table.allocation_size() + self.deadlines.size()
+        self.arena.live() + self.bulk_bytes + self.table.allocation_size() + self.deadlines.size()
     }
 
     /// Everything that commands can see, taken out at once; aliases and fences stay.
-    pub fn clear(&mut self) -> HashTable<Entry> {
-        let mut gone = std::mem::take(&mut self.table);
-        // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
-        let hides = self.hidden > 0;
-        *self =
+    pub fn clear(&mut self) -> Shard {
+        let fresh =
             Shard { epoch: self.epoch.wrapping_add(1), charged: self.charged, stats: self.stats, ..Shard::default() };
-        if hides {
-            gone.extract_if(|entry| entry.kind() != Kind::String).for_each(|entry| {
-                self.link(entry);
-            });
+        let gone = std::mem::replace(self, fresh);
+        // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
+        if gone.hidden > 0 {
+            for place in &gone.table {
+                let entry = gone.entry(*place);
+                if entry.kind() != Kind::String {
+                    self.put(None, place.hash, &entry.draft(), None, &mut Trash::new());
+                }
+            }
         }
         gone
     }
 
     /// Recounts everything, for tests: what the counters say against what is there.
     #[cfg(any(test, debug_assertions))]
-    pub fn validate(&self) {
-        let count = |test: &dyn Fn(&Entry) -> bool| self.table.iter().filter(|entry| test(entry)).count();
-        assert_eq!(self.blocks, self.table.iter().map(Entry::size).sum::<usize>(), "bytes of blocks");
+    pub fn validate(&self, hash: impl Fn(&[u8]) -> u32) {
+        self.arena.validate(block_len);
+        let count = |test: &dyn Fn(Entry<'_>) -> bool| self.iter().filter(|entry| test(*entry)).count();
+        let blocks = self.table.iter().map(|place| block_len(self.arena.at(place.at))).sum::<usize>();
+        assert_eq!(blocks, self.arena.live(), "every block has one place");
+        assert_eq!(self.bulk_bytes, self.bulks.iter().map(Bulk::capacity).sum::<usize>(), "bytes of long entries");
         assert_eq!(self.expiring, count(&|entry| entry.deadline() != Millis::NEVER), "entries with a deadline");
         assert_eq!(self.hidden, count(&|entry| entry.kind() != Kind::String), "hidden entries");
         let reminders = self.deadlines.soonest_of_each();
-        for entry in self.table.iter().filter(|entry| entry.deadline() != Millis::NEVER) {
-            let reminder = reminders.get(&entry.hash()).copied().unwrap_or(Millis::NEVER);
+        for place in &self.table {
+            let entry = self.entry(*place);
+            assert_eq!(hash(entry.key()), place.hash, "an entry in another's place");
+            let reminder = reminders.get(&place.hash).copied().unwrap_or(Millis::NEVER);
             assert!(reminder <= entry.deadline(), "an entry without a reminder");
         }
         assert!(!self.deadlines.is_cluttered(self.expiring), "stale reminders pile up");
@@ -289,7 +420,7 @@ impl Shard {
     }
 }
 
-fn soonest(table: &HashTable<Entry>, hash: u32) -> Option<Millis> {
-    let same = table.iter_hash(spread(hash)).filter(|entry| entry.hash() == hash);
-    same.map(Entry::deadline).min().filter(|deadline| *deadline != Millis::NEVER)
+fn soonest(table: &HashTable<Place>, arena: &Arena, hash: u32) -> Option<Millis> {
+    let same = table.iter_hash(spread(hash)).filter(|place| place.hash == hash);
+    same.map(|place| entry::deadline(arena.at(place.at))).min().filter(|deadline| *deadline != Millis::NEVER)
 }

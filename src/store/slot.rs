@@ -7,15 +7,12 @@
 use smallvec::SmallVec;
 
 use super::access::Mode;
-use super::entry::{Entry, Kind};
+use super::entry::{Bulk, Draft, Entry, Kind};
 use super::names::{NameBuf, Rule};
-use super::shard::{Cause, Shard};
+use super::shard::{Cause, Shard, Trash};
 use super::value::{STRING_MAX, Value};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
-
-/// What was taken out under a lock and is freed after it. One command seldom takes more than two entries from a slot.
-pub(super) type Trash = SmallVec<[Entry; 2]>;
 
 /// The ticket of a fence that nobody can lift: it falls by itself.
 const NO_TICKET: u64 = 0;
@@ -25,24 +22,44 @@ const TICKET: usize = size_of::<u64>();
 /// fence just stays until its time has come.
 const TICKETS_MAX: usize = 16;
 
-/// A value that was made outside the lock and is in no store yet.
-pub struct Fresh(pub(super) Entry);
+/// A value that is to be put, prepared as far as it can be outside of the lock.
+pub struct Fresh<'v> {
+    value: &'v [u8],
+    deadline: Millis,
+    /// Key and value together, if they are too long for a block.
+    bulk: Option<Bulk>,
+}
 
-impl Fresh {
+impl<'v> Fresh<'v> {
+    pub(super) fn new(name: &[u8], value: &'v [u8]) -> Fresh<'v> {
+        let deadline = Millis::NEVER;
+        let draft = Draft { kind: Kind::String, grown: false, access: 0, deadline, key: name, value };
+        let bulk = draft.shape().is_bulk().then(|| draft.bulk());
+        Fresh { value, deadline, bulk }
+    }
+
+    /// The same for a name that turned out to be an alias of this one.
+    pub(super) fn under(self, name: &[u8]) -> Fresh<'v> {
+        Fresh { deadline: self.deadline, ..Fresh::new(name, self.value) }
+    }
+
     /// Gives it a deadline.
-    pub fn until(mut self, deadline: Millis) -> Fresh {
-        self.0.set_deadline(deadline);
+    pub fn until(mut self, deadline: Millis) -> Fresh<'v> {
+        self.deadline = deadline;
         self
     }
 }
 
-/// A value that was taken out and may be put under another key.
-pub struct Loose(Entry);
+/// A copy of a value, to be put under another key.
+pub struct Loose {
+    value: Vec<u8>,
+    deadline: Millis,
+}
 
 impl Loose {
     /// When it dies.
     pub fn deadline(&self) -> Millis {
-        self.0.deadline()
+        self.deadline
     }
 }
 
@@ -71,7 +88,7 @@ impl<'a> Slot<'a> {
     ) -> Slot<'a> {
         let mut index = shard.find(hash, name);
         if let Some(dead) = index.filter(|index| !shard.at(*index).is_live(now)) {
-            trash.push(shard.take(dead, Cause::Expired));
+            shard.take(dead, Cause::Expired, trash);
             index = None;
         }
         Slot { shard, name, hash, rule, now, mode, index, trash }
@@ -79,7 +96,7 @@ impl<'a> Slot<'a> {
 
     /// The bucket of a visible value. What was put here with a deadline that has passed is none.
     fn seen(&self) -> Option<usize> {
-        let visible = |entry: &Entry| entry.kind() == Kind::String && entry.is_live(self.now);
+        let visible = |entry: Entry<'_>| entry.kind() == Kind::String && entry.is_live(self.now);
         self.index.filter(|index| visible(self.shard.at(*index)))
     }
 
@@ -89,14 +106,9 @@ impl<'a> Slot<'a> {
         (entry.kind() == Kind::Alias).then(|| NameBuf::from_slice(entry.value()))
     }
 
-    /// A value that was made for a name that turned out to be an alias of this one.
-    pub(super) fn adopt(&mut self, fresh: Fresh) -> Fresh {
-        if fresh.0.key() == self.name {
-            return fresh;
-        }
-        let own = fresh.0.rekeyed(self.hash, self.name);
-        self.trash.push(fresh.0);
-        Fresh(own)
+    /// The name that is written here.
+    pub(super) fn name(&self) -> &'a [u8] {
+        self.name
     }
 
     /// The value here, if there is one.
@@ -121,8 +133,8 @@ impl<'a> Slot<'a> {
             return false;
         };
         self.shard.stats.hits += 1;
-        let entry = self.shard.at_mut(index);
-        entry.set_access(access(entry.access()));
+        let access = access(self.shard.at(index).access());
+        self.shard.set_access(index, access);
         true
     }
 
@@ -135,40 +147,31 @@ impl<'a> Slot<'a> {
     }
 
     /// Puts a value here, in place of what there is.
-    pub fn put(&mut self, fresh: Fresh) -> Result<()> {
-        debug_assert!(fresh.0.key() == self.name && fresh.0.hash() == self.hash);
+    pub fn put(&mut self, fresh: Fresh<'_>) -> Result<()> {
         self.admits()?;
-        fits_a_reply(fresh.0.value())?;
-        self.place(fresh.0);
+        fits_a_reply(fresh.value)?;
+        self.place(Kind::String, fresh.value, fresh.deadline, fresh.bulk);
         Ok(())
     }
 
-    /// Puts bytes here, in place of what there is. They are copied under the lock, so this is for what is short or
-    /// could only be computed here.
+    /// Puts bytes here, in place of what there is: for what is short or could only be computed under the lock.
     pub fn put_bytes(&mut self, bytes: &[u8], deadline: Millis) -> Result<()> {
         self.admits()?;
         fits_a_reply(bytes)?;
-        match self.seen().filter(|index| self.shard.at(*index).fits(bytes.len())) {
-            Some(index) => {
-                self.shard.at_mut(index).value_mut().copy_from_slice(bytes);
-                self.note(index);
-                self.shard.set_deadline(index, deadline);
-            }
-            None => self.place(Entry::new(Kind::String, self.hash, self.name, bytes, deadline)),
-        }
+        self.place(Kind::String, bytes, deadline, None);
         Ok(())
     }
 
     /// Puts a value here that lived under another key.
     pub fn put_loose(&mut self, loose: &Loose) -> Result<()> {
         self.admits()?;
-        self.place(loose.0.rekeyed(self.hash, self.name));
+        self.place(Kind::String, &loose.value, loose.deadline, None);
         Ok(())
     }
 
     /// Puts a note here that commands do not see, in place of whatever there is.
     pub(super) fn put_hidden(&mut self, kind: Kind, value: &[u8], deadline: Millis) {
-        self.place(Entry::new(kind, self.hash, self.name, value, deadline));
+        self.place(kind, value, deadline, None);
     }
 
     /// Refuses writes here until `until` for this ticket's sake, in place of whatever there is. A fence that is already
@@ -215,16 +218,14 @@ impl<'a> Slot<'a> {
         Some((tickets.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect(), fence.deadline()))
     }
 
-    fn place(&mut self, mut entry: Entry) {
+    fn place(&mut self, kind: Kind, value: &[u8], deadline: Millis, bulk: Option<Bulk>) {
         // Who writes over a value has accessed it; under LFU its count goes on.
-        entry.set_access(match self.seen() {
+        let access = match self.seen() {
             Some(index) => self.mode.touched(self.shard.at(index).access(), self.now),
             None => self.mode.created(self.now),
-        });
-        match self.index {
-            Some(index) => self.trash.push(self.shard.replace(index, entry)),
-            None => self.index = Some(self.shard.link(entry)),
-        }
+        };
+        let draft = Draft { kind, grown: false, access, deadline, key: self.name, value };
+        self.index = Some(self.shard.put(self.index, self.hash, &draft, bulk, self.trash));
     }
 
     /// Removes the value here because somebody asked; `false` if there is none. In a fenced namespace the key takes no
@@ -248,24 +249,25 @@ impl<'a> Slot<'a> {
 
     /// Takes the value out so that it can be put under another key.
     pub fn detach(&mut self) -> Option<Loose> {
-        let index = self.seen()?;
-        self.index = None;
-        Some(Loose(self.shard.take(index, Cause::Moved)))
+        let loose = self.copied()?;
+        self.drop_at(self.seen()?, Cause::Moved);
+        Some(loose)
     }
 
     /// Notes an access to an entry that is changed in place.
     fn note(&mut self, index: usize) {
-        let entry = self.shard.at_mut(index);
-        entry.set_access(self.mode.touched(entry.access(), self.now));
+        let access = self.mode.touched(self.shard.at(index).access(), self.now);
+        self.shard.set_access(index, access);
     }
 
     /// A copy of the value, to be put under another key.
     pub fn copied(&self) -> Option<Loose> {
-        self.seen().map(|index| Loose(self.shard.at(index).rekeyed(self.hash, self.name)))
+        let entry = self.shard.at(self.seen()?);
+        Some(Loose { value: entry.value().to_vec(), deadline: entry.deadline() })
     }
 
     fn drop_at(&mut self, index: usize, cause: Cause) {
-        self.trash.push(self.shard.take(index, cause));
+        self.shard.take(index, cause, self.trash);
         self.index = None;
     }
 
@@ -275,20 +277,20 @@ impl<'a> Slot<'a> {
         if deadline <= self.now {
             self.remove();
         } else {
-            self.shard.set_deadline(index, deadline);
+            self.shard.set_deadline(index, deadline, self.trash);
         }
     }
 
     pub(super) fn resize(&mut self, len: usize) {
         if let Some(index) = self.seen() {
-            self.shard.resize(index, len);
+            self.shard.resize(index, len, self.trash);
             self.note(index);
         }
     }
 
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         match self.seen() {
-            Some(index) => self.shard.at_mut(index).value_mut(),
+            Some(index) => self.shard.value_mut(index),
             None => &mut [],
         }
     }

@@ -125,6 +125,37 @@ fn an_upstream_that_is_down_at_start_is_said_and_no_reason_to_stay_down() {
 }
 
 #[test]
+fn another_protocol_on_a_port_runs_nothing_and_is_logged_once_for_its_address() {
+    const TLS: &[u8] = b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03\x03 a hello\n";
+    const TLS_ALERT: &[u8] = b"\x15\x03\x01\x00\x02\x02\x46";
+    const HTTP: &[u8] = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nSET coat red\r\n";
+    const CURL: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:6379\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
+    const RESP: &[u8] = b"*3\r\n$3\r\nSET\r\n$4\r\ncoat\r\n$3\r\nred\r\n";
+    for (sent, answer, on_resp, protocol) in [
+        (HTTP, "".as_bytes(), true, "HTTP"),
+        (CURL, b"-ERR wrong number of arguments for 'get' command\r\n", true, "HTTP"),
+        (TLS, TLS_ALERT, true, "TLS"),
+        (RESP, b"-ERR this is the HTTP port", false, "RESP"),
+        (TLS, TLS_ALERT, false, "TLS"),
+    ] {
+        let binary = Binary::start(&[]);
+        for _ in 0..3 {
+            let mut peer = Peer::connect(if on_resp { binary.resp } else { binary.http });
+            let heard = peer.send(sent).rest();
+            assert!(heard.starts_with(answer) && heard.is_empty() == answer.is_empty(), "{protocol}: {heard:?}");
+        }
+        Peer::connect(binary.resp).send("DBSIZE\r\n").hears(":0\r\n");
+        binary.signal("TERM");
+        let (_, said) = binary.ended();
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("refused")).collect();
+        let [line] = lines[..] else { panic!("{protocol}: {said}") };
+        assert!(line.contains("WARN") && line.contains("127.0.0.1") && line.contains(protocol), "{line}");
+        // Nor does it come back under another name.
+        assert!(!said.contains("protocol error"), "{said}");
+    }
+}
+
+#[test]
 fn shutdown_and_signals_end_it_well() {
     for way in ["TERM", "INT"] {
         let binary = Binary::start(&[]);

@@ -122,6 +122,37 @@ fn a_silent_client_is_closed_after_the_timeout() {
 }
 
 #[test]
+fn a_sleep_is_answered_when_it_is_over_and_before_what_follows_it() {
+    const SLEEP: Duration = Duration::from_millis(300);
+    let server = Running::start(&[("enable-debug-command", "yes")]);
+    let (mut sleeper, mut other) = (server.client(), server.client());
+    let began = Instant::now();
+    sleeper.send("ECHO before\r\nDEBUG SLEEP 0.3\r\nECHO after\r\n").hears("$6\r\nbefore\r\n");
+    // Nobody else waits for it.
+    other.send("PING\r\n").hears("+PONG\r\n");
+    assert!(began.elapsed() < SLEEP, "{:?}", began.elapsed());
+    sleeper.hears("+OK\r\n");
+    assert!(began.elapsed() >= SLEEP, "{:?}", began.elapsed());
+    sleeper.hears("$5\r\nafter\r\n").send("PING\r\n").hears("+PONG\r\n");
+}
+
+#[test]
+fn who_sleeps_is_neither_idle_nor_gone() {
+    let server = Running::start(&[("enable-debug-command", "yes"), ("timeout", "1")]);
+    let mut client = server.client();
+    client.send("DEBUG SLEEP 1.5\r\nPING\r\n");
+    client.0.shutdown(std::net::Shutdown::Write).expect("a socket");
+    assert_eq!(String::from_utf8_lossy(&client.rest()), "+OK\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_sleep_of_a_client_that_wants_no_replies_has_none() {
+    let server = Running::start(&[("enable-debug-command", "yes")]);
+    let mut client = server.client();
+    client.send("CLIENT REPLY SKIP\r\nDEBUG SLEEP 0.1\r\nDEBUG SLEEP 0\r\nPING\r\n").hears("+OK\r\n+PONG\r\n");
+}
+
+#[test]
 fn what_dies_is_reclaimed_without_anybody_asking() {
     let server = Running::start(&[]);
     let (store, now) = (server.engine.store(0), server.engine.clock.now());

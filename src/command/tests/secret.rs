@@ -122,6 +122,19 @@ fn a_session_that_was_deleted_is_not_there_to_read() {
 }
 
 #[test]
+fn sessions_deleted_together_are_all_fenced_whether_there_or_not() {
+    for delete in ["DEL", "UNLINK"] {
+        let (mut t, key) = (Transcript::start(), key());
+        t.say(&format!("SET {key} alice")).hears("+OK");
+        t.say(&format!("{delete} {key} plain auth:session:never {key}")).hears(":1");
+        t.say(&format!("SET {key} late")).hears(FENCED);
+        t.say("SET auth:session:never late").hears(FENCED);
+        t.say("SET plain x").hears("+OK");
+        t.say(&format!("EXISTS {key} plain auth:session:never")).hears(":1");
+    }
+}
+
+#[test]
 fn a_fence_falls_by_itself() {
     let (mut t, key) = (Transcript::start(), key());
     t.say(&format!("SET {key} alice")).hears("+OK");

@@ -5,6 +5,8 @@ use http::uri::Authority;
 use http::{Method, Request, Version};
 use hyper::body::Body;
 
+use crate::net::strangers::{TLS_ALERT, is_tls};
+
 /// What came instead of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -24,8 +26,7 @@ impl Protocol {
     pub(super) fn farewell(self, resp_port: u16) -> String {
         match self {
             Protocol::Resp => format!("-ERR this is the HTTP port; Redis clients connect to port {resp_port}\r\n"),
-            // A TLS alert: fatal, protocol_version.
-            Protocol::Tls => "\u{15}\u{3}\u{1}\u{0}\u{2}\u{2}\u{46}".to_owned(),
+            Protocol::Tls => TLS_ALERT.to_owned(),
         }
     }
 }
@@ -35,7 +36,7 @@ impl Protocol {
 pub(super) fn stranger(first: &[u8]) -> Option<Protocol> {
     match first {
         [b'*' | b'$', ..] => Some(Protocol::Resp),
-        [0x16, 3, ..] | [0x16] => Some(Protocol::Tls),
+        _ if is_tls(first) => Some(Protocol::Tls),
         _ => None,
     }
 }

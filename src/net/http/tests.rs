@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::{Door, Hall, Patience};
-use crate::clock::Clock;
+use crate::clock::{Clock, Ttl};
 use crate::config::Config;
 use crate::engine::Engine;
 
@@ -27,6 +27,12 @@ impl House {
         let patience = Patience { first_byte: SHORT, head: SHORT, body: SHORT };
         let hall = Hall::new(engine, metrics).with_patience(patience);
         House { door: Door::new(Arc::new(hall), 0), leaving: watch::Sender::new(false) }
+    }
+
+    /// Stores a session as an app would.
+    fn put(&self, token: &str, session: &str) {
+        let (engine, key) = (&self.door.hall.engine, format!("auth:session:{token}"));
+        engine.store(0).put(key.as_bytes(), session.as_bytes(), Ttl::seconds(5)).expect("no fence");
     }
 
     /// A client's end of a pipe that holds so much, and the task that serves it.
@@ -121,5 +127,95 @@ fn a_server_that_ends_finishes_what_it_answers_and_closes_what_is_idle() {
         let answer = rest(&mut busy).await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(r#"{"success":true}"#), "{answer}");
         busy_served.await.expect("no panic");
+    });
+}
+
+const CHECK: &str = "GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=t\r\n\r\n";
+
+fn statuses(answers: &str) -> Vec<&str> {
+    answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect()
+}
+
+#[test]
+fn checks_in_one_piece_with_other_requests_are_answered_in_order() {
+    run(async {
+        let house = House::new(String::new);
+        house.put("t", r#"{"user":{"name":"alice"}}"#);
+        let (mut client, served) = house.enter(64 * 1024);
+        let others = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n";
+        let last = CHECK.replace("Host", "Connection: close\r\nHost");
+        client.write_all(format!("{CHECK}{CHECK}{others}{CHECK}{last}").as_bytes()).await.expect("room");
+        let answers = rest(&mut client).await;
+        assert_eq!(statuses(&answers), ["200", "200", "200", "404", "200", "200"]);
+        assert_eq!(answers.matches("alice").count(), 4);
+        served.await.expect("no panic");
+    });
+}
+
+#[test]
+fn a_check_cut_in_two_is_still_answered() {
+    run(async {
+        let house = House::new(String::new);
+        house.put("t", r#"{"user":{"name":"alice"}}"#);
+        for cut in [1, 30, CHECK.len() - 1] {
+            let (mut client, _served) = house.enter(4096);
+            client.write_all(&CHECK.as_bytes()[..cut]).await.expect("room");
+            tokio::task::yield_now().await;
+            client.write_all(&CHECK.as_bytes()[cut..]).await.expect("room");
+            client.shutdown().await.expect("half a close");
+            assert!(rest(&mut client).await.ends_with(r#"{"user":{"name":"alice"}}"#), "{cut}");
+        }
+    });
+}
+
+#[test]
+fn both_ways_of_answering_write_the_same() {
+    run(async {
+        let house = House::new(String::new);
+        house.put("t", r#"{"user":{"name":"alice"}}"#);
+        let mut heads = Vec::new();
+        // A header that is left to hyper, and one that is not.
+        for line in ["TE: trailers", "X: 1"] {
+            let (mut client, _served) = house.enter(4096);
+            let check = CHECK.replace("Host", &format!("{line}\r\nHost"));
+            client.write_all(check.as_bytes()).await.expect("room");
+            client.shutdown().await.expect("half a close");
+            let answer = rest(&mut client).await;
+            let times = ["x-response-time: ", "date: ", "cache-status: cloakroom; hit; ttl="];
+            let varies = |line: &&str| times.iter().any(|time| line.starts_with(time));
+            assert_eq!(answer.lines().filter(varies).count(), 3, "{answer}");
+            let mut lines: Vec<String> = answer.lines().filter(|line| !varies(line)).map(str::to_owned).collect();
+            lines[1..].sort_unstable();
+            heads.push(lines);
+        }
+        assert_eq!(heads[0], heads[1]);
+    });
+}
+
+#[test]
+fn an_idle_client_is_let_go_after_its_checks() {
+    run(async {
+        let house = House::new(String::new);
+        let (mut client, served) = house.enter(4096);
+        let started = Instant::now();
+        for _ in 0..3 {
+            client.write_all(CHECK.as_bytes()).await.expect("room");
+            tokio::time::sleep(SHORT / 2).await;
+        }
+        assert_eq!(statuses(&rest(&mut client).await).len(), 3);
+        assert!(started.elapsed() >= SHORT * 3 / 2);
+        served.await.expect("no panic");
+    });
+}
+
+#[test]
+fn a_client_that_asks_and_asks_but_reads_nothing_is_let_go() {
+    run(async {
+        let house = House::new(String::new);
+        let (mut client, served) = house.enter(2000);
+        let asking = async { while client.write_all(CHECK.as_bytes()).await.is_ok() {} };
+        asking.await;
+        served.await.expect("no panic");
+        assert!(rest(&mut client).await.len() <= 2000);
     });
 }

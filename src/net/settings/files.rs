@@ -95,7 +95,11 @@ impl Reader {
             let origin = Origin::Line(file.to_owned(), line);
             let Some(param) = find(name) else {
                 let near = nearest_of(name, settable());
-                let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                let hint = match (near, value.get_ref()) {
+                    (Some(near), _) => format!("; did you mean {near}?"),
+                    (None, DeValue::Table(_)) => "; only namespaces are tables, all else stands above them".to_owned(),
+                    (None, _) => String::new(),
+                };
                 return Err(at(&format!("there is no such setting{hint}")));
             };
             match value.get_ref() {
@@ -172,15 +176,20 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 }
 
 fn read_file(path: &Path, name: &str) -> Result<String, String> {
-    let mut file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
+    let mut file = File::open(path).map_err(|error| unreadable(name, &error))?;
     read_all(&mut file, name)
 }
 
 fn read_all(input: &mut dyn Read, name: &str) -> Result<String, String> {
     let mut bytes = Vec::new();
-    input.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
+    input.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(name, &error))?;
     if bytes.len() as u64 > FILE_MAX {
         return Err(format!("{name}: more than {FILE_MAX} bytes are no file of settings"));
     }
     String::from_utf8(bytes).map_err(|_| format!("{name}: the text is not UTF-8"))
+}
+
+/// Says what was tried: whoever writes `cloakroom start` does not know that it names a file.
+fn unreadable(name: &str, error: &std::io::Error) -> String {
+    format!("cannot read settings from {name}: {error}")
 }

@@ -71,11 +71,14 @@ fn plain(texts: &[String]) -> Result<Line, String> {
                 line.args.push(format!("--{}={value}", last.map_or(name, |param| param.name)));
             }
             file if is_first && !file.starts_with('-') => line.file = Some(file.into()),
+            flag if flag.len() > 1 && flag.starts_with('-') && last.is_none() => {
+                return Err(format!("{}: there is no such flag; cloakroom --help shows what is taken", shown(flag)));
+            }
             stray => {
                 let behind = last.map(|param| format!(" behind --{}", param.name)).unwrap_or_default();
                 // It may be the rest of a password that was not quoted.
                 let word =
-                    if last.is_some_and(Param::is_secret) { String::new() } else { format!(" {}", shown(stray)) };
+                    if last.is_some_and(Param::is_secret) { String::new() } else { format!(": {}", shown(stray)) };
                 return Err(format!("a word too many{behind}{word}; cloakroom --help shows what is taken"));
             }
         }
@@ -88,6 +91,9 @@ fn split_flag<'a>(flag: &'a str, rest: &[String]) -> Result<(&'a str, String, us
     let end = flag.find(|c: char| c == '=' || c.is_ascii_whitespace()).unwrap_or(flag.len());
     let (name, tail) = flag.split_at(end);
     let param = find(name);
+    if matches!(name, "help" | "version") {
+        return Err(format!("--{name} takes no value"));
+    }
     if param.is_none() && name != "config" {
         let near = nearest_of(name, settable().chain(["config", "help", "version"]));
         let hint = near.map(|near| format!("; did you mean --{near}?")).unwrap_or_default();
@@ -147,7 +153,9 @@ fn command() -> Command {
         .after_help("--help says more and lists the settings of Redis that are accepted without effect.")
         .after_long_help(
             "FILE is TOML if it ends in .toml, else a redis.conf; - reads a redis.conf from standard input. The \
-             environment outranks the file, flags outrank both.",
+             environment outranks the file, flags outrank both.\n\n\
+             BYTES are a number or, say, 64mb (kb, mb, gb). TIME has its unit: 500ms, 5s, 2m, 1h or 1d. CONFIG SET is \
+             a command for Redis clients: redis-cli config set session-ttl 10s.",
         )
         .term_width(80)
         .arg(file);
@@ -159,8 +167,11 @@ fn command() -> Command {
     command
 }
 
+/// Names that fit beside a flag.
+const CHOICES_MAX: usize = 3;
+
 fn arg(param: &'static Param) -> Arg {
-    let default = match param.default {
+    let short_default = match param.default {
         "" => String::new(),
         // Long defaults would drown the rest; the reference has them.
         long if long.len() > 24 => String::new(),
@@ -171,14 +182,21 @@ fn arg(param: &'static Param) -> Arg {
         Change::Protected => "CONFIG SET changes it where allowed",
         Change::AtStart => "read at start",
     };
-    let long = format!("{}\n[default: {}] [env: {}] [{change}]", param.doc, words::quote(param.default), param.env());
+    let choices = match param.kind {
+        // Fewer stand in the place of the value.
+        Kind::Choice(names) if names.len() > CHOICES_MAX => format!("\n[one of: {}]", names.join(", ")),
+        Kind::Flags(names) => format!("\n[some of: {}]", names.join(", ")),
+        _ => String::new(),
+    };
+    let default = words::quote(param.default);
+    let long = format!("{}{choices}\n[default: {default}] [env: {}] [{change}]", param.doc, param.env());
     Arg::new(param.name)
         .long(param.name)
         .aliases(param.aliases)
         .value_name(value_name(param))
         .action(ArgAction::Append)
         .allow_hyphen_values(true)
-        .help(format!("{}{default}", param.summary()))
+        .help(format!("{}{short_default}", param.summary()))
         .long_help(long)
         .help_heading(param.group.title())
         .hide_short_help(param.group == Group::Compatibility)
@@ -191,7 +209,7 @@ fn value_name(param: &Param) -> String {
     match &param.kind {
         Kind::Int(..) => "N".to_owned(),
         Kind::Bool => "yes|no".to_owned(),
-        Kind::Choice(names) if names.len() <= 3 => names.join("|"),
+        Kind::Choice(names) if names.len() <= CHOICES_MAX => names.join("|"),
         Kind::Choice(_) => "NAME".to_owned(),
         Kind::Flags(_) => "NAMES".to_owned(),
         kind => kind.label().to_uppercase().replace(' ', "-"),

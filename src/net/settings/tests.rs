@@ -65,7 +65,7 @@ fn a_file_can_be_named_in_three_ways() {
     assert_eq!(config(&["--config", &path]).port, 7001);
     assert_eq!(start(&[], &[("CLOAKROOM_CONFIG", &path)]).expect("fine").config.port, 7001);
     assert!(problem(&[&path, "--config", &path], &[]).contains("two files"));
-    assert!(problem(&["/no/such/file"], &[]).starts_with("/no/such/file: No such file"));
+    assert!(problem(&["/no/such/file"], &[]).starts_with("cannot read settings from /no/such/file: No such file"));
 }
 
 #[test]
@@ -224,8 +224,11 @@ fn a_mistake_is_one_line_with_its_place_its_value_and_the_cure() {
         (&["--port"], &[], "--port: a value is missing"),
         (&["--prot", "1"], &[], "--prot: there is no such setting; did you mean --port?"),
         (&["--xyzzy"], &[], "--xyzzy: there is no such setting"),
-        (&["--port", "1", "2"], &[], "a word too many behind --port '2'; cloakroom --help shows what is taken"),
-        (&["-p", "1"], &[], "a word too many '-p'; cloakroom --help shows what is taken"),
+        (&["--port", "1", "2"], &[], "a word too many behind --port: '2'; cloakroom --help shows what is taken"),
+        (&["a", "b"], &[], "a word too many: 'b'; cloakroom --help shows what is taken"),
+        (&["-p", "1"], &[], "'-p': there is no such flag; cloakroom --help shows what is taken"),
+        (&["--help=me"], &[], "--help takes no value"),
+        (&["--port", "70000"], &[], "--port '70000': argument must be between 0 and 65535 inclusive"),
         (&["--port 1 2"], &[], "--port takes one value; put quotes around one that has spaces"),
         (&["--port '1"], &[], "--port: the quotes do not balance"),
         (
@@ -253,6 +256,11 @@ fn a_mistake_is_one_line_with_its_place_its_value_and_the_cure() {
         (".conf", "\n\nmetrics maybe\n", ":3: metrics 'maybe': argument must be 'yes' or 'no'"),
         (".conf", "include a b\n", ":1: include takes one file"),
         (".toml", "prot = 1\n", ":1: prot: there is no such setting; did you mean port?"),
+        (
+            ".toml",
+            "[session]\nttl = \"5s\"\n",
+            ":1: session: there is no such setting; only namespaces are tables, all else stands above them",
+        ),
         (".toml", "[port]\nx = 1\n", ":1: port: table is not taken here"),
         (".toml", "port = [1, 2]\n", ":1: port: array is not taken here"),
         (".toml", "bind = [[\"::1\"]]\n", ":1: bind: a list of texts or numbers is wanted"),
@@ -357,7 +365,10 @@ fn a_file_may_include_others_to_a_depth() {
     write("many.conf", format!("include {0}\ninclude {0}\n", path("many.conf")));
     problem(&[&path("many.conf")], &[]);
     write("bad.conf", "include /no/such/file\n".to_owned());
-    assert!(problem(&[&path("bad.conf")], &[]).contains("bad.conf:1: /no/such/file: No such file"));
+    assert!(
+        problem(&[&path("bad.conf")], &[])
+            .contains("bad.conf:1: cannot read settings from /no/such/file: No such file")
+    );
 }
 
 #[test]
@@ -381,6 +392,9 @@ fn help_fits_a_terminal_and_names_every_setting() {
     for param in PARAMS.iter().filter(|param| !param.is_hidden()) {
         assert!(long.contains(&format!("--{} <", param.name)), "{}", param.name);
         assert_eq!(short.contains(&format!("--{} <", param.name)), !param.has_no_effect(), "{}", param.name);
+        if let Kind::Choice(names) | Kind::Flags(names) = param.kind {
+            assert!(names.iter().all(|name| long.contains(name)), "{}", param.name);
+        }
     }
     assert!(answer(&["--version"]).starts_with("cloakroom "));
     assert_eq!(answer(&["-v"]), answer(&["-V"]));

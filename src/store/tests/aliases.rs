@@ -28,7 +28,7 @@ fn reads_and_writes_through_an_alias_meet_the_same_value() {
 fn the_name_an_alias_stands_for_is_stored_hashed() {
     let store = Store::new();
     store.add_alias(A, B, LATER, NOW);
-    let canary = |entry: &Entry| entry.value().windows(B.len()).any(|bytes| bytes == B);
+    let canary = |entry: super::super::entry::Entry<'_>| entry.value().windows(B.len()).any(|bytes| bytes == B);
     assert!(!store.cells().iter().any(|cell| cell.shard.lock().iter().any(canary)));
 }
 

@@ -160,3 +160,47 @@ fn full_jitter_leaves_a_life_and_an_endless_ttl_does_not_overflow() {
         }
     }
 }
+
+/// Values of all lengths, written over and over, removed and expiring: each is what was written, no byte is lost count
+/// of, and the memory of what is gone comes back.
+#[test]
+fn churn_with_lengths_of_all_kinds_keeps_every_value_whole() {
+    let store = Store::new();
+    let mut dice = Dice(11);
+    let mut lens = vec![None; 8_000];
+    for step in 0..120_000 {
+        let number = dice.below(lens.len() as u64) as usize;
+        let name = key(number);
+        let body = |len: usize| vec![number as u8; len];
+        match dice.below(10) {
+            0..=5 => {
+                let len = [0, 40, 300, 1_000, 3_000, 20_000][dice.below(6) as usize] + dice.below(50) as usize;
+                let now = NOW + Ttl(step / 100);
+                store.with(&name, now, |slot| slot.put_bytes(&body(len), now + Ttl(1 << 20))).expect("no fence here");
+                lens[number] = Some(len);
+            }
+            6..=7 => {
+                let grown = store.with(&name, NOW, |slot| slot.append(&body(100)));
+                lens[number] = Some(lens[number].unwrap_or(0) + 100);
+                assert_eq!(grown, Ok(lens[number].unwrap_or(0)));
+            }
+            8 => {
+                assert_eq!(store.with(&name, NOW, |slot| slot.remove()), lens[number].is_some());
+                lens[number] = None;
+            }
+            _ => {
+                let right = |value: Value<'_>| {
+                    let bytes = value.string().unwrap_or_default();
+                    bytes.iter().all(|byte| *byte == number as u8).then_some(bytes.len())
+                };
+                assert_eq!(store.peek(&name, NOW, right), lens[number].map(Some), "{number} at {step}");
+            }
+        }
+    }
+    Store::validate(std::slice::from_ref(&store));
+    while store.sweep(NOW + Ttl(1 << 21)) == Sweep::MoreDue {}
+    let immortal: usize =
+        store.cells().iter().map(|cell| cell.shard.lock().iter().map(|entry| entry.size()).sum::<usize>()).sum();
+    assert!(store.used_memory() < immortal + 1024 * 1024, "{} for {immortal}", store.used_memory());
+    Store::validate(&[store]);
+}

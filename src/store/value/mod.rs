@@ -1,7 +1,7 @@
 //! What the value of an entry means, one file per type.
 //!
 //! A type is a [`Type`], the methods of [`Slot`](super::Slot) that change it in place and what [`Value`] shows of it.
-//! Strings lie in the entry's own block; types that hold more than bytes will hang off it.
+//! Strings lie in the entry's own bytes; types that hold more than bytes will hang off it.
 
 mod string;
 
@@ -31,7 +31,7 @@ impl Type {
 /// A live value, for as long as a closure runs.
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
-    entry: &'a Entry,
+    entry: Entry<'a>,
 }
 
 /// Up to this many bytes Redis keeps a string beside its object header, and says `embstr`.
@@ -39,7 +39,7 @@ const EMBEDDED_MAX: usize = 44;
 
 impl<'a> Value<'a> {
     /// Shows an entry that commands may see.
-    pub(super) fn of(entry: &'a Entry) -> Value<'a> {
+    pub(super) fn of(entry: Entry<'a>) -> Value<'a> {
         debug_assert_eq!(entry.kind(), Kind::String);
         Value { entry }
     }
@@ -80,7 +80,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Bytes of its block.
+    /// Bytes that it takes, key and all.
     pub fn size(self) -> usize {
         self.entry.size()
     }

@@ -1,0 +1,69 @@
+//! A stored session where it lies: what most checks are answered with, borrowed, so that it costs no allocation.
+
+use std::io::Write as _;
+
+use bytes::{Bytes, BytesMut};
+
+use super::answer::{Answer, Origin, PLAIN};
+use super::family::View;
+use super::source::{Says, says};
+use crate::clock::Ttl;
+
+/// A stored session that a check is answered with.
+pub struct Hit<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body's bytes.
+    pub body: &'a [u8],
+    /// How much longer it is good; `None` if a command has set it without an end.
+    ttl: Option<Ttl>,
+    /// What the source said with it, if it is what a fill has stored.
+    filled: Option<View<'a>>,
+    /// The newest cookies of the family, for who came with an older one.
+    newest: Option<View<'a>>,
+}
+
+impl<'a> Hit<'a> {
+    /// What a stored body is to one who has this `key`: what was filled comes with its header lines, what a command
+    /// has set without. `None` if it is no session.
+    pub(super) fn of(record: Option<View<'a>>, key: &[u8], body: &'a [u8], ttl: Option<Ttl>) -> Option<Hit<'a>> {
+        let filled = record.filter(|record| record.body == body);
+        if filled.is_none() && !matches!(says(body), Says::SignedIn(_)) {
+            return None;
+        }
+        let newest = record.filter(|record| record.is_superseded(key));
+        Some(Hit { status: filled.map_or(200, |record| record.status), body, ttl, filled, newest })
+    }
+
+    /// Every header line in turn, names in lower case; no framing, no hop-by-hop.
+    pub fn lines(&self, mut line: impl FnMut(&[u8], &[u8])) {
+        match self.filled {
+            Some(record) => record.headers().for_each(|(name, value)| line(name, value)),
+            None => PLAIN.iter().for_each(|(name, value)| line(name.as_bytes(), value.as_bytes())),
+        }
+        let newest = self.newest.into_iter().flat_map(|record| record.cookies());
+        newest.for_each(|cookie| line(b"set-cookie", cookie));
+        line(b"x-session-source", b"cache");
+        let Some(ttl) = self.ttl else { return line(b"cache-status", b"cloakroom; hit") };
+        let mut status = [0; 64];
+        let mut rest = &mut status[..];
+        // The longest number fits.
+        let _ = write!(rest, "cloakroom; hit; ttl={}", ttl.0 / 1000);
+        let len = 64 - rest.len();
+        line(b"cache-status", &status[..len]);
+    }
+
+    /// The same as an answer of its own.
+    pub(super) fn to_answer(&self) -> Answer {
+        let mut block = BytesMut::with_capacity(512);
+        let mut ends = Vec::with_capacity(12);
+        self.lines(|name, value| {
+            block.extend_from_slice(name);
+            block.extend_from_slice(value);
+            ends.push((name.len(), value.len()));
+        });
+        let mut block = block.freeze();
+        let headers = ends.into_iter().map(|(name, value)| (block.split_to(name), block.split_to(value))).collect();
+        Answer { status: self.status, headers, body: Bytes::copy_from_slice(self.body), origin: Origin::Cache }
+    }
+}

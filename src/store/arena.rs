@@ -1,0 +1,432 @@
+//! Where the blocks of one shard lie: segments of memory that are filled from the front, and holes that are filled again.
+//!
+//! A general allocator rounds 660 bytes up to 768; here a block takes what it needs, to the next four bytes. What is
+//! freed becomes a hole, kept in a list of its length, and is taken by the next block that it fits. When too much of a
+//! shard is holes, its emptiest segment is moved elsewhere and given back, so that what is held stays in proportion to
+//! what lives, whatever the sizes were. A block is named by 32 bits that change when it moves; who holds them is told.
+//!
+//! Nothing here knows what a block means but for its first byte's highest bit, which says that it is a hole.
+
+/// Blocks begin at multiples of this.
+const GRAIN: usize = 4;
+
+/// Bytes of the largest segment: what one compaction moves at most, in about 20 µs.
+const SEGMENT_MAX: usize = 64 * 1024;
+/// Bytes of the smallest, for shards that hold next to nothing: a page. Segments double with the shard.
+const SEGMENT_MIN: usize = 4 * 1024;
+
+/// The largest block. What is longer lies in memory of its own.
+pub(super) const BLOCK_MAX: usize = SEGMENT_MAX / 4;
+
+/// Holes may be this part of what lives, and some bytes more, before a segment is moved.
+const WASTE_SHARE: usize = 6;
+const WASTE_MIN: usize = 4 * 1024;
+
+/// Lengths of holes that are looked at for the longest.
+const LOOK_MAX: usize = 8;
+
+const OFFSET_BITS: u32 = (SEGMENT_MAX / GRAIN).trailing_zeros();
+
+/// A hole says that it is one, how long it is, and which holes of its length are before and behind it.
+const HOLE: u8 = 0x80;
+const LEN_AT: usize = 4;
+const BEFORE_AT: usize = 8;
+const BEHIND_AT: usize = 12;
+/// The shortest block, so that every one can become a hole.
+pub(super) const BLOCK_MIN: usize = 16;
+
+/// Where a block lies: its segment, and its offset there in grains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At(u32);
+
+impl At {
+    const NOWHERE: At = At(u32::MAX);
+
+    fn new(segment: usize, offset: usize) -> At {
+        At((segment as u32) << OFFSET_BITS | (offset / GRAIN) as u32)
+    }
+
+    fn segment(self) -> usize {
+        (self.0 >> OFFSET_BITS) as usize
+    }
+
+    fn offset(self) -> usize {
+        (self.0 & ((1 << OFFSET_BITS) - 1)) as usize * GRAIN
+    }
+}
+
+/// Memory that was asked for once and never grows; its length is how far it is filled.
+#[derive(Default)]
+struct Segment {
+    bytes: Vec<u8>,
+    live: usize,
+}
+
+impl Segment {
+    /// Bytes that are not filled yet.
+    fn rest(&self) -> usize {
+        self.bytes.capacity().min(SEGMENT_MAX) - self.bytes.len()
+    }
+}
+
+/// Holes of one length.
+struct Class {
+    len: u32,
+    first: At,
+}
+
+/// The blocks of one shard.
+#[derive(Default)]
+pub(super) struct Arena {
+    segments: Vec<Segment>,
+    /// The segment that new blocks go to when no hole fits.
+    head: usize,
+    /// Numbers of segments that were given back.
+    vacant: Vec<u32>,
+    /// By length. Empty classes stay, as their lengths will come again.
+    holes: Vec<Class>,
+    /// Bytes of all blocks.
+    live: usize,
+    /// Bytes that segments are filled with, holes and all.
+    filled: usize,
+}
+
+/// The length that a block of so many bytes takes.
+pub(super) fn rounded(len: usize) -> usize {
+    len.next_multiple_of(GRAIN).max(BLOCK_MIN)
+}
+
+fn read(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word))
+}
+
+fn write(bytes: &mut [u8], at: usize, word: u32) {
+    bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+}
+
+impl Arena {
+    /// Bytes of all blocks, which is what a shard is charged for; holes come and go.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// The bytes from a block's first on; how many are its own, it knows itself.
+    pub fn at(&self, at: At) -> &[u8] {
+        &self.segments[at.segment()].bytes[at.offset()..]
+    }
+
+    /// The same, to change.
+    pub fn at_mut(&mut self, at: At) -> &mut [u8] {
+        &mut self.segments[at.segment()].bytes[at.offset()..]
+    }
+
+    /// Makes a block of this length, which [`rounded`] gave. What is in it is for the caller to write.
+    pub fn make(&mut self, len: usize) -> At {
+        debug_assert!(len == rounded(len) && len <= BLOCK_MAX);
+        self.live += len;
+        let at = match self.fill_hole(len) {
+            Some(at) => at,
+            None => self.extend(len),
+        };
+        self.segments[at.segment()].live += len;
+        at
+    }
+
+    /// Takes a hole that fits exactly, or the longest if enough of it stays.
+    fn fill_hole(&mut self, len: usize) -> Option<At> {
+        let exact = self.holes.binary_search_by_key(&(len as u32), |class| class.len).ok();
+        if let Some(at) = exact.map(|class| self.holes[class].first).filter(|at| *at != At::NOWHERE) {
+            self.unlink(at);
+            return Some(at);
+        }
+        let longest = self.holes.iter().rev().take(LOOK_MAX).find(|class| class.first != At::NOWHERE)?;
+        if (longest.len as usize) < len + BLOCK_MIN {
+            return None;
+        }
+        let (at, rest) = (longest.first, longest.len as usize - len);
+        self.unlink(at);
+        self.link(At::new(at.segment(), at.offset() + len), rest);
+        Some(at)
+    }
+
+    /// Takes a block from the front of what is free in the head, or in a new one.
+    fn extend(&mut self, len: usize) -> At {
+        if self.segments.get(self.head).is_none_or(|head| head.rest() < len) {
+            self.close_head();
+            self.open_head(len);
+        }
+        self.filled += len;
+        let bytes = &mut self.segments[self.head].bytes;
+        let at = At::new(self.head, bytes.len());
+        bytes.resize(bytes.len() + len, 0);
+        at
+    }
+
+    /// Makes a hole of what is left of the head.
+    fn close_head(&mut self) {
+        let Some(head) = self.segments.get_mut(self.head) else { return };
+        let (start, rest) = (head.bytes.len(), head.rest() / GRAIN * GRAIN);
+        if rest >= BLOCK_MIN && start > 0 {
+            head.bytes.resize(start + rest, 0);
+            self.filled += rest;
+            self.link(At::new(self.head, start), rest);
+        }
+    }
+
+    fn open_head(&mut self, len: usize) {
+        let room = self.live.max(len).next_power_of_two().clamp(SEGMENT_MIN, SEGMENT_MAX);
+        let mut bytes = Vec::new();
+        bytes.reserve_exact(room);
+        let segment = Segment { bytes, live: 0 };
+        match self.vacant.pop() {
+            Some(number) => {
+                self.head = number as usize;
+                self.segments[self.head] = segment;
+            }
+            None => {
+                self.head = self.segments.len();
+                assert!(self.head < 1 << (u32::BITS - OFFSET_BITS), "a shard holds at most 16 GB");
+                self.segments.push(segment);
+            }
+        }
+    }
+
+    /// Makes a hole of a block. A segment in which nothing lives is given back.
+    pub fn free(&mut self, at: At, len: usize) {
+        self.live -= len;
+        self.link(at, len);
+        let segment = &mut self.segments[at.segment()];
+        segment.live -= len;
+        if segment.live == 0 {
+            self.release(at.segment());
+        }
+    }
+
+    /// Gives a segment back whose blocks are all holes; the head is filled from the front again.
+    fn release(&mut self, number: usize) {
+        self.unlink_all(number, |_| unreachable!("nothing lives here"));
+        let bytes = &mut self.segments[number].bytes;
+        self.filled -= bytes.len();
+        if number == self.head {
+            bytes.clear();
+        } else {
+            *bytes = Vec::new();
+            self.vacant.push(number as u32);
+        }
+    }
+
+    /// Takes the holes of a segment out of their lists; `len_of` tells how long a block is that lives.
+    fn unlink_all(&mut self, number: usize, len_of: impl Fn(&[u8]) -> usize) {
+        let mut offset = 0;
+        while offset < self.segments[number].bytes.len() {
+            let block = &self.segments[number].bytes[offset..];
+            offset += if block[0] & HOLE == 0 {
+                len_of(block)
+            } else {
+                let len = read(block, LEN_AT) as usize;
+                self.unlink(At::new(number, offset));
+                len
+            };
+        }
+    }
+
+    fn link(&mut self, at: At, len: usize) {
+        let class = match self.holes.binary_search_by_key(&(len as u32), |class| class.len) {
+            Ok(class) => class,
+            Err(class) => {
+                self.holes.insert(class, Class { len: len as u32, first: At::NOWHERE });
+                class
+            }
+        };
+        let behind = std::mem::replace(&mut self.holes[class].first, at);
+        let hole = self.at_mut(at);
+        hole[0] = HOLE;
+        write(hole, LEN_AT, len as u32);
+        write(hole, BEFORE_AT, At::NOWHERE.0);
+        write(hole, BEHIND_AT, behind.0);
+        if behind != At::NOWHERE {
+            write(self.at_mut(behind), BEFORE_AT, at.0);
+        }
+    }
+
+    fn unlink(&mut self, at: At) {
+        let hole = self.at(at);
+        let (len, before, behind) = (read(hole, LEN_AT), At(read(hole, BEFORE_AT)), At(read(hole, BEHIND_AT)));
+        if behind != At::NOWHERE {
+            write(self.at_mut(behind), BEFORE_AT, before.0);
+        }
+        if before != At::NOWHERE {
+            write(self.at_mut(before), BEHIND_AT, behind.0);
+        } else if let Ok(class) = self.holes.binary_search_by_key(&len, |class| class.len) {
+            self.holes[class].first = behind;
+        }
+    }
+
+    /// Whether so much is holes that a segment should be moved.
+    pub fn is_wasteful(&self) -> bool {
+        self.filled - self.live > self.live / WASTE_SHARE + WASTE_MIN
+    }
+
+    /// Moves what lives in the emptiest segment and gives its memory back, to be freed when no lock is held. Every block
+    /// gets a new place: `moved` is told its bytes, the old and the new one.
+    pub fn compact(&mut self, len_of: impl Fn(&[u8]) -> usize, mut moved: impl FnMut(&[u8], At, At)) -> Vec<u8> {
+        let waste = |(number, segment): (usize, &Segment)| (segment.bytes.len() - segment.live, number);
+        let Some((_, victim)) = self.segments.iter().enumerate().map(waste).max() else { return Vec::new() };
+        if victim == self.head {
+            self.open_head(BLOCK_MIN);
+        }
+        self.unlink_all(victim, &len_of);
+        let bytes = std::mem::take(&mut self.segments[victim].bytes);
+        self.live -= std::mem::take(&mut self.segments[victim].live);
+        self.filled -= bytes.len();
+        let mut offset = 0;
+        while offset < bytes.len() {
+            let block = &bytes[offset..];
+            if block[0] & HOLE != 0 {
+                offset += read(block, LEN_AT) as usize;
+                continue;
+            }
+            let block = &block[..len_of(block)];
+            let at = self.make(block.len());
+            self.at_mut(at)[..block.len()].copy_from_slice(block);
+            moved(block, At::new(victim, offset), at);
+            offset += block.len();
+        }
+        // Last, so that no block that moves comes here.
+        self.vacant.push(victim as u32);
+        bytes
+    }
+
+    /// Recounts everything; `len_of` tells how long a block is that lives.
+    #[cfg(any(test, debug_assertions))]
+    pub fn validate(&self, len_of: impl Fn(&[u8]) -> usize) {
+        let (mut live, mut filled, mut holes) = (0, 0, std::collections::HashSet::new());
+        for (number, segment) in self.segments.iter().enumerate() {
+            let (mut offset, mut own) = (0, 0);
+            while offset < segment.bytes.len() {
+                let block = &segment.bytes[offset..];
+                let len = if block[0] & HOLE == 0 { len_of(block) } else { read(block, LEN_AT) as usize };
+                assert!(len >= BLOCK_MIN && len.is_multiple_of(GRAIN) && offset + len <= segment.bytes.len());
+                match block[0] & HOLE {
+                    0 => own += len,
+                    _ => assert!(holes.insert(At::new(number, offset).0)),
+                }
+                offset += len;
+            }
+            assert_eq!(own, segment.live, "bytes that live in a segment");
+            live += own;
+            filled += segment.bytes.len();
+        }
+        assert_eq!((live, filled), (self.live, self.filled), "bytes of blocks, and of segments");
+        for class in &self.holes {
+            let (mut at, mut before) = (class.first, At::NOWHERE);
+            while at != At::NOWHERE {
+                assert!(holes.remove(&at.0), "a hole that is none, or is listed twice");
+                assert_eq!((read(self.at(at), LEN_AT), At(read(self.at(at), BEFORE_AT))), (class.len, before));
+                (before, at) = (at, At(read(self.at(at), BEHIND_AT)));
+            }
+        }
+        assert!(holes.is_empty(), "holes that are in no list");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A block of these tests: a zero, its length, a number, and that number to the end.
+    fn len_of(block: &[u8]) -> usize {
+        read(block, LEN_AT) as usize
+    }
+
+    fn number_of(block: &[u8]) -> u32 {
+        let block = &block[..len_of(block)];
+        assert!(block[12..].iter().all(|byte| *byte == block[8]), "bytes of another block");
+        read(block, 8)
+    }
+
+    fn make(arena: &mut Arena, len: usize, number: u32) -> At {
+        let at = arena.make(rounded(len));
+        let block = &mut arena.at_mut(at)[..rounded(len)];
+        block.fill(number as u8);
+        block[0] = 0;
+        write(block, LEN_AT, rounded(len) as u32);
+        write(block, 8, number);
+        at
+    }
+
+    /// Blocks come and go at random; each keeps its bytes, and what is held stays in proportion to what lives.
+    #[test]
+    fn blocks_of_all_sizes_come_and_go_and_waste_stays_bounded() {
+        let (mut arena, mut places, mut dice) = (Arena::default(), Vec::<At>::new(), 7u64);
+        let mut roll = |bound: usize| {
+            dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (dice >> 33) as usize % bound
+        };
+        for step in 0..60_000 {
+            // It grows, stays, shrinks to nothing, and does it again.
+            let wanted = [3_000, 3_000, 500, 0][step / 5_000 % 4];
+            if places.len() > wanted || (places.len() == wanted && wanted > 0) {
+                let number = roll(places.len());
+                let at = places.swap_remove(number);
+                assert_eq!(number_of(arena.at(at)) as usize, number);
+                let len = len_of(arena.at(at));
+                arena.free(at, len);
+                if let Some(at) = places.get(number) {
+                    let len = len_of(arena.at(*at));
+                    let block = &mut arena.at_mut(*at)[..len];
+                    block[8..].fill(number as u8);
+                    write(block, 8, number as u32);
+                }
+            } else if wanted > 0 {
+                let len = [20, 61, 353, 660, 1 + roll(1_500), BLOCK_MAX - roll(9)][roll(6)];
+                let number = places.len() as u32;
+                places.push(make(&mut arena, len, number));
+            }
+            if arena.is_wasteful() {
+                arena.compact(len_of, |block, old, new| {
+                    let place = &mut places[number_of(block) as usize];
+                    assert_eq!(std::mem::replace(place, new), old);
+                });
+            }
+            if step % 500 == 0 {
+                arena.validate(len_of);
+                let allowed = arena.live / WASTE_SHARE + WASTE_MIN + 4 * SEGMENT_MAX;
+                assert!(
+                    arena.filled - arena.live <= allowed,
+                    "{} of {} bytes at step {step}",
+                    arena.live,
+                    arena.filled
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_segment_in_which_nothing_lives_is_given_back() {
+        let mut arena = Arena::default();
+        let places: Vec<At> = (0..1_000).map(|number| make(&mut arena, 660, number)).collect();
+        assert!(arena.filled < 1_000 * 660 * 11 / 10);
+        for at in places {
+            arena.free(at, 660);
+        }
+        assert_eq!((arena.live, arena.filled), (0, 0));
+        assert!(arena.segments.iter().filter(|segment| segment.bytes.capacity() > 0).count() <= 1);
+    }
+
+    #[test]
+    fn a_hole_is_filled_again() {
+        let mut arena = Arena::default();
+        let places: Vec<At> = (0..100).map(|number| make(&mut arena, 100, number)).collect();
+        let filled = arena.filled;
+        arena.free(places[50], 100);
+        assert_eq!(make(&mut arena, 100, 100), places[50]);
+        arena.free(places[60], 100);
+        let (one, two) = (make(&mut arena, 40, 101), make(&mut arena, 60, 102));
+        assert_eq!(
+            (one, two, arena.filled),
+            (places[60], At::new(places[60].segment(), places[60].offset() + 40), filled)
+        );
+        arena.validate(len_of);
+    }
+}
