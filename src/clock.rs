@@ -1,15 +1,16 @@
 //! Time, as everything below the network is told it.
 //!
-//! Instants are milliseconds on the store's own timeline: the Unix time at start plus what the monotonic clock has
-//! counted since. A wall clock that is set forward or back while the server runs therefore expires nothing early and
-//! keeps nothing longer. Commands that name an absolute Unix time translate it at the door with [`Clock::from_wall`].
+//! Instants are milliseconds on the store's own timeline: the Unix time at start plus what the machine has counted
+//! since, the time that it was suspended included. A wall clock that is set forward or back while the server runs
+//! therefore expires nothing early and keeps nothing longer, and a machine that wakes up finds dead what died while it
+//! slept. Commands that name an absolute Unix time translate it at the door with [`Clock::from_wall`].
 //!
 //! Only the edge asks a [`Clock`]; all else takes `now: Millis` as an argument.
 
 use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An instant in milliseconds on the store's timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,8 +71,9 @@ pub enum Clock {
 /// The machine's clocks, tied together once at start.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
-    started: Instant,
-    /// Microseconds of Unix time at `started`.
+    /// What [`counted`] said at start.
+    started: Count,
+    /// Microseconds of Unix time at start.
     unix_micros: u64,
 }
 
@@ -85,7 +87,7 @@ pub struct ManualClock {
 impl Clock {
     /// The machine's clock, anchored now.
     pub fn system() -> Clock {
-        Clock::System(SystemClock { started: Instant::now(), unix_micros: unix_micros() })
+        Clock::System(SystemClock { started: counted(), unix_micros: unix_micros() })
     }
 
     /// The instant on the store's timeline.
@@ -96,7 +98,7 @@ impl Clock {
     /// The same timeline in microseconds, for durations.
     pub fn micros(&self) -> u64 {
         match self {
-            Clock::System(clock) => clock.unix_micros + clock.started.elapsed().as_micros() as u64,
+            Clock::System(clock) => clock.micros_at(counted()),
             Clock::Manual(clock) => clock.micros.load(Ordering::Relaxed),
         }
     }
@@ -125,6 +127,33 @@ impl Clock {
         let offset = (self.wall_micros() as i64 - self.micros() as i64) / 1000;
         if offset.abs() < DRIFT { 0 } else { offset }
     }
+}
+
+impl SystemClock {
+    fn micros_at(&self, counted: Count) -> u64 {
+        // One that ran back would stand.
+        self.unix_micros + (counted.max(self.started) - self.started).as_micros() as u64
+    }
+}
+
+/// A reading of the clock that nobody sets.
+#[cfg(target_os = "linux")]
+type Count = Duration;
+#[cfg(not(target_os = "linux"))]
+type Count = std::time::Instant;
+
+/// What the machine has counted, whatever the wall clock says. [`std::time::Instant`] would stand still in suspend, and
+/// a session would outlive it by hours. As cheap: neither is a system call.
+#[cfg(target_os = "linux")]
+fn counted() -> Count {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(at.tv_sec.unsigned_abs(), at.tv_nsec.unsigned_abs() as u32)
+}
+
+/// Elsewhere it is the platform's affair whether that counts in suspend.
+#[cfg(not(target_os = "linux"))]
+fn counted() -> Count {
+    std::time::Instant::now()
 }
 
 /// Milliseconds by which the two clocks may differ before the wall clock counts as having been set.
@@ -186,6 +215,36 @@ mod tests {
         assert_eq!(clock.now(), before);
         assert_eq!(clock.from_wall(before.0 + 3_600_000 + 10), before + Ttl(10));
         assert_eq!(clock.to_wall(before), before.0 + 3_600_000);
+    }
+
+    #[test]
+    fn what_the_machine_has_slept_counts() {
+        let clock = SystemClock { started: counted(), unix_micros: 1_700_000_000_000_000 };
+        let asleep = Duration::from_secs(3_600);
+        assert_eq!(clock.micros_at(clock.started), clock.unix_micros);
+        assert_eq!(clock.micros_at(clock.started + asleep), clock.unix_micros + 3_600_000_000);
+        assert_eq!(clock.micros_at(clock.started - Duration::from_secs(1)), clock.unix_micros);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_system_clock_runs_with_the_uptime_that_counts_suspend() {
+        let uptime = || -> f64 {
+            let text = std::fs::read_to_string("/proc/uptime").expect("an uptime");
+            text.split(' ').next().and_then(|seconds| seconds.parse().ok()).expect("seconds")
+        };
+        let (before, between, after) = (uptime(), counted().as_secs_f64(), uptime());
+        assert!(before - 0.02 <= between && between <= after + 0.02, "{before} <= {between} <= {after}");
+    }
+
+    #[test]
+    fn the_system_clock_passes_as_time_does() {
+        let clock = Clock::system();
+        let (began, before) = (std::time::Instant::now(), clock.micros());
+        std::thread::sleep(Duration::from_millis(20));
+        let (passed, took) = (clock.micros() - before, began.elapsed().as_micros() as u64);
+        assert!((20_000..=took + 1).contains(&passed), "{passed} of {took} microseconds");
+        assert!(clock.to_wall(clock.now()).abs_diff(clock.wall_micros() / 1000) < DRIFT as u64);
     }
 
     #[test]

@@ -10,6 +10,7 @@ need() { # program package
 need redis-server redis-server
 need redis-cli redis-tools
 need redis-benchmark redis-tools
+need curl curl
 need nginx nginx
 need valgrind valgrind
 need chromium chromium

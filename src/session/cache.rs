@@ -203,13 +203,14 @@ impl SessionCache {
 
     /// Ends a fill: stores what may be stored, wakes who waits, and gives the asker's answer.
     pub fn complete(&self, mut fill: Fill, outcome: Outcome, now: Millis) -> Answer {
-        fill.done = true;
         let (answer, landing) = {
             let mut flights = self.core.steps.lock(&self.core.flights);
             let listed = self.core.unlist(&fill, &mut flights);
             self.core.settle(&fill, listed, outcome, &mut flights, now)
         };
         fill.flight.land(landing, &self.core.steps);
+        // Not before: if anything above panics, the fill is dropped, and that answers those who wait.
+        fill.done = true;
         answer
     }
 

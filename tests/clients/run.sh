@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real clients against a running server: ioredis, node-redis, redis-py, redis-cli,
-# redis-benchmark, and the session stores of Express and Django on top of them.
+# redis-benchmark, the session stores of Express and Django on top of them, and the
+# README's own lines.
 #
 #   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
@@ -18,7 +19,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=${CARGO_TARGET_DIR:-$root/target}/clients
 programs=("$@")
-[ ${#programs[@]} -gt 0 ] || programs=(ioredis node_redis redis_py redis_tools express_session django_cache)
+[ ${#programs[@]} -gt 0 ] || programs=(ioredis readme node_redis redis_py redis_tools express_session django_cache)
 
 # Several times what any program takes; its own checks are bounded too.
 PROGRAM_SECONDS=60

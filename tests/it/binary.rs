@@ -14,16 +14,21 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 /// A running server with the addresses it has printed; ended when dropped.
-struct Binary {
+pub struct Binary {
     child: Child,
-    resp: SocketAddr,
-    http: SocketAddr,
+    pub resp: SocketAddr,
+    pub http: SocketAddr,
 }
 
 impl Binary {
-    fn start(arguments: &[&str]) -> Binary {
-        let arguments = [&["--port", "0", "--http-port", "0"], arguments].concat();
-        let mut child = command(&arguments).spawn().expect("a binary");
+    /// One on free ports.
+    pub fn start(arguments: &[&str]) -> Binary {
+        Binary::with(&[&["--port", "0", "--http-port", "0"], arguments].concat())
+    }
+
+    /// One with these arguments and no others.
+    pub fn with(arguments: &[&str]) -> Binary {
+        let mut child = command(arguments).spawn().expect("a binary");
         let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
         let mut address = |door: &str| -> SocketAddr {
             let line = lines.next().expect("a line for each door").expect("text");

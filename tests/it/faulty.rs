@@ -26,6 +26,8 @@ pub enum Mode {
     ResetMidBody,
     TooMany,
     Broken500,
+    /// A status that no other test uses.
+    Broken599,
     Html,
     Elsewhere301,
     /// A hundred megabytes, without saying so before.
@@ -266,6 +268,10 @@ impl Faulty {
                 let answer = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops";
                 stream.write_all(answer.as_bytes()).await?;
             }
+            Mode::Broken599 => {
+                let answer = "HTTP/1.1 599 Unheard Of\r\nContent-Length: 4\r\n\r\noops";
+                stream.write_all(answer.as_bytes()).await?;
+            }
             Mode::Html => {
                 let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>";
                 stream.write_all(answer.as_bytes()).await?;
@@ -316,7 +322,7 @@ fn cookies(seen: &Seen) -> HashMap<String, String> {
 /// What NextAuth v4 answers to a session check with this token.
 fn check(token: Option<String>) -> String {
     let Some((user, number)) = token.as_deref().and_then(|token| token.split_once('.')) else {
-        return json("{}", &[]);
+        return json("{}", &["next-auth.csrf-token=token%7Chash; Path=/; HttpOnly; SameSite=Lax"]);
     };
     let next = number.parse::<u64>().map_or(1, |number| number + 1);
     let body = format!(r#"{{"user":{{"name":"{user}"}},"expires":"2099-01-01T00:00:00.000Z"}}"#);

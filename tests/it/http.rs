@@ -84,6 +84,13 @@ fn a_request_without_a_session_cookie_makes_no_call_once_the_library_is_known() 
     let (server, upstream) = front(&[("profile", "nextauth")]);
     let answer = ask(server.http, "GET", "/api/auth/session", &[], "");
     assert_eq!((answer.status, answer.body.as_str(), upstream.checks()), (200, "{}", 0));
+    // Not set: the first one is asked about, and its answer's cookies tell.
+    let (server, upstream) = front(&[]);
+    for source in ["nextauth", "cache", "cache"] {
+        let answer = ask(server.http, "GET", "/api/auth/session", &[], "");
+        assert_eq!((answer.body.as_str(), answer.header("x-session-source")), ("{}", source));
+    }
+    assert_eq!(upstream.checks(), 1);
 }
 
 #[test]

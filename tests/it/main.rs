@@ -7,5 +7,7 @@ mod differential;
 mod faulty;
 mod http;
 mod http_faults;
+mod panics;
+mod readme;
 mod resp;
 mod support;

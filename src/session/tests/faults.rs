@@ -48,6 +48,59 @@ fn a_body_larger_than_a_session_is_passed_on_and_not_stored() {
 }
 
 #[test]
+fn a_panic_at_any_step_of_a_calls_end_answers_who_waits() {
+    for step in 0.. {
+        let desk = Desk::upstream();
+        let fill = desk.miss(&cookie("t1"));
+        let (bell, wait) = (Arc::new(Bell::default()), desk.joins(&cookie("t1")));
+        let waker = Waker::from(bell.clone());
+        assert!(desk.sessions.poll_wait(&wait, &waker, desk.now()).is_pending());
+        let (steps, passed) = (&desk.sessions.core.steps, AtomicUsize::new(0));
+        steps.set(Some(Arc::new(move || assert_ne!(passed.fetch_add(1, Ordering::Relaxed), step, "as wanted"))));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| desk.complete(fill, told("alice"))));
+        steps.set(None);
+        assert_eq!(bell.0.load(Ordering::Relaxed), 1, "nobody was woken after a panic at step {step}");
+        let shared = desk.shared(&wait).unwrap();
+        if ended.is_ok() {
+            assert!(step >= 5, "only {step} steps");
+            break;
+        }
+        assert!(shared.cache_status().ends_with("abandoned") || user(&shared).as_deref() == Some("alice"));
+        // And the next one asks, or finds what was stored.
+        match desk.check(&cookie("t1")) {
+            LookUp::Answer(answer) => assert_eq!(user(&answer).as_deref(), Some("alice")),
+            LookUp::Fill(fill) => drop(desk.complete(fill, told("alice"))),
+            other => panic!("after a panic at step {step}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_wall_clock_that_is_set_ends_no_session_early_and_brings_none_back() {
+    const HOUR: i64 = 3_600_000;
+    let half_an_hour = r#"{"user":{"name":"alice"},"expires":"2023-11-14T22:43:20.000Z"}"#;
+    for jump in [-HOUR, HOUR] {
+        let desk = Desk::upstream();
+        desk.fill(&cookie("t1"), SourceAnswer::new(200, half_an_hour));
+        desk.clock.set_wall_offset(jump);
+        desk.wait(Ttl(4_999));
+        assert_eq!(user(&desk.hit(&cookie("t1"))).as_deref(), Some("alice"));
+        // A new answer's end is meant by the new clock: an hour on, that session is over.
+        desk.wait(Ttl(1));
+        desk.fill(&cookie("t1"), SourceAnswer::new(200, half_an_hour));
+        assert_eq!(matches!(desk.check(&cookie("t1")), LookUp::Answer(_)), jump < 0);
+
+        desk.sign_out(&cookie("t1"), Some(&deletes()));
+        for jump in [jump, 0, -jump] {
+            desk.clock.set_wall_offset(jump);
+            assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+        }
+        desk.wait(Ttl::seconds(25 * 60));
+        assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence);
+    }
+}
+
+#[test]
 fn an_asker_that_leaves_answers_who_waits() {
     let desk = Desk::upstream();
     let fill = desk.miss(&cookie("t1"));

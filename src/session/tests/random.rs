@@ -7,12 +7,15 @@ use std::collections::HashMap;
 
 use super::*;
 
-/// Steps in all of a normal test run, and in one run of the model.
-const CASES: usize = 30_000;
+/// Steps in all of a normal test run, and in one run of the model; each run has a seed of its own.
+const CASES: usize = 150_000;
 const STEPS: usize = 150;
 
 /// The model holds tokens of a login for one family only as long as the engine surely links them.
 const LINKED: Ttl = Ttl::seconds(50);
+
+/// When the sessions of the made-up source end.
+const ENDS: Millis = Millis(1_700_086_400_000);
 
 /// A generator that is good enough to choose steps (xorshift64*).
 struct Dice(u64);
@@ -37,6 +40,17 @@ struct Browser {
     jar: Vec<String>,
 }
 
+/// A sign-out under way.
+struct Leaving {
+    token: String,
+    /// The tokens that are surely fenced by it.
+    family: Vec<String>,
+    /// Whether the engine surely knows when the session ends.
+    end_known: bool,
+    begun: Millis,
+    sign_out: SignOut,
+}
+
 struct World {
     seed: u64,
     dice: Dice,
@@ -46,6 +60,8 @@ struct World {
     minted: HashMap<String, usize>,
     /// By token: when the engine last linked it to its family.
     linked: HashMap<String, Millis>,
+    /// By token: when an answer to it, which tells when the session ends, was last stored.
+    stored: HashMap<String, Millis>,
     /// By token: when it was last named by an answer, which is how long a link of it lives at least.
     named: HashMap<String, Millis>,
     /// By token: until when it shows nobody.
@@ -53,9 +69,11 @@ struct World {
     logins: usize,
     fills: Vec<(usize, String, Fill)>,
     waits: Vec<(usize, String, Wait)>,
-    sign_outs: Vec<(String, Millis, SignOut)>,
+    sign_outs: Vec<Leaving>,
     /// Answers that showed a session, so that a run in which nothing happens is noticed.
     shown: usize,
+    /// What happened, told when the run fails.
+    story: Vec<String>,
 }
 
 impl World {
@@ -67,6 +85,7 @@ impl World {
             browsers: Vec::new(),
             minted: HashMap::new(),
             linked: HashMap::new(),
+            stored: HashMap::new(),
             named: HashMap::new(),
             dead: HashMap::new(),
             logins: 0,
@@ -74,12 +93,18 @@ impl World {
             waits: Vec::new(),
             sign_outs: Vec::new(),
             shown: 0,
+            story: Vec::new(),
         };
         for _ in 0..3 {
             world.browsers.push(Browser::default());
             world.sign_in(world.browsers.len() - 1);
         }
         world
+    }
+
+    fn note(&mut self, what: &str, token: &str) {
+        let at = self.desk.now().since(ManualClock::default().now()).0;
+        self.story.push(format!("{at:>7} ms: {what} {token}"));
     }
 
     fn mint(&mut self, login: usize) -> String {
@@ -108,16 +133,47 @@ impl World {
         jar[at].clone()
     }
 
+    /// Whether this token shows nobody: it was signed out, or is being signed out.
+    fn is_dead(&self, token: &String) -> bool {
+        let leaves = self.sign_outs.iter().any(|leaving| leaving.family.contains(token));
+        leaves || self.dead.get(token).is_some_and(|until| self.desk.now() < *until)
+    }
+
+    /// Whether the engine surely knows when the session of this token ends.
+    fn is_end_known(&self, token: &str) -> bool {
+        let recent = |since: &Millis| self.desk.now().since(*since) < LINKED;
+        self.linked.get(token).is_some_and(recent) && self.stored.get(token).is_some_and(recent)
+    }
+
+    /// What a sign-out that took place means: these tokens are dead as long as their session would have lasted, or as
+    /// long as anything may still be under way. When the fence has fallen, each of them that is asked for again begins
+    /// a family.
+    fn signed_out(&mut self, token: &str, family: Vec<String>, end_known: bool) {
+        let until = if end_known { ENDS } else { self.desk.now() + self.desk.sessions.settings().fence() };
+        for token in family {
+            let known = self.dead.entry(token).or_insert(until);
+            *known = until.max(*known);
+        }
+        self.forget_links(token);
+    }
+
     /// Judges an answer to a token, and puts its cookie into the jar.
-    fn judge(&mut self, who: usize, token: &str, answer: &Answer, is_fill: bool) {
+    fn judge(&mut self, who: usize, token: &String, answer: &Answer, is_fill: bool) {
         let (login, now, seed) = (self.minted[token], self.desk.now(), self.seed);
+        // Nothing is linked by what was not stored: by a call that came too late, or one that failed over a SET.
+        let said = answer.cache_status();
+        let links = is_fill && (said.contains("; stored;") || said.contains("fwd=bypass"));
+        self.note(&format!("{:?}, {:?} with {:?} to", answer.origin, user(answer), set_cookies(answer)), token);
         if let Some(name) = user(answer) {
             assert_eq!(name, login.to_string(), "seed {seed}: another's session for {token}: {answer:?}");
-            assert!(self.dead.get(token).is_none_or(|until| *until <= now), "seed {seed}: {token} is signed out");
+            assert!(!self.is_dead(token), "seed {seed}: {token} is signed out");
             self.shown += 1;
-            if is_fill {
+            if links {
                 self.linked.insert(token.to_owned(), now);
                 self.named.insert(token.to_owned(), now);
+                if said.contains("; stored;") {
+                    self.stored.insert(token.to_owned(), now);
+                }
             }
         }
         for line in set_cookies(answer) {
@@ -128,9 +184,9 @@ impl World {
             }
             let rolled = pair.strip_prefix("next-auth.session-token=").unwrap().to_owned();
             assert_eq!(self.minted.get(&rolled), Some(&login), "seed {seed}: {token} is given {rolled}");
-            assert!(self.dead.get(token).is_none_or(|until| *until <= now), "seed {seed}: {token} is given {rolled}");
+            assert!(!self.is_dead(token), "seed {seed}: {token} is given {rolled}");
             if self.browsers[who].login == login {
-                if answer.origin == Origin::Source {
+                if links {
                     self.linked.entry(rolled.clone()).or_insert(now);
                     self.named.entry(rolled.clone()).or_insert(now);
                 }
@@ -144,8 +200,14 @@ impl World {
         let token = self.token(who);
         match self.desk.check(&cookie(&token)) {
             LookUp::Answer(answer) => self.judge(who, &token, &answer, false),
-            LookUp::Fill(fill) => self.fills.push((who, token, fill)),
-            LookUp::Wait(wait) => self.waits.push((who, token, wait)),
+            LookUp::Fill(fill) => {
+                self.note("fill begun by", &token);
+                self.fills.push((who, token, fill));
+            }
+            LookUp::Wait(wait) => {
+                self.note("wait begun by", &token);
+                self.waits.push((who, token, wait));
+            }
             LookUp::Pass(why) => panic!("seed {}: {why:?}", self.seed),
         }
     }
@@ -158,11 +220,15 @@ impl World {
         let (who, token, fill) = self.fills.swap_remove(at);
         let roll = !self.dice.one_in(4);
         let answer = match self.dice.below(20) {
-            0 => return drop(fill),
+            0 => {
+                self.note("fill dropped of", &token);
+                return drop(fill);
+            }
             1 => self.desk.fail(fill, Failure::Timeout),
             2 => self.desk.complete(fill, SourceAnswer::new(429, "")),
             3 => {
                 // A back-end that fails says that nobody is signed in. The family is forgotten for it.
+                self.note("the source says nobody to", &token);
                 self.forget_links(&token);
                 let gone = SourceAnswer::new(200, "{}");
                 self.desk.complete(fill, gone)
@@ -173,6 +239,16 @@ impl World {
             }
         };
         self.judge(who, &token, &answer, true);
+    }
+
+    /// Who waits is woken when the call has ended, not later.
+    fn wake(&mut self) {
+        for (who, token, wait) in std::mem::take(&mut self.waits) {
+            match self.desk.shared(&wait) {
+                Some(answer) => self.judge(who, &token, &answer, false),
+                None => self.waits.push((who, token, wait)),
+            }
+        }
     }
 
     fn poll(&mut self) {
@@ -195,6 +271,7 @@ impl World {
             self.forget_links(&token);
         }
         let callback = signed_in(&login.to_string(), &fresh);
+        self.note(&format!("sign-in over {before}, now"), &fresh);
         self.desk.sessions.observe(&self.desk.tokens(&before), Passage::SignIn, &callback.headers, self.desk.now());
         self.browsers[who] = Browser { login, jar: vec![fresh] };
     }
@@ -202,6 +279,7 @@ impl World {
     fn update(&mut self, who: usize) {
         let token = self.token(who);
         let tokens = self.desk.tokens(&cookie(&token));
+        self.note("update by", &token);
         let refused = self.desk.sessions.admit(&tokens, Passage::Update, self.desk.now());
         if let Some(answer) = refused {
             return self.judge(who, &token, &answer, false);
@@ -232,6 +310,7 @@ impl World {
         let login = self.minted[token];
         let minted = &self.minted;
         self.linked.retain(|token, _| minted[token] != login);
+        self.stored.retain(|token, _| minted[token] != login);
         // What is linked later would be one family, and what is forgotten here would not be of it.
         for browser in self.browsers.iter_mut().filter(|browser| browser.login == login) {
             let newest = browser.jar.pop().unwrap();
@@ -241,8 +320,10 @@ impl World {
 
     fn begin_sign_out(&mut self, who: usize) {
         let token = self.token(who);
-        let sign_out = self.desk.sessions.begin_sign_out(&self.desk.tokens(&cookie(&token)), self.desk.now());
-        self.sign_outs.push((token, self.desk.now(), sign_out));
+        self.note("sign-out begun by", &token);
+        let (family, end_known, begun) = (self.family(&token), self.is_end_known(&token), self.desk.now());
+        let sign_out = self.desk.sessions.begin_sign_out(&self.desk.tokens(&cookie(&token)), begun);
+        self.sign_outs.push(Leaving { token, family, end_known, begun, sign_out });
     }
 
     fn end_sign_out(&mut self) {
@@ -250,43 +331,47 @@ impl World {
             return;
         }
         let at = self.dice.below(self.sign_outs.len());
-        let (token, _, sign_out) = self.sign_outs.swap_remove(at);
+        let Leaving { token, mut family, end_known, sign_out, .. } = self.sign_outs.swap_remove(at);
         let refused = SourceAnswer::new(200, "{}");
         let answer = match self.dice.below(4) {
             0 => Some(refused),
             1 => None,
             _ => Some(deletes()),
         };
-        let now = self.desk.now();
-        if self.desk.sessions.end_sign_out(sign_out, answer.as_ref(), now) == Ended::SignedOut {
-            let until = now + self.desk.sessions.settings().fence();
-            self.dead.insert(token.clone(), until);
-            self.forget_links(&token);
+        let ended = self.desk.sessions.end_sign_out(sign_out, answer.as_ref(), self.desk.now());
+        self.note(&format!("sign-out ended, {ended:?}, of"), &token);
+        if ended == Ended::SignedOut {
+            family.extend(self.family(&token));
+            let end_known = end_known || self.is_end_known(&token);
+            self.signed_out(&token, family, end_known);
         }
     }
 
     fn sign_out_at_once(&mut self, who: usize) {
         let token = self.token(who);
-        let family = self.family(&token);
+        let (family, end_known) = (self.family(&token), self.is_end_known(&token));
+        self.note(&format!("sign-out at once, of {family:?}, by"), &token);
         assert_eq!(self.desk.sign_out(&cookie(&token), Some(&deletes())), Ended::SignedOut);
-        let until = self.desk.now() + self.desk.sessions.settings().fence();
-        for token in family {
-            self.dead.insert(token, until);
-        }
-        // When the fence has fallen, each token that is asked for again begins a family.
-        self.forget_links(&token);
+        self.signed_out(&token, family, end_known);
     }
 
     fn del(&mut self, who: usize) {
         let token = self.token(who);
+        self.note("DEL", &token);
         self.desk.redis_del(&token);
         let now = self.desk.now();
         let fence = now + self.desk.sessions.settings().fence();
         // The name may be a link, which dies in its time.
         let until = self.named.get(&token).map_or(fence, |since| fence.min(*since + LINKED));
         if until > now {
-            let known = self.dead.entry(token).or_insert(until);
+            let known = self.dead.entry(token.clone()).or_insert(until);
             *known = until.max(*known);
+        }
+        // While a sign-out stands on the name, the removal is of this token alone; if the sign-out is refused, the
+        // removal goes on and has parted the token from its family.
+        let login = self.minted[&token];
+        if self.sign_outs.iter().any(|leaving| self.minted[&leaving.token] == login) {
+            self.forget_links(&token);
         }
     }
 
@@ -294,12 +379,13 @@ impl World {
     fn wait(&mut self, most: usize) {
         let ttl = Ttl(self.dice.below(most) as u64);
         let timeout = self.desk.sessions.settings().timeout;
-        while self.sign_outs.iter().any(|(_, begun, _)| *begun + timeout <= self.desk.now() + ttl) {
+        while self.sign_outs.iter().any(|leaving| leaving.begun + timeout <= self.desk.now() + ttl) {
             self.end_sign_out();
         }
         while self.fills.iter().any(|(_, _, fill)| fill.started() + timeout <= self.desk.now() + ttl) {
             self.land();
         }
+        self.wake();
         self.desk.wait(ttl);
     }
 
@@ -318,19 +404,32 @@ impl World {
             88..89 => {
                 let token = self.token(who);
                 let login = self.browsers[who].login.to_string();
+                self.note("SET", &token);
                 let _ = self.desk.redis_set(&token, &body(&login), Ttl::seconds(5));
             }
-            89..90 => drop(self.desk.answers.clear()),
+            89..90 => {
+                self.note("FLUSHALL", "");
+                drop(self.desk.answers.clear());
+            }
             90..91 => {
                 self.desk.answers.sweep_now();
                 self.desk.families.sweep_now();
             }
             91..92 => {
                 let token = self.token(who);
+                self.note("clear", &token);
                 self.desk.sessions.clear(&self.desk.tokens(&cookie(&token)), self.desk.now());
             }
             92..99 => self.wait(3_000),
             _ => self.wait(70_000),
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}:\n{}", self.seed, self.story.join("\n"));
         }
     }
 }
@@ -350,7 +449,7 @@ fn a_token_is_shown_its_own_login_and_nothing_after_a_sign_out() {
         fenced += world.desk.count("fenced");
         stale += world.desk.count("stale");
         waits += world.desk.count("waits");
-        drop((world.fills, world.waits, world.sign_outs));
+        (world.fills, world.waits, world.sign_outs) = Default::default();
         Store::validate(&[world.desk.answers.clone(), world.desk.families.clone()]);
     }
     let busy = cases as u64 / 100;

@@ -358,6 +358,9 @@ fn rule_10_without_a_session_cookie_nobody_is_asked() {
     let source = SourceAnswer::new(200, "null").with("set-cookie", "authjs.csrf-token=x; Path=/");
     desk.sessions.passed(&desk.tokens(""), Passage::Check, Outcome::Answered(source), desk.now());
     assert_eq!(&desk.hit("").body[..], b"null");
+    // A cookie of the app's own tells nothing; then next-auth is taken for granted.
+    let own = Settings { source: Source::Upstream, cookie: Some("sid".into()), ..Settings::default() };
+    assert_eq!(&Desk::with(own).hit("").body[..], b"{}");
 }
 
 #[test]
