@@ -8,5 +8,6 @@ pub mod http;
 pub mod load;
 pub mod process;
 pub mod server;
+pub mod servers;
 pub mod upstream;
 pub mod words;

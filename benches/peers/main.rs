@@ -8,17 +8,17 @@
 //! `cargo bench --bench peers -- --rounds 1 --seconds 0.2 --entries 20000` is a quick look;
 //! `--only resp`, `http` or `memory` leaves out the rest.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use support::histogram::Short;
 use support::load::{self, Load, Outcome, Reply, Requests};
-use support::process::{self, Process};
+use support::process;
+use support::servers::{self, Running, bare_hyper, cloakroom, mini_redis, nginx, peer, redis};
 use support::upstream::Upstream;
 use support::words::{self, KEY, PLAIN, SECRET, VALUE};
 
@@ -33,11 +33,6 @@ const READ_TTL: &str = "600";
 /// Batches of requests: one at a time, and pipelined.
 const DEPTHS: [usize; 2] = [1, 16];
 
-/// The argument that makes this program a mini-redis server.
-const MINI_REDIS: &str = "--serve-mini-redis";
-/// The argument that makes it an HTTP server of hyper alone: one answer for whatever is asked.
-const BARE_HYPER: &str = "--serve-hyper";
-
 /// What cloakroom is to cost at most, as a share of redis-server, in the order of [`cells`].
 const RESP_GOALS: [f64; 4] = [1.0, 0.75, 1.0, 0.75];
 /// The same over HTTP, as a share of nginx.
@@ -51,11 +46,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let result = match std::env::args().nth(1).as_deref() {
-        Some(MINI_REDIS) => serve_mini_redis(),
-        Some(BARE_HYPER) => serve_hyper(),
-        _ => options().and_then(|options| compare(&options)),
-    };
+    let result = servers::serve_if_asked().unwrap_or_else(|| options().and_then(|options| compare(&options)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -103,120 +94,6 @@ fn compare(options: &Options) -> io::Result<()> {
         compare_memory(options)?;
     }
     Ok(())
-}
-
-// ---- servers ----------------------------------------------------------------------------------------------------
-
-/// A server that listens.
-struct Running {
-    process: Process,
-    address: SocketAddr,
-}
-
-/// The binary that cargo has built for this run.
-fn cloakroom(door: &str, arguments: &[&str]) -> io::Result<Running> {
-    let mut command = process::on_server_core(Path::new(env!("CARGO_BIN_EXE_cloakroom")));
-    command.args(["--bind", "127.0.0.1", "--port", "0", "--http-port", "0", "--workers", "1"]);
-    command.args(["--loglevel", "warning"]).args(arguments);
-    let mut process = Process::start(&mut command)?;
-    let address = process.listens(door)?;
-    Ok(Running { process, address })
-}
-
-fn redis(program: &Path) -> io::Result<Running> {
-    let port = process::free_port()?;
-    let mut command = process::on_server_core(program);
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
-    let mut process = Process::start(command.args(["--loglevel", "warning", "--daemonize", "no"]))?;
-    let address = process.answers(port)?;
-    Ok(Running { process, address })
-}
-
-/// mini-redis is a library; this program runs it in a process of its own.
-fn mini_redis() -> io::Result<Running> {
-    let mut process = Process::start(process::on_server_core(&std::env::current_exe()?).arg(MINI_REDIS))?;
-    let address = process.listens("mini-redis")?;
-    Ok(Running { process, address })
-}
-
-fn serve_mini_redis() -> io::Result<()> {
-    // A work-stealing runtime, as its own binary has it.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        println!("listening on {} (mini-redis)", listener.local_addr()?);
-        mini_redis::server::run(listener, std::future::pending::<()>()).await.map_err(io::Error::other)
-    })
-}
-
-/// What hyper costs that does nothing but read a request and write an answer: the least that a server on it can cost.
-fn bare_hyper() -> io::Result<Running> {
-    let mut process = Process::start(process::on_server_core(&std::env::current_exe()?).arg(BARE_HYPER))?;
-    let address = process.listens("hyper")?;
-    Ok(Running { process, address })
-}
-
-fn serve_hyper() -> io::Result<()> {
-    let body = bytes::Bytes::from(words::body());
-    let answer = move |_| {
-        let body = http_body_util::Full::new(body.clone());
-        let lines = [
-            ("content-type", "application/json"),
-            ("cache-control", "private, no-cache, no-store"),
-            ("x-session-source", "cache"),
-            ("x-response-time", "0.01ms"),
-        ];
-        let builder =
-            lines.iter().fold(hyper::Response::builder(), |builder, (name, value)| builder.header(*name, *value));
-        std::future::ready(builder.body(body))
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        println!("listening on {} (hyper)", listener.local_addr()?);
-        loop {
-            let stream = hyper_util::rt::TokioIo::new(listener.accept().await?.0);
-            let service = hyper::service::service_fn(answer.clone());
-            tokio::task::spawn_local(hyper::server::conn::http1::Builder::new().serve_connection(stream, service));
-        }
-    })
-}
-
-/// nginx as a micro-cache: five seconds, one entry for each cookie, one call for each entry.
-fn nginx(program: &Path, folder: &Path, upstream: SocketAddr) -> io::Result<Running> {
-    let port = process::free_port()?;
-    let at = folder.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("    {kind}_temp_path {at}/{kind};\n"))
-        .concat();
-    let config = format!(
-        "daemon off; master_process off; worker_processes 1; pid {at}/pid; error_log stderr crit;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{\n    access_log off;\n{temporary}    \
-             proxy_cache_path {at}/cache keys_zone=sessions:10m;\n    \
-             upstream application {{ server {upstream}; keepalive 16; }}\n    \
-             server {{\n        listen 127.0.0.1:{port}; keepalive_requests 1000000000;\n        \
-                 location / {{\n            \
-                     proxy_pass http://application; proxy_http_version 1.1; proxy_set_header Connection '';\n            \
-                     proxy_cache sessions; proxy_cache_key $http_cookie; proxy_cache_valid 200 5s;\n            \
-                     proxy_cache_lock on; proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;\n        \
-                 }}\n    }}\n}}\n"
-    );
-    let file = folder.join("nginx.conf");
-    std::fs::write(&file, config)?;
-    let mut command = process::on_server_core(program);
-    let mut process = Process::start(command.arg("-e").arg("stderr").arg("-p").arg(folder).arg("-c").arg(&file))?;
-    let address = process.answers(port)?;
-    Ok(Running { process, address })
-}
-
-/// A program of the system, or a line that says that it is missing.
-fn peer(program: &str) -> Option<PathBuf> {
-    let found = process::installed(program);
-    if found.is_none() {
-        println!("{program} is NOT INSTALLED: its figures, and all ratios to it, are missing below");
-    }
-    found
 }
 
 // ---- RESP -------------------------------------------------------------------------------------------------------
@@ -283,11 +160,11 @@ fn set(prefix: &str, number: u64, seconds: &str) -> Vec<u8> {
 fn compare_resp(options: &Options) -> io::Result<()> {
     let (secret, plain) = (resp_load(SECRET), resp_load(PLAIN));
     let mut contenders = vec![
-        Contender::new("cloakroom, session keys", cloakroom("(resp)", &[])?, &secret),
-        Contender::new("cloakroom, plain keys", cloakroom("(resp)", &[])?, &plain),
+        Contender::new("cloakroom, session keys", cloakroom("resp", &[])?, &secret),
+        Contender::new("cloakroom, plain keys", cloakroom("resp", &[])?, &plain),
     ];
     if let Some(program) = peer("redis-server") {
-        contenders.push(Contender::new("redis-server", redis(&program)?, &secret));
+        contenders.push(Contender::new("redis-server", redis(&program, &[])?, &secret));
     }
     contenders.push(Contender::new("mini-redis", mini_redis()?, &secret));
 
@@ -335,7 +212,7 @@ fn compare_resp(options: &Options) -> io::Result<()> {
 fn compare_http(options: &Options) -> io::Result<()> {
     let upstream = Upstream::start(Duration::ZERO, Some(process::LOAD_CORE))?;
     let folder = tempfile::tempdir()?;
-    let mut contenders = vec![("cloakroom", cloakroom("(http)", &["--upstream", &upstream.url()])?, vec![], vec![])];
+    let mut contenders = vec![("cloakroom", cloakroom("http", &["--upstream", &upstream.url()])?, vec![], vec![])];
     if let Some(program) = peer("nginx") {
         contenders.push(("nginx micro-cache", nginx(&program, folder.path(), upstream.address())?, vec![], vec![]));
     }
@@ -398,11 +275,11 @@ fn compare_memory(options: &Options) -> io::Result<()> {
         sizes.iter().map(weigh).collect::<io::Result<Vec<f64>>>()
     };
     let mut rows = vec![
-        ("cloakroom, session keys", weigh(&|| cloakroom("(resp)", &[]), session)?),
-        ("cloakroom, plain keys", weigh(&|| cloakroom("(resp)", &[]), plain)?),
+        ("cloakroom, session keys", weigh(&|| cloakroom("resp", &[]), session)?),
+        ("cloakroom, plain keys", weigh(&|| cloakroom("resp", &[]), plain)?),
     ];
     if let Some(program) = &program {
-        rows.push(("redis-server", weigh(&|| redis(program), plain)?));
+        rows.push(("redis-server", weigh(&|| redis(program, &[]), plain)?));
     }
     rows.push(("mini-redis", weigh(&mini_redis, plain)?));
     let base = rows.iter().find(|(name, _)| *name == "redis-server").map(|(_, row)| row.clone());
