@@ -40,7 +40,13 @@ pub(super) const BLOCK_MIN: usize = 16;
 pub(super) struct At(u32);
 
 impl At {
-    const NOWHERE: At = At(u32::MAX);
+    pub const NOWHERE: At = At(u32::MAX);
+
+    /// Any place, for tests of what keeps places.
+    #[cfg(test)]
+    pub fn numbered(number: u32) -> At {
+        At(number)
+    }
 
     fn new(segment: usize, offset: usize) -> At {
         At((segment as u32) << OFFSET_BITS | (offset / GRAIN) as u32)

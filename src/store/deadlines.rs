@@ -1,125 +1,260 @@
 //! Deadlines of one shard, soonest first.
 //!
-//! A reminder may be stale: it says "look at this hash around then", not "this entry dies then". Nothing here knows
-//! entries or frees them. What the shard promises: every entry that has a deadline has a reminder no later than it.
+//! A reminder may be stale: it says "look here around then", not "this entry dies then". Nothing here knows entries or
+//! frees them. What the shard promises: every entry that has a deadline has a reminder no later than it.
 //!
-//! A reminder is eight bytes, as there is one for each entry: its instant counts milliseconds from a base that moves with
-//! time. What is further off than 49 days gets an earlier reminder, and another one then.
+//! There are two kinds, as there is a reminder for each entry. What dies within seconds has one of eight bytes, to the
+//! millisecond and for one hash. What dies later has one of four bytes, to the span of four seconds and for a region,
+//! all hashes with the same upper half; in a table that is in the order of hashes these lie side by side. Some spans
+//! before its own the region is looked through, and what dies then gets a reminder to the millisecond.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::{Millis, Ttl};
 
-/// Look at this hash around then. Ordered by instant first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Reminder {
-    /// Milliseconds from the base.
-    after: u32,
-    hash: u32,
-}
+/// How long a span is.
+const SPAN: Ttl = Ttl(4096);
+/// So many spans ahead reminders are to the millisecond: a cache's five seconds are, and regions are looked through
+/// long before anything in them dies.
+const AHEAD: u64 = 2;
 
-/// Stale reminders that are kept before the heap is made anew, so that small shards never bother.
+/// Stale reminders that are kept before the heaps are made anew, so that small shards never bother.
 const STALE_MIN: usize = 64;
 
 /// Room for reminders that is never given back.
 const SPARE_MIN: usize = 16;
 
-/// Half of what an instant can say: so far around the first reminder others may be before the base has to move.
-const HALF: Ttl = Ttl(1 << 31);
+/// The part of what is there by which a heap grows; doubling would leave a third of the memory unused.
+const GROWTH: usize = 8;
 
-/// Reminders of one shard.
-#[derive(Default)]
-pub(super) struct Deadlines {
-    heap: BinaryHeap<Reverse<Reminder>>,
-    base: Millis,
+/// The hashes with the same upper half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Region(u16);
+
+impl Region {
+    pub fn of(hash: u32) -> Region {
+        Region((hash >> 16) as u16)
+    }
+
+    /// The first and the last of its hashes.
+    pub fn hashes(self) -> (u32, u32) {
+        let first = u32::from(self.0) << 16;
+        (first, first | 0xffff)
+    }
 }
 
-impl Deadlines {
-    /// Files a reminder.
-    pub fn file(&mut self, deadline: Millis, hash: u32) {
-        if self.heap.is_empty() || deadline < self.base {
-            self.rebase(deadline - HALF);
-        } else if deadline.since(self.base).0 > u64::from(u32::MAX) && self.next().since(self.base) > HALF {
-            self.rebase(self.next());
+/// What to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Entries of this hash may have died.
+    Hash(u32),
+    /// Entries of this region are to get new reminders: see [`Deadlines::remind`].
+    Region(Region),
+}
+
+/// How a reminder is packed: when in its upper half, so that it sorts by that, and what in its lower half.
+trait Packed: Copy + Ord {
+    const HALF_BITS: u32;
+    fn pack(when: u64, what: u64) -> Self;
+    fn unpack(self) -> (u64, u64);
+}
+
+impl Packed for u64 {
+    const HALF_BITS: u32 = 32;
+
+    fn pack(when: u64, what: u64) -> u64 {
+        when << 32 | what
+    }
+
+    fn unpack(self) -> (u64, u64) {
+        (self >> 32, self & 0xffff_ffff)
+    }
+}
+
+impl Packed for u32 {
+    const HALF_BITS: u32 = 16;
+
+    fn pack(when: u64, what: u64) -> u32 {
+        (when << 16 | what) as u32
+    }
+
+    fn unpack(self) -> (u64, u64) {
+        (u64::from(self >> 16), u64::from(self & 0xffff))
+    }
+}
+
+/// Reminders of one kind. Their instants count from a base that moves with time; what is too far off for that gets an
+/// earlier reminder, and another one then.
+#[derive(Default)]
+struct Heap<P: Packed> {
+    heap: BinaryHeap<Reverse<P>>,
+    base: u64,
+}
+
+impl<P: Packed> Heap<P> {
+    /// The latest instant that can be said, counted from the base, and half of that: so far around the first reminder
+    /// others may be before the base has to move.
+    const LAST: u64 = (1 << P::HALF_BITS) - 1;
+    const HALF: u64 = Self::LAST / 2;
+
+    fn push(&mut self, when: u64, what: u64) {
+        if self.heap.is_empty() || when < self.base {
+            self.rebase(when.saturating_sub(Self::HALF));
+        } else if when - self.base > Self::LAST && self.next().is_some_and(|next| next - self.base > Self::HALF) {
+            self.rebase(self.next().unwrap_or(when));
         }
         if self.heap.len() == self.heap.capacity() {
-            // Doubling would leave a third of the memory unused.
-            self.heap.reserve_exact((self.heap.len() / 4).max(4));
+            self.heap.reserve_exact((self.heap.len() / GROWTH).max(4));
         }
-        self.heap.push(Reverse(Reminder { after: self.after(deadline), hash }));
+        self.heap.push(Reverse(P::pack((when - self.base).min(Self::LAST), what)));
     }
 
-    fn after(&self, deadline: Millis) -> u32 {
-        u32::try_from(deadline.since(self.base).0).unwrap_or(u32::MAX)
-    }
-
-    fn at(&self, reminder: Reminder) -> Millis {
-        self.base + Ttl(u64::from(reminder.after))
-    }
-
-    /// Counts from another base. It may come to every reminder once in weeks.
-    fn rebase(&mut self, base: Millis) {
+    /// Counts from another base. It may come to every reminder once in a long while.
+    fn rebase(&mut self, base: u64) {
         let old = std::mem::take(&mut self.heap).into_vec();
-        let moved: Vec<_> = old.into_iter().map(|due| (self.at(due.0), due.0.hash)).collect();
+        let moved = |due: Reverse<P>| {
+            let (when, what) = due.0.unpack();
+            Reverse(P::pack((self.base + when).saturating_sub(base).min(Self::LAST), what))
+        };
+        self.heap = old.into_iter().map(moved).collect();
         self.base = base;
-        self.heap = moved.into_iter().map(|(at, hash)| Reverse(Reminder { after: self.after(at), hash })).collect();
     }
 
-    /// The soonest reminder, if any.
-    pub fn next(&self) -> Millis {
-        self.heap.peek().map_or(Millis::NEVER, |due| self.at(due.0))
+    fn next(&self) -> Option<u64> {
+        self.heap.peek().map(|due| self.base + due.0.unpack().0)
     }
 
-    /// Takes the soonest reminder that is due.
-    pub fn pop_due(&mut self, now: Millis) -> Option<u32> {
-        if self.next() > now {
-            return None;
+    /// Takes the soonest reminder, and all others that say the same.
+    fn pop(&mut self) -> Option<u64> {
+        let due = self.heap.pop()?;
+        while self.heap.peek() == Some(&due) {
+            self.heap.pop();
         }
-        self.heap.pop().map(|due| due.0.hash)
+        Some(due.0.unpack().1)
     }
 
-    /// Whether so many reminders are stale that making the heap anew pays.
-    pub fn is_cluttered(&self, expiring: usize) -> bool {
-        self.heap.len() > 2 * expiring + STALE_MIN
+    fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.heap.iter().map(|due| due.0.unpack()).map(|(when, what)| (self.base + when, what))
     }
 
-    /// Makes the heap anew: one reminder for each hash, at the instant that `soonest` says, if any.
-    ///
-    /// It asks only for hashes that have a reminder, as all others have no deadline; so what this costs is in proportion
-    /// to the reminders, however large the table is.
-    pub fn refile(&mut self, soonest: impl Fn(u32) -> Option<Millis>) {
-        let mut hashes: Vec<u32> = self.heap.drain().map(|due| due.0.hash).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        for hash in hashes {
-            if let Some(deadline) = soonest(hash) {
-                self.file(deadline, hash);
-            }
-        }
-    }
-
-    /// Gives memory back when most of it is unused.
-    pub fn shrink(&mut self) {
+    fn shrink(&mut self) {
         if self.heap.capacity() > 4 * self.heap.len() + SPARE_MIN {
             self.heap.shrink_to(2 * self.heap.len());
         }
     }
 
-    /// Bytes held.
-    pub fn size(&self) -> usize {
-        self.heap.capacity() * size_of::<Reminder>()
+    fn size(&self) -> usize {
+        self.heap.capacity() * size_of::<P>()
+    }
+}
+
+/// Reminders of one shard.
+#[derive(Default)]
+pub(super) struct Deadlines {
+    near: Heap<u64>,
+    far: Heap<u32>,
+    /// The latest time that was heard of. It decides which kind a reminder is of, and nothing else.
+    heard: Millis,
+}
+
+impl Deadlines {
+    /// Says what time it is.
+    pub fn hear(&mut self, now: Millis) {
+        self.heard = now;
     }
 
-    /// The soonest reminder of each hash, for `validate`.
-    #[cfg(any(test, debug_assertions))]
-    pub fn soonest_of_each(&self) -> std::collections::HashMap<u32, Millis> {
-        let mut soonest = std::collections::HashMap::new();
-        for due in &self.heap {
-            let at = soonest.entry(due.0.hash).or_insert(self.at(due.0));
-            *at = self.at(due.0).min(*at);
+    fn is_near(&self, deadline: Millis) -> bool {
+        deadline.0 / SPAN.0 <= self.heard.0 / SPAN.0 + AHEAD
+    }
+
+    /// Files a reminder for an entry.
+    pub fn file(&mut self, deadline: Millis, hash: u32) {
+        if self.is_near(deadline) {
+            self.near.push(deadline.0, u64::from(hash));
+        } else {
+            self.far.push(deadline.0 / SPAN.0, u64::from(Region::of(hash).0));
         }
-        soonest
+    }
+
+    /// Files reminders for a region: for each of its entries that dies soon, and for the first of the others.
+    pub fn remind(&mut self, entries: impl Iterator<Item = (u32, Millis)>) {
+        let mut first = None;
+        for (hash, deadline) in entries.filter(|(_, deadline)| *deadline != Millis::NEVER) {
+            if self.is_near(deadline) {
+                self.file(deadline, hash);
+            } else if first.is_none_or(|(soonest, _)| deadline < soonest) {
+                first = Some((deadline, hash));
+            }
+        }
+        if let Some((deadline, hash)) = first {
+            self.file(deadline, hash);
+        }
+    }
+
+    /// When there is something to look at, if ever.
+    pub fn next(&self) -> Millis {
+        let near = self.near.next().map_or(Millis::NEVER, Millis);
+        let far = self.far.next().map_or(Millis::NEVER, |span| Millis(span.saturating_sub(AHEAD) * SPAN.0));
+        near.min(far)
+    }
+
+    /// Takes a reminder that is due.
+    pub fn pop_due(&mut self, now: Millis) -> Option<Due> {
+        self.hear(now);
+        if self.near.next().is_some_and(|near| near <= now.0) {
+            return self.near.pop().map(|hash| Due::Hash(hash as u32));
+        }
+        if self.next() > now {
+            return None;
+        }
+        self.far.pop().map(|region| Due::Region(Region(region as u16)))
+    }
+
+    /// Whether so many reminders are stale that making them anew pays.
+    pub fn is_cluttered(&self, expiring: usize) -> bool {
+        self.near.heap.len() + self.far.heap.len() > 2 * expiring + STALE_MIN
+    }
+
+    /// Takes all reminders out and tells the regions that had some. No others have anything that dies, so what follows
+    /// costs in proportion to the reminders, however large the table is.
+    pub fn take_regions(&mut self) -> Vec<Region> {
+        let near = self.near.heap.drain().map(|due| Region::of(due.0.unpack().1 as u32));
+        let far = self.far.heap.drain().map(|due| Region(due.0.unpack().1 as u16));
+        let mut regions: Vec<Region> = near.chain(far).collect();
+        regions.sort_unstable();
+        regions.dedup();
+        regions
+    }
+
+    /// Gives memory back when most of it is unused.
+    pub fn shrink(&mut self) {
+        self.near.shrink();
+        self.far.shrink();
+    }
+
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        self.near.size() + self.far.size()
+    }
+
+    /// The soonest reminder of each hash and of each region, for `validate`.
+    #[cfg(any(test, debug_assertions))]
+    pub fn soonest(&self) -> impl Fn(u32) -> Millis {
+        use std::collections::HashMap;
+        let (mut hashes, mut regions) = (HashMap::new(), HashMap::new());
+        for (when, hash) in self.near.iter() {
+            let first = hashes.entry(hash as u32).or_insert(Millis(when));
+            *first = Millis(when).min(*first);
+        }
+        for (span, region) in self.far.iter() {
+            let first = regions.entry(Region(region as u16)).or_insert(Millis(span * SPAN.0));
+            *first = Millis(span * SPAN.0).min(*first);
+        }
+        move |hash| {
+            let (near, far) = (hashes.get(&hash), regions.get(&Region::of(hash)));
+            near.copied().unwrap_or(Millis::NEVER).min(far.copied().unwrap_or(Millis::NEVER))
+        }
     }
 }
 
@@ -127,40 +262,66 @@ impl Deadlines {
 mod tests {
     use super::*;
 
+    const NOW: Millis = Millis(1_700_000_000_000);
     const DAY: u64 = 86_400_000;
 
-    #[test]
-    fn reminders_come_in_order_however_far_apart_they_are() {
-        let mut deadlines = Deadlines::default();
-        let now = 1_700_000_000_000;
-        for (hash, days) in [(1, 60), (2, 0), (3, 400), (4, 30), (5, 1)] {
-            deadlines.file(Millis(now + days * DAY + 7), hash);
+    /// What has died by a time, with each region's reminders made anew from the entries as a shard does.
+    fn due(deadlines: &mut Deadlines, entries: &mut Vec<(u32, Millis)>, now: Millis) -> Vec<(u32, Millis)> {
+        let mut dead = Vec::new();
+        while let Some(due) = deadlines.pop_due(now) {
+            match due {
+                Due::Hash(hash) => dead.extend(entries.extract_if(.., |entry| entry.0 == hash && entry.1 <= now)),
+                Due::Region(region) => {
+                    deadlines.remind(entries.iter().copied().filter(|(hash, _)| Region::of(*hash) == region))
+                }
+            }
         }
-        assert_eq!(deadlines.next(), Millis(now + 7));
-        let due: Vec<u32> = std::iter::from_fn(|| deadlines.pop_due(Millis(now + 40 * DAY))).collect();
-        // The others may be reminded of early, but not before what comes first.
-        assert_eq!(due[..2], [2, 5]);
-        assert!(due.contains(&4));
+        dead
+    }
+
+    /// All that dies, with the time at which it was looked at, and how many times that was.
+    fn run(deadlines: &mut Deadlines, mut entries: Vec<(u32, Millis)>) -> (Vec<(u32, Millis)>, usize) {
+        let (mut seen, mut looks) = (Vec::new(), 0);
+        while deadlines.next() != Millis::NEVER {
+            let now = deadlines.next();
+            assert!(due(deadlines, &mut entries, now - Ttl(1)).is_empty());
+            seen.extend(due(deadlines, &mut entries, now).into_iter().map(|(hash, _)| (hash, now)));
+            looks += 1;
+        }
+        (seen, looks)
+    }
+
+    #[test]
+    fn reminders_come_in_order_and_to_the_millisecond_however_far_apart_they_are() {
+        let mut deadlines = Deadlines::default();
+        deadlines.hear(NOW);
+        let mut entries = [(1 << 16, 60), (2 << 16, 0), (3 << 16, 400), (4 << 16, 30), (5 << 16, 1)]
+            .map(|(hash, days)| (hash, NOW + Ttl(days * DAY + 7)));
+        entries.iter().for_each(|(hash, deadline)| deadlines.file(*deadline, *hash));
+        let (seen, _) = run(&mut deadlines, entries.to_vec());
+        entries.sort_by_key(|(_, deadline)| *deadline);
+        assert_eq!(seen, entries);
     }
 
     #[test]
     fn what_is_years_off_is_reminded_of_again_and_again_and_not_all_the_time() {
+        let (mut deadlines, end) = (Deadlines::default(), NOW + Ttl(3650 * DAY));
+        deadlines.hear(NOW);
+        let entries = [(1, NOW + Ttl(5_000)), (2, end)];
+        entries.iter().for_each(|(hash, deadline)| deadlines.file(*deadline, *hash));
+        let (seen, looks) = run(&mut deadlines, entries.to_vec());
+        assert_eq!(seen, entries);
+        assert!((2..2_500).contains(&looks), "{looks}");
+    }
+
+    #[test]
+    fn a_region_has_one_reminder_for_what_dies_later() {
         let mut deadlines = Deadlines::default();
-        let (mut now, end) = (1_700_000_000_000, 1_700_000_000_000 + 3650 * DAY);
-        deadlines.file(Millis(now + 5_000), 1);
-        deadlines.file(Millis(end), 2);
-        let mut reminders = 0;
-        while now < end {
-            now = deadlines.next().0;
-            while let Some(hash) = deadlines.pop_due(Millis(now)) {
-                reminders += 1;
-                assert!(hash == 2 || reminders == 1);
-                if hash == 2 && now < end {
-                    deadlines.file(Millis(end), 2);
-                }
-            }
-        }
-        assert_eq!(now, end);
-        assert!((2..400).contains(&reminders), "{reminders}");
+        deadlines.hear(NOW);
+        let entries: Vec<_> = (0..10).map(|hash| (hash, NOW + Ttl::seconds(100 + u64::from(hash) * 100))).collect();
+        deadlines.remind(entries.iter().copied());
+        assert_eq!(deadlines.far.heap.len(), 1);
+        let (seen, looks) = run(&mut deadlines, entries.clone());
+        assert_eq!((seen, looks), (entries, 20));
     }
 }

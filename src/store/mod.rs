@@ -32,6 +32,7 @@ mod namespace;
 mod scan;
 mod shard;
 mod slot;
+mod table;
 #[cfg(test)]
 mod tests;
 mod together;

@@ -1,23 +1,19 @@
 //! SCAN without state: what stays in the store during a whole scan is returned, whatever else happens.
 //!
-//! A cursor names a shard, a bucket in it and the shard's layout epoch. As long as the epoch holds, entries keep their
-//! buckets and the scan goes on from there. When the table was laid out anew in between, the scan of that shard begins
-//! anew, duplicates and all. A new layout takes about as many writes as the shard has entries, so a scan is never held
-//! up for long, and it misses nothing.
+//! A cursor names a shard and a hash in it. Tables are in the order of their hashes, so a scan goes on from there,
+//! however much a table has grown or shrunk since; nothing is shown twice but what was removed and came back, and
+//! nothing is missed.
 
-use super::entry::Kind;
-use super::{SHARD_BITS, SHARDS, Shard, Store, Value};
+use super::entry::{Entry, Kind};
+use super::{SHARDS, Store, Value};
 use crate::clock::Millis;
 
-/// Buckets and empty shards that one call looks at for each entry it was asked for, so that a scan over a nearly
+/// Entries and empty shards that one call looks at for each entry it was asked for, so that a scan over a nearly
 /// empty store is quick and one over a large store never holds a lock for long.
-const BUCKETS_PER_ENTRY: usize = 64;
+const LOOKS_PER_ENTRY: usize = 64;
 
-/// The least number of buckets a call looks at: most of a small store in one go.
-const BUCKETS_MIN: usize = 4096;
-
-const EPOCH_BITS: u32 = 21;
-const BUCKET_BITS: u32 = 32;
+/// The least number of them a call looks at: most of a small store in one go.
+const LOOKS_MIN: usize = 4096;
 
 /// Where a scan stands. Zero is both the start and the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,49 +23,44 @@ impl Cursor {
     /// The start of a scan, and what a finished one returns.
     pub const START: Cursor = Cursor(0);
 
-    fn new(shard: usize, epoch: u32, bucket: usize) -> Cursor {
-        let epoch = u64::from(epoch) & ((1 << EPOCH_BITS) - 1);
-        Cursor((shard as u64) << (EPOCH_BITS + BUCKET_BITS) | epoch << BUCKET_BITS | bucket as u64)
+    fn new(shard: usize, hash: u32) -> Cursor {
+        Cursor((shard as u64) << u32::BITS | u64::from(hash))
     }
 
     fn shard(self) -> usize {
-        (self.0 >> (EPOCH_BITS + BUCKET_BITS)) as usize & ((1 << SHARD_BITS) - 1)
+        (self.0 >> u32::BITS) as usize & (SHARDS - 1)
     }
 
-    fn epoch(self) -> u32 {
-        (self.0 >> BUCKET_BITS) as u32 & ((1 << EPOCH_BITS) - 1)
-    }
-
-    fn bucket(self) -> usize {
-        (self.0 & ((1 << BUCKET_BITS) - 1)) as usize
+    fn hash(self) -> u32 {
+        self.0 as u32
     }
 }
 
 impl Store {
     /// Shows about `count` live values from the cursor on and tells where to go on.
     pub fn scan(&self, cursor: Cursor, count: usize, now: Millis, mut f: impl FnMut(Value<'_>)) -> Cursor {
-        let mut looks = count.saturating_mul(BUCKETS_PER_ENTRY).max(BUCKETS_MIN);
+        let mut looks = count.saturating_mul(LOOKS_PER_ENTRY).max(LOOKS_MIN);
         let mut left = count.max(1);
-        let mut start = cursor;
+        let mut first = cursor.hash();
         for (number, cell) in self.cells().iter().enumerate().skip(cursor.shard()) {
             let shard = cell.shard.lock();
-            let moved = start.bucket() > 0 && start.epoch() != Cursor::new(0, shard.epoch(), 0).epoch();
-            let mut bucket = if moved { 0 } else { start.bucket() };
-            while bucket < shard.buckets() {
-                if left == 0 || looks == 0 {
-                    return Cursor::new(number, shard.epoch(), bucket);
+            // Entries of one hash are shown in one call, as no cursor lies between them.
+            let mut last = None;
+            for (hash, entry) in shard.iter_from(first) {
+                if (left == 0 || looks == 0) && last != Some(hash) {
+                    return Cursor::new(number, hash);
                 }
+                last = Some(hash);
                 looks = looks.saturating_sub(1);
-                if let Some(value) = seen(&shard, bucket, now) {
+                if is_seen(entry, now) {
                     left = left.saturating_sub(1);
-                    f(value);
+                    f(Value::of(entry));
                 }
-                bucket += 1;
             }
+            first = 0;
             looks = looks.saturating_sub(1);
-            start = Cursor::START;
             if number + 1 < SHARDS && (left == 0 || looks == 0) {
-                return Cursor::new(number + 1, 0, 0);
+                return Cursor::new(number + 1, 0);
             }
         }
         Cursor::START
@@ -79,7 +70,7 @@ impl Store {
     pub fn for_each(&self, now: Millis, mut f: impl FnMut(Value<'_>)) {
         for cell in self.cells() {
             let shard = cell.shard.lock();
-            for entry in shard.iter().filter(|entry| entry.kind() == Kind::String && entry.is_live(now)) {
+            for entry in shard.iter().filter(|entry| is_seen(*entry, now)) {
                 f(Value::of(entry));
             }
         }
@@ -97,18 +88,17 @@ impl Store {
                 continue;
             }
             let start = chance() as usize;
-            let picked = (0..buckets).find_map(|step| seen(&shard, start.wrapping_add(step) % buckets, now));
-            if let Some(value) = picked {
-                return Some(f(value));
+            let bucket = |step| shard.bucket(start.wrapping_add(step) % buckets);
+            if let Some(entry) = (0..buckets).filter_map(bucket).find(|entry| is_seen(*entry, now)) {
+                return Some(f(Value::of(entry)));
             }
         }
         None
     }
 }
 
-fn seen(shard: &Shard, bucket: usize, now: Millis) -> Option<Value<'_>> {
-    let entry = shard.bucket(bucket)?;
-    (entry.kind() == Kind::String && entry.is_live(now)).then(|| Value::of(entry))
+fn is_seen(entry: Entry<'_>, now: Millis) -> bool {
+    entry.kind() == Kind::String && entry.is_live(now)
 }
 
 #[cfg(test)]

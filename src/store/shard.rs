@@ -4,13 +4,13 @@
 //! of clients, namespaces or other shards; it is always handed the time. What it takes out is given back to the
 //! caller, who frees it when the lock is gone.
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::arena::{Arena, At};
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, Due, Region};
 use super::entry::{self, Bulk, Draft, Entry, Kind, Shape, block_len, key_of};
 use super::names::NameBuf;
+use super::table::{Place, Table};
 use crate::clock::Millis;
 
 /// Why an entry left.
@@ -28,9 +28,6 @@ pub enum Cause {
 
 /// Reminders one sweep may look at, so that no reader waits longer than about 20 µs.
 pub(super) const SWEEP_MAX: usize = 64;
-
-/// Tables below this many buckets are never made smaller.
-const SHRINK_MIN: usize = 64;
 
 /// What happened in a shard since the counters were last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,25 +54,15 @@ impl std::ops::AddAssign for Stats {
 /// What was taken out under a lock and is freed after it: memory of long values. Blocks go back to the arena.
 pub(super) type Trash = SmallVec<[Bulk; 2]>;
 
-/// Where an entry is, beside enough of its hash to tell nearly all others apart, and to make a table larger, without a
-/// look at the entry.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    hash: u32,
-    at: At,
-}
-
 /// One of the store's shards.
 #[derive(Default)]
 pub(super) struct Shard {
-    table: HashTable<Place>,
+    table: Table,
     arena: Arena,
     /// Entries too long for a block, and the numbers that are free among them.
     bulks: Vec<Bulk>,
     free_bulks: Vec<u32>,
     deadlines: Deadlines,
-    /// Counts the times that entries may have changed buckets, for SCAN.
-    epoch: u32,
     /// Bytes of what lies outside of blocks.
     bulk_bytes: usize,
     /// Entries with a deadline.
@@ -87,23 +74,15 @@ pub(super) struct Shard {
     pub stats: Stats,
 }
 
-/// The hash that the table works with, from the 32 bits that a place keeps: the table wants its top seven bits and
-/// its low bits to be good.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 impl Shard {
     /// The bucket of a key, dead or alive.
     pub fn find(&self, hash: u32, key: &[u8]) -> Option<usize> {
-        let is = |place: &Place| place.hash == hash && key_of(self.arena.at(place.at), &self.bulks) == key;
-        self.table.find_bucket_index(spread(hash), is)
+        self.table.find(hash, |at| key_of(self.arena.at(at), &self.bulks) == key)
     }
 
     /// Where the entry of a key is, dead or alive: for readers, who need no bucket.
     pub fn locate(&self, hash: u32, key: &[u8]) -> Option<At> {
-        let is = |place: &Place| place.hash == hash && key_of(self.arena.at(place.at), &self.bulks) == key;
-        self.table.find(spread(hash), is).map(|place| place.at)
+        self.find(hash, key).map(|bucket| self.place(bucket).at)
     }
 
     /// The entry at a place that was just located.
@@ -116,8 +95,13 @@ impl Shard {
         entry::set_access(self.arena.at_mut(at), access);
     }
 
+    /// Says what time it is to what files reminders.
+    pub fn hear(&mut self, now: Millis) {
+        self.deadlines.hear(now);
+    }
+
     fn place(&self, index: usize) -> Place {
-        *self.table.get_bucket(index).expect("a bucket that was just found")
+        self.table.get(index).expect("a bucket that was just found")
     }
 
     fn entry(&self, place: Place) -> Entry<'_> {
@@ -130,19 +114,20 @@ impl Shard {
 
     /// The entry in a bucket if there is one, for sampling and scanning.
     pub fn bucket(&self, index: usize) -> Option<Entry<'_>> {
-        self.table.get_bucket(index).map(|place| self.entry(*place))
+        self.table.get(index).map(|place| self.entry(place))
     }
 
     pub fn buckets(&self) -> usize {
-        if self.table.is_empty() { 0 } else { self.table.num_buckets() }
-    }
-
-    pub fn epoch(&self) -> u32 {
-        self.epoch
+        if self.table.len() == 0 { 0 } else { self.table.buckets() }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.table.iter().map(|place| self.entry(*place))
+        self.table.iter().map(|place| self.entry(place))
+    }
+
+    /// Entries from a hash on, in the order of their hashes.
+    pub fn iter_from(&self, first: u32) -> impl Iterator<Item = (u32, Entry<'_>)> {
+        self.table.iter_from(first).map(|place| (place.hash, self.entry(place)))
     }
 
     /// Notes an access.
@@ -169,14 +154,10 @@ impl Shard {
     ) -> usize {
         let shape = draft.shape();
         let Some(index) = index else {
-            if self.table.len() == self.table.capacity() {
-                self.table.reserve(1, |place| spread(place.hash));
-                self.epoch = self.epoch.wrapping_add(1);
-            }
-            let place = Place { hash, at: self.write(draft, shape, bulk) };
+            let at = self.write(draft, shape, bulk);
             self.count_in(draft.deadline, draft.kind);
             self.remind(Millis::NEVER, draft.deadline, hash);
-            return self.table.insert_unique(spread(hash), place, |place| spread(place.hash)).bucket_index();
+            return self.table.insert(hash, at);
         };
         let place = self.place(index);
         let old = self.entry(place);
@@ -187,7 +168,7 @@ impl Shard {
         if shape.is_bulk() || entry::bulk_of(block).is_some() || block_len(block) != shape.len {
             self.free(place.at, trash);
             let at = self.write(draft, shape, bulk);
-            self.set_at(index, at);
+            self.table.set(index, at);
         } else {
             draft.write(block, shape, 0);
         }
@@ -225,13 +206,9 @@ impl Shard {
         self.arena.free(at, len);
     }
 
-    fn set_at(&mut self, index: usize, at: At) {
-        self.table.get_bucket_mut(index).expect("a bucket that was just found").at = at;
-    }
-
     /// Takes an entry out. Nothing else does.
     pub fn take(&mut self, index: usize, cause: Cause, trash: &mut Trash) {
-        let place = self.table.get_bucket_entry(index).expect("a bucket that was just found").remove().0;
+        let place = self.table.remove(index);
         let entry = self.entry(place);
         let (kind, deadline) = (entry.kind(), entry.deadline());
         match cause {
@@ -257,7 +234,7 @@ impl Shard {
             let draft = Draft { key: &key, value: &value, ..draft };
             self.free(place.at, trash);
             let at = self.write(&draft, draft.shape(), None);
-            self.set_at(index, at);
+            self.table.set(index, at);
         }
         self.expiring -= usize::from(old != Millis::NEVER);
         self.expiring += usize::from(deadline != Millis::NEVER);
@@ -294,7 +271,7 @@ impl Shard {
         let draft = Draft { grown: true, key, value, ..old.draft() };
         self.free(place.at, trash);
         let at = self.write(&draft, shape, None);
-        self.set_at(index, at);
+        self.table.set(index, at);
     }
 
     fn count_in(&mut self, deadline: Millis, kind: Kind) {
@@ -315,30 +292,22 @@ impl Shard {
         }
     }
 
-    /// When the first of the entries with this hash dies.
-    fn soonest(&self, hash: u32) -> Option<Millis> {
-        soonest(&self.table, &self.arena, hash)
-    }
-
     /// Keeps table, reminders and holes in proportion to what there is, and gives memory back. What it costs was saved
     /// by the many changes before it. Entries may change buckets, so this comes last under a lock. `hash` is how names
     /// are hashed.
     pub fn tidy(&mut self, hash: impl Fn(&[u8]) -> u32) {
         if self.deadlines.is_cluttered(self.expiring) {
-            let (table, arena) = (&self.table, &self.arena);
-            self.deadlines.refile(|hash| soonest(table, arena, hash));
+            for region in self.deadlines.take_regions() {
+                self.remind_region(region);
+            }
         }
         self.deadlines.shrink();
-        let buckets = self.table.num_buckets();
-        if buckets > SHRINK_MIN && self.table.len() < buckets / 8 {
-            self.table.shrink_to(self.table.len() * 2, |place| spread(place.hash));
-            self.epoch = self.epoch.wrapping_add(1);
-        }
+        self.table.shrink();
         if self.arena.is_wasteful() {
             let Shard { table, arena, bulks, .. } = self;
             arena.compact(block_len, |block, old, new| {
-                let hash = spread(hash(key_of(block, bulks)));
-                table.find_mut(hash, |place| place.at == old).expect("every block has a place").at = new;
+                let bucket = table.find(hash(key_of(block, bulks)), |at| at == old);
+                table.set(bucket.expect("every block has a place"), new);
             });
         }
     }
@@ -360,23 +329,29 @@ impl Shard {
     /// Takes out what has died, a bounded slice at a time. More may be due: `next_due` tells.
     pub fn sweep(&mut self, now: Millis, trash: &mut Trash) {
         for _ in 0..SWEEP_MAX {
-            let Some(hash) = self.deadlines.pop_due(now) else { return };
-            self.retire(hash, now, trash);
+            match self.deadlines.pop_due(now) {
+                Some(Due::Hash(hash)) => self.retire(hash, now, trash),
+                Some(Due::Region(region)) => self.remind_region(region),
+                None => return,
+            }
         }
+    }
+
+    /// Files what reminders the entries of a region need.
+    fn remind_region(&mut self, region: Region) {
+        let Shard { table, arena, deadlines, .. } = self;
+        let (first, last) = region.hashes();
+        deadlines.remind(table.range(first, last).map(|place| (place.hash, entry::deadline(arena.at(place.at)))));
     }
 
     /// Takes the dead entries of one hash and files a reminder for the living.
     fn retire(&mut self, hash: u32, now: Millis, trash: &mut Trash) {
-        let dead = |shard: &Shard| {
-            let due = |place: &Place| place.hash == hash && !shard.entry(*place).is_live(now);
-            shard.table.find_bucket_index(spread(hash), due)
-        };
+        let dead = |shard: &Shard| shard.table.find(hash, |at| !shard.read(at).is_live(now));
         while let Some(index) = dead(self) {
             self.take(index, Cause::Expired, trash);
         }
-        if let Some(deadline) = self.soonest(hash) {
-            self.deadlines.file(deadline, hash);
-        }
+        let Shard { table, arena, deadlines, .. } = self;
+        deadlines.remind(table.range(hash, hash).map(|place| (hash, entry::deadline(arena.at(place.at)))));
     }
 
     /// Entries that commands can see, the dead that are not yet reclaimed among them.
@@ -390,18 +365,17 @@ impl Shard {
 
     /// Bytes of everything in the shard.
     pub fn size(&self) -> usize {
-        self.arena.live() + self.bulk_bytes + self.table.allocation_size() + self.deadlines.size()
+        self.arena.live() + self.bulk_bytes + self.table.size() + self.deadlines.size()
     }
 
     /// Everything that commands can see, taken out at once; aliases and fences stay.
     pub fn clear(&mut self) -> Shard {
-        let fresh =
-            Shard { epoch: self.epoch.wrapping_add(1), charged: self.charged, stats: self.stats, ..Shard::default() };
+        let fresh = Shard { charged: self.charged, stats: self.stats, ..Shard::default() };
         let gone = std::mem::replace(self, fresh);
         // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
         if gone.hidden > 0 {
-            for place in &gone.table {
-                let entry = gone.entry(*place);
+            for place in gone.table.iter() {
+                let entry = gone.entry(place);
                 if entry.kind() != Kind::String {
                     self.put(None, place.hash, &entry.draft(), None, &mut Trash::new());
                 }
@@ -414,18 +388,18 @@ impl Shard {
     #[cfg(any(test, debug_assertions))]
     pub fn validate(&self, hash: impl Fn(&[u8]) -> u32) {
         self.arena.validate(block_len);
+        self.table.validate();
         let count = |test: &dyn Fn(Entry<'_>) -> bool| self.iter().filter(|entry| test(*entry)).count();
         let blocks = self.table.iter().map(|place| block_len(self.arena.at(place.at))).sum::<usize>();
         assert_eq!(blocks, self.arena.live(), "every block has one place");
         assert_eq!(self.bulk_bytes, self.bulks.iter().map(Bulk::capacity).sum::<usize>(), "bytes of long entries");
         assert_eq!(self.expiring, count(&|entry| entry.deadline() != Millis::NEVER), "entries with a deadline");
         assert_eq!(self.hidden, count(&|entry| entry.kind() != Kind::String), "hidden entries");
-        let reminders = self.deadlines.soonest_of_each();
-        for place in &self.table {
-            let entry = self.entry(*place);
+        let soonest = self.deadlines.soonest();
+        for place in self.table.iter() {
+            let entry = self.entry(place);
             assert_eq!(hash(entry.key()), place.hash, "an entry in another's place");
-            let reminder = reminders.get(&place.hash).copied().unwrap_or(Millis::NEVER);
-            assert!(reminder <= entry.deadline(), "an entry without a reminder");
+            assert!(soonest(place.hash) <= entry.deadline(), "an entry without a reminder");
         }
         assert!(!self.deadlines.is_cluttered(self.expiring), "stale reminders pile up");
     }
@@ -435,9 +409,4 @@ impl Shard {
     pub fn reminders_size(&self) -> usize {
         self.deadlines.size()
     }
-}
-
-fn soonest(table: &HashTable<Place>, arena: &Arena, hash: u32) -> Option<Millis> {
-    let same = table.iter_hash(spread(hash)).filter(|place| place.hash == hash);
-    same.map(|place| entry::deadline(arena.at(place.at))).min().filter(|deadline| *deadline != Millis::NEVER)
 }

@@ -86,6 +86,7 @@ impl<'a> Slot<'a> {
         mode: &'a Mode,
         trash: &'a mut Trash,
     ) -> Slot<'a> {
+        shard.hear(now);
         let mut index = shard.find(hash, name);
         if let Some(dead) = index.filter(|index| !shard.at(*index).is_live(now)) {
             shard.take(dead, Cause::Expired, trash);
