@@ -3,6 +3,7 @@
 // Every program compiles all of this and uses its own half.
 #![allow(dead_code)]
 
+pub mod figures;
 pub mod histogram;
 pub mod http;
 pub mod load;
