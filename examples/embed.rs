@@ -115,7 +115,8 @@ fn closures() -> Result<(), Error> {
 
     // The time that is passed decides, so the future can be asked as well.
     assert!(store.get(b"coat", now + Ttl::seconds(60), |_| ()).is_none());
-    assert_eq!(store.sweep(now), Sweep::Idle(now + Ttl::seconds(60)));
+    // Nothing dies yet; a sweep tells when to come back, at the latest when something does.
+    assert!(matches!(store.sweep(now), Sweep::Idle(next) if now < next && next <= now + Ttl::seconds(60)));
     Ok(())
 }
 

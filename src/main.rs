@@ -6,20 +6,13 @@ use cloakroom::config::{Config, LogFormat, LogLevel};
 use cloakroom::net::server::Server;
 use cloakroom::net::settings::{self, Stop};
 
+/// Built to take no huge pages: of a segment that is half full they would hold the other half too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit codes, as in sysexits and Redis: settings that are wrong, and a server that could not start or go on.
 const BAD_SETTINGS: u8 = 2;
 const FAILED: u8 = 1;
-
-/// Asks the system for no huge pages: of a segment that is half full they would hold the other half too.
-fn keep_to_small_pages() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "huge pages cannot be switched off; more memory may be held than is used");
-    }
-}
 
 fn main() -> ExitCode {
     let loaded = match settings::load(std::env::args_os().skip(1), std::env::vars_os()) {
@@ -40,7 +33,6 @@ fn main() -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    keep_to_small_pages();
     match serve(loaded.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

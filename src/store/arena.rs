@@ -42,10 +42,14 @@ pub(super) struct At(u32);
 impl At {
     pub const NOWHERE: At = At(u32::MAX);
 
-    /// Any place, for tests of what keeps places.
-    #[cfg(test)]
-    pub fn numbered(number: u32) -> At {
-        At(number)
+    /// The 32 bits, for who keeps it as such.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The place of these bits.
+    pub const fn from_bits(bits: u32) -> At {
+        At(bits)
     }
 
     fn new(segment: usize, offset: usize) -> At {

@@ -8,9 +8,7 @@
 //! all hashes with the same upper half; in a table that is in the order of hashes these lie side by side. Some spans
 //! before its own the region is looked through, and what dies then gets a reminder to the millisecond.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
+use super::chunks::Chunks;
 use crate::clock::{Millis, Ttl};
 
 /// How long a span is.
@@ -21,12 +19,6 @@ const AHEAD: u64 = 2;
 
 /// Stale reminders that are kept before the heaps are made anew, so that small shards never bother.
 const STALE_MIN: usize = 64;
-
-/// Room for reminders that is never given back.
-const SPARE_MIN: usize = 16;
-
-/// The part of what is there by which a heap grows; doubling would leave a third of the memory unused.
-const GROWTH: usize = 8;
 
 /// The hashes with the same upper half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,8 +79,9 @@ impl Packed for u32 {
 /// Reminders of one kind. Their instants count from a base that moves with time; what is too far off for that gets an
 /// earlier reminder, and another one then.
 #[derive(Default)]
-struct Heap<P: Packed> {
-    heap: BinaryHeap<Reverse<P>>,
+struct Heap<P> {
+    /// Each no later than the two at twice its number and one or two more.
+    words: Chunks<P>,
     base: u64,
 }
 
@@ -98,54 +91,80 @@ impl<P: Packed> Heap<P> {
     const LAST: u64 = (1 << P::HALF_BITS) - 1;
     const HALF: u64 = Self::LAST / 2;
 
+    fn len(&self) -> usize {
+        self.words.len()
+    }
+
     fn push(&mut self, when: u64, what: u64) {
-        if self.heap.is_empty() || when < self.base {
+        if self.len() == 0 || when < self.base {
             self.rebase(when.saturating_sub(Self::HALF));
         } else if when - self.base > Self::LAST && self.next().is_some_and(|next| next - self.base > Self::HALF) {
             self.rebase(self.next().unwrap_or(when));
         }
-        if self.heap.len() == self.heap.capacity() {
-            self.heap.reserve_exact((self.heap.len() / GROWTH).max(4));
+        self.add(when, what);
+    }
+
+    fn add(&mut self, when: u64, what: u64) {
+        let word = P::pack((when - self.base).min(Self::LAST), what);
+        let mut at = self.len();
+        self.words.push(word);
+        while at > 0
+            && let Some(parent) = self.words.get((at - 1) / 2).filter(|parent| *parent > word)
+        {
+            self.words.set(at, parent);
+            at = (at - 1) / 2;
         }
-        self.heap.push(Reverse(P::pack((when - self.base).min(Self::LAST), what)));
+        self.words.set(at, word);
     }
 
     /// Counts from another base. It may come to every reminder once in a long while.
     fn rebase(&mut self, base: u64) {
-        let old = std::mem::take(&mut self.heap).into_vec();
-        let moved = |due: Reverse<P>| {
-            let (when, what) = due.0.unpack();
-            Reverse(P::pack((self.base + when).saturating_sub(base).min(Self::LAST), what))
-        };
-        self.heap = old.into_iter().map(moved).collect();
+        let all: Vec<(u64, u64)> = self.iter().collect();
+        self.clear();
         self.base = base;
+        for (when, what) in all {
+            self.add(when.max(base), what);
+        }
     }
 
     fn next(&self) -> Option<u64> {
-        self.heap.peek().map(|due| self.base + due.0.unpack().0)
+        self.words.get(0).map(|word| self.base + word.unpack().0)
     }
 
     /// Takes the soonest reminder, and all others that say the same.
     fn pop(&mut self) -> Option<u64> {
-        let due = self.heap.pop()?;
-        while self.heap.peek() == Some(&due) {
-            self.heap.pop();
+        let word = self.words.get(0)?;
+        while self.words.get(0) == Some(word) {
+            self.pop_one();
         }
-        Some(due.0.unpack().1)
+        Some(word.unpack().1)
+    }
+
+    fn pop_one(&mut self) {
+        let Some(word) = self.words.pop() else { return };
+        let mut at = 0;
+        while let Some(left) = self.words.get(2 * at + 1) {
+            let (child, number) = match self.words.get(2 * at + 2) {
+                Some(right) if right < left => (right, 2 * at + 2),
+                _ => (left, 2 * at + 1),
+            };
+            if word <= child {
+                break;
+            }
+            self.words.set(at, child);
+            at = number;
+        }
+        if at < self.len() {
+            self.words.set(at, word);
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.heap.iter().map(|due| due.0.unpack()).map(|(when, what)| (self.base + when, what))
+        self.words.iter().map(|word| word.unpack()).map(|(when, what)| (self.base + when, what))
     }
 
-    fn shrink(&mut self) {
-        if self.heap.capacity() > 4 * self.heap.len() + SPARE_MIN {
-            self.heap.shrink_to(2 * self.heap.len());
-        }
-    }
-
-    fn size(&self) -> usize {
-        self.heap.capacity() * size_of::<P>()
+    fn clear(&mut self) {
+        self.words.clear();
     }
 }
 
@@ -213,29 +232,25 @@ impl Deadlines {
 
     /// Whether so many reminders are stale that making them anew pays.
     pub fn is_cluttered(&self, expiring: usize) -> bool {
-        self.near.heap.len() + self.far.heap.len() > 2 * expiring + STALE_MIN
+        self.near.len() + self.far.len() > 2 * expiring + STALE_MIN
     }
 
     /// Takes all reminders out and tells the regions that had some. No others have anything that dies, so what follows
     /// costs in proportion to the reminders, however large the table is.
     pub fn take_regions(&mut self) -> Vec<Region> {
-        let near = self.near.heap.drain().map(|due| Region::of(due.0.unpack().1 as u32));
-        let far = self.far.heap.drain().map(|due| Region(due.0.unpack().1 as u16));
+        let near = self.near.iter().map(|(_, hash)| Region::of(hash as u32));
+        let far = self.far.iter().map(|(_, region)| Region(region as u16));
         let mut regions: Vec<Region> = near.chain(far).collect();
+        self.near.clear();
+        self.far.clear();
         regions.sort_unstable();
         regions.dedup();
         regions
     }
 
-    /// Gives memory back when most of it is unused.
-    pub fn shrink(&mut self) {
-        self.near.shrink();
-        self.far.shrink();
-    }
-
     /// Bytes held.
     pub fn size(&self) -> usize {
-        self.near.size() + self.far.size()
+        self.near.words.size() + self.far.words.size()
     }
 
     /// The soonest reminder of each hash and of each region, for `validate`.
@@ -320,7 +335,7 @@ mod tests {
         deadlines.hear(NOW);
         let entries: Vec<_> = (0..10).map(|hash| (hash, NOW + Ttl::seconds(100 + u64::from(hash) * 100))).collect();
         deadlines.remind(entries.iter().copied());
-        assert_eq!(deadlines.far.heap.len(), 1);
+        assert_eq!(deadlines.far.len(), 1);
         let (seen, looks) = run(&mut deadlines, entries.clone());
         assert_eq!((seen, looks), (entries, 20));
     }

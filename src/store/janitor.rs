@@ -18,7 +18,7 @@ pub(super) const SWEEP_SHARDS: usize = 16;
 pub enum Sweep {
     /// More is due now; call again when others have had their turn.
     MoreDue,
-    /// Nothing is due before this instant.
+    /// Come back at this instant: nothing dies before it. It is the soonest deadline, or some seconds earlier.
     Idle(Millis),
 }
 

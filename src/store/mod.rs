@@ -1,6 +1,6 @@
 //! The store: entries that die on time, behind one door.
 //!
-//! A [`Store`] is a cheap handle. Inside are 256 shards, each a mutex around a table, its reminders and its sizes.
+//! A [`Store`] is a cheap handle. Inside are 128 shards, each a mutex around a table, its reminders and its sizes.
 //! Callers hand in closures, never see a lock, and cannot hold one over an await. Time is an argument; only the
 //! conveniences for embedders ([`Store::put`], [`Store::fetch`], [`Store::sweep_now`]) ask the store's own clock.
 //!
@@ -23,6 +23,7 @@
 mod access;
 mod aliases;
 mod arena;
+mod chunks;
 mod deadlines;
 mod entry;
 mod evict;
@@ -66,10 +67,10 @@ use names::{Names, Rule};
 use shard::{Shard, Trash};
 
 /// Shards of a store. A power of two; so many that threads seldom meet and that growing one table holds no lock for long
-/// (a shard of a store of ten million entries holds forty thousand, whose places are moved in half a millisecond), and so
-/// few that what each has to spare is not much in sum.
+/// (a shard of a store of ten million entries holds eighty thousand, whose places are moved in about a millisecond), and
+/// so few that what each has to spare is not much in sum.
 const SHARDS: usize = 1 << SHARD_BITS;
-const SHARD_BITS: u32 = 8;
+const SHARD_BITS: u32 = 7;
 
 /// Names that a name may stand for in turn. A family has one step; this many leave room for a mistake, and no more, so
 /// that aliases in a circle cannot hold anybody.

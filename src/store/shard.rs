@@ -301,7 +301,6 @@ impl Shard {
                 self.remind_region(region);
             }
         }
-        self.deadlines.shrink();
         self.table.shrink();
         if self.arena.is_wasteful() {
             let Shard { table, arena, bulks, .. } = self;

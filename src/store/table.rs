@@ -3,10 +3,11 @@
 //! A place is eight bytes, 32 bits of hash and where the entry is, so that telling keys apart, or laying the table out
 //! anew, touches no entry. A hash has a home, its share of the way through the table, and lies there or behind, with
 //! no bucket between that is free; nothing but that and the order is kept. So a look-up reads on from the home until it
-//! meets a larger hash, which is seldom further than one cache line; a table may grow by a quarter instead of to
-//! the double, in one pass from front to end; and a scan stands at a hash, whatever happens to the table meanwhile.
+//! meets a larger hash, which is seldom further than one cache line; a table grows by a bit instead of to the
+//! double, in one pass from front to end; and a scan stands at a hash, whatever happens to the table meanwhile.
 
 use super::arena::At;
+use super::chunks::Chunks;
 
 /// Where an entry is, beside enough of its hash to tell nearly all others apart.
 #[derive(Clone, Copy, Debug)]
@@ -15,14 +16,8 @@ pub(super) struct Place {
     pub at: At,
 }
 
-impl Place {
-    /// What a free bucket holds. No hash is larger, so that most look-ups need not ask whether a bucket is free.
-    const FREE: Place = Place { hash: u32::MAX, at: At::NOWHERE };
-
-    fn is_free(self) -> bool {
-        self.at == At::NOWHERE
-    }
-}
+/// What a free bucket holds. It is behind all places, so that most look-ups need not ask whether a bucket is free.
+const FREE: u64 = lowest(u32::MAX) | At::NOWHERE.bits() as u64;
 
 /// Of so many homes, ...
 const FULL_OF: usize = 8;
@@ -30,21 +25,46 @@ const FULL_OF: usize = 8;
 const FULL: usize = 7;
 
 /// The part of its homes by which a table grows.
-const GROWTH: usize = 4;
+const GROWTH: usize = 8;
 /// Homes that a table grows by at least.
 const HOMES_MIN: usize = 8;
 /// Tables below this many homes are never made smaller.
-const SHRINK_MIN: usize = 64;
+const SHRINK_MIN: usize = 16;
 
-/// Buckets behind the last home that are made at once for what does not fit before.
-const BEHIND: usize = 4;
+/// Buckets behind the last home, for what does not fit before.
+const BEHIND: usize = 2;
 
 /// Places in the order of their hashes.
 #[derive(Default)]
 pub(super) struct Table {
-    buckets: Vec<Place>,
+    /// Places as words, the hash above, so that they are in the order of their hashes.
+    buckets: Chunks<u64>,
     homes: usize,
     len: usize,
+}
+
+/// The first word of a hash.
+const fn lowest(hash: u32) -> u64 {
+    (hash as u64) << u32::BITS
+}
+
+/// The home of a hash among so many.
+fn home(hash: u32, homes: usize) -> usize {
+    ((u64::from(hash) * homes as u64) >> u32::BITS) as usize
+}
+
+fn hash_of(word: u64) -> u32 {
+    (word >> u32::BITS) as u32
+}
+
+impl Place {
+    fn of(word: u64) -> Place {
+        Place { hash: hash_of(word), at: At::from_bits(word as u32) }
+    }
+
+    fn word(self) -> u64 {
+        lowest(self.hash) | u64::from(self.at.bits())
+    }
 }
 
 impl Table {
@@ -60,25 +80,33 @@ impl Table {
 
     /// Bytes held.
     pub fn size(&self) -> usize {
-        self.buckets.capacity() * size_of::<Place>()
+        self.buckets.size()
     }
 
     fn home(&self, hash: u32) -> usize {
-        ((u64::from(hash) * self.homes as u64) >> u32::BITS) as usize
+        home(hash, self.homes)
+    }
+
+    /// The word in a bucket that is not free.
+    fn taken(&self, bucket: usize) -> Option<u64> {
+        self.buckets.get(bucket).filter(|word| *word != FREE)
     }
 
     /// The bucket of a hash whose entry is the one.
     pub fn find(&self, hash: u32, mut is: impl FnMut(At) -> bool) -> Option<usize> {
-        let home = self.home(hash);
-        for (step, place) in self.buckets.get(home..)?.iter().enumerate() {
-            if place.hash < hash {
-                continue;
-            }
-            if place.hash > hash || place.is_free() {
-                return None;
-            }
-            if is(place.at) {
-                return Some(home + step);
+        let lowest = lowest(hash);
+        let mut bucket = self.home(hash);
+        for slice in self.buckets.slices_from(bucket) {
+            for word in slice {
+                if *word >= lowest {
+                    if hash_of(*word) != hash || *word == FREE {
+                        return None;
+                    }
+                    if is(Place::of(*word).at) {
+                        return Some(bucket);
+                    }
+                }
+                bucket += 1;
             }
         }
         None
@@ -86,34 +114,36 @@ impl Table {
 
     /// What is in a bucket, if anything.
     pub fn get(&self, bucket: usize) -> Option<Place> {
-        self.buckets.get(bucket).copied().filter(|place| !place.is_free())
+        self.taken(bucket).map(Place::of)
     }
 
     /// All places, in the order of their hashes.
     pub fn iter(&self) -> impl Iterator<Item = Place> {
-        self.buckets.iter().copied().filter(|place| !place.is_free())
+        self.buckets.iter().filter(|word| *word != FREE).map(Place::of)
     }
 
     /// All places from a hash on, in their order.
     pub fn iter_from(&self, first: u32) -> impl Iterator<Item = Place> {
-        let buckets = self.buckets.get(self.home(first)..).unwrap_or_default();
-        buckets.iter().copied().filter(move |place| place.hash >= first && !place.is_free())
+        let words = self.buckets.slices_from(self.home(first)).flatten().copied();
+        words.filter(move |word| *word >= lowest(first) && *word != FREE).map(Place::of)
     }
 
     /// All places of some hashes, in their order.
     pub fn range(&self, first: u32, last: u32) -> impl Iterator<Item = Place> {
         let (home, end) = (self.home(first), self.home(last));
-        let buckets = self.buckets.get(home..).unwrap_or_default().iter().copied().enumerate();
-        let within = move |(step, place): &(usize, Place)| {
-            if place.is_free() { home + step < end } else { place.hash <= last }
+        let words = self.buckets.slices_from(home).flatten().copied().enumerate();
+        let within = move |(step, word): &(usize, u64)| match *word {
+            FREE => home + step < end,
+            word => hash_of(word) <= last,
         };
-        buckets.take_while(within).map(|(_, place)| place).filter(move |place| place.hash >= first && !place.is_free())
+        let words = words.take_while(within).map(|(_, word)| word);
+        words.filter(move |word| *word >= lowest(first) && *word != FREE).map(Place::of)
     }
 
     /// Says that the entry of a bucket has moved.
     pub fn set(&mut self, bucket: usize, at: At) {
-        debug_assert!(!self.buckets[bucket].is_free());
-        self.buckets[bucket].at = at;
+        let place = self.get(bucket).expect("a bucket that was just found");
+        self.buckets.set(bucket, Place { at, ..place }.word());
     }
 
     /// Adds a place behind those of its hash and tells its bucket.
@@ -122,60 +152,53 @@ impl Table {
             self.lay_out(self.homes + (self.homes / GROWTH).max(HOMES_MIN));
         }
         let mut bucket = self.home(hash);
-        while self.buckets.get(bucket).is_some_and(|place| place.hash <= hash && !place.is_free()) {
+        while self.taken(bucket).is_some_and(|word| hash_of(word) <= hash) {
             bucket += 1;
         }
-        let taken = self.buckets[bucket.min(self.buckets.len())..].iter().take_while(|place| !place.is_free()).count();
-        let free = bucket + taken;
-        if free == self.buckets.len() {
-            self.buckets.reserve_exact(BEHIND);
-            self.buckets.resize(free + BEHIND, Place::FREE);
+        // Those behind it move on by one, up to the next bucket that is free.
+        let (mut word, mut at) = (Place { hash, at }.word(), bucket);
+        while let Some(next) = self.taken(at) {
+            self.buckets.set(at, word);
+            (word, at) = (next, at + 1);
         }
-        self.buckets.copy_within(bucket..free, bucket + 1);
-        self.buckets[bucket] = Place { hash, at };
+        match at < self.buckets.len() {
+            true => self.buckets.set(at, word),
+            false => self.buckets.push(word),
+        }
         self.len += 1;
         bucket
     }
 
     /// Takes the place out of a bucket. Those behind it move up if that brings them nearer to their homes.
     pub fn remove(&mut self, bucket: usize) -> Place {
-        let gone = self.buckets[bucket];
-        debug_assert!(!gone.is_free());
-        let mut end = bucket + 1;
-        while self.buckets.get(end).is_some_and(|place| !place.is_free() && self.home(place.hash) < end) {
-            end += 1;
+        let gone = self.get(bucket).expect("a bucket that was just found");
+        let mut at = bucket;
+        while let Some(next) = self.taken(at + 1).filter(|word| self.home(hash_of(*word)) <= at) {
+            self.buckets.set(at, next);
+            at += 1;
         }
-        self.buckets.copy_within(bucket + 1..end, bucket);
-        self.buckets[end - 1] = Place::FREE;
+        self.buckets.set(at, FREE);
         self.len -= 1;
         gone
     }
 
     /// Gives memory back when most of it is unused.
     pub fn shrink(&mut self) {
-        if self.homes > SHRINK_MIN && self.len < self.homes / 4 {
-            self.lay_out(self.len + self.len / GROWTH + HOMES_MIN);
+        if self.homes > SHRINK_MIN && self.len < self.homes / 2 {
+            self.lay_out(self.len + self.len / 4 + HOMES_MIN);
         }
     }
 
-    /// Copies everything to a table with so many homes.
+    /// Spreads everything over so many homes.
     fn lay_out(&mut self, homes: usize) {
+        let mut words = Vec::with_capacity(self.len);
+        self.buckets.iter().filter(|word| *word != FREE).for_each(|word| words.push(word));
         self.homes = homes;
-        let mut buckets = Vec::new();
-        buckets.reserve_exact(homes + BEHIND);
-        for place in self.iter() {
-            let home = self.home(place.hash);
-            if buckets.len() < home {
-                buckets.resize(home, Place::FREE);
-            } else if buckets.len() == buckets.capacity() {
-                buckets.reserve_exact(BEHIND);
-            }
-            buckets.push(place);
-        }
-        let all = buckets.len().max(homes + BEHIND);
-        buckets.reserve_exact(all - buckets.len());
-        buckets.resize(all, Place::FREE);
-        self.buckets = buckets;
+        self.buckets.resize(homes + BEHIND, FREE);
+        let home = |word: u64| home(hash_of(word), homes);
+        let mut words = words.into_iter().peekable();
+        self.buckets.rewrite(|bucket| words.next_if(|word| home(*word) <= bucket).unwrap_or(FREE));
+        words.for_each(|word| self.buckets.push(word));
     }
 
     /// Checks the order, and that nothing free lies between a place and its home.
@@ -183,9 +206,12 @@ impl Table {
     pub fn validate(&self) {
         assert_eq!(self.iter().count(), self.len, "places");
         assert!(self.iter().map(|place| place.hash).is_sorted(), "places out of order");
-        for (bucket, place) in self.buckets.iter().enumerate().filter(|(_, place)| !place.is_free()) {
-            let before = self.buckets.get(self.home(place.hash)..bucket);
-            assert!(before.is_some_and(|before| before.iter().all(|place| !place.is_free())), "a gap before a place");
+        for bucket in 0..self.buckets.len() {
+            let Some(place) = self.get(bucket) else { continue };
+            assert!(
+                (self.home(place.hash)..=bucket).all(|before| self.taken(before).is_some()),
+                "a gap before a place"
+            );
         }
     }
 }
@@ -197,7 +223,7 @@ mod tests {
     use super::*;
 
     fn at(number: u32) -> At {
-        At::numbered(number)
+        At::from_bits(number)
     }
 
     /// Places come and go at random, many of one hash, many at both ends; each look-up says what a sorted set says.
@@ -237,13 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn a_table_takes_eleven_bytes_for_a_place_whatever_its_size() {
+    fn a_table_takes_ten_bytes_for_a_place_whatever_its_size() {
         let (mut table, mut hash) = (Table::default(), 1u32);
         for number in 0..100_000 {
             hash = hash.wrapping_mul(0x9e37_79b1).wrapping_add(12_345);
             table.insert(hash, at(number));
             let len = table.len();
-            assert!(len < 500 || table.size() <= len * 47 / 4, "{} bytes for {len}", table.size());
+            assert!(len < 2_000 || table.size() <= len * 21 / 2 + 2_048, "{} bytes for {len}", table.size());
         }
         table.validate();
     }
