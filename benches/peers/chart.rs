@@ -15,9 +15,10 @@ const FILE: &str = "docs/peers.svg";
 /// Sizes in pixels. The page that shows it gives a picture about so much room.
 const WIDTH: f64 = 840.0;
 const MARGIN: f64 = 16.0;
-/// Where bars begin and where they must end, so that their words have room.
+/// Where bars begin and where they must end, and where the words behind them begin, below one another.
 const BARS: f64 = 250.0;
-const BARS_END: f64 = 640.0;
+const BARS_END: f64 = 548.0;
+const WORDS: f64 = 560.0;
 const TITLE: f64 = 30.0;
 const LINE: f64 = 17.0;
 const OUR_BAR: f64 = 16.0;
@@ -48,7 +49,7 @@ text { fill: #f0f6fc; }
 }
 ";
 
-/// Draws everything that has a ratio of ours.
+/// Draws every figure of ours that has a ratio.
 pub fn draw(files: &[Figures]) -> io::Result<()> {
     let Some(picture) = picture(files) else {
         println!("no figure of ours has a ratio: nothing is drawn");
@@ -98,7 +99,7 @@ fn picture(files: &[Figures]) -> Option<String> {
 fn dates(files: &[Figures]) -> Option<String> {
     let mut days: Vec<&str> = files.iter().map(|file| file.when.get(5..16).unwrap_or(&file.when)).collect();
     days.dedup();
-    Some(format!("measured on {}; `make peers` repeats it", days.join(", ")))
+    Some(format!("measured on {}; make peers repeats it", days.join(", ")))
 }
 
 /// Whose figure is 1 in this row.
@@ -173,13 +174,13 @@ impl Canvas {
         }
         let goal_words = goal_words.map_or_else(String::new, |(words, _)| format!(" · {words}"));
         let words = format!("{:.2} · {} {}{goal_words}", ratio.value, number(ours.value), row.unit);
-        self.text(end(ratio.value.max(ours.goal.as_ref().and_then(|goal| goal.ratio).unwrap_or(0.0))), "", &words);
+        self.text(WORDS, "", &words);
         for peer in row.figures.iter().filter(|figure| figure.server != OURS && figure.server != base) {
             let Some(share) = peer.ratio.as_ref().filter(|share| share.to == base) else { continue };
             self.y += PEER_BAR + 1.0;
             self.bar("peer", PEER_BAR, share.value);
             let cut = if share.value > LONGEST { " (cut)" } else { "" };
-            self.text(end(share.value), "small", &format!("{} {:.2}{cut}", peer.server, share.value));
+            self.text(WORDS, "small", &format!("{} {:.2}{cut}", peer.server, share.value));
         }
         self.y += GAP;
     }
@@ -212,11 +213,6 @@ impl Canvas {
 /// Where a share lies.
 fn at(share: f64) -> f64 {
     BARS + share.clamp(0.0, LONGEST) / LONGEST * (BARS_END - BARS)
-}
-
-/// Where the words behind a bar begin.
-fn end(share: f64) -> f64 {
-    at(share) + 7.0
 }
 
 /// Words that cannot be taken for marks.

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::http::caches;
+use crate::http::{caches, warm};
 use crate::support::figures::{Figures, OURS, median};
 use crate::support::histogram::Histogram;
 use crate::support::http::Client;
@@ -62,10 +62,10 @@ fn compare_cpu(options: &Options, peers: &Peers, figures: &mut Figures) -> io::R
     let folder = tempfile::tempdir()?;
     let servers = caches(peers, folder.path(), &upstream)?;
     let mut added: Vec<Vec<f64>> = servers.iter().map(|_| Vec::new()).collect();
-    let known: Requests = (0..CONNECTIONS as u64).map(words::check).collect();
     let (body, mut fresh) = (words::body(), Fresh::new());
     for round in 0..options.rounds {
         let count = (options.seconds * NEW_A_SECOND) as usize + CONNECTIONS;
+        let known: Requests = fresh.take(CONNECTIONS).map(words::check).collect();
         let new: Requests = fresh.take(count).map(words::check).collect();
         for turn in 0..servers.len() {
             let at = (round + turn) % servers.len();
@@ -82,6 +82,7 @@ fn compare_cpu(options: &Options, peers: &Peers, figures: &mut Figures) -> io::R
                 };
                 load.run(|| server.process.cpu()).map_err(|error| failed(name, error))
             };
+            warm(server.address, &known).map_err(|error| failed(name, error))?;
             let hit = run(&known, Pick::Random)?;
             let before = upstream.calls();
             let miss = run(&new, Pick::Once)?;
@@ -108,8 +109,8 @@ fn compare_cpu(options: &Options, peers: &Peers, figures: &mut Figures) -> io::R
 
 /// The upstream asked directly, and through every cache with a new token each time, in turn over one connection each.
 fn compare_latency(options: &Options, peers: &Peers, figures: &mut Figures) -> io::Result<()> {
-    // Beside the servers' core, where client and upstream take turns as client and cache do.
-    let upstream = Upstream::start(Duration::ZERO, Some(process::LOAD_CORE))?;
+    // Away from the client like everybody, so that to wake another core is part of the direct call too.
+    let upstream = Upstream::start(Duration::ZERO, Some(process::SERVER_CORE))?;
     let folder = tempfile::tempdir()?;
     let servers = caches(peers, folder.path(), &upstream)?;
     let calls = ((options.seconds * CALLS_A_SECOND) as usize).max(1);

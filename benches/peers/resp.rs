@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::figures::{Figures, OURS, median};
 use crate::support::load::{self, Load, Outcome, Pick, Reply, Requests};
-use crate::support::servers::{Cores, Kind, Peers, REDIS, Running};
+use crate::support::servers::{Cores, Kind, POGOCACHE, Peers, REDIS, Running};
 use crate::support::words::{self, KEY, PLAIN, SECRET, VALUE};
 use crate::{CONNECTIONS, Options, failed, progress};
 
@@ -131,8 +131,11 @@ pub fn compare(options: &Options, peers: &Peers, figures: &mut Figures) -> io::R
     }
     take_turns("RESP", options, &mut contenders)?;
 
-    let redis = contenders.iter().find(|contender| contender.name == REDIS);
-    let base = redis.map(|redis| redis.costs.each_ref().map(|costs| median(costs)));
+    let costs_of = |name: &str| {
+        let peer = contenders.iter().find(|contender| contender.name == name)?;
+        Some(peer.costs.each_ref().map(|costs| median(costs)))
+    };
+    let (base, pogocache) = (costs_of(REDIS), costs_of(POGOCACHE));
     for (index, cell) in CELLS.iter().enumerate() {
         for contender in &contenders {
             let what = cell.name() + contender.suffix;
@@ -141,6 +144,9 @@ pub fn compare(options: &Options, peers: &Peers, figures: &mut Figures) -> io::R
             figure.over(REDIS, base.map(|base| base[index]));
             if contender.name == OURS {
                 figure.ratio_at_most(cell.goal, REDIS);
+                if let Some(pogocache) = pogocache {
+                    figure.and("≤ pogocache", cost <= pogocache[index]);
+                }
             }
         }
     }

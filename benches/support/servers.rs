@@ -14,9 +14,9 @@ use super::process::{self, Process};
 use super::words;
 
 /// The argument that makes a bench program a mini-redis server.
-const MINI_REDIS: &str = "--serve-mini-redis";
+const SERVE_MINI_REDIS: &str = "--serve-mini-redis";
 /// The argument that makes it an HTTP server of hyper alone: one answer for whatever is asked.
-const BARE_HYPER: &str = "--serve-hyper";
+const SERVE_HYPER: &str = "--serve-hyper";
 
 /// A server that listens.
 pub struct Running {
@@ -47,8 +47,8 @@ impl Cores {
 /// Serves as one of the peers that are libraries, if this program was started for that; `None` if it was not.
 pub fn serve_if_asked() -> Option<io::Result<()>> {
     match std::env::args().nth(1).as_deref() {
-        Some(MINI_REDIS) => Some(serve_mini_redis()),
-        Some(BARE_HYPER) => Some(serve_hyper()),
+        Some(SERVE_MINI_REDIS) => Some(serve_mini_redis()),
+        Some(SERVE_HYPER) => Some(serve_hyper()),
         _ => None,
     }
 }
@@ -102,9 +102,11 @@ pub const REDIS: &str = "redis-server";
 pub const NGINX: &str = "nginx";
 /// See [`REDIS`].
 pub const VARNISH: &str = "varnish";
-const MINI: &str = "mini-redis";
+/// See [`REDIS`].
+pub const MINI_REDIS: &str = "mini-redis";
 const VALKEY: &str = "valkey";
-const POGOCACHE: &str = "pogocache";
+/// See [`REDIS`].
+pub const POGOCACHE: &str = "pogocache";
 
 impl Peers {
     /// Looks for all of them, and says who is missing.
@@ -114,8 +116,8 @@ impl Peers {
             peers.versions.push((REDIS, version(&program, "--version")?));
             peers.resp.push(Kind::new(REDIS, move |cores, port| Ok(redis_command(&program, cores, port))));
         }
-        peers.versions.push((MINI, locked_version(MINI)));
-        peers.resp.push(Kind::new(MINI, |cores, port| own_command(cores, MINI_REDIS, port)));
+        peers.versions.push((MINI_REDIS, locked_version(MINI_REDIS)));
+        peers.resp.push(Kind::new(MINI_REDIS, |cores, port| own_command(cores, SERVE_MINI_REDIS, port)));
         if let Some(program) = named("VALKEY_SERVER", VALKEY)? {
             peers.versions.push((VALKEY, version(&program, "--version")?));
             peers.resp.push(Kind::new(VALKEY, move |cores, port| Ok(redis_command(&program, cores, port))));
@@ -218,7 +220,7 @@ fn pogocache_command(program: &Path, cores: Cores, port: u16) -> Command {
 
 /// mini-redis is a library; this program runs it in a process of its own.
 pub fn mini_redis() -> io::Result<Running> {
-    let mut process = Process::start(&mut own_command(Cores::One, MINI_REDIS, 0)?)?;
+    let mut process = Process::start(&mut own_command(Cores::One, SERVE_MINI_REDIS, 0)?)?;
     let address = process.listens("mini-redis")?;
     Ok(Running { process, address })
 }
@@ -247,7 +249,7 @@ fn serve_mini_redis() -> io::Result<()> {
 
 /// What hyper costs that does nothing but read a request and write an answer: the least that a server on it can cost.
 pub fn bare_hyper() -> io::Result<Running> {
-    let mut process = Process::start(&mut own_command(Cores::One, BARE_HYPER, 0)?)?;
+    let mut process = Process::start(&mut own_command(Cores::One, SERVE_HYPER, 0)?)?;
     let address = process.listens("hyper")?;
     Ok(Running { process, address })
 }
