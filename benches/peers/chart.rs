@@ -17,8 +17,8 @@ const WIDTH: f64 = 840.0;
 const MARGIN: f64 = 16.0;
 /// Where bars begin and where they must end, and where the words behind them begin, below one another.
 const BARS: f64 = 250.0;
-const BARS_END: f64 = 548.0;
-const WORDS: f64 = 560.0;
+const BARS_END: f64 = 516.0;
+const WORDS: f64 = 526.0;
 const TITLE: f64 = 30.0;
 const LINE: f64 = 17.0;
 const OUR_BAR: f64 = 16.0;
@@ -129,11 +129,10 @@ fn tell(told: &mut String, part: &str, row: &Row<'_>) {
 fn goal(figure: &Figure) -> Option<(String, bool)> {
     let goal = figure.goal.as_ref()?;
     let missed = goal.holds == Some(false);
-    // The heading says whose ratio it is.
-    let words = match (goal.ratio, goal.text.split_once(' ')) {
-        (Some(limit), Some((sign, _))) => format!("goal {sign} {limit:.2}"),
-        _ => format!("goal {}", goal.text),
-    };
+    // The heading says whose ratio it is; what is to hold besides is said.
+    let (first, others) = goal.text.split_at(goal.text.find(',').unwrap_or(goal.text.len()));
+    let first = if goal.ratio.is_some() { first.split(" × ").next().unwrap_or(first) } else { first };
+    let words = format!("goal {first}{others}");
     Some((if missed { format!("{words}, missed") } else { words }, missed))
 }
 
