@@ -5,7 +5,7 @@ CARGO ?= cargo
 BIN := target/release/cloakroom
 export NEXT_TELEMETRY_DISABLED := 1
 
-.PHONY: help run test unit lint memcheck clients e2e bench clean tools
+.PHONY: help run test unit lint memcheck clients e2e bench peers clean tools
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ e2e: tools $(BIN) ## Next.js with NextAuth v4 and Auth.js v5 in a real browser, 
 
 bench: tools ## Criterion, and the peers that are installed
 	$(CARGO) bench
+
+peers: tools ## Beside Redis, nginx and others: one table, and docs/peers.svg; ARGS="--rounds 1 --seconds 0.2" for a look
+	$(CARGO) bench --bench peers -- $(ARGS)
+	$(if $(wildcard benches/pauses*),$(CARGO) bench --bench pauses)
+	$(CARGO) bench --bench peers -- --report
 
 tools: ## Debian packages that the tests drive, installed when root and missing
 	tests/tools.sh

@@ -85,6 +85,15 @@ impl Figure {
         self
     }
 
+    /// Besides, this is to be so; a goal that holds in part is missed.
+    pub fn and(&mut self, text: &str, holds: bool) -> &mut Figure {
+        if let Some(goal) = &mut self.goal {
+            goal.text = format!("{}, {text}", goal.text);
+            goal.holds = if holds { goal.holds } else { Some(false) };
+        }
+        self
+    }
+
     /// Any other goal.
     pub fn goal(&mut self, text: String, holds: Option<bool>) -> &mut Figure {
         self.goal = Some(Goal { text, ratio: None, holds });
@@ -229,20 +238,19 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// A number with as many digits as are worth reading.
+/// A number with as many digits as are worth reading; a whole one has no others.
 pub fn number(value: f64) -> String {
-    let text = match value.abs() {
+    match value.abs() {
+        _ if value.fract() == 0.0 => grouped(format!("{value:.0}")),
         size if size < 10.0 => format!("{value:.2}"),
         size if size < 100.0 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    };
-    let Some((whole, "0" | "00")) = text.split_once('.') else { return grouped(text) };
-    whole.to_owned()
+        _ => grouped(format!("{value:.0}")),
+    }
 }
 
 /// Groups the digits of a large number by thousands.
 fn grouped(text: String) -> String {
-    if text.len() < 5 || text.contains(['.', '-']) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if text.len() < 5 || text.starts_with('-') {
         return text;
     }
     let bytes = text.as_bytes().rchunks(3).rev();

@@ -49,7 +49,17 @@ impl Client {
 
     /// Sends a request and gives the body of its answer.
     pub fn ask(&mut self, request: &[u8]) -> io::Result<&[u8]> {
-        self.stream.write_all(request)?;
+        self.send(request)?;
+        self.receive()
+    }
+
+    /// Sends a request whose answer is read later.
+    pub fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.stream.write_all(request)
+    }
+
+    /// Waits for the answer to what was sent, and gives its body.
+    pub fn receive(&mut self) -> io::Result<&[u8]> {
         let mut len = 0;
         loop {
             len += more(self.stream.read(&mut self.room[len..])?)?;

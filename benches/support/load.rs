@@ -36,6 +36,15 @@ pub enum Reply<'a> {
     Body(&'a [u8]),
 }
 
+/// Which request comes next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// Any of them.
+    Random,
+    /// One after another, each once; when there are no more, the load has ended.
+    Once,
+}
+
 /// A load.
 pub struct Load<'a> {
     /// Where the server listens.
@@ -46,8 +55,10 @@ pub struct Load<'a> {
     pub depth: usize,
     /// How long.
     pub duration: Duration,
-    /// What is asked, in random order.
+    /// What is asked.
     pub requests: Requests,
+    /// In which order.
+    pub pick: Pick,
     /// What must come back.
     pub reply: Reply<'a>,
 }
@@ -65,6 +76,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Operations of a second.
+    pub fn rate(&self) -> f64 {
+        self.operations as f64 / self.elapsed.as_secs_f64()
+    }
+
     /// CPU time of one operation, in microseconds.
     pub fn micros(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.operations.max(1) as f64
@@ -72,6 +88,8 @@ impl Outcome {
 }
 
 struct Tally {
+    /// Requests sent in order so far.
+    sent: usize,
     operations: u64,
     latency: Histogram,
 }
@@ -97,7 +115,7 @@ impl Load<'_> {
             streams.push(stream);
         }
         let stop = Rc::new(Cell::new(false));
-        let tally = Rc::new(RefCell::new(Tally { operations: 0, latency: Histogram::new() }));
+        let tally = Rc::new(RefCell::new(Tally { sent: 0, operations: 0, latency: Histogram::new() }));
         let (before, began) = (probe()?, Instant::now());
         let mut tasks = tokio::task::JoinSet::new();
         for (number, stream) in streams.into_iter().enumerate() {
@@ -107,10 +125,11 @@ impl Load<'_> {
                 Reply::Bytes(bytes) => Expected::Bytes(bytes.repeat(self.depth)),
                 Reply::Body(body) => Expected::Body(body.to_vec()),
             };
-            let depth = self.depth;
-            tasks.spawn_local(async move { converse(stream, &requests, depth, &expected, dice, &stop, &tally).await });
+            let (depth, pick) = (self.depth, self.pick);
+            let plan = Plan { requests, pick, depth, expected };
+            tasks.spawn_local(async move { converse(stream, &plan, dice, &stop, &tally).await });
         }
-        // A connection that ends before its time has failed.
+        // A connection that ends before its time has failed, or there is nothing left to ask.
         let early = timeout(self.duration, tasks.join_next()).await;
         stop.set(true);
         if let Ok(Some(ended)) = early {
@@ -131,12 +150,32 @@ enum Expected {
     Body(Vec<u8>),
 }
 
-/// Sends batches of random requests until told to stop.
+/// What a connection asks and hears.
+struct Plan {
+    requests: Requests,
+    pick: Pick,
+    depth: usize,
+    expected: Expected,
+}
+
+impl Plan {
+    fn next(&self, dice: &mut Dice, tally: &RefCell<Tally>) -> Option<&[u8]> {
+        let at = match self.pick {
+            Pick::Random => dice.below(self.requests.len()),
+            Pick::Once => {
+                let sent = &mut tally.borrow_mut().sent;
+                *sent += 1;
+                *sent - 1
+            }
+        };
+        self.requests.get(at).map(Vec::as_slice)
+    }
+}
+
+/// Sends batches of requests until told to stop, or until there are no more.
 async fn converse(
     mut stream: TcpStream,
-    requests: &[Vec<u8>],
-    depth: usize,
-    expected: &Expected,
+    plan: &Plan,
     mut dice: Dice,
     stop: &Cell<bool>,
     tally: &RefCell<Tally>,
@@ -145,18 +184,19 @@ async fn converse(
     let mut input = vec![0; http::ROOM];
     while !stop.get() {
         output.clear();
-        for _ in 0..depth {
-            output.extend_from_slice(&requests[dice.below(requests.len())]);
+        for _ in 0..plan.depth {
+            let Some(request) = plan.next(&mut dice, tally) else { return Ok(()) };
+            output.extend_from_slice(request);
         }
         let began = Instant::now();
         stream.write_all(&output).await?;
-        match expected {
+        match &plan.expected {
             Expected::Bytes(bytes) => read_bytes(&mut stream, &mut input, bytes).await?,
             Expected::Body(body) => read_answer(&mut stream, &mut input, body).await?,
         }
         let mut tally = tally.borrow_mut();
         tally.latency.record(began.elapsed());
-        tally.operations += depth as u64;
+        tally.operations += plan.depth as u64;
     }
     Ok(())
 }

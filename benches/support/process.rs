@@ -18,6 +18,9 @@ const START_MAX: Duration = Duration::from_secs(10);
 /// Clock ticks a second in /proc: Linux counts in hundredths for user space on every machine.
 const TICKS: u64 = 100;
 
+/// Processes of one server that are looked at; none has more than two.
+const FAMILY_MAX: usize = 16;
+
 /// Where a program is, if it is installed.
 pub fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -54,6 +57,13 @@ pub fn pin_this_thread(core: Option<usize>) {
 /// A port on which nobody listens just now.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// How many files this process may hold open, and so connections.
+pub fn open_files() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    soft.and_then(|soft| soft.parse().ok()).unwrap_or(1024)
 }
 
 /// A server that runs as a process.
@@ -105,23 +115,45 @@ impl Process {
         Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not listen"))
     }
 
-    /// User and system time so far.
+    /// User and system time so far, with that of its children: some servers serve from a second process.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // Behind the name in parentheses; user and system time are the 14th and 15th field of the whole line.
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
-        let ticks: Option<u64> = fields.skip(11).take(2).map(|field| field.parse::<u64>().ok()).sum();
-        let ticks = ticks.ok_or_else(|| io::Error::other("an unreadable /proc/PID/stat"))?;
-        Ok(Duration::from_millis(ticks * 1000 / TICKS))
+        self.family().into_iter().map(cpu_of).sum()
     }
 
-    /// Bytes of memory it holds.
+    /// Bytes of memory it holds, and its children.
     pub fn resident(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        Ok(kilobytes.ok_or_else(|| io::Error::other("an unreadable /proc/PID/status"))? * 1024)
+        self.family().into_iter().map(resident_of).sum()
     }
+
+    /// Its number and those of its children and theirs.
+    fn family(&self) -> Vec<u32> {
+        let mut family = vec![self.child.id()];
+        let mut at = 0;
+        while at < family.len().min(FAMILY_MAX) {
+            for thread in fs::read_dir(format!("/proc/{}/task", family[at])).into_iter().flatten().flatten() {
+                let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+                family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+            }
+            at += 1;
+        }
+        family
+    }
+}
+
+fn cpu_of(process: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Behind the name in parentheses; user and system time are the 14th and 15th field of the whole line.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: Option<u64> = fields.skip(11).take(2).map(|field| field.parse::<u64>().ok()).sum();
+    let ticks = ticks.ok_or_else(|| io::Error::other("an unreadable /proc/PID/stat"))?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS))
+}
+
+fn resident_of(process: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kilobytes.ok_or_else(|| io::Error::other("an unreadable /proc/PID/status"))? * 1024)
 }
 
 impl Drop for Process {
