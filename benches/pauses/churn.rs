@@ -8,7 +8,6 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use cloakroom::clock::{ManualClock, Millis, Ttl};
 use cloakroom::store::{Store, Sweep};
@@ -172,8 +171,6 @@ pub fn live_through_if_asked() -> Option<io::Result<()>> {
 }
 
 fn live_through(mix: Mix, entries: u64, seconds: u64) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::thread::disable_transparent_huge_pages(true)?;
     let noise: Vec<u8> = {
         let mut dice = Dice::new(3);
         (0..MOST).map(|_| dice.roll() as u8).collect()
