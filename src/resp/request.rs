@@ -366,7 +366,8 @@ impl Parser {
         }
         match end {
             Some(end) if end + 2 <= bytes.len() => {
-                let number = parse_i64(&bytes[self.at + 1..end]);
+                // A line of `\r` alone has not even a type byte.
+                let number = bytes.get(self.at + 1..end).and_then(parse_i64);
                 self.at = end + 2;
                 Ok(Some(number))
             }
@@ -420,6 +421,7 @@ const fn protocol(text: &'static str) -> Error {
 fn unexpected(byte: u8) -> Error {
     let shown = match byte {
         b' '..=b'~' => char::from(byte),
+        b'\r' | b'\n' => ' ',
         _ => '?',
     };
     Error::Protocol(format!("expected '$', got '{shown}'").into())

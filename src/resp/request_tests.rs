@@ -146,6 +146,8 @@ fn what_is_no_request_is_refused_in_redis_words() {
         (b"*1\r\n$00\r\n", "invalid bulk length"),
         (b"*2\r\n$3\r\nGET\r\nfooz\r\n", "expected '$', got 'f'"),
         (b"*1\r\n\x01\r\n", "expected '$', got '?'"),
+        (b"*1\r\n\r\n", "expected '$', got ' '"),
+        (b"*1\r\n\n\r\n", "expected '$', got ' '"),
         // The byte after `\r` is skipped unseen, as Redis does; the next one then cannot begin a word.
         (b"*1\r$4\r\nPING\r\n", "expected '$', got '4'"),
     ] {
@@ -303,6 +305,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         2 => prop::sample::select(vec!["*0\r\n", "*-1\r\n", "*2\r\n:12\r\n$1\r\na\r\n", "*1\r$1\r\n", "*1\r\n$12345678901\r\n"])
             .prop_map(|text| text.as_bytes().to_vec()),
         1 => "[*$:0-9a\r\n]{1,12}".prop_map(String::into_bytes),
+        1 => "\\*[1-3]\r\n[*$:\\-0-9a\r\n]{1,12}".prop_map(String::into_bytes),
     ]
 }
 
