@@ -59,6 +59,7 @@ fn named_caches() -> Result<(), Error> {
         ttl: Ttl::seconds(100),
         secret: false,
         fence: false,
+        login: false,
         // Up to a fifth shorter, so that what was stored together is not asked for again all at once.
         jitter: 0.2,
     };

@@ -133,10 +133,7 @@ fn sleep(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let store = ctx.store();
     let seen = store.peek(args.word(2), ctx.now, |value| {
-        let idle = match store.access(value.access(), ctx.now) {
-            crate::store::Access::Idle(seconds) => seconds,
-            crate::store::Access::Frequency(_) => 0,
-        };
+        let idle = store.access(value.access(), ctx.now).idle().unwrap_or(0);
         let length = match value.kind() {
             Type::String => serialized(value.string().unwrap_or_default()),
         };

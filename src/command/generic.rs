@@ -397,7 +397,7 @@ fn object_refcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 fn object_freq(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     match accessed(ctx, args) {
         Some(Access::Frequency(count)) => ctx.reply.int(i64::from(count)),
-        Some(Access::Idle(_)) => return Err(NOT_LFU),
+        Some(Access::Idle(_) | Access::Both(..)) => return Err(NOT_LFU),
         None => ctx.reply.null(),
     }
     Ok(())
@@ -405,7 +405,9 @@ fn object_freq(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 
 fn object_idletime(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     match accessed(ctx, args) {
-        Some(Access::Idle(seconds)) => ctx.reply.int(i64::try_from(seconds).unwrap_or(i64::MAX)),
+        Some(Access::Idle(seconds) | Access::Both(seconds, _)) => {
+            ctx.reply.int(i64::try_from(seconds).unwrap_or(i64::MAX))
+        }
         Some(Access::Frequency(_)) => return Err(IS_LFU),
         None => ctx.reply.null(),
     }

@@ -409,7 +409,7 @@ mod tests {
             "connected_clients:1 ",
             "role:master ",
             "redis_version:7.2.5 ",
-            "maxmemory_policy:noeviction ",
+            "maxmemory_policy:logins-last ",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

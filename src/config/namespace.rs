@@ -1,7 +1,7 @@
 //! Named parts of the key space, each with a prefix and the rules for what lies under it.
 //!
-//! Written `NAME prefix=user: ttl=300s secret=yes fence=yes jitter=0.1`, any number of them in a row; `secret` and
-//! `fence` alone mean yes. Naming one that exists changes only what is written.
+//! Written `NAME prefix=user: ttl=300s secret=yes fence=yes jitter=0.1`, any number of them in a row; `secret`,
+//! `fence` and `login` alone mean yes. Naming one that exists changes only what is written.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +23,8 @@ pub struct Namespace {
     pub secret: bool,
     /// Whether removing an entry refuses late writes of what was asked for before.
     pub fence: bool,
+    /// Whether its entries are what keeps people signed in and are nowhere else, so that they are evicted last.
+    pub login: bool,
     /// By how much a TTL may be shortened at random so that entries do not all die at once; a share of it, 0 to 1.
     pub jitter: f64,
 }
@@ -31,7 +33,8 @@ impl Namespace {
     /// The name of the namespace of sessions.
     pub const SESSION: &str = "SESSION";
 
-    /// Sessions, user profiles and dashboards: what is there when nobody configures any.
+    /// Session answers, user profiles, dashboards, and the logins that session stores keep under `sess:`: what is there
+    /// when nobody configures any.
     pub fn predefined() -> Vec<Namespace> {
         let plain = |name: &str, prefix: &str, ttl| Namespace {
             name: name.to_owned(),
@@ -39,12 +42,14 @@ impl Namespace {
             ttl,
             secret: false,
             fence: false,
+            login: false,
             jitter: 0.0,
         };
         vec![
             Namespace { secret: true, fence: true, ..plain(Namespace::SESSION, "auth:session:", Ttl::seconds(5)) },
             plain("USER_PROFILE", "user:", Ttl::seconds(300)),
             plain("DASHBOARD", "dash:", Ttl::seconds(60)),
+            Namespace { login: true, ..plain("LOGIN", "sess:", Ttl::seconds(86_400)) },
         ]
     }
 }
@@ -83,7 +88,7 @@ impl Namespaces {
         for word in &words {
             let (key, value) = match word.split_once('=') {
                 Some((key, value)) => (key, value),
-                None if matches!(word.as_str(), "secret" | "fence") => (word.as_str(), "yes"),
+                None if matches!(word.as_str(), "secret" | "fence" | "login") => (word.as_str(), "yes"),
                 None => {
                     current = Some(merged.open(word)?);
                     continue;
@@ -114,6 +119,7 @@ impl Namespaces {
             ttl: Ttl(0),
             secret: false,
             fence: false,
+            login: false,
             jitter: 0.0,
         });
         Ok(self.0.len() - 1)
@@ -144,6 +150,7 @@ impl Namespace {
             }
             "secret" => self.secret = yes_or_no(value).ok_or("secret must be 'yes' or 'no'")?,
             "fence" => self.fence = yes_or_no(value).ok_or("fence must be 'yes' or 'no'")?,
+            "login" => self.login = yes_or_no(value).ok_or("login must be 'yes' or 'no'")?,
             "jitter" => {
                 self.jitter = value
                     .parse()
@@ -151,7 +158,7 @@ impl Namespace {
                     .filter(|share| (0.0..=1.0).contains(share))
                     .ok_or("jitter must be a share of the ttl between 0 and 1")?;
             }
-            _ => return Err("a namespace has prefix, ttl, secret, fence and jitter".to_owned()),
+            _ => return Err("a namespace has prefix, ttl, secret, fence, login and jitter".to_owned()),
         }
         Ok(())
     }
@@ -170,8 +177,10 @@ impl fmt::Display for Namespaces {
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefix = words::quote(&format!("prefix={}", String::from_utf8_lossy(&self.prefix)));
-        let (secret, fence) = (super::show_bool(self.secret), super::show_bool(self.fence));
-        write!(f, "{} {prefix} ttl={} secret={secret} fence={fence}", self.name, show_span(self.ttl))?;
+        write!(f, "{} {prefix} ttl={}", self.name, show_span(self.ttl))?;
+        for (name, marked) in [("secret", self.secret), ("fence", self.fence), ("login", self.login)] {
+            write!(f, " {name}={}", super::show_bool(marked))?;
+        }
         write!(f, " jitter={}", self.jitter)
     }
 }
@@ -216,7 +225,7 @@ mod tests {
             ("A prefix=a: ttl=5", "ttl must be"),
             ("A prefix=a: ttl=5s jitter=2", "jitter must be"),
             ("A prefix=a: ttl=5s secret=perhaps", "secret must be"),
-            ("A prefix=a: ttl=5s colour=red", "prefix, ttl, secret, fence and jitter"),
+            ("A prefix=a: ttl=5s colour=red", "prefix, ttl, secret, fence, login and jitter"),
             ("A! prefix=a: ttl=5s", "letters, digits"),
             ("A \"prefix=a", "unbalanced quotes"),
         ] {

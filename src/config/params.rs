@@ -174,8 +174,10 @@ const OWN: &[Param] = &[
     Param {
         name: "maxmemory-policy",
         kind: Kind::Choice(Policy::NAMES),
-        default: "noeviction",
-        doc: "What may go when maxmemory is reached.",
+        default: "logins-last",
+        doc: "What may go when maxmemory is reached. logins-last, which Redis does not have: what is used least, by \
+              time or by number, whichever serves better; what lies in a namespace marked login only when nothing else \
+              is left.",
         home: field!(maxmemory_policy),
         ..Param::MEMORY
     },
@@ -183,7 +185,7 @@ const OWN: &[Param] = &[
         name: "maxmemory-samples",
         kind: Kind::Int(1, INT_MAX),
         default: "5",
-        doc: "Keys looked at to find the one that goes.",
+        doc: "Keys looked at to find the one that goes; logins-last looks at three times as many.",
         home: field!(maxmemory_samples),
         ..Param::MEMORY
     },
@@ -324,14 +326,16 @@ const OWN: &[Param] = &[
     Param {
         name: "namespace",
         kind: Kind::Form("namespaces", |text| Ok(text.to_owned())),
-        default: "SESSION prefix=auth:session: ttl=5s secret=yes fence=yes jitter=0 \
-                  USER_PROFILE prefix=user: ttl=300s secret=no fence=no jitter=0 \
-                  DASHBOARD prefix=dash: ttl=60s secret=no fence=no jitter=0",
+        default: "SESSION prefix=auth:session: ttl=5s secret=yes fence=yes login=no jitter=0 \
+                  USER_PROFILE prefix=user: ttl=300s secret=no fence=no login=no jitter=0 \
+                  DASHBOARD prefix=dash: ttl=60s secret=no fence=no login=no jitter=0 \
+                  LOGIN prefix=sess: ttl=86400s secret=no fence=no login=yes jitter=0",
         change: Change::AtStart,
         lines: Lines::Add,
-        doc: "A named part of the key space: NAME prefix=user: ttl=300s secret fence jitter=0.1. Its keys begin with \
-              the prefix; secret hides the rest of the key, fence refuses late writes after a removal, jitter shortens \
-              TTLs at random by up to that share. Several lines add up, and naming one again changes what is written; \
+        doc: "A named part of the key space: NAME prefix=user: ttl=300s secret fence login jitter=0.1. Its keys begin \
+              with the prefix; secret hides the rest of the key, fence refuses late writes after a removal, login says \
+              that people stay signed in only as long as these entries live (they are evicted last; SESSION is so \
+              marked where no upstream is named), jitter shortens TTLs at random by up to that share. Several lines add up, and naming one again changes what is written; \
               in TOML a namespace is a table: [namespace.NAME].",
         home: field!(namespaces),
         ..Param::SESSION

@@ -11,10 +11,11 @@ fn samples(param: &Param) -> Vec<String> {
         ("replicaof", _) => of(&[""]),
         ("latency-tracking-info-percentiles", _) => of(&["", "0 50 99.99"]),
         ("client-output-buffer-limit", _) => of(&["normal 1 2 3 slave 4 5 6 pubsub 7 8 9"]),
-        ("namespace", _) => of(&["SESSION prefix=s: ttl=500ms secret=no fence=no jitter=0 \
-             USER_PROFILE prefix=user: ttl=300s secret=no fence=no jitter=0 \
-             DASHBOARD prefix=dash: ttl=60s secret=no fence=no jitter=0.5 \
-             MINE prefix=m: ttl=1s secret=yes fence=yes jitter=1"]),
+        ("namespace", _) => of(&["SESSION prefix=s: ttl=500ms secret=no fence=no login=no jitter=0 \
+             USER_PROFILE prefix=user: ttl=300s secret=no fence=no login=no jitter=0 \
+             DASHBOARD prefix=dash: ttl=60s secret=no fence=no login=no jitter=0.5 \
+             LOGIN prefix=sess: ttl=86400s secret=no fence=no login=yes jitter=0 \
+             MINE prefix=m: ttl=1s secret=yes fence=yes login=no jitter=1"]),
         ("upstream", _) => of(&["http://localhost:3000", "http://[::1]:80/app", ""]),
         ("notify-keyspace-events", _) => of(&["AKE", "g$xK", "AnKEm", ""]),
         ("bind", _) => of(&["127.0.0.1 -::1", "0.0.0.0"]),
@@ -130,8 +131,8 @@ fn refusals_have_redis_own_words() {
         (
             "maxmemory-policy",
             "random",
-            "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, \
-             allkeys-lru, allkeys-lfu, allkeys-random, noeviction",
+            "argument(s) must be one of the following: logins-last, volatile-lru, volatile-lfu, volatile-random, \
+             volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction",
         ),
         ("shutdown-on-sigint", "save nosave", "shutdown options SAVE and NOSAVE can't be used simultaneously"),
         ("port", "7000", "can't set immutable config"),

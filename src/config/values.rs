@@ -45,6 +45,9 @@ macro_rules! choice {
 choice! {
     /// What may go when `maxmemory` is reached.
     Policy {
+        /// Any key, least recently or least often used first, whichever serves better; those of namespaces marked
+        /// `login` only when nothing else is left.
+        LoginsLast = "logins-last",
         /// Keys with a TTL, least recently used first.
         VolatileLru = "volatile-lru",
         /// Keys with a TTL, least often used first.

@@ -117,7 +117,8 @@ impl Hot {
 }
 
 /// All policies, so that one can be kept as its position.
-const POLICIES: [Policy; 8] = [
+const POLICIES: [Policy; 9] = [
+    Policy::LoginsLast,
     Policy::NoEviction,
     Policy::AllkeysLru,
     Policy::AllkeysLfu,

@@ -22,7 +22,7 @@ pub use rates::{Now, Rates};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
-use crate::config::{Config, Param, Refusal};
+use crate::config::{Config, Namespace, Param, Refusal};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -96,9 +96,15 @@ impl Engine {
         let stale = config.upstream.as_ref().map_or(Ttl(0), |_| config.session_stale);
         let longest = config.upstream_timeout.max(stale);
         let fence = Ttl(longest.0.saturating_add(config.session().ttl.0).saturating_add(FENCE_MARGIN.0));
+        let mut namespaces = config.namespaces.0.clone();
+        // Without an upstream sessions are not copies of what it says: people stay signed in as long as they live.
+        let sessions = namespaces.iter_mut().find(|space| space.name == Namespace::SESSION);
+        if let Some(sessions) = sessions.filter(|_| config.upstream.is_none()) {
+            sessions.login = true;
+        }
         let mut stores = Store::builder()
             .clock(clock.clone())
-            .namespaces(config.namespaces.0.clone())
+            .namespaces(namespaces)
             .fence(fence)
             .build_family(config.databases + 1);
         let records = stores.pop().unwrap_or_default();
@@ -221,10 +227,7 @@ impl Engine {
         }
         let (policy, samples) = (self.hot.policy(), self.hot.samples());
         for _ in 0..EVICTIONS_MAX {
-            // Databases take turns, starting anywhere, so that no tenant pays for all.
-            let first = self.chance() as usize;
-            let stores = (0..self.stores.len()).map(|step| &self.stores[first.wrapping_add(step) % self.stores.len()]);
-            if !stores.into_iter().any(|store| store.evict(policy, samples, || self.chance(), now)) {
+            if !Store::evict(&self.stores, policy, samples, || self.chance(), now) {
                 return self.used_memory() <= limit;
             }
             if self.used_memory() <= limit {

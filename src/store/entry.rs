@@ -38,10 +38,13 @@ const LONG_HEAD: usize = LENS_AT + 4;
 const BULK_HEAD: usize = LENS_AT + 12;
 const FAR_LEN: usize = 8;
 
-/// The deadline of what has none.
-const NEVER: u64 = (1 << 48) - 1;
+/// The highest bit of the deadline's six bytes: who is signed in hangs on this entry.
+const LOGIN: u64 = 1 << 47;
 
-/// The latest deadline that six bytes can say, in the year 10889.
+/// The deadline of what has none.
+const NEVER: u64 = LOGIN - 1;
+
+/// The latest deadline that what is left of six bytes can say, in the year 6429.
 const LATEST: Millis = Millis(NEVER - 1);
 
 /// Keys and values are at most `proto-max-bulk-len`, which is capped far below this.
@@ -64,10 +67,22 @@ pub(super) struct Entry<'a> {
 pub(super) struct Draft<'a> {
     pub kind: Kind,
     pub grown: bool,
+    pub login: bool,
     pub access: u32,
     pub deadline: Millis,
     pub key: &'a [u8],
     pub value: &'a [u8],
+}
+
+/// What a shard counts of its entries.
+#[derive(Clone, Copy)]
+pub(super) struct Marks {
+    /// It has a deadline.
+    pub mortal: bool,
+    /// No command sees it.
+    pub hidden: bool,
+    /// Who is signed in hangs on it.
+    pub login: bool,
 }
 
 /// How an entry lies in its block.
@@ -102,6 +117,11 @@ impl Shape {
 }
 
 impl Draft<'_> {
+    /// What a shard counts of it.
+    pub fn marks(&self) -> Marks {
+        Marks { mortal: self.deadline != Millis::NEVER, hidden: self.kind != Kind::String, login: self.login }
+    }
+
     pub fn shape(&self) -> Shape {
         Shape::of(self.grown, self.key.len(), self.value.len(), self.deadline)
     }
@@ -118,6 +138,7 @@ impl Draft<'_> {
     pub fn write(&self, block: &mut [u8], shape: Shape, bulk: u32) {
         block[0] = self.kind as u8 | shape.flags;
         set_access(block, self.access);
+        set_login(block, self.login);
         set_deadline(block, self.deadline);
         if shape.is_bulk() {
             block[LENS_AT + 8..BULK_HEAD].copy_from_slice(&bulk.to_le_bytes());
@@ -211,7 +232,7 @@ pub(super) fn deadline(block: &[u8]) -> Millis {
     }
     let mut bytes = [0; 8];
     bytes[..6].copy_from_slice(&block[DEADLINE_AT..LENS_AT]);
-    match u64::from_le_bytes(bytes) {
+    match u64::from_le_bytes(bytes) & !LOGIN {
         NEVER => Millis::NEVER,
         deadline => Millis(deadline),
     }
@@ -221,11 +242,20 @@ pub(super) fn deadline(block: &[u8]) -> Millis {
 pub(super) fn set_deadline(block: &mut [u8], deadline: Millis) {
     debug_assert_eq!(is_far(deadline), block[0] & FAR != 0);
     let kept = if deadline == Millis::NEVER { NEVER } else { deadline.min(LATEST).0 };
+    let kept = if is_login(block) { kept | LOGIN } else { kept };
     block[DEADLINE_AT..LENS_AT].copy_from_slice(&kept.to_le_bytes()[..6]);
     if block[0] & FAR != 0 {
         let (_, _, end) = lens(block);
         block[end - FAR_LEN..end].copy_from_slice(&deadline.0.to_le_bytes());
     }
+}
+
+fn set_login(block: &mut [u8], login: bool) {
+    block[LENS_AT - 1] = if login { (LOGIN >> 40) as u8 } else { 0 };
+}
+
+fn is_login(block: &[u8]) -> bool {
+    block[LENS_AT - 1] & (LOGIN >> 40) as u8 != 0
 }
 
 /// Whether a deadline takes more than six bytes.
@@ -279,6 +309,11 @@ impl<'a> Entry<'a> {
         self.block[0] & GROWN != 0
     }
 
+    /// Whether who is signed in hangs on it.
+    pub fn is_login(self) -> bool {
+        is_login(self.block)
+    }
+
     /// When it dies.
     pub fn deadline(self) -> Millis {
         deadline(self.block)
@@ -289,6 +324,7 @@ impl<'a> Entry<'a> {
         Draft {
             kind: self.kind(),
             grown: self.grown(),
+            login: self.is_login(),
             access: self.access(),
             deadline: self.deadline(),
             key: self.key,
@@ -301,7 +337,7 @@ impl<'a> Entry<'a> {
         now < self.deadline()
     }
 
-    /// The 24-bit access clock: seconds for LRU, minutes and a counter for LFU.
+    /// The 24-bit access clock; what it means depends on the policy.
     pub fn access(self) -> u32 {
         u32::from_le_bytes([self.block[1], self.block[2], self.block[3], 0])
     }
@@ -319,7 +355,7 @@ mod tests {
     use super::*;
 
     fn draft<'a>(key: &'a [u8], value: &'a [u8]) -> Draft<'a> {
-        Draft { kind: Kind::String, grown: false, access: 0x00ab_cdef, deadline: Millis(9), key, value }
+        Draft { kind: Kind::String, grown: false, login: false, access: 0x00ab_cdef, deadline: Millis(9), key, value }
     }
 
     #[test]
@@ -355,11 +391,13 @@ mod tests {
             [(&b"v"[..], vec![]), (&[7; 300], vec![]), (&[7; 20_000], vec![[&b"k"[..], &[7; 20_000]].concat()])]
         {
             for deadline in [0, 1, 1_700_000_000_123, LATEST.0, LATEST.0 + 1, i64::MAX as u64, u64::MAX - 1, u64::MAX] {
-                let draft = Draft { deadline: Millis(deadline), ..draft(b"k", value) };
+                let login = deadline % 2 == 0;
+                let draft = Draft { deadline: Millis(deadline), login, ..draft(b"k", value) };
                 let mut block = vec![0; draft.shape().len];
                 draft.write(&mut block, draft.shape(), 0);
                 let entry = Entry::read(&block, &bulks);
                 assert_eq!((entry.deadline(), entry.key(), entry.value()), (Millis(deadline), &b"k"[..], value));
+                assert_eq!(entry.is_login(), login);
                 assert_eq!(block_len(&block), block.len());
             }
         }

@@ -3,35 +3,107 @@
 //! Redis' sampled policies: look at a few entries picked by chance, let the one with the worst score go, repeat until
 //! there is room. It happens before a command takes its own lock. Fences and aliases are never evicted: what was
 //! signed out stays signed out.
+//!
+//! The policy of our own, `logins-last`, spares what sign-ins hang on while there is anything else, and does not have to
+//! be told whether what was used long ago or what was used seldom should go: a few shards always do the one and a few
+//! always the other, and the rest follow those that had to evict less, which are those that were filled less often
+//! because their entries were still there when they were asked for.
+
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::entry::{Entry, Kind};
-use super::shard::{Cause, Trash};
+use super::shard::{Cause, Shard, Trash};
 use super::{Access, SHARDS, Store};
 use crate::clock::Millis;
 use crate::config::Policy;
 
-fn is_volatile(policy: Policy) -> bool {
-    use Policy::{VolatileLfu, VolatileLru, VolatileRandom, VolatileTtl};
-    matches!(policy, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+/// Shards that always evict by time, and as many behind them that always evict by number.
+const LEADERS: usize = 8;
+
+/// How far one side of the duel can get ahead. The more, the longer a change of habits takes to show; the less, the
+/// easier chance decides.
+const LEAD_MAX: i32 = 2048;
+
+/// Entries that `logins-last` looks at for each sample that Redis' policies would take: it keeps no pool of what it saw.
+const LOOKS: usize = 3;
+
+/// Buckets that are looked at in one shard before the next is tried, which is some 20 µs. Only when nothing to evict lies
+/// in any of these stretches are whole shards walked.
+const STRETCH: usize = 512;
+
+/// Which of two ways to choose is ahead.
+#[derive(Default)]
+pub(super) struct Duel(AtomicI32);
+
+impl Duel {
+    /// Whether a shard evicts what was used seldom, rather than what was used long ago.
+    fn by_number(&self, shard: usize) -> bool {
+        match shard / LEADERS {
+            0 => false,
+            1 => true,
+            _ => self.0.load(Ordering::Relaxed) > 0,
+        }
+    }
+
+    /// Says that a shard had to evict.
+    fn note(&self, shard: usize) {
+        let step = match shard / LEADERS {
+            0 => 1,
+            1 => -1,
+            _ => return,
+        };
+        let lead = self.0.load(Ordering::Relaxed) + step;
+        self.0.store(lead.clamp(-LEAD_MAX, LEAD_MAX), Ordering::Relaxed);
+    }
 }
 
-fn spares(policy: Policy, entry: Entry<'_>) -> bool {
-    let immortal = entry.deadline() == Millis::NEVER;
-    policy == Policy::NoEviction || entry.kind() != Kind::String || (is_volatile(policy) && immortal)
+/// Entries that may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    Mortal,
+    Copies,
+    Logins,
 }
 
-/// Shards that one eviction tries before it says that there is nothing to evict; all of them, as a store that is
-/// nearly empty of candidates still has to find them.
-const TRIES: usize = SHARDS;
+impl Which {
+    /// What a policy lets go: first any of the first, then any of the next.
+    fn of(policy: Policy) -> &'static [Which] {
+        match policy {
+            Policy::NoEviction => &[],
+            Policy::LoginsLast => &[Which::Copies, Which::Logins],
+            Policy::AllkeysLru | Policy::AllkeysLfu | Policy::AllkeysRandom => &[Which::All],
+            Policy::VolatileLru | Policy::VolatileLfu | Policy::VolatileRandom | Policy::VolatileTtl => {
+                &[Which::Mortal]
+            }
+        }
+    }
+
+    fn has(self, entry: Entry<'_>) -> bool {
+        let among = match self {
+            Which::All => true,
+            Which::Mortal => entry.deadline() != Millis::NEVER,
+            Which::Copies => !entry.is_login(),
+            Which::Logins => entry.is_login(),
+        };
+        among && entry.kind() == Kind::String
+    }
+
+    /// How many there are in a shard, hidden ones perhaps among them. A shard that has none need not be walked.
+    fn count(self, shard: &Shard) -> usize {
+        match self {
+            Which::All => shard.visible(),
+            Which::Mortal => shard.visible().min(shard.expiring()),
+            Which::Copies => shard.copies(),
+            Which::Logins => shard.logins(),
+        }
+    }
+}
 
 impl Store {
     /// Sets how accesses are counted, for the whole family.
     pub fn set_policy(&self, policy: Policy, lfu_log_factor: u32, lfu_decay_time: u32) {
-        self.inner.common.access.set(
-            matches!(policy, Policy::AllkeysLfu | Policy::VolatileLfu),
-            lfu_log_factor,
-            lfu_decay_time,
-        );
+        self.inner.common.access.set(policy, lfu_log_factor, lfu_decay_time);
     }
 
     /// What an entry's access clock says.
@@ -39,47 +111,84 @@ impl Store {
         self.inner.common.access.read(clock, now)
     }
 
-    /// Evicts one entry, the worst of `samples` in some shard. `false`: there is none that the policy may take.
-    pub fn evict(&self, policy: Policy, samples: usize, mut chance: impl FnMut() -> u64, now: Millis) -> bool {
+    /// Evicts one entry of these stores, the worst of `samples` in some shard. `false`: there is none that the policy may
+    /// take.
+    pub fn evict(
+        stores: &[Store],
+        policy: Policy,
+        samples: usize,
+        mut chance: impl FnMut() -> u64,
+        now: Millis,
+    ) -> bool {
+        let samples = match policy {
+            Policy::AllkeysRandom | Policy::VolatileRandom => 1,
+            Policy::LoginsLast => samples.max(1) * LOOKS,
+            _ => samples.max(1),
+        };
+        Which::of(policy).iter().any(|which| {
+            // Databases take turns, starting anywhere, so that no tenant pays for all.
+            let first = chance() as usize;
+            let mut turns = (0..stores.len()).map(|step| &stores[first.wrapping_add(step) % stores.len()]);
+            turns.any(|store| store.evict_one(policy, *which, samples, &mut chance, now))
+        })
+    }
+
+    fn evict_one(
+        &self,
+        policy: Policy,
+        which: Which,
+        samples: usize,
+        chance: &mut impl FnMut() -> u64,
+        now: Millis,
+    ) -> bool {
         let cells = self.cells();
-        let first = chance() as usize;
-        for step in 0..cells.len().min(TRIES) {
-            let cell = &cells[first.wrapping_add(step) % SHARDS];
-            let mut shard = self.hold(cell);
-            let buckets = shard.buckets();
-            // Without this a store full of what never dies would be walked whole for each write it refuses.
-            if shard.visible() == 0 || (is_volatile(policy) && shard.expiring() == 0) {
-                continue;
-            }
-            let start = chance() as usize;
-            let worst = (0..buckets)
-                .map(|step| start.wrapping_add(step) % buckets)
-                .filter_map(|bucket| shard.bucket(bucket).map(|entry| (bucket, entry)))
-                .filter(|(_, entry)| !spares(policy, *entry))
-                .take(samples.max(1))
-                .max_by_key(|(_, entry)| self.score(*entry, policy, now))
-                .map(|(bucket, _)| bucket);
-            if let Some(bucket) = worst {
-                let mut trash = Trash::new();
-                shard.take(bucket, Cause::Evicted, &mut trash);
-                drop(shard);
-                return true;
+        if cells.is_empty() {
+            return false;
+        }
+        // The larger of two, so that all stay of a size and each evicts as often as it is filled.
+        let (one, other) = (chance() as usize % SHARDS, chance() as usize % SHARDS);
+        let size = |number: usize| cells[number].shard.lock().size();
+        let first = if size(one) < size(other) { other } else { one };
+        for stretch in [STRETCH, usize::MAX] {
+            for number in (0..SHARDS).map(|step| (first + step) % SHARDS) {
+                let mut shard = self.hold(&cells[number]);
+                // Without this a store full of what may not go would be walked whole for each write it refuses.
+                if which.count(&shard) == 0 {
+                    continue;
+                }
+                let (start, buckets) = (chance() as usize, shard.buckets());
+                let worst = (0..buckets.min(stretch))
+                    .map(|step| start.wrapping_add(step) % buckets)
+                    .filter_map(|bucket| shard.bucket(bucket).map(|entry| (bucket, entry)))
+                    .filter(|(_, entry)| which.has(*entry))
+                    .take(samples)
+                    .max_by_key(|(_, entry)| self.score(*entry, policy, number, now))
+                    .map(|(bucket, _)| bucket);
+                if let Some(bucket) = worst {
+                    let mut trash = Trash::new();
+                    shard.take(bucket, Cause::Evicted, &mut trash);
+                    drop(shard);
+                    self.inner.duel.note(number);
+                    return true;
+                }
             }
         }
         false
     }
 
     /// The higher, the sooner it goes. The dead go first of all.
-    fn score(&self, entry: Entry<'_>, policy: Policy, now: Millis) -> u64 {
+    fn score(&self, entry: Entry<'_>, policy: Policy, shard: usize, now: Millis) -> u64 {
         if !entry.is_live(now) {
             return u64::MAX;
         }
-        match policy {
-            Policy::VolatileTtl => u64::MAX - 1 - entry.deadline().0,
-            _ => match self.access(entry.access(), now) {
-                Access::Idle(seconds) => seconds,
-                Access::Frequency(counter) => 255 - u64::from(counter),
-            },
+        match (policy, self.access(entry.access(), now)) {
+            (Policy::VolatileTtl, _) => u64::MAX - 1 - entry.deadline().0,
+            (_, Access::Idle(seconds)) => seconds,
+            (_, Access::Frequency(counter)) => 255 - u64::from(counter),
+            (_, Access::Both(seconds, counter)) if self.inner.duel.by_number(shard) => {
+                u64::from(u8::MAX - counter) << u32::BITS | seconds
+            }
+            (_, Access::Both(seconds, _)) => seconds,
         }
     }
 }
@@ -95,7 +204,12 @@ mod tests {
     }
 
     fn evict(store: &Store, policy: Policy, now: Millis) -> bool {
-        store.evict(policy, 64, || 3, now)
+        let mut chance = 3u64;
+        let chance = || {
+            chance = chance.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            chance >> 33
+        };
+        Store::evict(std::slice::from_ref(store), policy, 64, chance, now)
     }
 
     #[test]
@@ -118,5 +232,70 @@ mod tests {
         for policy in Policy::NAMES.iter().map(|name| name.parse().expect("a policy")) {
             assert!(!evict(&store, policy, now));
         }
+    }
+
+    #[test]
+    fn no_login_goes_while_there_is_anything_else() {
+        let (store, now) = (Store::new(), Millis(1_000_000));
+        for number in 0..3_000 {
+            put(&store, &format!("sess:{number}"), now + Ttl::seconds(86_400), now);
+        }
+        for number in 0..40 {
+            put(&store, &format!("auth:session:{number}"), now + Ttl::seconds(5), now);
+            put(&store, &format!("plain:{number}"), Millis::NEVER, now);
+        }
+        let logins = || store.cells().iter().map(|cell| cell.shard.lock().logins()).sum::<usize>();
+        for left in (0..80).rev() {
+            assert!(evict(&store, Policy::LoginsLast, now));
+            assert_eq!((logins(), store.len()), (3_000, 3_000 + left));
+        }
+        Store::validate(std::slice::from_ref(&store));
+        assert!(evict(&store, Policy::LoginsLast, now));
+        assert_eq!(logins(), 2_999);
+        // A login that was renamed away from its prefix is none any more.
+        let moved = store.with(b"sess:7", now, |slot| slot.detach());
+        if let Some(moved) = moved {
+            assert!(store.with(b"plain", now, |slot| slot.put_loose(&moved)).is_ok());
+            assert!(evict(&store, Policy::LoginsLast, now));
+            assert_eq!(store.fetch(b"plain"), None);
+        }
+        Store::validate(&[store]);
+    }
+
+    /// What was used seldom goes where numbers tell, what was used long ago where time tells, unasked.
+    #[test]
+    fn the_duel_finds_out_what_to_evict_by() {
+        let (store, mut now) = (Store::new(), Millis(1_000_000));
+        let mut dice = 11u64;
+        let mut roll = |bound: u64| {
+            dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (dice >> 33) % bound
+        };
+        let (mut hits, mut fresh) = ([0; 2], 0);
+        for (phase, hits) in hits.iter_mut().enumerate() {
+            for step in 0..120_000 {
+                now = now + Ttl(3);
+                let key = match (phase, roll(2)) {
+                    // A thousand keys that are asked for again and again, among many that never are.
+                    (0, 0) => format!("often:{}", roll(1_000)),
+                    (0, _) => format!("once:{step}"),
+                    // What is asked for was last asked for lately, and soon never again.
+                    (_, _) => format!("late:{}", step / 20 - roll(600).min(step / 20)),
+                };
+                if store.get(key.as_bytes(), now, |_| ()).is_some() {
+                    *hits += u32::from(step > 60_000);
+                    continue;
+                }
+                fresh += 1;
+                put(&store, &key, Millis::NEVER, now);
+                while store.len() > 1_200 {
+                    assert!(Store::evict(std::slice::from_ref(&store), Policy::LoginsLast, 5, || roll(1 << 30), now));
+                }
+            }
+            let lead = store.inner.duel.0.load(Ordering::Relaxed);
+            assert_eq!(lead > 0, phase == 0, "phase {phase}: {lead} after {fresh}");
+        }
+        // Most of the thousand were there, and nearly each of the late.
+        assert!(hits[0] > 22_000 && hits[1] > 52_000, "{hits:?}");
     }
 }

@@ -95,6 +95,7 @@ struct Inner {
     early_misses: AtomicU64,
     /// The shard that the next sweep begins with.
     turn: AtomicUsize,
+    duel: evict::Duel,
 }
 
 /// What the stores of one family share: names, the memory budget, the alarm of the janitor.
@@ -196,6 +197,7 @@ impl Builder {
             cells: OnceLock::new(),
             early_misses: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
+            duel: evict::Duel::default(),
         };
         (0..count).map(|id| Store { inner: Arc::new(inner(id)) }).collect()
     }

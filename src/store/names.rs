@@ -37,6 +37,8 @@ pub(super) struct Names {
 pub(super) struct Rule {
     prefix: Box<[u8]>,
     secret: bool,
+    /// Whether sign-ins hang on what lies under it.
+    pub login: bool,
     /// How long a key that was removed takes no writes.
     pub fence: Option<Ttl>,
 }
@@ -50,6 +52,7 @@ impl Names {
             .map(|namespace| Rule {
                 prefix: namespace.prefix.as_slice().into(),
                 secret: namespace.secret,
+                login: namespace.login,
                 fence: namespace.fence.then_some(fence),
             })
             .collect();
@@ -135,7 +138,7 @@ fn is_token_byte(byte: u8) -> bool {
 
 /// Whether a namespace asks anything of the store.
 fn is_marked(namespace: &Namespace) -> bool {
-    namespace.secret || namespace.fence
+    namespace.secret || namespace.fence || namespace.login
 }
 
 /// Whether a plain namespace is carved out of a marked one; only then must the store know it.
@@ -165,6 +168,7 @@ mod tests {
             ttl: Ttl::seconds(5),
             secret: true,
             fence: true,
+            login: false,
             jitter: 0.0,
         };
         Names::new(&[secret], Ttl::seconds(10))
@@ -218,6 +222,7 @@ mod tests {
             ttl: Ttl::seconds(5),
             secret,
             fence: secret,
+            login: false,
             jitter: 0.0,
         };
         let names = Names::new(&[space(b"auth:", true), space(b"auth:public:", false)], Ttl::seconds(10));

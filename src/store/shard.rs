@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::arena::{Arena, At};
 use super::deadlines::{Deadlines, Due, Region};
-use super::entry::{self, Bulk, Draft, Entry, Kind, Shape, block_len, key_of};
+use super::entry::{self, Bulk, Draft, Entry, Kind, Marks, Shape, block_len, key_of};
 use super::names::NameBuf;
 use super::table::{Place, Table};
 use crate::clock::Millis;
@@ -69,6 +69,8 @@ pub(super) struct Shard {
     expiring: usize,
     /// Aliases and fences, which no command sees.
     hidden: usize,
+    /// Entries that sign-ins hang on.
+    logins: usize,
     /// What the budget has been charged for this shard.
     pub charged: usize,
     pub stats: Stats,
@@ -155,15 +157,15 @@ impl Shard {
         let shape = draft.shape();
         let Some(index) = index else {
             let at = self.write(draft, shape, bulk);
-            self.count_in(draft.deadline, draft.kind);
+            self.count_in(draft.marks());
             self.remind(Millis::NEVER, draft.deadline, hash);
             return self.table.insert(hash, at);
         };
         let place = self.place(index);
-        let old = self.entry(place);
-        let (kind, old) = (old.kind(), old.deadline());
-        self.count_out(old, kind);
-        self.count_in(draft.deadline, draft.kind);
+        let old = self.entry(place).draft();
+        let (marks, old) = (old.marks(), old.deadline);
+        self.count_out(marks);
+        self.count_in(draft.marks());
         let block = self.arena.at_mut(place.at);
         if shape.is_bulk() || entry::bulk_of(block).is_some() || block_len(block) != shape.len {
             self.free(place.at, trash);
@@ -210,13 +212,13 @@ impl Shard {
     pub fn take(&mut self, index: usize, cause: Cause, trash: &mut Trash) {
         let place = self.table.remove(index);
         let entry = self.entry(place);
-        let (kind, deadline) = (entry.kind(), entry.deadline());
+        let (kind, marks) = (entry.kind(), entry.draft().marks());
         match cause {
             Cause::Expired if kind == Kind::String => self.stats.expired += 1,
             Cause::Evicted => self.stats.evicted += 1,
             Cause::Expired | Cause::Removed | Cause::Moved => {}
         }
-        self.count_out(deadline, kind);
+        self.count_out(marks);
         self.free(place.at, trash);
     }
 
@@ -229,7 +231,7 @@ impl Shard {
         if draft.shape() == entry.draft().shape() {
             entry::set_deadline(self.arena.at_mut(place.at), deadline);
         } else {
-            // From this side of the year 10889 to the other: the block gets longer or shorter.
+            // From this side of the year 6429 to the other: the block gets longer or shorter.
             let (key, value) = (draft.key.to_vec(), draft.value.to_vec());
             let draft = Draft { key: &key, value: &value, ..draft };
             self.free(place.at, trash);
@@ -274,14 +276,16 @@ impl Shard {
         self.table.set(index, at);
     }
 
-    fn count_in(&mut self, deadline: Millis, kind: Kind) {
-        self.expiring += usize::from(deadline != Millis::NEVER);
-        self.hidden += usize::from(kind != Kind::String);
+    fn count_in(&mut self, marks: Marks) {
+        self.expiring += usize::from(marks.mortal);
+        self.hidden += usize::from(marks.hidden);
+        self.logins += usize::from(marks.login);
     }
 
-    fn count_out(&mut self, deadline: Millis, kind: Kind) {
-        self.expiring -= usize::from(deadline != Millis::NEVER);
-        self.hidden -= usize::from(kind != Kind::String);
+    fn count_out(&mut self, marks: Marks) {
+        self.expiring -= usize::from(marks.mortal);
+        self.hidden -= usize::from(marks.hidden);
+        self.logins -= usize::from(marks.login);
     }
 
     /// Keeps the promise of `deadlines` when an entry's deadline changes. A refresh to later writes nothing: the
@@ -362,6 +366,16 @@ impl Shard {
         self.expiring
     }
 
+    /// Entries that commands can see and that are evicted first.
+    pub fn copies(&self) -> usize {
+        self.visible() - self.logins
+    }
+
+    /// Entries that sign-ins hang on.
+    pub fn logins(&self) -> usize {
+        self.logins
+    }
+
     /// Bytes of everything in the shard.
     pub fn size(&self) -> usize {
         self.arena.live() + self.bulk_bytes + self.table.size() + self.deadlines.size()
@@ -394,6 +408,7 @@ impl Shard {
         assert_eq!(self.bulk_bytes, self.bulks.iter().map(Bulk::capacity).sum::<usize>(), "bytes of long entries");
         assert_eq!(self.expiring, count(&|entry| entry.deadline() != Millis::NEVER), "entries with a deadline");
         assert_eq!(self.hidden, count(&|entry| entry.kind() != Kind::String), "hidden entries");
+        assert_eq!(self.logins, count(&|entry| entry.is_login()), "logins");
         let soonest = self.deadlines.soonest();
         for place in self.table.iter() {
             let entry = self.entry(place);

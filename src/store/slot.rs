@@ -33,7 +33,7 @@ pub struct Fresh<'v> {
 impl<'v> Fresh<'v> {
     pub(super) fn new(name: &[u8], value: &'v [u8]) -> Fresh<'v> {
         let deadline = Millis::NEVER;
-        let draft = Draft { kind: Kind::String, grown: false, access: 0, deadline, key: name, value };
+        let draft = Draft { kind: Kind::String, grown: false, login: false, access: 0, deadline, key: name, value };
         let bulk = draft.shape().is_bulk().then(|| draft.bulk());
         Fresh { value, deadline, bulk }
     }
@@ -225,7 +225,8 @@ impl<'a> Slot<'a> {
             Some(index) => self.mode.touched(self.shard.at(index).access(), self.now),
             None => self.mode.created(self.now),
         };
-        let draft = Draft { kind, grown: false, access, deadline, key: self.name, value };
+        let login = kind == Kind::String && self.rule.is_some_and(|rule| rule.login);
+        let draft = Draft { kind, grown: false, login, access, deadline, key: self.name, value };
         self.index = Some(self.shard.put(self.index, self.hash, &draft, bulk, self.trash));
     }
 

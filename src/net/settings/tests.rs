@@ -177,6 +177,7 @@ fn namespaces_can_be_named_everywhere() {
             ttl: Ttl::seconds(90),
             secret: true,
             fence: false,
+            login: false,
             jitter: 0.1,
         };
         assert_eq!(*cart, wanted);

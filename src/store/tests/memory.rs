@@ -143,6 +143,7 @@ fn full_jitter_leaves_a_life_and_an_endless_ttl_does_not_overflow() {
         ttl,
         secret: false,
         fence: false,
+        login: false,
         jitter,
     };
     let clock = crate::clock::ManualClock::at(NOW);
