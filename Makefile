@@ -42,7 +42,8 @@ bench: tools ## Criterion, and the peers that are installed
 
 peers: tools ## Beside Redis, nginx and others: one table, and docs/peers.svg; ARGS="--rounds 1 --seconds 0.2" for a look
 	$(CARGO) bench --bench peers -- $(ARGS)
-	$(if $(wildcard benches/pauses*),$(CARGO) bench --bench pauses)
+	$(CARGO) bench --bench pauses
+	$(CARGO) bench --bench ratio
 	$(CARGO) bench --bench peers -- --report
 
 tools: ## Debian packages that the tests drive, installed when root and missing
