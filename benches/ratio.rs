@@ -90,7 +90,8 @@ fn compare(requests: usize) -> io::Result<()> {
             let Some(mut server) = Limited::start(redis.as_deref(), policy)? else { continue };
             server.forget()?;
             let ratio = server.ask(&keys)? * 100.0;
-            println!("{what}: {name} {ratio:.1} %");
+            let entries = server.say(&["DBSIZE"])?;
+            println!("{what}: {name} {ratio:.1} %, {} entries in the end", entries.trim_start_matches(':'));
             ratios.push((name, ratio));
         }
         let best = ratios.iter().filter(|(name, _)| *name != OURS).map(|(_, ratio)| *ratio).reduce(f64::max);

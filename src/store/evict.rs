@@ -18,7 +18,7 @@ use crate::clock::Millis;
 use crate::config::Policy;
 
 /// Shards that always evict by time, and as many behind them that always evict by number.
-const LEADERS: usize = 8;
+const LEADERS: usize = 4;
 
 /// How far one side of the duel can get ahead. The more, the longer a change of habits takes to show; the less, the
 /// easier chance decides.
