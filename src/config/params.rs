@@ -185,7 +185,7 @@ const OWN: &[Param] = &[
         name: "maxmemory-samples",
         kind: Kind::Int(1, INT_MAX),
         default: "5",
-        doc: "Keys looked at to find the one that goes; logins-last looks at three times as many.",
+        doc: "Keys looked at to find the one that goes; logins-last looks at four times as many.",
         home: field!(maxmemory_samples),
         ..Param::MEMORY
     },

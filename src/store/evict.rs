@@ -25,7 +25,7 @@ const LEADERS: usize = 4;
 const LEAD_MAX: i32 = 2048;
 
 /// Entries that `logins-last` looks at for each sample that Redis' policies would take: it keeps no pool of what it saw.
-const LOOKS: usize = 3;
+const LOOKS: usize = 4;
 
 /// Buckets that are looked at in one shard before the next is tried, which is some 20 µs. Only when nothing to evict lies
 /// in any of these stretches are whole shards walked.

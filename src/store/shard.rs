@@ -31,6 +31,7 @@ pub(super) const SWEEP_MAX: usize = 64;
 
 /// What happened in a shard since the counters were last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Stats {
     /// Reads that found a live entry.
     pub hits: u64,
@@ -54,10 +55,12 @@ impl std::ops::AddAssign for Stats {
 /// What was taken out under a lock and is freed after it: memory of long values. Blocks go back to the arena.
 pub(super) type Trash = SmallVec<[Bulk; 2]>;
 
-/// One of the store's shards.
+/// One of the store's shards. What every look-up reads and writes comes first, beside the lock.
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Shard {
     table: Table,
+    pub stats: Stats,
     arena: Arena,
     /// Entries too long for a block, and the numbers that are free among them.
     bulks: Vec<Bulk>,
@@ -73,7 +76,6 @@ pub(super) struct Shard {
     logins: usize,
     /// What the budget has been charged for this shard.
     pub charged: usize,
-    pub stats: Stats,
 }
 
 impl Shard {
