@@ -38,10 +38,10 @@ fn draws(seed: u64) -> Vec<Vec<u8>> {
     let mut sum = 0.0;
     let upto: Vec<f64> = (1..=KEYS).map(|rank| (sum += 1.0 / rank as f64, sum).1).collect();
     let mut dice = Dice::new(seed);
-    let mut draw = |_| (dice.roll() >> 11) as f64 / (1u64 << 53) as f64 * sum;
+    let draw = |_| (dice.roll() >> 11) as f64 / (1u64 << 53) as f64 * sum;
     // Ranks are spread over the keys, so that neighbours in popularity are none in memory.
     let spread = |rank: usize| rank * 7_919 % KEYS;
-    (0..DRAWS).map(|n| draw(n)).map(|at| key(spread(upto.partition_point(|upto| *upto < at)))).collect()
+    (0..DRAWS).map(draw).map(|at| key(spread(upto.partition_point(|upto| *upto < at)))).collect()
 }
 
 /// Runs `get` on all threads side by side; the time is that of the last.

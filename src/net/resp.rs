@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::strangers::{TLS_ALERT, is_tls};
-use super::worker::{Scratch, Shared};
+use super::worker::{Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
 use crate::engine::{Engine, Peer};
@@ -73,16 +73,17 @@ struct Connection<'a> {
 }
 
 /// Serves a client until it leaves.
-pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, worker: usize, scratch: Scratch) {
+pub(super) async fn serve(stream: TcpStream, watch: Watch, scratch: Scratch) {
+    let shared = &*watch.shared;
     let engine = &*shared.engine;
     let (Ok(addr), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
     let now = engine.clock.now();
     let peer = engine.clients.enter(addr.to_string(), local.to_string(), super::descriptor(&stream), now);
     let is_local = addr.ip().to_canonical().is_loopback();
-    let client = Client::new(engine, peer.clone(), worker, is_local);
+    let client = Client::new(engine, peer.clone(), watch.worker, is_local);
     let mut connection = Connection {
         stream,
-        shared: &shared,
+        shared,
         engine,
         peer: peer.clone(),
         client,
@@ -100,7 +101,8 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, worker: usize,
     let _leave = Leave { engine, peer };
     match connection.run(&scratch).await {
         Ok(End::Gone) => {}
-        Ok(End::Flush) => connection.flush_and_close().await,
+        // In a box, as it is larger than all of the rest and seldom comes.
+        Ok(End::Flush) => Box::pin(connection.flush_and_close()).await,
         Err(error) => tracing::debug!(client = connection.peer.id, %error, "client lost"),
     }
 }

@@ -105,12 +105,12 @@ pub(super) fn start(number: usize, shared: Arc<Shared>) -> io::Result<Worker> {
 fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, door: &Rc<Door>, scratch: &Scratch) {
     let (shared, scratch) = (shared.clone(), scratch.clone());
     let block = shared.engine.metrics.block(number);
-    let client = match arrival {
+    let watch = Watch { shared: shared.clone(), worker: number };
+    match arrival {
         Arrival::Resp(stream) => {
             block.connections.add(1);
             let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let shared = shared.clone();
-            tokio::task::spawn_local(async move { resp::serve(stream, shared, number, scratch).await })
+            tokio::task::spawn_local(resp::serve(stream, watch, scratch));
         }
         Arrival::Http(stream) => {
             block.http_connections.add(1);
@@ -118,16 +118,26 @@ fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, door: &Rc<Door>,
             let Ok(peer) = stream.peer_addr() else { return };
             let (door, ending) = (door.clone(), shared.ending.subscribe());
             tokio::task::spawn_local(async move {
+                let _watch = watch;
                 door.serve(stream, peer, ending).await;
                 drop(scratch);
-            })
+            });
         }
-    };
-    // A panic ends the client it happened to; it is counted and said, and the worker goes on.
-    tokio::task::spawn_local(async move {
-        if client.await.is_err_and(|error| error.is_panic()) {
-            shared.engine.metrics.block(number).panics.add(1);
+    }
+}
+
+/// Sees a handler panic: that ends the client it happened to; it is counted and said, and the worker goes on. A task of
+/// its own that waits for the handler would see as much, and weigh as much as a third of a client.
+pub(super) struct Watch {
+    pub shared: Arc<Shared>,
+    pub worker: usize,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.engine.metrics.block(self.worker).panics.add(1);
             tracing::error!("a handler panicked; its client was closed");
         }
-    });
+    }
 }
