@@ -115,6 +115,11 @@ impl Process {
         Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not listen"))
     }
 
+    /// Its number, for programs that look into it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// User and system time so far, with that of its children: some servers serve from a second process.
     pub fn cpu(&self) -> io::Result<Duration> {
         self.family().into_iter().map(cpu_of).sum()

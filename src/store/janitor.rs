@@ -10,8 +10,9 @@ use super::shard::Trash;
 use super::{SHARDS, Store};
 use crate::clock::Millis;
 
-/// Shards that one call of [`Store::sweep`] works on before it lets others run.
-pub(super) const SWEEP_SHARDS: usize = 16;
+/// Shards that one call of [`Store::sweep`] works on before it lets others run. With more, a client that asks a few
+/// thousand times a second falls behind while a million entries die.
+pub(super) const SWEEP_SHARDS: usize = 1;
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,8 +26,8 @@ pub enum Cause {
     Moved,
 }
 
-/// Reminders one sweep may look at, so that no reader waits longer than about 20 µs.
-pub(super) const SWEEP_MAX: usize = 64;
+/// Reminders one sweep may look at, so that no reader waits longer than about 60 µs.
+pub(super) const SWEEP_MAX: usize = 32;
 
 /// What happened in a shard since the counters were last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
