@@ -22,7 +22,7 @@
 //! # Ok::<(), cloakroom::error::Error>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod clock;
 pub mod command;

@@ -275,6 +275,9 @@ impl Parser {
                     self.words.clear();
                     self.at = 0;
                     self.searched = 0;
+                    if let Some(used) = self.whole(bytes, limits) {
+                        return Ok(Some(used));
+                    }
                     self.state = match first {
                         b'*' => State::Array,
                         _ => State::Inline,
@@ -306,6 +309,25 @@ impl Parser {
                 }
             }
         }
+    }
+
+    /// The request that nearly all are: an array of bulk strings that has arrived whole, with nothing unusual about it. It
+    /// is `None` for anything else, which begins again the careful way, once.
+    fn whole(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
+        let (words, mut at) = announced(bytes, 0, b'*').filter(|(words, _)| (1..=WORDS_BEFORE_AUTH).contains(words))?;
+        let most = if limits.authenticated { limits.bulk } else { limits.bulk.min(BULK_BEFORE_AUTH) };
+        for _ in 0..words {
+            let word = announced(bytes, at, b'$').filter(|(len, start)| *len <= most && start + len + 2 <= bytes.len());
+            let Some((len, start)) = word.filter(|(len, start)| start + len <= limits.request.min(u32::MAX as usize))
+            else {
+                self.words.spans.clear();
+                return None;
+            };
+            self.count(start - at);
+            self.words.spans.push(Span::new(start, start + len));
+            at = start + len + 2;
+        }
+        Some(at)
     }
 
     /// The header of an array: how many words it announces, zero for an empty or null one.
@@ -352,10 +374,11 @@ impl Parser {
 
     /// Reads the line at `at`: a type byte, a number, `\r` and one byte more. `Some(None)` if it is no number.
     fn header(&mut self, bytes: &[u8], limits: &Limits, too_big: &'static str) -> Result<Option<Option<i64>>> {
-        if let Some((number, used)) = small_number(&bytes[self.at..]) {
-            self.count(used);
-            self.at += used;
-            return Ok(Some(Some(number)));
+        let quick = bytes.get(self.at).filter(|kind| matches!(kind, b'$' | b'*'));
+        if let Some((number, next)) = quick.and_then(|&kind| announced(bytes, self.at, kind)) {
+            self.count(next - self.at);
+            self.at = next;
+            return Ok(Some(Some(number as i64)));
         }
         let from = self.searched.max(self.at);
         let end = memchr(b'\r', &bytes[from..]).map(|offset| from + offset);
@@ -427,21 +450,28 @@ fn unexpected(byte: u8) -> Error {
     Error::Protocol(format!("expected '$', got '{shown}'").into())
 }
 
-/// The header that nearly all lines are: up to eight digits without a leading zero, and the two bytes that end it.
-/// Anything else, also what has not arrived whole, is left to the careful way.
-fn small_number(line: &[u8]) -> Option<(i64, usize)> {
-    if !matches!(line.first(), Some(b'$' | b'*')) {
+/// The header that nearly all lines are: the type's byte, up to eight digits without a leading zero, `\r` and a byte more.
+/// The number, and where the next byte is. Anything else, also what has not arrived whole, is left to the careful way.
+#[inline]
+fn announced(bytes: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let line = bytes.get(at..)?;
+    let (&[first, digit], mut rest) = line.split_first_chunk()?;
+    let digit = digit.wrapping_sub(b'0');
+    if first != kind || digit > 9 {
         return None;
     }
-    let mut number = 0;
-    for (offset, &byte) in line.iter().enumerate().take(10).skip(1) {
-        match byte {
-            b'0'..=b'9' => number = number * 10 + i64::from(byte - b'0'),
-            b'\r' if offset > 1 && offset + 2 <= line.len() && (line[1] != b'0' || offset == 2) => {
-                return Some((number, offset + 2));
-            }
-            _ => return None,
+    let mut number = usize::from(digit);
+    for used in 4.. {
+        let (&byte, behind) = rest.split_first()?;
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return (byte == b'\r' && !behind.is_empty()).then_some((number, at + used));
         }
+        if number == 0 || number > 9_999_999 {
+            return None;
+        }
+        number = number * 10 + usize::from(digit);
+        rest = behind;
     }
     None
 }

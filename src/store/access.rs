@@ -112,6 +112,7 @@ impl Mode {
     }
 
     /// The clock of an entry that is read now.
+    #[inline]
     pub fn touched(&self, access: u32, now: Millis) -> u32 {
         match self.counts() {
             Counts::Time => seconds(now),
@@ -158,7 +159,7 @@ impl Mode {
 fn doubled(access: u32, now: Millis) -> u32 {
     let counter = access >> BOTH_BITS;
     let lot = (now.0 ^ u64::from(access) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    match (lot ^ lot >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93).leading_zeros() >= counter && counter < BOTH_MAX {
+    match lot.leading_zeros() >= counter && counter < BOTH_MAX {
         true => counter + 1,
         false => counter,
     }

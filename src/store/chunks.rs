@@ -24,8 +24,12 @@ impl<T: Copy> Chunks<T> {
 
     /// Bytes held.
     pub fn size(&self) -> usize {
-        let room = self.chunks.iter().map(Vec::capacity).sum::<usize>();
-        room * size_of::<T>() + self.chunks.capacity() * size_of::<Vec<T>>()
+        // Asked for at every change, so nothing is walked: only the first piece may be shorter, while it is the only one.
+        let room = match &self.chunks[..] {
+            [only] => only.capacity() * size_of::<T>(),
+            chunks => chunks.len() * CHUNK,
+        };
+        room + self.chunks.capacity() * size_of::<Vec<T>>()
     }
 
     pub fn get(&self, index: usize) -> Option<T> {
@@ -34,6 +38,12 @@ impl<T: Copy> Chunks<T> {
 
     pub fn set(&mut self, index: usize, word: T) {
         self.chunks[index / Self::WIDTH][index % Self::WIDTH] = word;
+    }
+
+    /// The words from one on that lie in a row with it; `None` behind the last.
+    #[inline]
+    pub fn row(&self, index: usize) -> Option<&[T]> {
+        self.chunks.get(index / Self::WIDTH)?.get(index % Self::WIDTH..).filter(|row| !row.is_empty())
     }
 
     /// All words from one on, in the pieces that they lie in.

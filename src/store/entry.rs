@@ -38,6 +38,9 @@ const LONG_HEAD: usize = LENS_AT + 4;
 const BULK_HEAD: usize = LENS_AT + 12;
 const FAR_LEN: usize = 8;
 
+/// The access clock has three bytes.
+const ACCESS_MAX: u32 = 0x00ff_ffff;
+
 /// The highest bit of the deadline's six bytes: who is signed in hangs on this entry.
 const LOGIN: u64 = 1 << 47;
 
@@ -56,7 +59,8 @@ pub(super) type Bulk = Vec<u8>;
 /// An entry where it lies.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
-    block: &'a [u8],
+    head: Head,
+    deadline: Millis,
     key: &'a [u8],
     value: &'a [u8],
     /// Bytes that lie outside of the block.
@@ -76,7 +80,7 @@ pub(super) struct Draft<'a> {
 }
 
 /// What a shard counts of its entries.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marks {
     /// It has a deadline.
     pub mortal: bool,
@@ -135,6 +139,21 @@ impl Draft<'_> {
         bulk
     }
 
+    /// Writes the entry over one of the same key and shape, whose key stays.
+    pub fn rewrite(&self, block: &mut [u8]) {
+        let head = Head::of(block);
+        let flags = head.0 as u8 & !KIND_MASK | self.kind as u8;
+        let front = u128::from(due_of(self.deadline, self.login)) << (8 * DEADLINE_AT)
+            | u128::from(self.access & ACCESS_MAX) << (8 * ACCESS_AT)
+            | u128::from(flags);
+        let lens = head.0 >> (8 * LENS_AT) << (8 * LENS_AT);
+        if let Some(bytes) = block.first_chunk_mut() {
+            *bytes = (lens | front).to_le_bytes();
+        }
+        let (key_len, value_len, start) = head.lens();
+        block[start + key_len..start + key_len + value_len].copy_from_slice(self.value);
+    }
+
     /// Writes the entry into its block; `bulk` is the number of what lies elsewhere.
     pub fn write(&self, block: &mut [u8], shape: Shape, bulk: u32) {
         block[0] = self.kind as u8 | shape.flags;
@@ -168,20 +187,58 @@ fn set_lens(block: &mut [u8], key_len: usize, value_len: usize) {
     }
 }
 
-/// Lengths of key and value, and where they begin if they lie in the block. Every look-up asks several times; in place,
-/// the compiler sees that it asks for the same.
+/// The first bytes of a block, which no block is shorter than. A look-up asks them several things; as one number they
+/// are read once.
+#[derive(Clone, Copy)]
+struct Head(u128);
+
+impl Head {
+    #[inline(always)]
+    fn of(block: &[u8]) -> Head {
+        Head(block.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes)))
+    }
+
+    fn has(self, flag: u8) -> bool {
+        self.0 as u8 & flag != 0
+    }
+
+    /// Lengths of key and value, and where they begin, unless they lie elsewhere.
+    #[inline(always)]
+    fn lens(self) -> (usize, usize, usize) {
+        let far = if self.has(FAR) { FAR_LEN } else { 0 };
+        let both = (self.0 >> (8 * LENS_AT)) as usize;
+        match self.has(SHORT) {
+            true => (both & 0xff, both >> 8 & 0xff, SHORT_HEAD + far),
+            false => (both & 0xffff, both >> 16 & 0xffff, LONG_HEAD + far),
+        }
+    }
+
+    /// The six bytes of the deadline, with what its highest bit says.
+    fn due(self) -> u64 {
+        (self.0 >> (8 * DEADLINE_AT)) as u64 & (LOGIN | NEVER)
+    }
+
+    /// When it dies, unless that is far.
+    fn deadline(self) -> Millis {
+        match self.due() & !LOGIN {
+            NEVER => Millis::NEVER,
+            deadline => Millis(deadline),
+        }
+    }
+}
+
+/// Lengths of key and value, and where they begin if they lie in the block.
 #[inline(always)]
 fn lens(block: &[u8]) -> (usize, usize, usize) {
+    let head = Head::of(block);
+    if head.has(BULK) { bulk_lens(block) } else { head.lens() }
+}
+
+#[cold]
+fn bulk_lens(block: &[u8]) -> (usize, usize, usize) {
     let word = |at: usize| block[at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word)) as usize;
     let far = if block[0] & FAR != 0 { FAR_LEN } else { 0 };
-    if block[0] & SHORT != 0 {
-        (usize::from(block[LENS_AT]), usize::from(block[LENS_AT + 1]), SHORT_HEAD + far)
-    } else if block[0] & BULK == 0 {
-        let both = word(LENS_AT);
-        (both & 0xffff, both >> 16, LONG_HEAD + far)
-    } else {
-        (word(LENS_AT), word(LENS_AT + 4), BULK_HEAD + far)
-    }
+    (word(LENS_AT), word(LENS_AT + 4), BULK_HEAD + far)
 }
 
 /// The length of a block, from its first bytes.
@@ -201,6 +258,7 @@ pub(super) fn bulk_of(block: &[u8]) -> Option<usize> {
 }
 
 /// The key of an entry, which is all that a look-up compares.
+#[inline]
 pub(super) fn key_of<'a>(block: &'a [u8], bulks: &'a [Bulk]) -> &'a [u8] {
     let (key_len, _, head) = lens(block);
     match bulk_of(block) {
@@ -228,29 +286,33 @@ pub(super) fn set_value_len(block: &mut [u8], len: usize) {
 }
 
 /// When the entry in a block dies.
+#[inline]
 pub(super) fn deadline(block: &[u8]) -> Millis {
-    if block[0] & FAR != 0 {
-        let (_, _, end) = lens(block);
-        return block[end - FAR_LEN..].first_chunk().map_or(LATEST, |far| Millis(u64::from_le_bytes(*far)));
-    }
-    let mut bytes = [0; 8];
-    bytes[..6].copy_from_slice(&block[DEADLINE_AT..LENS_AT]);
-    match u64::from_le_bytes(bytes) & !LOGIN {
-        NEVER => Millis::NEVER,
-        deadline => Millis(deadline),
-    }
+    let head = Head::of(block);
+    if head.has(FAR) { far_deadline(block) } else { head.deadline() }
+}
+
+#[cold]
+fn far_deadline(block: &[u8]) -> Millis {
+    let (_, _, end) = lens(block);
+    block[end - FAR_LEN..].first_chunk().map_or(LATEST, |far| Millis(u64::from_le_bytes(*far)))
 }
 
 /// Sets when it dies, which must be as near or far as before. The caller keeps the shard's counts and reminders.
 pub(super) fn set_deadline(block: &mut [u8], deadline: Millis) {
     debug_assert_eq!(is_far(deadline), block[0] & FAR != 0);
-    let kept = if deadline == Millis::NEVER { NEVER } else { deadline.min(LATEST).0 };
-    let kept = if is_login(block) { kept | LOGIN } else { kept };
-    block[DEADLINE_AT..LENS_AT].copy_from_slice(&kept.to_le_bytes()[..6]);
+    let due = due_of(deadline, is_login(block));
+    block[DEADLINE_AT..LENS_AT].copy_from_slice(&due.to_le_bytes()[..6]);
     if block[0] & FAR != 0 {
         let (_, _, end) = lens(block);
         block[end - FAR_LEN..end].copy_from_slice(&deadline.0.to_le_bytes());
     }
+}
+
+/// A deadline's six bytes.
+fn due_of(deadline: Millis, login: bool) -> u64 {
+    let kept = if deadline == Millis::NEVER { NEVER } else { deadline.min(LATEST).0 };
+    if login { kept | LOGIN } else { kept }
 }
 
 fn set_login(block: &mut [u8], login: bool) {
@@ -273,14 +335,27 @@ pub(super) fn set_access(block: &mut [u8], access: u32) {
 
 impl<'a> Entry<'a> {
     /// Reads a block.
+    #[inline(always)]
     pub fn read(block: &'a [u8], bulks: &'a [Bulk]) -> Entry<'a> {
+        let head = Head::of(block);
+        if head.has(BULK | FAR) {
+            return Entry::read_seldom(block, bulks);
+        }
+        let (key_len, value_len, start) = head.lens();
+        let (key, value) = block[start..start + key_len + value_len].split_at(key_len);
+        Entry { head, deadline: head.deadline(), key, value, outside: 0 }
+    }
+
+    /// Reads a block whose head does not say it all.
+    #[cold]
+    fn read_seldom(block: &'a [u8], bulks: &'a [Bulk]) -> Entry<'a> {
         let (key_len, value_len, start) = lens(block);
         let (bytes, outside) = match bulk_of(block) {
             None => (&block[start..start + key_len + value_len], 0),
             Some(bulk) => (&bulks[bulk][..], bulks[bulk].capacity()),
         };
         let (key, value) = bytes.split_at(key_len);
-        Entry { block, key, value, outside }
+        Entry { head: Head::of(block), deadline: deadline(block), key, value, outside }
     }
 
     /// The key's bytes as stored.
@@ -295,12 +370,13 @@ impl<'a> Entry<'a> {
 
     /// Bytes that it takes.
     pub fn size(self) -> usize {
-        block_len(self.block) + self.outside
+        let shape = Shape::of(self.grown(), self.key.len(), self.value.len(), self.deadline);
+        shape.len + self.outside
     }
 
     /// What the value is.
     pub fn kind(self) -> Kind {
-        match self.block[0] & KIND_MASK {
+        match self.head.0 as u8 & KIND_MASK {
             6 => Kind::Alias,
             7 => Kind::Fence,
             _ => Kind::String,
@@ -309,17 +385,31 @@ impl<'a> Entry<'a> {
 
     /// Whether the value was changed in place.
     pub fn grown(self) -> bool {
-        self.block[0] & GROWN != 0
+        self.head.has(GROWN)
     }
 
     /// Whether who is signed in hangs on it.
     pub fn is_login(self) -> bool {
-        is_login(self.block)
+        self.head.due() & LOGIN != 0
     }
 
     /// When it dies.
     pub fn deadline(self) -> Millis {
-        deadline(self.block)
+        self.deadline
+    }
+
+    /// What a shard counts of it.
+    pub fn marks(self) -> Marks {
+        let hidden = self.kind() != Kind::String;
+        Marks { mortal: self.deadline != Millis::NEVER, hidden, login: self.is_login() }
+    }
+
+    /// Whether an entry of the same key, with this shape and a value of this length, can be written over it: where one head
+    /// says all.
+    pub fn has_shape(self, shape: Shape, value_len: usize) -> bool {
+        self.head.0 as u8 & !KIND_MASK == shape.flags
+            && shape.flags & (BULK | FAR) == 0
+            && self.value.len() == value_len
     }
 
     /// The same, to be put elsewhere.
@@ -342,7 +432,7 @@ impl<'a> Entry<'a> {
 
     /// The 24-bit access clock; what it means depends on the policy.
     pub fn access(self) -> u32 {
-        u32::from_le_bytes([self.block[1], self.block[2], self.block[3], 0])
+        self.head.0 as u32 >> (8 * ACCESS_AT)
     }
 }
 

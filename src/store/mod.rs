@@ -30,6 +30,7 @@ mod evict;
 mod janitor;
 mod names;
 mod namespace;
+mod prefetch;
 mod scan;
 mod shard;
 mod slot;
@@ -61,6 +62,7 @@ pub use value::{STRING_MAX, Type, Value, wrong_type};
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::Namespace;
 use crate::error::{Error, Result};
+use arena::At;
 use entry::Kind;
 use janitor::Alarm;
 use names::{Names, Rule};
@@ -351,6 +353,7 @@ impl Store {
         self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Access, f)
     }
 
+    #[inline]
     fn read<R>(
         &self,
         place: &Place<'_>,
@@ -365,27 +368,48 @@ impl Store {
             return Look::Absent;
         };
         let mut shard = cell.shard.lock();
-        let found = shard.locate(place.kept(), place.name).map(|at| (at, shard.read(at)));
-        let answer = match found.filter(|(_, entry)| entry.is_live(now)) {
-            Some((at, entry)) if entry.kind() == Kind::String => {
-                let result = f(Value::of(entry));
-                let (old, new) = (entry.access(), self.inner.common.access.touched(entry.access(), now));
-                // Seldom: they are seconds, or a counter that grows ever slower.
-                if trace == Trace::Access && old != new {
-                    shard.note_access(at, new);
-                }
-                shard.stats.hits += u64::from(counts);
-                return Look::Live(result);
+        let Some((spot, entry)) = shard.find(place.kept(), place.name).filter(|(_, entry)| entry.is_live(now)) else {
+            shard.stats.misses += u64::from(counts);
+            return Look::Absent;
+        };
+        if entry.kind() != Kind::String {
+            let at = spot.at;
+            return self.read_hidden(shard, at, hops, now, trace, f);
+        }
+        let result = f(Value::of(entry));
+        if trace == Trace::Access {
+            let (old, new) = (entry.access(), self.inner.common.access.touched(entry.access(), now));
+            // Seldom: they are seconds, or a counter that grows ever slower.
+            if old != new {
+                shard.note_access(spot.at, new);
             }
-            Some((_, entry)) if entry.kind() == Kind::Alias && hops > 0 => {
-                let target = NameBuf::from_slice(entry.value());
-                drop(shard);
-                return self.read(&self.named(&target), hops - 1, now, trace, f);
-            }
-            Some((_, entry)) if entry.kind() == Kind::Fence => Look::Fenced(entry.deadline()),
+        }
+        shard.stats.hits += u64::from(counts);
+        Look::Live(result)
+    }
+
+    /// What lies under a name that no command sees: an alias leads on.
+    #[cold]
+    fn read_hidden<R>(
+        &self,
+        mut shard: MutexGuard<'_, Shard>,
+        at: At,
+        hops: usize,
+        now: Millis,
+        trace: Trace,
+        f: impl FnOnce(Value<'_>) -> R,
+    ) -> Look<R> {
+        let entry = shard.read(at);
+        if entry.kind() == Kind::Alias && hops > 0 {
+            let target = NameBuf::from_slice(entry.value());
+            drop(shard);
+            return self.read(&self.named(&target), hops - 1, now, trace, f);
+        }
+        let answer = match entry.kind() {
+            Kind::Fence => Look::Fenced(entry.deadline()),
             _ => Look::Absent,
         };
-        shard.stats.misses += u64::from(counts);
+        shard.stats.misses += u64::from(trace != Trace::Nothing);
         answer
     }
 

@@ -29,6 +29,8 @@ pub type NameBuf = SmallVec<[u8; 64]>;
 pub(super) struct Names {
     /// Longest prefix first, so that the first match is the right one.
     rules: Vec<Rule>,
+    /// The bytes that prefixes begin with, a bit each: most keys are told by one look that no rule is theirs.
+    firsts: [u64; 4],
     /// Random for each store, so that a hash that leaks cannot be compared with guesses.
     secret: Key,
 }
@@ -57,11 +59,22 @@ impl Names {
             })
             .collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.len()));
-        Names { rules, secret }
+        let mut firsts = [0; 4];
+        for rule in &rules {
+            match rule.prefix.first() {
+                Some(first) => firsts[usize::from(first / 64)] |= 1 << (first % 64),
+                None => firsts = [u64::MAX; 4],
+            }
+        }
+        Names { rules, firsts, secret }
     }
 
     /// The namespace rule for a key, if one applies.
     pub fn rule(&self, key: &[u8]) -> Option<&Rule> {
+        let first = key.first().copied().unwrap_or(0);
+        if !key.is_empty() && self.firsts[usize::from(first / 64)] & 1 << (first % 64) == 0 {
+            return None;
+        }
         self.rules.iter().find(|rule| key.starts_with(&rule.prefix))
     }
 

@@ -10,6 +10,7 @@ use super::arena::{Arena, At};
 use super::deadlines::{Deadlines, Due, Region};
 use super::entry::{self, Bulk, Draft, Entry, Kind, Marks, Shape, block_len, key_of};
 use super::names::NameBuf;
+use super::prefetch::prefetch;
 use super::table::{Place, Table};
 use crate::clock::Millis;
 
@@ -28,6 +29,18 @@ pub enum Cause {
 
 /// Reminders one sweep may look at, so that no reader waits longer than about 60 µs.
 pub(super) const SWEEP_MAX: usize = 32;
+
+/// Where an entry is: its bucket in the table, and its block. Good until the shard's lock is let go, or another entry is
+/// put or taken.
+#[derive(Clone, Copy)]
+pub(super) struct Spot {
+    pub bucket: usize,
+    pub at: At,
+}
+
+/// Bytes that are fetched ahead with a key: its entry's head and the beginning of its value. What follows, the processor
+/// sees coming.
+const AHEAD: usize = 80;
 
 /// What happened in a shard since the counters were last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,22 +92,25 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// The bucket of a key, dead or alive.
-    pub fn find(&self, hash: u32, key: &[u8]) -> Option<usize> {
-        self.table.find(hash, |at| key_of(self.arena.at(at), &self.bulks) == key)
+    /// The entry of a key and where it is, dead or alive.
+    #[inline]
+    pub fn find(&self, hash: u32, key: &[u8]) -> Option<(Spot, Entry<'_>)> {
+        let found = self.table.find(hash, |at| {
+            let block = self.arena.at(at);
+            prefetch(block, key.len() + AHEAD);
+            let entry = Entry::read(block, &self.bulks);
+            (entry.key() == key).then_some((at, entry))
+        });
+        found.map(|(bucket, (at, entry))| (Spot { bucket, at }, entry))
     }
 
-    /// Where the entry of a key is, dead or alive: for readers, who need no bucket.
-    pub fn locate(&self, hash: u32, key: &[u8]) -> Option<At> {
-        self.find(hash, key).map(|bucket| self.place(bucket).at)
-    }
-
-    /// The entry at a place that was just located.
+    /// The entry in a block.
+    #[inline]
     pub fn read(&self, at: At) -> Entry<'_> {
         Entry::read(self.arena.at(at), &self.bulks)
     }
 
-    /// Notes an access at a place that was just located.
+    /// Notes an access to the entry in a block.
     pub fn note_access(&mut self, at: At, access: u32) {
         entry::set_access(self.arena.at_mut(at), access);
     }
@@ -104,16 +120,8 @@ impl Shard {
         self.deadlines.hear(now);
     }
 
-    fn place(&self, index: usize) -> Place {
-        self.table.get(index).expect("a bucket that was just found")
-    }
-
     fn entry(&self, place: Place) -> Entry<'_> {
         self.read(place.at)
-    }
-
-    pub fn at(&self, index: usize) -> Entry<'_> {
-        self.entry(self.place(index))
     }
 
     /// The entry in a bucket if there is one, for sampling and scanning.
@@ -134,50 +142,46 @@ impl Shard {
         self.table.iter_from(first).map(|place| (place.hash, self.entry(place)))
     }
 
-    /// Notes an access.
-    pub fn set_access(&mut self, index: usize, access: u32) {
-        let place = self.place(index);
-        entry::set_access(self.arena.at_mut(place.at), access);
+    /// The value of an entry, to change in place.
+    pub fn value_mut(&mut self, at: At) -> &mut [u8] {
+        entry::value_mut(self.arena.at_mut(at), &mut self.bulks)
     }
 
-    /// The value in a bucket, to change in place.
-    pub fn value_mut(&mut self, index: usize) -> &mut [u8] {
-        let place = self.place(index);
-        entry::value_mut(self.arena.at_mut(place.at), &mut self.bulks)
-    }
-
-    /// Puts an entry into a bucket that has one of the same key, or, without a bucket, where none of its key is. Tells
-    /// its bucket. `bulk` is its key and value, if it is long and they were put together before.
+    /// Puts an entry where one of the same key is, or, without that, where none of its key is. Tells where. `bulk` is its
+    /// key and value, if it is long and they were put together before.
     pub fn put(
         &mut self,
-        index: Option<usize>,
+        spot: Option<Spot>,
         hash: u32,
         draft: &Draft<'_>,
         bulk: Option<Bulk>,
         trash: &mut Trash,
-    ) -> usize {
+    ) -> Spot {
         let shape = draft.shape();
-        let Some(index) = index else {
+        let Some(Spot { bucket, mut at }) = spot else {
             let at = self.write(draft, shape, bulk);
             self.count_in(draft.marks());
             self.remind(Millis::NEVER, draft.deadline, hash);
-            return self.table.insert(hash, at);
+            return Spot { bucket: self.table.insert(hash, at), at };
         };
-        let place = self.place(index);
-        let old = self.entry(place).draft();
-        let (marks, old) = (old.marks(), old.deadline);
-        self.count_out(marks);
-        self.count_in(draft.marks());
-        let block = self.arena.at_mut(place.at);
-        if shape.is_bulk() || entry::bulk_of(block).is_some() || block_len(block) != shape.len {
-            self.free(place.at, trash);
-            let at = self.write(draft, shape, bulk);
-            self.table.set(index, at);
-        } else {
-            draft.write(block, shape, 0);
+        let old = self.read(at);
+        let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
+        if marks != draft.marks() {
+            self.count_out(marks);
+            self.count_in(draft.marks());
         }
-        self.remind(old, draft.deadline, hash);
-        index
+        let block = self.arena.at_mut(at);
+        if fits {
+            draft.rewrite(block);
+        } else if !shape.is_bulk() && entry::bulk_of(block).is_none() && block_len(block) == shape.len {
+            draft.write(block, shape, 0);
+        } else {
+            self.free(at, trash);
+            at = self.write(draft, shape, bulk);
+            self.table.set(bucket, at);
+        }
+        self.remind(deadline, draft.deadline, hash);
+        Spot { bucket, at }
     }
 
     /// Writes an entry to a place of its own.
@@ -214,7 +218,7 @@ impl Shard {
     pub fn take(&mut self, index: usize, cause: Cause, trash: &mut Trash) {
         let place = self.table.remove(index);
         let entry = self.entry(place);
-        let (kind, marks) = (entry.kind(), entry.draft().marks());
+        let (kind, marks) = (entry.kind(), entry.marks());
         match cause {
             Cause::Expired if kind == Kind::String => self.stats.expired += 1,
             Cause::Evicted => self.stats.evicted += 1,
@@ -224,38 +228,39 @@ impl Shard {
         self.free(place.at, trash);
     }
 
-    /// Sets the deadline of an entry.
-    pub fn set_deadline(&mut self, index: usize, deadline: Millis, trash: &mut Trash) {
-        let place = self.place(index);
-        let entry = self.entry(place);
+    /// Sets the deadline of an entry and tells where it is then.
+    pub fn set_deadline(&mut self, spot: Spot, hash: u32, deadline: Millis, trash: &mut Trash) -> Spot {
+        let Spot { bucket, mut at } = spot;
+        let entry = self.read(at);
         let old = entry.deadline();
         let draft = Draft { deadline, ..entry.draft() };
         if draft.shape() == entry.draft().shape() {
-            entry::set_deadline(self.arena.at_mut(place.at), deadline);
+            entry::set_deadline(self.arena.at_mut(at), deadline);
         } else {
             // From this side of the year 6429 to the other: the block gets longer or shorter.
             let (key, value) = (draft.key.to_vec(), draft.value.to_vec());
             let draft = Draft { key: &key, value: &value, ..draft };
-            self.free(place.at, trash);
-            let at = self.write(&draft, draft.shape(), None);
-            self.table.set(index, at);
+            self.free(at, trash);
+            at = self.write(&draft, draft.shape(), None);
+            self.table.set(bucket, at);
         }
         self.expiring -= usize::from(old != Millis::NEVER);
         self.expiring += usize::from(deadline != Millis::NEVER);
-        self.remind(old, deadline, place.hash);
+        self.remind(old, deadline, hash);
+        Spot { bucket, at }
     }
 
-    /// Changes a value's length. What is new is zero. Its block gets room to spare, so that a string built by many
-    /// small appends is moved seldom.
-    pub fn resize(&mut self, index: usize, len: usize, trash: &mut Trash) {
-        let place = self.place(index);
-        let old = self.entry(place);
+    /// Changes a value's length and tells where it is then. What is new is zero. Its block gets room to spare, so that a
+    /// string built by many small appends is moved seldom.
+    pub fn resize(&mut self, spot: Spot, len: usize, trash: &mut Trash) -> Spot {
+        let old = self.read(spot.at);
         let (key_len, value_len, was) = (old.key().len(), old.value().len(), old.grown());
         let deadline = old.deadline();
         let shape = Shape::of(true, key_len, len, deadline);
-        let block = self.arena.at_mut(place.at);
+        let block = self.arena.at_mut(spot.at);
         if was && entry::bulk_of(block).is_none() && shape == Shape::of(true, key_len, value_len, deadline) {
-            return entry::set_value_len(block, len);
+            entry::set_value_len(block, len);
+            return spot;
         }
         if let Some(number) = entry::bulk_of(block).filter(|_| was && shape.is_bulk()) {
             let bulk = &mut self.bulks[number];
@@ -265,17 +270,19 @@ impl Shard {
                 bulk.shrink_to_fit();
             }
             self.bulk_bytes += bulk.capacity();
-            return entry::set_value_len(block, len);
+            entry::set_value_len(block, len);
+            return spot;
         }
         // Seldom enough to copy the value once more than needed.
-        let mut bytes = [self.at(index).key(), self.at(index).value()].concat();
+        let old = self.read(spot.at);
+        let mut bytes = [old.key(), old.value()].concat();
         bytes.resize(key_len + len, 0);
         let (key, value) = bytes.split_at(key_len);
-        let old = self.at(index);
         let draft = Draft { grown: true, key, value, ..old.draft() };
-        self.free(place.at, trash);
+        self.free(spot.at, trash);
         let at = self.write(&draft, shape, None);
-        self.table.set(index, at);
+        self.table.set(spot.bucket, at);
+        Spot { bucket: spot.bucket, at }
     }
 
     fn count_in(&mut self, marks: Marks) {
@@ -311,8 +318,8 @@ impl Shard {
         if self.arena.is_wasteful() {
             let Shard { table, arena, bulks, .. } = self;
             arena.compact(block_len, |block, old, new| {
-                let bucket = table.find(hash(key_of(block, bulks)), |at| at == old);
-                table.set(bucket.expect("every block has a place"), new);
+                let place = table.find(hash(key_of(block, bulks)), |at| (at == old).then_some(()));
+                table.set(place.expect("every block has a place").0, new);
             });
         }
     }
@@ -322,7 +329,7 @@ impl Shard {
         if self.hidden == 0 {
             return None;
         }
-        let entry = self.at(self.find(hash, name)?);
+        let (_, entry) = self.find(hash, name)?;
         (entry.kind() == Kind::Alias && entry.is_live(now)).then(|| NameBuf::from_slice(entry.value()))
     }
 
@@ -351,8 +358,8 @@ impl Shard {
 
     /// Takes the dead entries of one hash and files a reminder for the living.
     fn retire(&mut self, hash: u32, now: Millis, trash: &mut Trash) {
-        let dead = |shard: &Shard| shard.table.find(hash, |at| !shard.read(at).is_live(now));
-        while let Some(index) = dead(self) {
+        let dead = |shard: &Shard| shard.table.find(hash, |at| (!shard.read(at).is_live(now)).then_some(()));
+        while let Some((index, _)) = dead(self) {
             self.take(index, Cause::Expired, trash);
         }
         let Shard { table, arena, deadlines, .. } = self;

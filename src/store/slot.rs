@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::access::Mode;
 use super::entry::{Bulk, Draft, Entry, Kind};
 use super::names::{NameBuf, Rule};
-use super::shard::{Cause, Shard, Trash};
+use super::shard::{Cause, Shard, Spot, Trash};
 use super::value::{STRING_MAX, Value};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
@@ -72,8 +72,17 @@ pub struct Slot<'a> {
     now: Millis,
     /// How accesses are counted.
     mode: &'a Mode,
-    index: Option<usize>,
+    here: Option<Here>,
     trash: &'a mut Trash,
+}
+
+/// What lies in a slot, hidden or not.
+#[derive(Clone, Copy)]
+struct Here {
+    spot: Spot,
+    kind: Kind,
+    /// What was put with a deadline that has passed is not.
+    live: bool,
 }
 
 impl<'a> Slot<'a> {
@@ -87,24 +96,36 @@ impl<'a> Slot<'a> {
         trash: &'a mut Trash,
     ) -> Slot<'a> {
         shard.hear(now);
-        let mut index = shard.find(hash, name);
-        if let Some(dead) = index.filter(|index| !shard.at(*index).is_live(now)) {
-            shard.take(dead, Cause::Expired, trash);
-            index = None;
+        let found = shard.find(hash, name);
+        let found = found.map(|(spot, entry)| Here { spot, kind: entry.kind(), live: entry.is_live(now) });
+        if let Some(dead) = found.filter(|here| !here.live) {
+            shard.take(dead.spot.bucket, Cause::Expired, trash);
         }
-        Slot { shard, name, hash, rule, now, mode, index, trash }
+        Slot { shard, name, hash, rule, now, mode, here: found.filter(|here| here.live), trash }
     }
 
-    /// The bucket of a visible value. What was put here with a deadline that has passed is none.
-    fn seen(&self) -> Option<usize> {
-        let visible = |entry: Entry<'_>| entry.kind() == Kind::String && entry.is_live(self.now);
-        self.index.filter(|index| visible(self.shard.at(*index)))
+    /// Where a visible value is. What was put here with a deadline that has passed is none.
+    fn seen(&self) -> Option<Spot> {
+        self.here.filter(|here| here.kind == Kind::String && here.live).map(|here| here.spot)
+    }
+
+    fn entry(&self, spot: Spot) -> Entry<'_> {
+        self.shard.read(spot.at)
+    }
+
+    /// What lies here if it is of a kind.
+    fn hidden(&self, kind: Kind) -> Option<Entry<'_>> {
+        self.here.filter(|here| here.kind == kind).map(|here| self.entry(here.spot))
+    }
+
+    /// Says that what lies here is elsewhere now.
+    fn moved(&mut self, spot: Spot) {
+        self.here = self.here.map(|here| Here { spot, ..here });
     }
 
     /// The name that stands here for this one.
     pub(super) fn alias(&self) -> Option<NameBuf> {
-        let entry = self.shard.at(self.index?);
-        (entry.kind() == Kind::Alias).then(|| NameBuf::from_slice(entry.value()))
+        self.hidden(Kind::Alias).map(|alias| NameBuf::from_slice(alias.value()))
     }
 
     /// The name that is written here.
@@ -114,7 +135,7 @@ impl<'a> Slot<'a> {
 
     /// The value here, if there is one.
     pub fn value(&self) -> Option<Value<'_>> {
-        self.seen().map(|index| Value::of(self.shard.at(index)))
+        self.seen().map(|spot| Value::of(self.entry(spot)))
     }
 
     /// When the value here dies; [`Millis::NEVER`] if it does not; `None` if there is none.
@@ -129,20 +150,20 @@ impl<'a> Slot<'a> {
 
     /// Counts a read that found something, or not, and notes the access.
     pub fn touch(&mut self, access: impl FnOnce(u32) -> u32) -> bool {
-        let Some(index) = self.seen() else {
+        let Some(spot) = self.seen() else {
             self.shard.stats.misses += 1;
             return false;
         };
         self.shard.stats.hits += 1;
-        let access = access(self.shard.at(index).access());
-        self.shard.set_access(index, access);
+        let access = access(self.entry(spot).access());
+        self.shard.note_access(spot.at, access);
         true
     }
 
     /// Whether writes are taken; they are not while a sign-out settles.
     pub fn admits(&self) -> Result<()> {
-        match self.index.map(|index| self.shard.at(index).kind()) {
-            Some(Kind::Fence) => Err(Error::Fenced),
+        match self.here {
+            Some(Here { kind: Kind::Fence, .. }) => Err(Error::Fenced),
             _ => Ok(()),
         }
     }
@@ -201,9 +222,7 @@ impl<'a> Slot<'a> {
             self.put_tickets(&tickets, until);
             return false;
         }
-        if let Some(index) = self.index {
-            self.drop_at(index, Cause::Removed);
-        }
+        self.drop_here(Cause::Removed);
         true
     }
 
@@ -214,7 +233,7 @@ impl<'a> Slot<'a> {
 
     /// The tickets of the fence here, and when it falls by itself.
     fn tickets(&self) -> Option<(SmallVec<[u64; 4]>, Millis)> {
-        let fence = self.index.map(|index| self.shard.at(index)).filter(|entry| entry.kind() == Kind::Fence)?;
+        let fence = self.hidden(Kind::Fence)?;
         let (tickets, _) = fence.value().as_chunks::<TICKET>();
         Some((tickets.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect(), fence.deadline()))
     }
@@ -222,77 +241,82 @@ impl<'a> Slot<'a> {
     fn place(&mut self, kind: Kind, value: &[u8], deadline: Millis, bulk: Option<Bulk>) {
         // Who writes over a value has accessed it; under LFU its count goes on.
         let access = match self.seen() {
-            Some(index) => self.mode.touched(self.shard.at(index).access(), self.now),
+            Some(spot) => self.mode.touched(self.entry(spot).access(), self.now),
             None => self.mode.created(self.now),
         };
         let login = kind == Kind::String && self.rule.is_some_and(|rule| rule.login);
         let draft = Draft { kind, grown: false, login, access, deadline, key: self.name, value };
-        self.index = Some(self.shard.put(self.index, self.hash, &draft, bulk, self.trash));
+        let spot = self.shard.put(self.here.map(|here| here.spot), self.hash, &draft, bulk, self.trash);
+        self.here = Some(Here { spot, kind, live: self.now < deadline });
     }
 
     /// Removes the value here because somebody asked; `false` if there is none. In a fenced namespace the key takes no
     /// writes for a while, also when there was nothing: a fill may be under way.
     pub fn remove(&mut self) -> bool {
-        let found = self.seen();
+        let found = self.seen().is_some();
         if let Some(fence) = self.rule.and_then(|rule| rule.fence) {
             self.shut(NO_TICKET, self.now + fence);
-        } else if let Some(index) = found {
-            self.drop_at(index, Cause::Removed);
+        } else if found {
+            self.drop_here(Cause::Removed);
         }
-        found.is_some()
+        found
     }
 
     /// Takes out whatever lies here but a fence, and lays none.
     pub(super) fn forget(&mut self) -> bool {
-        let Some(index) = self.index.filter(|_| self.admits().is_ok()) else { return false };
-        self.drop_at(index, Cause::Removed);
-        true
+        self.admits().is_ok() && self.drop_here(Cause::Removed)
     }
 
     /// Takes the value out so that it can be put under another key.
     pub fn detach(&mut self) -> Option<Loose> {
         let loose = self.copied()?;
-        self.drop_at(self.seen()?, Cause::Moved);
+        self.drop_here(Cause::Moved);
         Some(loose)
     }
 
     /// Notes an access to an entry that is changed in place.
-    fn note(&mut self, index: usize) {
-        let access = self.mode.touched(self.shard.at(index).access(), self.now);
-        self.shard.set_access(index, access);
+    fn note(&mut self, spot: Spot) {
+        let access = self.mode.touched(self.entry(spot).access(), self.now);
+        self.shard.note_access(spot.at, access);
     }
 
     /// A copy of the value, to be put under another key.
     pub fn copied(&self) -> Option<Loose> {
-        let entry = self.shard.at(self.seen()?);
+        let entry = self.entry(self.seen()?);
         Some(Loose { value: entry.value().to_vec(), deadline: entry.deadline() })
     }
 
-    fn drop_at(&mut self, index: usize, cause: Cause) {
-        self.shard.take(index, cause, self.trash);
-        self.index = None;
+    /// Takes out whatever lies here; `false` if nothing does.
+    fn drop_here(&mut self, cause: Cause) -> bool {
+        let here = self.here.take();
+        if let Some(Here { spot, .. }) = here {
+            self.shard.take(spot.bucket, cause, self.trash);
+        }
+        here.is_some()
     }
 
     /// Sets when the value here dies. A deadline that has passed removes it at once.
     pub fn set_deadline(&mut self, deadline: Millis) {
-        let Some(index) = self.seen() else { return };
+        let Some(spot) = self.seen() else { return };
         if deadline <= self.now {
             self.remove();
         } else {
-            self.shard.set_deadline(index, deadline, self.trash);
+            let spot = self.shard.set_deadline(spot, self.hash, deadline, self.trash);
+            self.moved(spot);
         }
     }
 
     pub(super) fn resize(&mut self, len: usize) {
-        if let Some(index) = self.seen() {
-            self.shard.resize(index, len, self.trash);
-            self.note(index);
+        if let Some(spot) = self.seen() {
+            let spot = self.shard.resize(spot, len, self.trash);
+            self.moved(spot);
+            self.note(spot);
         }
     }
 
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         match self.seen() {
-            Some(index) => self.shard.value_mut(index),
+            Some(spot) => self.shard.value_mut(spot.at),
             None => &mut [],
         }
     }

@@ -92,18 +92,19 @@ impl Table {
         self.buckets.get(bucket).filter(|word| *word != FREE)
     }
 
-    /// The bucket of a hash whose entry is the one.
-    pub fn find(&self, hash: u32, mut is: impl FnMut(At) -> bool) -> Option<usize> {
+    /// The bucket of a hash whose entry is the one, and what `look` makes of that.
+    #[inline]
+    pub fn find<T>(&self, hash: u32, mut look: impl FnMut(At) -> Option<T>) -> Option<(usize, T)> {
         let lowest = lowest(hash);
         let mut bucket = self.home(hash);
-        for slice in self.buckets.slices_from(bucket) {
-            for word in slice {
+        while let Some(row) = self.buckets.row(bucket) {
+            for word in row {
                 if *word >= lowest {
                     if hash_of(*word) != hash || *word == FREE {
                         return None;
                     }
-                    if is(Place::of(*word).at) {
-                        return Some(bucket);
+                    if let Some(found) = look(Place::of(*word).at) {
+                        return Some((bucket, found));
                     }
                 }
                 bucket += 1;
@@ -246,12 +247,13 @@ mod tests {
                 table.insert(hash, at(step));
                 model.insert((hash, step));
             } else if let Some(&(hash, number)) = model.range((hash, 0)..).next().or(model.first()) {
-                let bucket = table.find(hash, |place| place == at(number)).expect("it was put there");
+                let found = table.find(hash, |place| (place == at(number)).then_some(()));
+                let (bucket, ()) = found.expect("it was put there");
                 assert_eq!(table.remove(bucket).at, at(number));
                 model.remove(&(hash, number));
                 table.shrink();
             }
-            assert_eq!(table.find(hash, |_| true).is_some(), model.range((hash, 0)..=(hash, u32::MAX)).count() > 0);
+            assert_eq!(table.find(hash, Some).is_some(), model.range((hash, 0)..=(hash, u32::MAX)).count() > 0);
             if step % 100 == 0 {
                 table.validate();
                 let hashes = |first, last| model.range((first, 0)..=(last, u32::MAX)).map(|(hash, _)| *hash);
