@@ -25,7 +25,7 @@ unit: ## Rust tests: units, transcripts, models, sockets, docs
 	$(CARGO) test --locked
 	$(CARGO) run --locked --no-default-features --example embed
 
-memcheck: tools ## The store under valgrind: no code here is unsafe, but the crates below it are
+memcheck: tools ## The store under valgrind, as the crates below it have unsafe code
 	tests/memcheck.sh
 
 $(BIN): $(shell find src -name '*.rs') Cargo.toml Cargo.lock

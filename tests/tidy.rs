@@ -1,4 +1,4 @@
-//! The rules of the house, so that the layout cannot rot: which module may know which, that no code is unsafe, where
+//! The rules of the house, so that the layout cannot rot: which module may know which, where unsafe code may be, where
 //! waiting and clocks live, how long a file may be, and that what the README repeats is what the tables say.
 
 use std::fs;
@@ -146,9 +146,9 @@ fn only_the_edge_asks_a_clock() {
 }
 
 #[test]
-fn no_code_is_unsafe() {
+fn one_file_alone_has_unsafe_code() {
     let mut broken = Vec::new();
-    for source in &sources() {
+    for source in sources().iter().filter(|source| !source.path.ends_with("src/store/prefetch.rs")) {
         for (line, text) in code(&source.text) {
             if text.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == "unsafe") {
                 broken.push(format!("{}:{line}: {}", source.path.display(), text.trim()));

@@ -22,6 +22,7 @@ use super::worker::{Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
 use crate::engine::{Engine, Peer};
+use crate::resp::request::guess_key;
 use crate::resp::{Parser, Reply};
 
 /// Bytes of output after which a batch is written even though requests are left, so that one long pipeline of large
@@ -264,6 +265,7 @@ impl Connection<'_> {
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
+        self.foresee(input);
         while used < input.len() {
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
@@ -286,6 +288,7 @@ impl Connection<'_> {
                 used = input.len();
                 break;
             }
+            self.foresee(&rest[len..]);
             let start = output.len();
             let flow =
                 if args.is_empty() { Flow::Go } else { command::run(engine, &mut self.client, args, now, output) };
@@ -318,6 +321,13 @@ impl Connection<'_> {
         }
         self.parser.rest();
         Ok((used, end))
+    }
+
+    /// What the request at the beginning of `bytes` probably needs is on its way while other things are done.
+    fn foresee(&self, bytes: &[u8]) {
+        if let Some((key, len)) = guess_key(bytes) {
+            self.engine.store(self.client.db).foresee(key, len);
+        }
     }
 
     fn note_stranger(&self, protocol: &str) {

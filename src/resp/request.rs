@@ -450,6 +450,16 @@ fn unexpected(byte: u8) -> Error {
     Error::Protocol(format!("expected '$', got '{shown}'").into())
 }
 
+/// The word behind the name of the request at the beginning of `bytes`, if so much has arrived, and the length of the word
+/// behind that. For most commands they are a key and a value. A guess: who acts on it must not mind if it is wrong.
+pub fn guess_key(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (_, name) = announced(bytes, 0, b'*')?;
+    let (len, start) = announced(bytes, name, b'$')?;
+    let (len, start) = announced(bytes, start + len + 2, b'$')?;
+    let key = bytes.get(start..start + len)?;
+    Some((key, announced(bytes, start + len + 2, b'$').map_or(0, |(len, _)| len)))
+}
+
 /// The header that nearly all lines are: the type's byte, up to eight digits without a leading zero, `\r` and a byte more.
 /// The number, and where the next byte is. Anything else, also what has not arrived whole, is left to the careful way.
 #[inline]

@@ -232,6 +232,20 @@ fn room_for_a_bulk_string_grows_with_what_has_arrived() {
 }
 
 #[test]
+fn a_guess_at_the_key_is_right_for_most_and_harmless_for_the_rest() {
+    let set = command(&[b"SET", b"coat", b"blue", b"EX", b"5"]);
+    assert_eq!(guess_key(&set), Some((&b"coat"[..], 4)));
+    assert_eq!(guess_key(&command(&[b"GET", b"coat"])), Some((&b"coat"[..], 0)));
+    for end in 0..set.len() {
+        assert!(guess_key(&set[..end]).is_none_or(|(key, len)| key == b"coat" && (len == 0 || len == 4)));
+    }
+    for bytes in [&b""[..], b"PING\r\n", b"*1\r\n$4\r\nPING\r\n", b"*2\r\n$99999999\r\nGET", b"*2\r\n$-1\r\n$3\r\nabc"]
+    {
+        assert_eq!(guess_key(bytes), None);
+    }
+}
+
+#[test]
 fn a_megabyte_byte_by_byte_is_linear_work() {
     let bytes = command(&[b"SET", b"coat", &[b'v'; 1 << 20]]);
     let (mut at_once, mut trickled) = (Parser::new(), Parser::new());

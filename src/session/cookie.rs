@@ -167,7 +167,7 @@ impl CookieNames {
     ) -> Tokens {
         let mut parts: SmallVec<[Part<'a>; 4]> = SmallVec::new();
         let mut hint = None;
-        for cookie in cookies.into_iter().flat_map(|line| line.split(|byte| *byte == b';')) {
+        for cookie in cookies.into_iter().flat_map(cookies_of) {
             let (name, value) = halves(cookie);
             match self.find(name) {
                 // An empty one is skipped or joined as nothing: the same.
@@ -350,6 +350,17 @@ fn ends_it(attribute: &[u8]) -> bool {
     (name.eq_ignore_ascii_case(b"max-age") && (value.starts_with(b"-") || value == b"0"))
         || (name.eq_ignore_ascii_case(b"expires")
             && value.windows(11).any(|date| date == b"01 Jan 1970" || date == b"01-Jan-1970"))
+}
+
+/// The cookies of a `Cookie` header. Tokens are long, so the end of one is searched for many bytes at a time.
+fn cookies_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let end = memchr::memchr(b';', line);
+        rest = end.map(|end| &line[end + 1..]);
+        Some(&line[..end.unwrap_or(line.len())])
+    })
 }
 
 /// Name and value around the first `=`, without the space around them.

@@ -1,8 +1,7 @@
 //! A stored session where it lies: what most checks are answered with, borrowed, so that it costs no allocation.
 
-use std::io::Write as _;
-
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use super::answer::{Answer, Origin, PLAIN};
 use super::family::View;
@@ -45,12 +44,9 @@ impl<'a> Hit<'a> {
         newest.for_each(|cookie| line(b"set-cookie", cookie));
         line(b"x-session-source", b"cache");
         let Some(ttl) = self.ttl else { return line(b"cache-status", b"cloakroom; hit") };
-        let mut status = [0; 64];
-        let mut rest = &mut status[..];
-        // The longest number fits.
-        let _ = write!(rest, "cloakroom; hit; ttl={}", ttl.0 / 1000);
-        let len = 64 - rest.len();
-        line(b"cache-status", &status[..len]);
+        let mut status: SmallVec<[u8; 64]> = SmallVec::from_slice(b"cloakroom; hit; ttl=");
+        status.extend_from_slice(itoa::Buffer::new().format(ttl.0 / 1000).as_bytes());
+        line(b"cache-status", &status);
     }
 
     /// The same as an answer of its own.

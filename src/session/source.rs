@@ -1,6 +1,10 @@
 //! What stands behind the cache, as the engine sees it: an answer or a failure. Who carries it is nobody's business here.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::answer::Header;
@@ -113,15 +117,40 @@ pub(super) enum Says {
     Nonsense,
 }
 
-/// Reads a body. Sessions are JSON objects.
+/// Reads a body. Sessions are JSON objects, of which only the one word is looked at.
 pub(super) fn says(body: &[u8]) -> Says {
-    match serde_json::from_slice(body) {
-        Ok(Value::Null) => Says::SignedOut,
-        Ok(Value::Object(object)) if object.is_empty() => Says::SignedOut,
-        Ok(Value::Object(object)) => {
-            Says::SignedIn(object.get("expires").and_then(Value::as_str).and_then(unix_millis))
+    serde_json::from_slice(body).unwrap_or(Says::Nonsense)
+}
+
+impl<'de> Deserialize<'de> for Says {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Says, D::Error> {
+        reader.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Says;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a session")
+    }
+
+    fn visit_unit<E>(self) -> Result<Says, E> {
+        Ok(Says::SignedOut)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Says, M::Error> {
+        let mut says = Says::SignedOut;
+        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            let known = if let Says::SignedIn(expires) = says { expires } else { None };
+            says = Says::SignedIn(match &*name {
+                "expires" => map.next_value::<Value>()?.as_str().and_then(unix_millis),
+                _ => map.next_value::<IgnoredAny>().map(|_| known)?,
+            });
         }
-        _ => Says::Nonsense,
+        Ok(says)
     }
 }
 
@@ -197,7 +226,8 @@ mod tests {
         assert_eq!(says(br#"{"user":{"name":"alice"}}"#), Says::SignedIn(None));
         assert_eq!(says(br#"{"user":{},"expires":"1970-01-01T00:00:01Z"}"#), Says::SignedIn(Some(1000)));
         assert_eq!(says(br#"{"user":{},"expires":"never"}"#), Says::SignedIn(None));
-        for body in ["", "<html>", "[]", "7", r#""text""#, r#"{"user""#, "{}{}"] {
+        assert_eq!(says(br#"{"\u0065xpires":"1970-01-01T00:00:01Z","user":[{}],"expires":7}"#), Says::SignedIn(None));
+        for body in ["", "<html>", "[]", "7", r#""text""#, r#"{"user""#, "{}{}", r#"{"user":{]}"#, "{\"a\":1}\0"] {
             assert_eq!(says(body.as_bytes()), Says::Nonsense, "{body}");
         }
     }

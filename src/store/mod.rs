@@ -413,6 +413,16 @@ impl Store {
         answer
     }
 
+    /// Says that a key will be asked for soon, perhaps for a value of `len` bytes to be put there: its entry is on its way to
+    /// the processor meanwhile. Changes nothing, and waits for nobody.
+    pub fn foresee(&self, key: &[u8], len: usize) {
+        let mut buf = NameBuf::new();
+        let place = self.place(key, &mut buf);
+        if let Some(shard) = self.cells().get(place.shard()).and_then(|cell| cell.shard.try_lock()) {
+            shard.foresee(place.kept(), place.name.len() + len);
+        }
+    }
+
     /// Opens one key for reading and writing. What is replaced or removed is freed after the lock.
     pub fn with<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>) -> R) -> R {
         self.enter(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, f)

@@ -38,9 +38,11 @@ pub(super) struct Spot {
     pub at: At,
 }
 
-/// Bytes that are fetched ahead with a key: its entry's head and the beginning of its value. What follows, the processor
-/// sees coming.
-const AHEAD: usize = 80;
+/// Bytes that are fetched with a key that is looked up: its entry's head and the beginning of its value. What follows, the
+/// processor sees coming.
+const AT_ONCE: usize = 80;
+/// Bytes that are fetched behind a key that is foreseen: most values, as nobody waits for them yet.
+const AHEAD: usize = 320;
 
 /// What happened in a shard since the counters were last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,11 +99,18 @@ impl Shard {
     pub fn find(&self, hash: u32, key: &[u8]) -> Option<(Spot, Entry<'_>)> {
         let found = self.table.find(hash, |at| {
             let block = self.arena.at(at);
-            prefetch(block, key.len() + AHEAD);
+            prefetch(block, key.len() + AT_ONCE);
             let entry = Entry::read(block, &self.bulks);
             (entry.key() == key).then_some((at, entry))
         });
         found.map(|(bucket, (at, entry))| (Spot { bucket, at }, entry))
+    }
+
+    /// Fetches what is probably the entry of a hash; `len` is what its key and value are thought to take.
+    pub fn foresee(&self, hash: u32, len: usize) {
+        if let Some((_, at)) = self.table.find(hash, Some) {
+            prefetch(self.arena.at(at), len + AHEAD);
+        }
     }
 
     /// The entry in a block.

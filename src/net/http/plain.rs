@@ -54,11 +54,10 @@ impl<'l, 'b> Check<'l, 'b> {
         let httparse::Status::Complete(len) = request.parse_with_uninit_headers(bytes, room).ok()? else {
             return None;
         };
-        // httparse lets a line end in a bare LF. The door refuses that, and says why.
-        if memchr::memchr_iter(b'\n', &bytes[..len]).any(|at| bytes[at - 1] != b'\r') {
+        let lines: &'l [httparse::Header<'b>] = request.headers;
+        if !ends_in_crlf(&bytes[..len], lines) {
             return None;
         }
-        let lines: &'l [httparse::Header<'b>] = request.headers;
         let mut hosts = 0;
         for line in lines {
             match kind(line.name, line.value) {
@@ -88,6 +87,15 @@ impl<'l, 'b> Check<'l, 'b> {
         }
         request.into_parts().0
     }
+}
+
+/// Whether nothing but CR LF lies between one header line and the next. httparse lets a line end in a bare LF; the door
+/// refuses that, and says why.
+fn ends_in_crlf(head: &[u8], lines: &[httparse::Header<'_>]) -> bool {
+    let start_of = |text: &[u8]| (text.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+    let ends = lines.iter().map(|line| start_of(line.value).wrapping_add(line.value.len()));
+    let starts = lines.iter().map(|line| start_of(line.name.as_bytes())).skip(1).chain([head.len() - 2]);
+    head.ends_with(b"\r\n") && ends.zip(starts).all(|(end, start)| head.get(end..start) == Some(b"\r\n"))
 }
 
 enum Kind {
@@ -374,6 +382,9 @@ mod tests {
         for end in 0..head.len() {
             assert_eq!(plain(&head[..end]), None, "{end} bytes");
         }
+        // An empty value may lie anywhere as far as httparse tells, so it may be left to hyper.
+        let empty = head.replace("Cookie", "X:\r\nCookie");
+        assert!(plain(&empty).is_none_or(|len| len == empty.len()));
     }
 
     #[test]
@@ -387,6 +398,8 @@ mod tests {
             "Host: user@a\r\n",
             "Host: a:123456\r\n",
             "Host: a\nX: 1\r\n",
+            "Host: a\r\nX: 1\n",
+            "Host: a\r\nX: 1\n\n",
             "Host: a\r\nContent-Length: 0\r\n",
             "Host: a\r\nTransfer-Encoding: chunked\r\n",
             "Host: a\r\nConnection: close\r\n",

@@ -205,3 +205,18 @@ fn churn_with_lengths_of_all_kinds_keeps_every_value_whole() {
     assert!(store.used_memory() < immortal + 1024 * 1024, "{} for {immortal}", store.used_memory());
     Store::validate(&[store]);
 }
+
+#[test]
+fn what_is_foreseen_changes_nothing_and_waits_for_nobody() {
+    let store = Store::new();
+    store.foresee(b"before anything was written", 9);
+    put(&store, b"coat", NOW + Ttl(9), NOW);
+    let (before, bytes) = (store.stats(), store.used_memory());
+    store.foresee(b"coat", 1 << 30);
+    store.foresee(b"", 0);
+    store.foresee(b"auth:session:token", 9);
+    // Not even for the lock that is held here.
+    store.with(b"coat", NOW, |_| store.foresee(b"coat", 4));
+    assert_eq!((store.stats(), store.used_memory(), store.len()), (before, bytes, 1));
+    Store::validate(&[store]);
+}
