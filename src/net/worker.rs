@@ -119,9 +119,8 @@ fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, door: &Rc<Door>,
             let Ok(peer) = stream.peer_addr() else { return };
             let (door, ending) = (door.clone(), shared.ending.subscribe());
             tokio::task::spawn_local(async move {
-                let _watch = watch;
+                let _held = (&watch, &scratch);
                 door.serve(stream, peer, ending).await;
-                drop(scratch);
             });
         }
     }
