@@ -229,7 +229,7 @@ impl<'a> Connection<'a> {
         if got == 0 {
             return Ok(Some(if self.backlog.is_none() { End::Gone } else { End::Flush }));
         }
-        let scratch = &mut *scratch.borrow_mut();
+        let scratch = &mut *Buffers::lend(scratch);
         let block = self.engine.metrics.block(self.client.worker);
         block.reads.add(1);
         block.input_bytes.add(got as u64);
@@ -242,7 +242,6 @@ impl<'a> Connection<'a> {
         }
         if self.input.is_empty() {
             let Buffers { input, output, parser } = scratch;
-            parser.restart();
             let (used, end) = self.run_batch(&input[..got], output, parser)?;
             if parser.is_midway() {
                 self.midway = Some(Box::new(std::mem::take(parser)));
@@ -356,7 +355,7 @@ impl<'a> Connection<'a> {
 
     /// Sends what others left in the mailbox.
     fn take_mail(&mut self, scratch: &Scratch) -> io::Result<()> {
-        let scratch = &mut *scratch.borrow_mut();
+        let scratch = &mut *Buffers::lend(scratch);
         self.client.peer.collect(&mut scratch.output);
         self.write(&mut scratch.output)
     }
@@ -476,7 +475,7 @@ impl<'a> Connection<'a> {
             && let Some(mut held) = self.held.take()
         {
             self.active = self.engine.clock.now();
-            let scratch = &mut *scratch.borrow_mut();
+            let scratch = &mut *Buffers::lend(scratch);
             scratch.output.append(&mut held.late);
             return match self.input.is_empty() {
                 true => self.write(&mut scratch.output).map(|()| None),
@@ -519,8 +518,12 @@ fn is_http(word: Option<&[u8]>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
     use super::*;
     use crate::engine::Peer;
+    use crate::resp::Limits;
 
     #[test]
     fn an_idle_client_weighs_less_than_a_kilobyte() {
@@ -533,5 +536,18 @@ mod tests {
         assert!(size_of::<Peer>() + 16 + 7 <= 192, "a peer of {} bytes", size_of::<Peer>());
         // The rest are tokio's: the task, 128 bytes, and the socket's readiness, 256; and the place in the list of
         // clients, about 40.
+    }
+
+    #[test]
+    fn what_a_panic_leaves_behind_is_not_the_next_clients() {
+        let scratch: Scratch = Rc::new(RefCell::new(Buffers::default()));
+        {
+            let buffers = &mut *scratch.borrow_mut();
+            buffers.output.extend_from_slice(b"+secret\r\n");
+            assert_eq!(buffers.parser.parse(b"*2\r\n$4\r\n", &Limits::default()), Ok(None));
+        }
+        let buffers = &mut *Buffers::lend(&scratch);
+        assert!(buffers.output.is_empty());
+        assert_eq!(buffers.parser.parse(b"PING\r\n", &Limits::default()), Ok(Some(6)));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Clients never migrate. What they have in common on a worker, the scratch buffers, needs no lock.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,6 +64,16 @@ pub(super) struct Buffers {
     pub input: Box<[u8]>,
     pub output: Vec<u8>,
     pub parser: Parser,
+}
+
+impl Buffers {
+    /// Lends them for one turn. What still is in them was for a client whose handler panicked, and is for nobody else.
+    pub fn lend(scratch: &Scratch) -> RefMut<'_, Buffers> {
+        let mut buffers = scratch.borrow_mut();
+        buffers.output.clear();
+        buffers.parser.restart();
+        buffers
+    }
 }
 
 /// A client that was accepted and is dealt to a worker.
