@@ -5,6 +5,7 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -130,7 +131,8 @@ fn get(prefix: &str) -> u64 {
     let (key, value) = (words::key(prefix, 1, KEY), words::value(VALUE));
     engine.store(0).put(key.as_bytes(), value.as_bytes(), LONG).expect("nothing is fenced");
     let now = engine.clock.now();
-    let peer = engine.clients.enter("127.0.0.1:1".into(), "127.0.0.1:6379".into(), 0, now);
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let peer = engine.clients.enter(address, address, 0, now);
     let mut client = Client::new(&engine, peer, 0, true);
     let (request, expected) = (words::request(&["GET", &key]), words::bulk(&value));
     let (mut parser, mut out) = (Parser::new(), Vec::new());

@@ -7,6 +7,7 @@
 mod support;
 
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -164,7 +165,8 @@ fn command_hits(keys: Vec<String>) -> impl FnMut() -> Duration {
         engine.store(0).put(key.as_bytes(), value.as_bytes(), LONG).expect("nothing is fenced");
     }
     let now = engine.clock.now();
-    let peer = engine.clients.enter("127.0.0.1:1".into(), "127.0.0.1:6379".into(), 0, now);
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let peer = engine.clients.enter(address, address, 0, now);
     let mut client = Client::new(&engine, peer, 0, true);
     let batches: Vec<Vec<u8>> =
         keys.chunks(BATCH).map(|keys| keys.iter().flat_map(|key| words::request(&["GET", key])).collect()).collect();

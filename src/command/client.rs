@@ -241,14 +241,14 @@ fn id(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 }
 
 fn get_name(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    let name = ctx.client.peer.labels.lock().name.clone();
+    let name = ctx.client.peer.labels().name;
     ctx.reply.bulk_or_null(Some(name.as_slice()).filter(|name| !name.is_empty()));
     Ok(())
 }
 
 fn set_name(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     check_label(args.word(2), "Client names")?;
-    ctx.client.peer.labels.lock().name = args.word(2).to_vec();
+    ctx.client.peer.label(|labels| labels.name = args.word(2).to_vec());
     ctx.reply.ok();
     Ok(())
 }
@@ -260,10 +260,10 @@ fn set_info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         return Err(Error::Refused(format!("Unrecognized option '{option}'").into()));
     }
     check_label(args.word(3), &option)?;
-    let mut labels = ctx.client.peer.labels.lock();
-    let label = if is_name { &mut labels.lib_name } else { &mut labels.lib_version };
-    *label = args.word(3).to_vec();
-    drop(labels);
+    ctx.client.peer.label(|labels| {
+        let label = if is_name { &mut labels.lib_name } else { &mut labels.lib_version };
+        *label = args.word(3).to_vec();
+    });
     ctx.reply.ok();
     Ok(())
 }

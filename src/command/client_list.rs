@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::numbered;
 use super::words::Words as _;
 use crate::clock::{Millis, Ttl};
-use crate::engine::Peer;
+use crate::engine::{Peer, USER};
 use crate::error::{Error, Result};
 use crate::resp::Args;
 
@@ -34,7 +34,7 @@ pub(super) fn is_of_kind(_: &Peer, kind: Kind) -> bool {
 /// A client as one line, its end included.
 pub(super) fn line(peer: &Peer, now: Millis) -> String {
     let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
-    let labels = peer.labels.lock().clone();
+    let labels = peer.labels();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let command = numbered((peer.last_command.load(Ordering::Relaxed) as usize).wrapping_sub(1))
         .map_or_else(|| "NULL".to_owned(), |found| found.full_name());
@@ -60,7 +60,7 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
         waiting,
         room.saturating_sub(waiting),
         u64::from(room) + output + size_of::<Peer>() as u64,
-        labels.user,
+        USER,
         peer.protocol.load(Ordering::Relaxed),
         text(&labels.lib_name),
         text(&labels.lib_version),
@@ -77,7 +77,6 @@ pub(super) struct Filter<'a> {
     local_addr: Option<&'a [u8]>,
     id: Option<u64>,
     kind: Option<Kind>,
-    user: Option<&'a [u8]>,
     before: Option<Millis>,
 }
 
@@ -100,7 +99,8 @@ impl<'a> Filter<'a> {
                 b"type" => filter.kind = Some(kind(value)?),
                 b"addr" => filter.addr = Some(value),
                 b"laddr" => filter.local_addr = Some(value),
-                b"user" if value == b"default" => filter.user = Some(value),
+                // Everybody is this one.
+                b"user" if value == USER.as_bytes() => {}
                 b"user" => {
                     let text = format!("No such user '{}'", String::from_utf8_lossy(value));
                     return Err(Error::Refused(text.into()));
@@ -121,11 +121,10 @@ impl<'a> Filter<'a> {
 
     /// Whether a client is meant.
     pub fn fits(&self, peer: &Peer) -> bool {
-        self.addr.is_none_or(|addr| peer.addr.as_bytes() == addr)
-            && self.local_addr.is_none_or(|addr| peer.local_addr.as_bytes() == addr)
+        self.addr.is_none_or(|addr| peer.addr.to_string().as_bytes() == addr)
+            && self.local_addr.is_none_or(|addr| peer.local_addr.to_string().as_bytes() == addr)
             && self.id.is_none_or(|id| peer.id == id)
             && self.kind.is_none_or(|kind| is_of_kind(peer, kind))
-            && self.user.is_none_or(|user| peer.labels.lock().user.as_bytes() == user)
             && self.before.is_none_or(|before| peer.created <= before)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Flow, Group, Replies, Spec};
-use crate::engine::Engine;
+use crate::engine::{Engine, USER};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Version};
 use sha2::{Digest, Sha256};
@@ -147,7 +147,7 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     client.replies = Replies::On;
     ctx.engine.clients.set_monitor(&client.peer, false);
     client.peer.no_evict.store(false, std::sync::atomic::Ordering::Relaxed);
-    client.peer.labels.lock().name.clear();
+    client.peer.clear_name();
     ctx.reply.simple("RESET");
     Ok(())
 }
@@ -158,7 +158,7 @@ fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             "AUTH <password> called without any password configured for the default user. Are you sure your \
              configuration is correct?",
         )),
-        2 => log_in(ctx, b"default", args.word(1)),
+        2 => log_in(ctx, USER.as_bytes(), args.word(1)),
         3 => log_in(ctx, args.word(1), args.word(2)),
         _ => Err(Error::Syntax),
     }?;
@@ -172,7 +172,7 @@ fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<()> {
         // Without a password the default user takes any.
         config.requirepass.is_empty() || same(config.requirepass.as_bytes(), password)
     });
-    if known & same(b"default", user) {
+    if known & same(USER.as_bytes(), user) {
         ctx.client.authenticated = true;
         return Ok(());
     }
@@ -216,7 +216,7 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         return Err(NOAUTH_HELLO);
     }
     if let Some(name) = name {
-        ctx.client.peer.labels.lock().name = name.to_vec();
+        ctx.client.peer.label(|labels| labels.name = name.to_vec());
     }
     ctx.client.speak(version);
     greet(ctx);

@@ -488,8 +488,8 @@ fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, m
             at: engine.clock.to_wall(now) / 1000,
             micros,
             words: Slowlog::cut(shown_words(engine, found, args)),
-            addr: client.peer.addr.clone(),
-            name: client.peer.labels.lock().name.clone(),
+            addr: client.peer.addr.to_string(),
+            name: client.peer.labels().name,
         };
         engine.slowlog.push(slow, engine.hot.slowlog_max());
     }

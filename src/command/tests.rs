@@ -7,6 +7,7 @@ mod string;
 mod together;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 use super::*;
 use crate::clock::{Clock, ManualClock, Ttl};
@@ -40,7 +41,7 @@ impl Transcript {
     pub fn of(config: Config) -> Transcript {
         let clock = ManualClock::default();
         let engine = Engine::new(config, Clock::from(clock.clone()), 1, COUNT);
-        let peer = engine.clients.enter("127.0.0.1:50000".into(), "127.0.0.1:6379".into(), 8, clock.now());
+        let peer = engine.clients.enter(at(50000), at(6379), 8, clock.now());
         let client = Client::new(&engine, peer, 0, true);
         Transcript { clock, engine, client, parser: Parser::new() }
     }
@@ -63,9 +64,8 @@ impl Transcript {
 
     /// Lets another client in.
     pub fn enter(&mut self) -> Client {
-        let port = 50000 + self.engine.clients.len();
-        let addr = format!("127.0.0.1:{port}");
-        let peer = self.engine.clients.enter(addr, "127.0.0.1:6379".into(), 9, self.clock.now());
+        let port = 50000 + self.engine.clients.len() as u16;
+        let peer = self.engine.clients.enter(at(port), at(6379), 9, self.clock.now());
         Client::new(&self.engine, peer, 0, true)
     }
 
@@ -94,6 +94,11 @@ impl Transcript {
     pub fn wait(&mut self, ttl: Ttl) {
         self.clock.advance(ttl);
     }
+}
+
+/// A port of this machine.
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// A reply.

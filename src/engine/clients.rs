@@ -2,8 +2,10 @@
 //!
 //! A [`Peer`] is what a client shares: who it is, what it did last, a mailbox for bytes that others push to it, and
 //! the bell that wakes it. Its own state (database, protocol, authentication) is its own and lies with its commands.
+//! Every client has one and most say nothing most of the time, so what few have is in a box that they alone have.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
@@ -17,15 +19,13 @@ pub struct Peer {
     /// Its number, never used again.
     pub id: u64,
     /// Where it comes from.
-    pub addr: String,
+    pub addr: SocketAddr,
     /// The address it came to.
-    pub local_addr: String,
+    pub local_addr: SocketAddr,
     /// The socket's descriptor, for CLIENT LIST.
     pub fd: i32,
     /// When it came.
     pub created: Millis,
-    /// What it says about itself.
-    pub labels: Mutex<Labels>,
     /// When it last sent something.
     pub last_seen: AtomicU64,
     /// The number of its last command in the command table, one up; 0 for none.
@@ -47,9 +47,16 @@ pub struct Peer {
     /// It watches what others do.
     pub monitor: AtomicBool,
     killed: AtomicBool,
-    mail: Mutex<Vec<u8>>,
     has_mail: AtomicBool,
     bell: Mutex<Option<Waker>>,
+    seldom: Mutex<Option<Box<Seldom>>>,
+}
+
+/// What a client has only once it gave itself a name or others left something for it.
+#[derive(Default)]
+struct Seldom {
+    labels: Labels,
+    mail: Vec<u8>,
 }
 
 /// What a client says about itself.
@@ -61,9 +68,10 @@ pub struct Labels {
     pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
     pub lib_version: Vec<u8>,
-    /// The user it authenticated as.
-    pub user: String,
 }
+
+/// The user that every client is: there is no other yet.
+pub const USER: &str = "default";
 
 impl Peer {
     /// Closes the client at its next opportunity.
@@ -92,17 +100,36 @@ impl Peer {
         }
     }
 
+    /// What it says about itself.
+    pub fn labels(&self) -> Labels {
+        self.seldom.lock().as_ref().map_or_else(Labels::default, |seldom| seldom.labels.clone())
+    }
+
+    /// Changes what it says about itself.
+    pub fn label(&self, change: impl FnOnce(&mut Labels)) {
+        change(&mut self.seldom.lock().get_or_insert_default().labels);
+    }
+
+    /// Takes its name away.
+    pub fn clear_name(&self) {
+        // Who has no name needs no box to have none.
+        if let Some(seldom) = &mut *self.seldom.lock() {
+            seldom.labels.name.clear();
+        }
+    }
+
     /// Leaves bytes for it. `false` when its mailbox is over `limit`: such a client is too slow and is cut.
     pub fn post(&self, bytes: &[u8], limit: usize) -> bool {
-        let mut mail = self.mail.lock();
+        let mut seldom = self.seldom.lock();
+        let mail = &mut seldom.get_or_insert_default().mail;
         if mail.len() + bytes.len() > limit {
-            drop(mail);
+            drop(seldom);
             self.kill();
             return false;
         }
         mail.extend_from_slice(bytes);
         self.has_mail.store(true, Ordering::Release);
-        drop(mail);
+        drop(seldom);
         self.ring();
         true
     }
@@ -110,8 +137,8 @@ impl Peer {
     /// Moves what others left into its output.
     pub fn collect(&self, out: &mut Vec<u8>) {
         if self.has_mail.load(Ordering::Acquire) {
-            let mut mail = self.mail.lock();
-            out.append(&mut mail);
+            let mut seldom = self.seldom.lock();
+            out.append(&mut seldom.get_or_insert_default().mail);
             self.has_mail.store(false, Ordering::Release);
         }
     }
@@ -156,16 +183,14 @@ pub struct Clients {
 
 impl Clients {
     /// Lets a client in under a new number.
-    pub fn enter(&self, addr: String, local_addr: String, fd: i32, now: Millis) -> Arc<Peer> {
+    pub fn enter(&self, addr: SocketAddr, local_addr: SocketAddr, fd: i32, now: Millis) -> Arc<Peer> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let labels = Labels { user: "default".into(), ..Labels::default() };
         let peer = Arc::new(Peer {
             id,
             addr,
             local_addr,
             fd,
             created: now,
-            labels: Mutex::new(labels),
             last_seen: AtomicU64::new(now.0),
             last_command: AtomicU32::new(0),
             db: AtomicU8::new(0),
@@ -177,9 +202,9 @@ impl Clients {
             held: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
             killed: AtomicBool::new(false),
-            mail: Mutex::default(),
             has_mail: AtomicBool::new(false),
             bell: Mutex::default(),
+            seldom: Mutex::default(),
         });
         self.peers.lock().insert(id, peer.clone());
         peer

@@ -15,7 +15,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use clients::{Clients, Labels, Peer};
+pub use clients::{Clients, Labels, Peer, USER};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};

@@ -16,7 +16,7 @@ mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -188,12 +188,33 @@ impl Door {
 
     /// Serves a client until it goes, or until `leaving` says so and its request is answered. Run it as a local task
     /// of its own: then a panic in here ends this client alone.
-    pub async fn serve<S>(self: Rc<Self>, mut stream: S, peer: SocketAddr, mut leaving: watch::Receiver<bool>)
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` holds its arguments twice, for as long as the client stays"
+    )]
+    pub fn serve<S>(
+        self: Rc<Self>,
+        mut stream: S,
+        peer: SocketAddr,
+        leaving: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        async move {
+            if let Some(first) = self.answer_checks(&mut stream, peer, &leaving).await {
+                // In a box, as it is larger than all that a client of plain checks needs.
+                Box::pin(self.converse(stream, first, peer, leaving)).await;
+            }
+        }
+    }
+
+    /// Leaves a client to hyper, which gets the `first` bytes again.
+    async fn converse<S>(self: Rc<Self>, stream: S, first: Bytes, peer: SocketAddr, mut leaving: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let patience = self.hall.patience;
-        let Some(first) = self.answer_checks(&mut stream, peer, &leaving).await else { return };
         if let Some(protocol) = guard::stranger(&first) {
             return self.turn_away(stream, peer, protocol).await;
         }

@@ -250,6 +250,11 @@ impl Parser {
         self.words.heap()
     }
 
+    /// Forgets what was begun: the next bytes are those of another client.
+    pub fn restart(&mut self) {
+        self.state = State::Start;
+    }
+
     /// The client pauses: gives back what a large request has left behind. Must not be called while the words of a
     /// request are still needed.
     pub fn rest(&mut self) {

@@ -19,6 +19,30 @@ fn requests_that_arrive_in_pieces_are_answered_in_order() {
 }
 
 #[test]
+fn clients_of_one_worker_do_not_finish_each_others_requests() {
+    let server = Running::start(&[("workers", "1")]);
+    let [mut one, mut other, mut whole] = [(); 3].map(|()| server.client());
+    for (first, second) in
+        [("*2\r\n$4\r\nECHO\r\n$3\r\na", "*2\r\n$4\r\nEC"), ("b", "HO\r\n$1\r\n"), ("c\r\n", "d\r\n")]
+    {
+        one.send(first);
+        other.send(second);
+        std::thread::sleep(Duration::from_millis(20));
+        whole.send("*1\r\n$4\r\nPING\r\n").hears("+PONG\r\n");
+    }
+    one.hears("$3\r\nabc\r\n");
+    other.hears("$1\r\nd\r\n");
+
+    // Nor when they are held meanwhile, the last of them not whole.
+    whole.send("CLIENT PAUSE 10000 WRITE\r\n").hears("+OK\r\n");
+    one.send("SET a b\r\nGET a\r\n*2\r\n$3\r\nGE");
+    std::thread::sleep(Duration::from_millis(20));
+    other.send("GET a\r\n").hears("$-1\r\n");
+    whole.send("CLIENT UNPAUSE\r\n").hears("+OK\r\n");
+    one.hears("+OK\r\n$1\r\nb\r\n").send("T\r\n$1\r\na\r\n").hears("$1\r\nb\r\n");
+}
+
+#[test]
 fn a_client_that_writes_ten_thousand_commands_before_it_reads_gets_every_answer() {
     let server = Running::start(&[]);
     let mut client = server.client();

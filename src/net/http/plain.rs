@@ -237,23 +237,29 @@ impl Door {
                 self.run(&bytes, &mut unsent, &mut self.desk.borrow_mut().date)
             };
             if !unsent.is_empty() {
-                timeout(patience.body, stream.write_all(&unsent)).await.ok()?.ok()?;
+                Box::pin(timeout(patience.body, stream.write_all(&unsent))).await.ok()?.ok()?;
             }
             match next {
                 Next::Read => {}
                 Next::Gone => return None,
                 Next::Other(bytes) => return Some(bytes),
-                Next::Ask(ask) => {
-                    let Ask { looked, tokens, parts, started, rest: behind } = *ask;
-                    let answer = self.answer(looked, &tokens, &parts, peer).await;
-                    let mut out = Vec::new();
-                    self.write_answer(&mut out, &answer, started, &mut self.desk.borrow_mut().date);
-                    timeout(patience.body, stream.write_all(&out)).await.ok()?.ok()?;
-                    rest = behind;
-                }
+                // In a box, so that a client does not hold room for a call to the upstream while it makes none.
+                Next::Ask(ask) => rest = Box::pin(self.answer_ask(*ask, stream, peer)).await?,
             }
             due = Instant::now() + patience.head;
         }
+    }
+
+    /// Answers a check for which somebody else is to be waited, and gives back what came behind it.
+    async fn answer_ask<S>(self: &Rc<Self>, ask: Ask, stream: &mut S, peer: SocketAddr) -> Option<Vec<u8>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        let answer = self.answer(ask.looked, &ask.tokens, &ask.parts, peer).await;
+        let mut out = Vec::new();
+        self.write_answer(&mut out, &answer, ask.started, &mut self.desk.borrow_mut().date);
+        timeout(self.hall.patience.body, stream.write_all(&out)).await.ok()?.ok()?;
+        Some(ask.rest)
     }
 
     /// Reads once, answers what can be answered at once, and writes that. What the socket does not take is `unsent`.

@@ -56,6 +56,16 @@ async fn rest(client: &mut DuplexStream) -> String {
 }
 
 #[test]
+fn a_client_holds_room_neither_for_hyper_nor_for_the_upstream_before_it_needs_them() {
+    let house = House::new(String::new);
+    let (_near, far) = tokio::io::duplex(1);
+    let peer = "10.0.0.1:7".parse().expect("an address");
+    let served = house.door.clone().serve(far, peer, house.leaving.subscribe());
+    // With what tokio and the worker add, 1024 are enough for its task.
+    assert!(size_of_val(&served) <= 840, "{} bytes", size_of_val(&served));
+}
+
+#[test]
 fn a_client_that_says_nothing_or_only_half_a_head_is_let_go() {
     run(async {
         let house = House::new(String::new);
