@@ -20,9 +20,10 @@ use crate::config::Policy;
 /// Shards that always evict by time, and as many behind them that always evict by number.
 const LEADERS: usize = 4;
 
-/// How far one side of the duel can get ahead. The more, the longer a change of habits takes to show; the less, the
-/// easier chance decides.
-const LEAD_MAX: i32 = 2048;
+/// How far one side of the duel can get ahead. The more, the longer a change of habits takes to show, as the lead is
+/// used up by evictions in leaders alone, which are few in a small store; the less, the easier chance decides, though in
+/// stores of 1 200 to 20 000 entries it did so no more often with 128 than with 2 048.
+const LEAD_MAX: i32 = 256;
 
 /// Entries that `logins-last` looks at for each sample that Redis' policies would take: it keeps no pool of what it saw.
 const LOOKS: usize = 4;
@@ -262,40 +263,47 @@ mod tests {
         Store::validate(&[store]);
     }
 
-    /// What was used seldom goes where numbers tell, what was used long ago where time tells, unasked.
+    /// What was used seldom goes where numbers tell, what was used long ago where time tells, unasked. The seed chooses
+    /// which keys the leaders see: a store this small is wrong for a while with some seeds, but was right at the end of
+    /// both phases with each of sixty.
     #[test]
     fn the_duel_finds_out_what_to_evict_by() {
-        let (store, mut now) = (Store::new(), Millis(1_000_000));
-        let mut dice = 11u64;
+        const SEED: u64 = 1;
+        const ENTRIES: usize = 2_400;
+        const STEPS: u64 = 100_000;
+        let (store, mut now) = (Store::builder().hash_seed(SEED).build(), Millis(1_000_000));
+        let mut dice = SEED;
         let mut roll = |bound: u64| {
             dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (dice >> 33) % bound
         };
-        let (mut hits, mut fresh) = ([0; 2], 0);
-        for (phase, hits) in hits.iter_mut().enumerate() {
-            for step in 0..120_000 {
+        let (mut hits, mut leads, mut entries) = ([0; 2], [0; 2], 0);
+        for phase in 0..2 {
+            for step in 0..STEPS {
                 now = now + Ttl(3);
                 let key = match (phase, roll(2)) {
-                    // A thousand keys that are asked for again and again, among many that never are.
-                    (0, 0) => format!("often:{}", roll(1_000)),
+                    // Two thousand keys that are asked for again and again, among many that never are.
+                    (0, 0) => format!("often:{}", roll(2_000)),
                     (0, _) => format!("once:{step}"),
                     // What is asked for was last asked for lately, and soon never again.
-                    (_, _) => format!("late:{}", step / 20 - roll(600).min(step / 20)),
+                    (_, _) => format!("late:{}", step / 20 - roll(1_200).min(step / 20)),
                 };
                 if store.get(key.as_bytes(), now, |_| ()).is_some() {
-                    *hits += u32::from(step > 60_000);
+                    hits[phase] += u32::from(step >= STEPS / 4 * 3);
                     continue;
                 }
-                fresh += 1;
                 put(&store, &key, Millis::NEVER, now);
-                while store.len() > 1_200 {
+                entries += 1;
+                if entries > ENTRIES {
                     assert!(Store::evict(std::slice::from_ref(&store), Policy::LoginsLast, 5, || roll(1 << 30), now));
+                    entries -= 1;
                 }
             }
-            let lead = store.inner.duel.0.load(Ordering::Relaxed);
-            assert_eq!(lead > 0, phase == 0, "phase {phase}: {lead} after {fresh}");
+            leads[phase] = store.inner.duel.0.load(Ordering::Relaxed);
         }
-        // Most of the thousand were there, and nearly each of the late.
-        assert!(hits[0] > 22_000 && hits[1] > 52_000, "{hits:?}");
+        assert!(leads[0] > 0 && leads[1] < 0, "{leads:?}");
+        // Of 25 000 each. Seen over the seeds: 9 712 to 11 431, and 23 638 to 23 694. By time alone it would be 6 194 and
+        // 23 743, by number alone 11 333 and 10 590.
+        assert!(hits[0] > 8_500 && hits[1] > 22_000, "{hits:?}");
     }
 }

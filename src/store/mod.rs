@@ -157,6 +157,7 @@ pub struct Builder {
     clock: Clock,
     namespaces: Vec<Namespace>,
     fence: Ttl,
+    hasher: SeedableRandomState,
 }
 
 impl Builder {
@@ -178,6 +179,13 @@ impl Builder {
         self
     }
 
+    /// The same hashes in each run, for tests of what depends on which shard a key falls into.
+    #[cfg(test)]
+    fn hash_seed(mut self, seed: u64) -> Builder {
+        self.hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        self
+    }
+
     /// One store.
     pub fn build(self) -> Store {
         let mut family = self.build_family(1);
@@ -188,7 +196,7 @@ impl Builder {
     pub fn build_family(self, count: usize) -> Vec<Store> {
         let common = Arc::new(Common {
             clock: self.clock,
-            hasher: SeedableRandomState::with_seed(random_seed(), SharedSeed::global_random()),
+            hasher: self.hasher,
             names: Names::new(&self.namespaces, self.fence),
             namespaces: self.namespaces,
             used: AtomicI64::new(0),
@@ -258,7 +266,12 @@ impl Store {
 
     /// A store with other settings.
     pub fn builder() -> Builder {
-        Builder { clock: Clock::system(), namespaces: Namespace::predefined(), fence: FENCE_DEFAULT }
+        Builder {
+            clock: Clock::system(),
+            namespaces: Namespace::predefined(),
+            fence: FENCE_DEFAULT,
+            hasher: SeedableRandomState::with_seed(random_seed(), SharedSeed::global_random()),
+        }
     }
 
     /// The clock that the conveniences ask.
