@@ -38,9 +38,6 @@ pub(super) struct Spot {
     pub at: At,
 }
 
-/// Bytes that are fetched with a key that is looked up: its entry's head and the beginning of its value. What follows, the
-/// processor sees coming.
-const AT_ONCE: usize = 80;
 /// Bytes that are fetched behind a key that is foreseen: most values, as nobody waits for them yet.
 const AHEAD: usize = 320;
 
@@ -98,9 +95,7 @@ impl Shard {
     #[inline]
     pub fn find(&self, hash: u32, key: &[u8]) -> Option<(Spot, Entry<'_>)> {
         let found = self.table.find(hash, |at| {
-            let block = self.arena.at(at);
-            prefetch(block, key.len() + AT_ONCE);
-            let entry = Entry::read(block, &self.bulks);
+            let entry = self.read(at);
             (entry.key() == key).then_some((at, entry))
         });
         found.map(|(bucket, (at, entry))| (Spot { bucket, at }, entry))

@@ -148,20 +148,23 @@ const KEPT: usize = 64 * 1024;
 
 impl Default for Desk {
     fn default() -> Desk {
-        let date = Date { second: u64::MAX, text: String::new() };
+        let date = Date { micros: 0, second: u64::MAX, text: String::new() };
         Desk { input: vec![0; READ].into(), output: Vec::new(), date }
     }
 }
 
 /// The date of answers, made anew once a second.
 struct Date {
+    /// When the last answer was written; asking the clock once more would cost as much as finding the session.
+    micros: u64,
     second: u64,
     text: String,
 }
 
 impl Date {
-    fn at(&mut self, now: Millis, clock: &Clock) -> &str {
-        let second = now.0 / 1000;
+    fn at(&mut self, micros: u64, clock: &Clock) -> &str {
+        self.micros = micros;
+        let second = micros / 1_000_000;
         if self.second != second {
             self.second = second;
             self.text.clear();
@@ -210,7 +213,9 @@ impl Door {
         let mut told = leaving.clone();
         let mut told = pin!(told.wait_for(|leaving| *leaving));
         let mut alarm = pin!(sleep(patience.first_byte));
-        let mut due = alarm.deadline();
+        let clock = &self.hall.engine.clock;
+        // When it last did something, in the clock's microseconds, and how long it may do nothing.
+        let (mut active, mut limit) = (clock.micros(), patience.first_byte);
         let mut rest: Vec<u8> = Vec::new();
         loop {
             let mut unsent = Vec::new();
@@ -224,10 +229,11 @@ impl Door {
                     }
                     // Setting an alarm at every request costs more than one that finds nothing to do.
                     while alarm.as_mut().poll(cx).is_ready() {
-                        if due <= Instant::now() {
+                        let idle = Duration::from_micros(clock.micros().saturating_sub(active));
+                        if idle >= limit {
                             return Poll::Ready(Next::Gone);
                         }
-                        alarm.as_mut().reset(due);
+                        alarm.as_mut().reset(Instant::now() + (limit - idle));
                     }
                     Poll::Pending
                 })
@@ -246,7 +252,7 @@ impl Door {
                 // In a box, so that a client does not hold room for a call to the upstream while it makes none.
                 Next::Ask(ask) => rest = Box::pin(self.answer_ask(*ask, stream, peer)).await?,
             }
-            due = Instant::now() + patience.head;
+            (active, limit) = (self.desk.borrow().date.micros, patience.head);
         }
     }
 
@@ -355,7 +361,7 @@ impl Door {
         if has_body {
             line(out, &[b"content-length: ", number.format(body.len()).as_bytes()]);
         }
-        line(out, &[b"date: ", date.at(Millis(now / 1000), clock).as_bytes()]);
+        line(out, &[b"date: ", date.at(now, clock).as_bytes()]);
         line(out, &[]);
         if has_body {
             out.extend_from_slice(body);
