@@ -6,12 +6,13 @@
 use super::Ctx;
 use crate::clock::Millis;
 use crate::resp::Args;
-use crate::store::{Slot, Store, Value};
+use crate::store::{Foreseen, Slot, Store, Value};
 
 /// Reads of one client at one instant. It is a copy and borrows no [`Ctx`], so that a closure can write the reply.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     store: &'a Store,
+    ahead: Option<&'a Foreseen<'a>>,
     now: Millis,
     /// CLIENT NO-TOUCH: reads are counted, but leave no trace in the key.
     no_touch: bool,
@@ -20,7 +21,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Ctx<'a> {
     /// Reads in the client's database.
     pub(super) fn reader(&self) -> Reader<'a> {
-        Reader { store: self.store(), now: self.now, no_touch: self.client.no_touch }
+        Reader { store: self.store(), ahead: self.ahead, now: self.now, no_touch: self.client.no_touch }
     }
 
     /// Every `step`th word behind the command's name, as a key of the client's database.
@@ -42,12 +43,21 @@ impl<'a> Ctx<'a> {
 impl Reader<'_> {
     /// Shows a value to a command that reads it.
     pub fn get<R>(self, key: &[u8], f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
-        if self.no_touch { self.store.glance(key, self.now, f) } else { self.store.get(key, self.now, f) }
+        if self.no_touch {
+            return self.glance(key, f);
+        }
+        match self.ahead.filter(|ahead| ahead.is(self.store, key)) {
+            Some(ahead) => ahead.get(self.now, f),
+            None => self.store.get(key, self.now, f),
+        }
     }
 
     /// Shows a value to a command that only asks about the key.
     pub fn glance<R>(self, key: &[u8], f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
-        self.store.glance(key, self.now, f)
+        match self.ahead.filter(|ahead| ahead.is(self.store, key)) {
+            Some(ahead) => ahead.glance(self.now, f),
+            None => self.store.glance(key, self.now, f),
+        }
     }
 
     /// Notes in an open slot that its value is read.

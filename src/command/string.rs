@@ -9,7 +9,7 @@ use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::num::{self, LongDouble};
 use crate::resp::Args;
-use crate::store::{STRING_MAX, Slot, Store};
+use crate::store::{Fresh, STRING_MAX, Slot, Store};
 
 use Arity::{AtLeast, Exactly};
 
@@ -379,7 +379,11 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 
 /// Sets a key whatever is there.
 fn put(ctx: &Ctx<'_>, key: &[u8], value: &[u8], deadline: Millis) -> Result<()> {
-    ctx.store().write(key, value, ctx.now, |slot, fresh| slot.put(fresh.until(deadline)))
+    let put = |slot: &mut Slot<'_>, fresh: Fresh<'_>| slot.put(fresh.until(deadline));
+    match ctx.ahead.filter(|ahead| ahead.is(ctx.store(), key)) {
+        Some(ahead) => ahead.write(value, ctx.now, put),
+        None => ctx.store().write(key, value, ctx.now, put),
+    }
 }
 
 /// Sets a key if the condition holds, and says whether it does. With `get`, the old value is the reply.

@@ -285,13 +285,13 @@ impl<'a> Connection<'a> {
         self.client.peer.query_buffer[0].store(input.len() as u32, Ordering::Relaxed);
         let mut used = 0;
         let mut end = None;
+        let mut next = None;
         self.held = None;
         if is_tls(input) {
             self.note_stranger("TLS");
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
-        self.foresee(input);
         while used < input.len() {
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
@@ -315,10 +315,18 @@ impl<'a> Connection<'a> {
                 used = input.len();
                 break;
             }
-            self.foresee(&rest[len..]);
+            let store = engine.store(self.client.db);
+            let ahead = next.take().or_else(|| {
+                let len = args.get(2).map_or(0, <[u8]>::len);
+                args.get(1).map(|key| store.foresee(key, len))
+            });
+            // While this request runs, what the next one needs is on its way.
+            next = guess_key(&rest[len..]).map(|(key, len)| store.foresee(key, len));
             let start = output.len();
-            let flow =
-                if args.is_empty() { Flow::Go } else { command::run(engine, &mut self.client, args, now, output) };
+            let flow = match args.is_empty() {
+                true => Flow::Go,
+                false => command::run_foreseen(engine, &mut self.client, args, ahead.as_ref(), now, output),
+            };
             match flow {
                 Flow::Go => used += len,
                 Flow::Hold(until) => {
@@ -347,13 +355,6 @@ impl<'a> Connection<'a> {
         }
         parser.rest();
         Ok((used, end))
-    }
-
-    /// What the request at the beginning of `bytes` probably needs is on its way while other things are done.
-    fn foresee(&self, bytes: &[u8]) {
-        if let Some((key, len)) = guess_key(bytes) {
-            self.engine.store(self.client.db).foresee(key, len);
-        }
     }
 
     fn note_stranger(&self, protocol: &str) {

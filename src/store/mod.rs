@@ -27,6 +27,7 @@ mod chunks;
 mod deadlines;
 mod entry;
 mod evict;
+mod foresee;
 mod janitor;
 mod names;
 mod namespace;
@@ -50,6 +51,7 @@ use foldhash::quality::SeedableRandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 pub use access::Access;
+pub use foresee::Foreseen;
 pub use janitor::Sweep;
 pub use names::NameBuf;
 pub use namespace::Cache;
@@ -237,13 +239,17 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn shard(&self) -> usize {
-        (self.hash >> (64 - SHARD_BITS)) as usize
+        shard_of(self.hash)
     }
 
     /// The part of the hash that entries keep; the bits that chose the shard are not among them.
     fn kept(&self) -> u32 {
         kept(self.hash)
     }
+}
+
+fn shard_of(hash: u64) -> usize {
+    (hash >> (64 - SHARD_BITS)) as usize
 }
 
 fn kept(hash: u64) -> u32 {
@@ -426,16 +432,6 @@ impl Store {
         answer
     }
 
-    /// Says that a key will be asked for soon, perhaps for a value of `len` bytes to be put there: its entry is on its way to
-    /// the processor meanwhile. Changes nothing, and waits for nobody.
-    pub fn foresee(&self, key: &[u8], len: usize) {
-        let mut buf = NameBuf::new();
-        let place = self.place(key, &mut buf);
-        if let Some(shard) = self.cells().get(place.shard()).and_then(|cell| cell.shard.try_lock()) {
-            shard.foresee(place.kept(), place.name.len() + len);
-        }
-    }
-
     /// Opens one key for reading and writing. What is replaced or removed is freed after the lock.
     pub fn with<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>) -> R) -> R {
         self.enter(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, f)
@@ -444,10 +440,18 @@ impl Store {
     /// Opens one key with a value that is made before the lock is taken, so that the allocation and the copy are
     /// nobody else's wait.
     pub fn write<R>(&self, key: &[u8], value: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>, Fresh<'_>) -> R) -> R {
-        let mut buf = NameBuf::new();
-        let place = self.place(key, &mut buf);
+        self.write_at(&self.place(key, &mut NameBuf::new()), value, now, f)
+    }
+
+    fn write_at<R>(
+        &self,
+        place: &Place<'_>,
+        value: &[u8],
+        now: Millis,
+        f: impl FnOnce(&mut Slot<'_>, Fresh<'_>) -> R,
+    ) -> R {
         let fresh = Fresh::new(place.name, value);
-        self.enter(&place, HOPS_MAX, now, |slot| {
+        self.enter(place, HOPS_MAX, now, |slot| {
             let fresh = if slot.name() == place.name { fresh } else { fresh.under(slot.name()) };
             f(slot, fresh)
         })

@@ -209,7 +209,7 @@ fn churn_with_lengths_of_all_kinds_keeps_every_value_whole() {
 #[test]
 fn what_is_foreseen_changes_nothing_and_waits_for_nobody() {
     let store = Store::new();
-    store.foresee(b"before anything was written", 9);
+    let _ = store.foresee(b"before anything was written", 9);
     put(&store, b"coat", NOW + Ttl(9), NOW);
     let (before, bytes) = (store.stats(), store.used_memory());
     store.foresee(b"coat", 1 << 30);
