@@ -140,7 +140,9 @@ fn get(prefix: &str) -> u64 {
         out.clear();
         let len = parser.parse(&request, &Limits::default()).expect("a sound request");
         assert_eq!(len, Some(request.len()));
-        command::run(&engine, &mut client, parser.args(&request), now, &mut out);
+        let args = parser.args(&request);
+        let ahead = engine.store(0).foresee(&args[1], 0);
+        command::run(&engine, &mut client, args, ahead.as_ref(), now, &mut out);
         assert!(out == expected, "a hit");
     })
 }

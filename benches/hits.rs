@@ -176,7 +176,9 @@ fn command_hits(keys: Vec<String>) -> impl FnMut() -> Duration {
         let mut request = &batches[dice.below(batches.len())][..];
         out.clear();
         while let Ok(Some(len)) = parser.parse(request, &Limits::default()) {
-            command::run(&engine, &mut client, parser.args(request), now, &mut out);
+            let args = parser.args(request);
+            let ahead = engine.store(0).foresee(&args[1], 0);
+            command::run(&engine, &mut client, args, ahead.as_ref(), now, &mut out);
             request = &request[len..];
         }
         assert!(out == expected, "the value, {BATCH} times");

@@ -239,7 +239,7 @@ const fn hash(name: &[u8]) -> usize {
         word = word.rotate_left(5) ^ (name[at] & 0x1f) as u64;
         at += 1;
     }
-    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize % SLOTS
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOTS.trailing_zeros())) as usize
 }
 
 const fn lay_out() -> [u16; SLOTS] {
@@ -383,13 +383,9 @@ fn unknown(args: Args<'_>) -> Error {
 
 // ---- running ----------------------------------------------------------------------------------------------------
 
-/// Runs one request and writes its reply behind what is in `out`. `args` has at least one word.
-pub fn run(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, out: &mut Vec<u8>) -> Flow {
-    run_foreseen(engine, client, args, None, now, out)
-}
-
-/// The same, with a key that was foreseen.
-pub fn run_foreseen(
+/// Runs one request and writes its reply behind what is in `out`. `args` has at least one word; `ahead` is a key that was
+/// foreseen, if it was.
+pub fn run(
     engine: &Engine,
     client: &mut Client,
     args: Args<'_>,

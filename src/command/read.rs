@@ -40,13 +40,18 @@ impl<'a> Ctx<'a> {
     }
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// The key as it was foreseen, if it was.
+    pub fn foreseen(self, key: &[u8]) -> Option<&'a Foreseen<'a>> {
+        self.ahead.filter(|ahead| ahead.is(self.store, key))
+    }
+
     /// Shows a value to a command that reads it.
     pub fn get<R>(self, key: &[u8], f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         if self.no_touch {
             return self.glance(key, f);
         }
-        match self.ahead.filter(|ahead| ahead.is(self.store, key)) {
+        match self.foreseen(key) {
             Some(ahead) => ahead.get(self.now, f),
             None => self.store.get(key, self.now, f),
         }
@@ -54,7 +59,7 @@ impl Reader<'_> {
 
     /// Shows a value to a command that only asks about the key.
     pub fn glance<R>(self, key: &[u8], f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
-        match self.ahead.filter(|ahead| ahead.is(self.store, key)) {
+        match self.foreseen(key) {
             Some(ahead) => ahead.glance(self.now, f),
             None => self.store.glance(key, self.now, f),
         }

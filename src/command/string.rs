@@ -380,7 +380,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 /// Sets a key whatever is there.
 fn put(ctx: &Ctx<'_>, key: &[u8], value: &[u8], deadline: Millis) -> Result<()> {
     let put = |slot: &mut Slot<'_>, fresh: Fresh<'_>| slot.put(fresh.until(deadline));
-    match ctx.ahead.filter(|ahead| ahead.is(ctx.store(), key)) {
+    match ctx.reader().foreseen(key) {
         Some(ahead) => ahead.write(value, ctx.now, put),
         None => ctx.store().write(key, value, ctx.now, put),
     }

@@ -83,7 +83,8 @@ impl Transcript {
         while let Some(used) = self.parser.parse(request, &Limits::default()).expect("a sound request") {
             let args = self.parser.args(request);
             if !args.is_empty() {
-                run(&self.engine, &mut self.client, args, self.clock.now(), &mut out);
+                let ahead = args.get(1).and_then(|key| self.engine.store(self.client.db).foresee(key, 0));
+                run(&self.engine, &mut self.client, args, ahead.as_ref(), self.clock.now(), &mut out);
             }
             request = &request[used..];
         }

@@ -318,14 +318,14 @@ impl<'a> Connection<'a> {
             let store = engine.store(self.client.db);
             let ahead = next.take().or_else(|| {
                 let len = args.get(2).map_or(0, <[u8]>::len);
-                args.get(1).map(|key| store.foresee(key, len))
+                args.get(1).and_then(|key| store.foresee(key, len))
             });
             // While this request runs, what the next one needs is on its way.
-            next = guess_key(&rest[len..]).map(|(key, len)| store.foresee(key, len));
+            next = guess_key(&rest[len..]).and_then(|(key, len)| store.foresee(key, len));
             let start = output.len();
             let flow = match args.is_empty() {
                 true => Flow::Go,
-                false => command::run_foreseen(engine, &mut self.client, args, ahead.as_ref(), now, output),
+                false => command::run(engine, &mut self.client, args, ahead.as_ref(), now, output),
             };
             match flow {
                 Flow::Go => used += len,

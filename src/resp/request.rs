@@ -319,7 +319,9 @@ impl Parser {
     /// The request that nearly all are: an array of bulk strings that has arrived whole, with nothing unusual about it. It
     /// is `None` for anything else, which begins again the careful way, once.
     fn whole(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
-        let (words, mut at) = announced(bytes, 0, b'*').filter(|(words, _)| (1..=WORDS_BEFORE_AUTH).contains(words))?;
+        // So few that a client which has not authenticated may send them too.
+        let most = limits.words.min(WORDS_BEFORE_AUTH);
+        let (words, mut at) = announced(bytes, 0, b'*').filter(|(words, _)| (1..=most).contains(words))?;
         let most = if limits.authenticated { limits.bulk } else { limits.bulk.min(BULK_BEFORE_AUTH) };
         for _ in 0..words {
             let word = announced(bytes, at, b'$').filter(|(len, start)| *len <= most && start + len + 2 <= bytes.len());

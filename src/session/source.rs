@@ -1,11 +1,9 @@
 //! What stands behind the cache, as the engine sees it: an answer or a failure. Who carries it is nobody's business here.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::answer::Header;
 
@@ -117,9 +115,12 @@ pub(super) enum Says {
     Nonsense,
 }
 
-/// Reads a body. Sessions are JSON objects, of which only the one word is looked at.
+/// Reads a body. Sessions are JSON objects, of which only the one word is looked at: it costs no allocation. What stands in
+/// the others has to be JSON, but may be a number that no float holds, or as deep as it likes.
 pub(super) fn says(body: &[u8]) -> Says {
-    serde_json::from_slice(body).unwrap_or(Says::Nonsense)
+    // What is passed over is not looked at letter by letter.
+    let text = std::str::from_utf8(body).ok();
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Says::Nonsense)
 }
 
 impl<'de> Deserialize<'de> for Says {
@@ -143,14 +144,70 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Says, M::Error> {
         let mut says = Says::SignedOut;
-        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
-            let known = if let Says::SignedIn(expires) = says { expires } else { None };
-            says = Says::SignedIn(match &*name {
-                "expires" => map.next_value::<Value>()?.as_str().and_then(unix_millis),
-                _ => map.next_value::<IgnoredAny>().map(|_| known)?,
-            });
+        while let Some(Text(is_expires)) = map.next_key_seed(Look(|name: &str| name == "expires"))? {
+            says = match (is_expires, says) {
+                (Some(true), _) => Says::SignedIn(map.next_value_seed(Look(unix_millis))?.0.flatten()),
+                (_, Says::SignedIn(expires)) => map.next_value::<IgnoredAny>().map(|_| Says::SignedIn(expires))?,
+                (_, _) => map.next_value::<IgnoredAny>().map(|_| Says::SignedIn(None))?,
+            };
         }
         Ok(says)
+    }
+}
+
+/// Makes something of a text, and nothing of any other value.
+struct Look<F>(F);
+
+/// What was made of a text.
+struct Text<T>(Option<T>);
+
+impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Look<F> {
+    type Value = Text<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Text<T>, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de, T, F: FnOnce(&str) -> T> Visitor<'de> for Look<F> {
+    type Value = Text<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text<T>, E> {
+        Ok(Text(Some(self.0(text))))
+    }
+
+    fn visit_unit<E>(self) -> Result<Text<T>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Text<T>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Text<T>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Text<T>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Text<T>, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Text<T>, S::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text(None))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Text<T>, M::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Text(None))
     }
 }
 
@@ -227,6 +284,11 @@ mod tests {
         assert_eq!(says(br#"{"user":{},"expires":"1970-01-01T00:00:01Z"}"#), Says::SignedIn(Some(1000)));
         assert_eq!(says(br#"{"user":{},"expires":"never"}"#), Says::SignedIn(None));
         assert_eq!(says(br#"{"\u0065xpires":"1970-01-01T00:00:01Z","user":[{}],"expires":7}"#), Says::SignedIn(None));
+        assert_eq!(says(br#"{"expires":{"a":[1.5,true,null]},"n":1e999}"#), Says::SignedIn(None));
+        assert_eq!(says(br#"{"expires":[{}],"a":1,"expires":"1970-01-01T00:00:01Z"}"#), Says::SignedIn(Some(1000)));
+        assert_eq!(says(b"{\"user\":\"\xff\"}"), Says::Nonsense);
+        let deep = format!("{{\"user\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(says(deep.as_bytes()), Says::SignedIn(None));
         for body in ["", "<html>", "[]", "7", r#""text""#, r#"{"user""#, "{}{}", r#"{"user":{]}"#, "{\"a\":1}\0"] {
             assert_eq!(says(body.as_bytes()), Says::Nonsense, "{body}");
         }

@@ -90,6 +90,12 @@ pub(super) struct Marks {
     pub login: bool,
 }
 
+impl Marks {
+    fn of(kind: Kind, deadline: Millis, login: bool) -> Marks {
+        Marks { mortal: deadline != Millis::NEVER, hidden: kind != Kind::String, login }
+    }
+}
+
 /// How an entry lies in its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -124,7 +130,7 @@ impl Shape {
 impl Draft<'_> {
     /// What a shard counts of it.
     pub fn marks(&self) -> Marks {
-        Marks { mortal: self.deadline != Millis::NEVER, hidden: self.kind != Kind::String, login: self.login }
+        Marks::of(self.kind, self.deadline, self.login)
     }
 
     pub fn shape(&self) -> Shape {
@@ -257,7 +263,7 @@ pub(super) fn bulk_of(block: &[u8]) -> Option<usize> {
     (block[0] & BULK != 0).then(number)
 }
 
-/// The key of an entry, which is all that a look-up compares.
+/// The key of an entry.
 #[inline]
 pub(super) fn key_of<'a>(block: &'a [u8], bulks: &'a [Bulk]) -> &'a [u8] {
     let (key_len, _, head) = lens(block);
@@ -400,8 +406,7 @@ impl<'a> Entry<'a> {
 
     /// What a shard counts of it.
     pub fn marks(self) -> Marks {
-        let hidden = self.kind() != Kind::String;
-        Marks { mortal: self.deadline != Millis::NEVER, hidden, login: self.is_login() }
+        Marks::of(self.kind(), self.deadline, self.is_login())
     }
 
     /// Whether an entry of the same key, with this shape and a value of this length, can be written over it: where one head

@@ -1,6 +1,7 @@
 //! A key that will be asked for soon. Its name and hash are worked out once, and its entry is on its way to the processor
 //! before anybody waits for it: in a pipeline, while the request before it runs.
 
+use super::names::Rule;
 use super::slot::{Fresh, Slot};
 use super::{HOPS_MAX, NameBuf, Place, Store, Trace, Value};
 use crate::clock::Millis;
@@ -11,20 +12,28 @@ pub struct Foreseen<'k> {
     key: &'k [u8],
     /// What it is called inside; empty if that is the key itself.
     name: NameBuf,
+    rule: Option<&'k Rule>,
     hash: u64,
 }
 
+/// Bytes of a key that is foreseen: a longer one takes longer to hash than is won.
+const KEY_MAX: usize = 1024;
+
 impl Store {
     /// Says that a key will be asked for, perhaps to put a value of `len` bytes there. Changes nothing, and waits for
-    /// nobody.
-    pub fn foresee<'k>(&'k self, key: &'k [u8], len: usize) -> Foreseen<'k> {
+    /// nobody. `None`: it is not worth it.
+    pub fn foresee<'k>(&'k self, key: &'k [u8], len: usize) -> Option<Foreseen<'k>> {
+        if key.len() > KEY_MAX {
+            return None;
+        }
         let mut buf = NameBuf::new();
-        let Place { name, hash, .. } = self.place(key, &mut buf);
+        let (name, rule) = self.inner.common.names.resolve(key, &mut buf);
+        let hash = self.hash(name);
         let (shard, kept) = (super::shard_of(hash), super::kept(hash));
         if let Some(shard) = self.cells().get(shard).and_then(|cell| cell.shard.try_lock()) {
             shard.foresee(kept, name.len() + len);
         }
-        Foreseen { store: self, key, hash, name: buf }
+        Some(Foreseen { store: self, key, name: buf, rule, hash })
     }
 }
 
@@ -36,7 +45,7 @@ impl Foreseen<'_> {
 
     fn place(&self) -> Place<'_> {
         let name = if self.name.is_empty() { self.key } else { &self.name };
-        Place { name, rule: self.store.inner.common.names.rule(name), hash: self.hash }
+        Place { name, rule: self.rule, hash: self.hash }
     }
 
     /// As [`Store::get`].

@@ -16,7 +16,7 @@ use crate::config::Namespace;
 
 /// Bytes of the hash that are kept: 128 bits, so that no two tokens ever meet.
 const DIGEST: usize = 16;
-/// The mark in front of a hash, which base64url, UUIDs and JWTs never start with, and the hash in base64url.
+/// The mark in front of a hash, which base64url, UUIDs and JWTs never start with, and the hash, six bits a letter.
 const MARK: u8 = b'~';
 const HASHED: usize = 1 + DIGEST.div_ceil(3) * 4 - 2;
 

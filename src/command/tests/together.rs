@@ -20,7 +20,7 @@ fn say(engine: &Engine, client: &mut Client, line: &str) -> Heard {
     let (request, mut parser, mut out) = (format!("{line}\r\n"), Parser::new(), Vec::new());
     let parsed = parser.parse(request.as_bytes(), &Limits::default());
     assert_eq!(parsed.ok().flatten(), Some(request.len()));
-    command::run(engine, client, parser.args(request.as_bytes()), engine.clock.now(), &mut out);
+    command::run(engine, client, parser.args(request.as_bytes()), None, engine.clock.now(), &mut out);
     Heard(out)
 }
 

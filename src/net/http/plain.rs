@@ -148,22 +148,22 @@ const KEPT: usize = 64 * 1024;
 
 impl Default for Desk {
     fn default() -> Desk {
-        let date = Date { micros: 0, second: u64::MAX, text: String::new() };
+        let date = Date { second: u64::MAX, text: String::new(), asked: 0 };
         Desk { input: vec![0; READ].into(), output: Vec::new(), date }
     }
 }
 
 /// The date of answers, made anew once a second.
 struct Date {
-    /// When the last answer was written; asking the clock once more would cost as much as finding the session.
-    micros: u64,
     second: u64,
     text: String,
+    /// When it was last asked for, in the clock's microseconds: when the last answer was made.
+    asked: u64,
 }
 
 impl Date {
     fn at(&mut self, micros: u64, clock: &Clock) -> &str {
-        self.micros = micros;
+        self.asked = micros;
         let second = micros / 1_000_000;
         if self.second != second {
             self.second = second;
@@ -242,17 +242,23 @@ impl Door {
                 let bytes = std::mem::take(&mut rest);
                 self.run(&bytes, &mut unsent, &mut self.desk.borrow_mut().date)
             };
+            let mut now = None;
             if !unsent.is_empty() {
                 Box::pin(timeout(patience.body, stream.write_all(&unsent))).await.ok()?.ok()?;
+                now = Some(clock.micros());
             }
             match next {
                 Next::Read => {}
                 Next::Gone => return None,
                 Next::Other(bytes) => return Some(bytes),
                 // In a box, so that a client does not hold room for a call to the upstream while it makes none.
-                Next::Ask(ask) => rest = Box::pin(self.answer_ask(*ask, stream, peer)).await?,
+                Next::Ask(ask) => {
+                    rest = Box::pin(self.answer_ask(*ask, stream, peer)).await?;
+                    now = Some(clock.micros());
+                }
             }
-            (active, limit) = (self.desk.borrow().date.micros, patience.head);
+            // Asking the clock once more after an answer that was taken at once would cost as much as finding the session.
+            (active, limit) = (now.unwrap_or_else(|| self.desk.borrow().date.asked), patience.head);
         }
     }
 
@@ -394,9 +400,8 @@ mod tests {
         for end in 0..head.len() {
             assert_eq!(plain(&head[..end]), None, "{end} bytes");
         }
-        // An empty value may lie anywhere as far as httparse tells, so it may be left to hyper.
         let empty = head.replace("Cookie", "X:\r\nCookie");
-        assert!(plain(&empty).is_none_or(|len| len == empty.len()));
+        assert_eq!(plain(&empty), Some(empty.len()));
     }
 
     #[test]
@@ -411,6 +416,8 @@ mod tests {
             "Host: a:123456\r\n",
             "Host: a\nX: 1\r\n",
             "Host: a\r\nX: 1\n",
+            "Host: a\r\nX:\n",
+            "Host: a\r\nX: 1 \r\n",
             "Host: a\r\nX: 1\n\n",
             "Host: a\r\nContent-Length: 0\r\n",
             "Host: a\r\nTransfer-Encoding: chunked\r\n",

@@ -209,14 +209,35 @@ fn churn_with_lengths_of_all_kinds_keeps_every_value_whole() {
 #[test]
 fn what_is_foreseen_changes_nothing_and_waits_for_nobody() {
     let store = Store::new();
-    let _ = store.foresee(b"before anything was written", 9);
+    assert!(store.foresee(b"before anything was written", 9).is_some());
     put(&store, b"coat", NOW + Ttl(9), NOW);
     let (before, bytes) = (store.stats(), store.used_memory());
-    store.foresee(b"coat", 1 << 30);
-    store.foresee(b"", 0);
-    store.foresee(b"auth:session:token", 9);
+    assert!(store.foresee(b"coat", 1 << 30).is_some());
+    assert!(store.foresee(b"", 0).is_some());
+    assert!(store.foresee(b"auth:session:token", 9).is_some());
+    assert!(store.foresee(&[b'k'; 2_000], 0).is_none(), "long enough to cost more than it saves");
     // Not even for the lock that is held here.
-    store.with(b"coat", NOW, |_| store.foresee(b"coat", 4));
+    store.with(b"coat", NOW, |_| assert!(store.foresee(b"coat", 4).is_some()));
     assert_eq!((store.stats(), store.used_memory(), store.len()), (before, bytes, 1));
+    Store::validate(&[store]);
+}
+
+#[test]
+fn a_foreseen_key_is_the_same_key() {
+    let (store, other) = (Store::new(), Store::new());
+    let text = |value: Value<'_>| value.string().map(<[u8]>::to_vec);
+    for key in [&b"coat"[..], b"", b"auth:session:token", b"sess:login"] {
+        let ahead = store.foresee(key, 4).expect("short enough");
+        assert!(ahead.is(&store, key) && !ahead.is(&other, key) && !ahead.is(&store, &[key, b"x"].concat()));
+        assert_eq!(ahead.get(NOW, text), None);
+        let put = ahead.write(b"blue", NOW, |slot, fresh| slot.put(fresh.until(NOW + Ttl(9))));
+        assert_eq!((put, ahead.get(NOW, text)), (Ok(()), Some(Ok(b"blue".to_vec()))));
+        assert_eq!((ahead.glance(NOW, text), store.get(key, NOW, text)), (ahead.get(NOW, text), ahead.get(NOW, text)));
+        assert!(store.with(key, NOW, |slot| slot.remove()));
+        // A removed session takes no writes for a while, by whichever way they come.
+        let late = ahead.write(b"late", NOW, |slot, fresh| slot.put(fresh));
+        assert_eq!(late.is_err(), key.starts_with(b"auth:session:"));
+    }
+    assert_eq!(store.cells().iter().map(|cell| cell.shard.lock().logins()).sum::<usize>(), 1);
     Store::validate(&[store]);
 }
