@@ -27,8 +27,10 @@ pub enum Cause {
     Moved,
 }
 
-/// Reminders one sweep may look at, so that no reader waits longer than about 60 µs.
-pub(super) const SWEEP_MAX: usize = 32;
+/// Reminders one sweep may look at, so that no reader waits longer than about 30 µs (most of it for pages
+/// that no buffer of translations holds), and how many of them at once.
+pub(super) const SWEEP_MAX: usize = 16;
+const SWEEP_ROW: usize = 8;
 
 /// Where an entry is: its bucket in the table, and its block. Good until the shard's lock is let go, or another entry is
 /// put or taken.
@@ -103,8 +105,13 @@ impl Shard {
 
     /// Fetches what is probably the entry of a hash; `len` is what its key and value are thought to take.
     pub fn foresee(&self, hash: u32, len: usize) {
+        self.fetch(hash, len + AHEAD);
+    }
+
+    /// Fetches the first bytes of an entry of a hash.
+    fn fetch(&self, hash: u32, len: usize) {
         if let Some((_, at)) = self.table.find(hash, Some) {
-            prefetch(self.arena.at(at), len + AHEAD);
+            prefetch(self.arena.at(at), len);
         }
     }
 
@@ -344,12 +351,20 @@ impl Shard {
 
     /// Takes out what has died, a bounded slice at a time. More may be due: `next_due` tells.
     pub fn sweep(&mut self, now: Millis, trash: &mut Trash) {
-        for _ in 0..SWEEP_MAX {
-            match self.deadlines.pop_due(now) {
-                Some(Due::Hash(hash)) => self.retire(hash, now, trash),
-                Some(Due::Region(region)) => self.remind_region(region),
-                None => return,
+        for _ in 0..SWEEP_MAX / SWEEP_ROW {
+            // What a row of reminders leads to is fetched together, so that not each is waited for.
+            let mut hashes: SmallVec<[u32; SWEEP_ROW]> = SmallVec::new();
+            for _ in 0..SWEEP_ROW {
+                match self.deadlines.pop_due(now) {
+                    Some(Due::Hash(hash)) => {
+                        self.fetch(hash, 1);
+                        hashes.push(hash);
+                    }
+                    Some(Due::Region(region)) => self.remind_region(region),
+                    None => break,
+                }
             }
+            hashes.into_iter().for_each(|hash| self.retire(hash, now, trash));
         }
     }
 
