@@ -25,7 +25,7 @@ const FULL_OF: usize = 8;
 const FULL: usize = 7;
 
 /// The part of its homes by which a table grows.
-const GROWTH: usize = 8;
+const GROWTH: usize = 16;
 /// Homes that a table grows by at least.
 const HOMES_MIN: usize = 8;
 /// Tables below this many homes are never made smaller.
