@@ -4,13 +4,14 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::{Millis, Ttl};
 use crate::engine::Engine;
-use crate::store::{Store, Sweep};
+use crate::store::{SWEEP_MAX, Store, Sweep};
 
 /// The longest it sleeps. Deadlines wake it by themselves; this only bounds what a mistake could cost.
 const NAP_MAX: Ttl = Ttl::seconds(1);
@@ -72,12 +73,44 @@ pub(super) async fn run(engine: Arc<Engine>) {
     }
 }
 
+/// How much is swept before clients have their turn. To look at a dead entry costs a fraction of a microsecond, or some
+/// hundreds of them where a hypervisor has to find the page again; so a slice is as large as the ones before allow.
+struct Pace {
+    most: usize,
+}
+
+impl Pace {
+    /// What a client may have to wait for a slice.
+    const SLICE: Duration = Duration::from_micros(50);
+    /// The most reminders; with more, what is saved between slices is no longer worth speaking of.
+    const MOST: usize = 4 * SWEEP_MAX;
+    /// How long clients go first when even the smallest slice takes too long. Then memory does.
+    const CLIENTS_FIRST: Duration = Duration::from_secs(1);
+    /// What they get at a time: the shortest sleep that the runtime knows.
+    const REST: Duration = Duration::from_millis(1);
+
+    /// Learns from a slice that took so long; tells whether clients need more than a turn before the next one.
+    fn learn(&mut self, took: Duration) -> bool {
+        match took {
+            _ if took < Self::SLICE / 4 => self.most = (self.most * 2).min(Self::MOST),
+            _ if took <= Self::SLICE => {}
+            _ if self.most == 1 => return true,
+            _ => self.most /= 2,
+        }
+        false
+    }
+}
+
 /// Sweeps until nothing is due and tells when something will be.
 async fn sweep(engine: &Engine) -> Millis {
-    let mut next = Millis::NEVER;
+    let (mut next, mut pace, started) = (Millis::NEVER, Pace { most: 1 }, Instant::now());
     for store in engine.all_stores() {
         loop {
-            match store.sweep(engine.clock.now()) {
+            let begun = Instant::now();
+            match store.sweep_some(engine.clock.now(), pace.most) {
+                Sweep::MoreDue if pace.learn(begun.elapsed()) && started.elapsed() < Pace::CLIENTS_FIRST => {
+                    sleep(Pace::REST).await;
+                }
                 Sweep::MoreDue => tokio::task::yield_now().await,
                 Sweep::Idle(due) => {
                     next = next.min(due);
@@ -91,4 +124,24 @@ async fn sweep(engine: &Engine) -> Millis {
 
 fn next_due(engine: &Engine) -> Millis {
     engine.all_stores().map(Store::next_due).min().unwrap_or(Millis::NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_as_large_as_the_time_for_them_allows() {
+        let mut pace = Pace { most: 1 };
+        let mut after = |slices: usize, took: Duration| {
+            let asked_for_rest = (0..slices).filter(|_| pace.learn(took)).count();
+            (pace.most, asked_for_rest)
+        };
+        let (quick, slow) = (Duration::from_micros(1), 3 * Pace::SLICE);
+        assert_eq!(after(3, quick), (8, 0));
+        assert_eq!(after(9, Pace::SLICE), (8, 0));
+        assert_eq!(after(2, slow), (2, 0));
+        assert_eq!(after(4, slow), (1, 3), "nothing smaller is left, so clients get more than a turn");
+        assert_eq!(after(99, quick), (Pace::MOST, 0));
+    }
 }

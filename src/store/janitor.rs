@@ -14,6 +14,10 @@ use crate::clock::Millis;
 /// thousand times a second falls behind while a million entries die.
 pub(super) const SWEEP_SHARDS: usize = 1;
 
+/// Reminders that one slice looks at unless its caller says otherwise, so that no reader waits longer than about 30 µs,
+/// most of it for pages that no buffer of translations holds.
+pub const SWEEP_MAX: usize = 16;
+
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
@@ -47,6 +51,11 @@ impl Store {
     /// Reclaims what has died, in slices that hold no lock for long. Each call begins where the last one stopped, so
     /// that a shard in which much dies keeps no other waiting.
     pub fn sweep(&self, now: Millis) -> Sweep {
+        self.sweep_some(now, SWEEP_MAX)
+    }
+
+    /// The same, in slices of so many reminders at most, for who sees that others wait too long for one.
+    pub fn sweep_some(&self, now: Millis, most: usize) -> Sweep {
         let cells = self.cells();
         let first = self.inner.turn.load(Ordering::Relaxed);
         let mut trash = Trash::new();
@@ -66,7 +75,7 @@ impl Store {
             }
             slices += 1;
             let mut held = self.hold(cell);
-            held.sweep(now, &mut trash);
+            held.sweep(now, most.max(1), &mut trash);
             next = next.min(held.next_due());
             drop(held);
             trash.clear();

@@ -52,7 +52,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub use access::Access;
 pub use foresee::Foreseen;
-pub use janitor::Sweep;
+pub use janitor::{SWEEP_MAX, Sweep};
 pub use names::NameBuf;
 pub use namespace::Cache;
 pub use scan::Cursor;

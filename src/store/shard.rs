@@ -27,9 +27,7 @@ pub enum Cause {
     Moved,
 }
 
-/// Reminders one sweep may look at, so that no reader waits longer than about 30 µs (most of it for pages
-/// that no buffer of translations holds), and how many of them at once.
-pub(super) const SWEEP_MAX: usize = 16;
+/// Reminders of a sweep that are looked at together.
 const SWEEP_ROW: usize = 8;
 
 /// Where an entry is: its bucket in the table, and its block. Good until the shard's lock is let go, or another entry is
@@ -349,12 +347,12 @@ impl Shard {
         self.deadlines.next()
     }
 
-    /// Takes out what has died, a bounded slice at a time. More may be due: `next_due` tells.
-    pub fn sweep(&mut self, now: Millis, trash: &mut Trash) {
-        for _ in 0..SWEEP_MAX / SWEEP_ROW {
+    /// Takes out what has died, looking at so many reminders at most. More may be due: `next_due` tells.
+    pub fn sweep(&mut self, now: Millis, most: usize, trash: &mut Trash) {
+        for done in (0..most).step_by(SWEEP_ROW) {
             // What a row of reminders leads to is fetched together, so that not each is waited for.
             let mut hashes: SmallVec<[u32; SWEEP_ROW]> = SmallVec::new();
-            for _ in 0..SWEEP_ROW {
+            for _ in done..most.min(done + SWEEP_ROW) {
                 match self.deadlines.pop_due(now) {
                     Some(Due::Hash(hash)) => {
                         self.fetch(hash, 1);

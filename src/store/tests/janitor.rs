@@ -2,11 +2,11 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::super::janitor::SWEEP_SHARDS;
+use super::super::janitor::{SWEEP_MAX, SWEEP_SHARDS};
 use super::*;
 
 /// Entries that one call of `sweep` may reclaim at most.
-const CALL_MAX: usize = SWEEP_SHARDS * shard::SWEEP_MAX;
+const CALL_MAX: usize = SWEEP_SHARDS * SWEEP_MAX;
 
 /// Sweeps until idle; tells how many entries were reclaimed, by which number of calls, and what comes next.
 fn drain(store: &Store, now: Millis) -> (usize, usize, Millis) {
@@ -85,7 +85,21 @@ fn a_refresh_to_later_files_no_reminder() {
     let (taken, calls, next) = drain(&store, NOW + Ttl(149));
     assert_eq!((taken, next), (1_000, Millis::NEVER));
     // A slice of each shard, and another where more entries lie than one slice takes.
-    assert!(calls <= SHARDS / SWEEP_SHARDS + 1_000 / shard::SWEEP_MAX, "{calls} calls");
+    assert!(calls <= SHARDS / SWEEP_SHARDS + 1_000 / SWEEP_MAX, "{calls} calls");
+}
+
+#[test]
+fn a_slice_looks_at_no_more_reminders_than_it_may() {
+    let store = Store::new();
+    for key in (0..).map(key).filter(|key| shard_of(&store, key) == 0).take(100) {
+        put(&store, &key, NOW + Ttl(1), NOW);
+    }
+    let mut left = 100;
+    for most in [1, 3, 8, 9, 0, 64] {
+        assert_eq!(store.sweep_some(NOW + Ttl(1), most), Sweep::MoreDue);
+        left -= most.max(1);
+        assert_eq!(store.cells()[0].shard.lock().visible(), left, "after a slice of {most}");
+    }
 }
 
 #[test]
@@ -93,7 +107,7 @@ fn a_busy_shard_does_not_keep_the_others_waiting() {
     let store = Store::new();
     let due = NOW + Ttl(1);
     // The first shard gets more due entries than any number of slices here can take; one other shard gets one.
-    let first: Vec<_> = (0..).map(key).filter(|key| shard_of(&store, key) == 0).take(20 * shard::SWEEP_MAX).collect();
+    let first: Vec<_> = (0..).map(key).filter(|key| shard_of(&store, key) == 0).take(20 * SWEEP_MAX).collect();
     let last = (0..).map(key).find(|key| shard_of(&store, key) == SHARDS - 1).expect("some key lies there");
     for key in first.iter().chain([&last]) {
         put(&store, key, due, NOW);
