@@ -130,7 +130,7 @@ fn several_keys_at_once() -> Result<(), Error> {
         // First what could be refused, then the change.
         slots.at(1).admits()?;
         match slots.at(0).detach() {
-            Some(coat) => slots.at(1).put_loose(&coat),
+            Some(coat) => slots.at(1).put_loose(coat),
             None => Ok(()),
         }
     })?;

@@ -136,6 +136,7 @@ fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         let idle = store.access(value.access(), ctx.now).idle().unwrap_or(0);
         let length = match value.kind() {
             Type::String => serialized(value.string().unwrap_or_default()),
+            _ => value.size(),
         };
         // Where it lies is nobody's business.
         format!(
@@ -188,6 +189,7 @@ impl Digest {
                 self.mix(&0u32.to_be_bytes());
                 self.mix(value.string().unwrap_or_default());
             }
+            _ => {}
         }
         if value.deadline() != Millis::NEVER {
             self.xor(b"!!expire!!");

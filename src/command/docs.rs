@@ -146,7 +146,9 @@ fn describe(reply: &mut Reply<'_>, found: Found) {
     reply.int(spec.arity.number());
     statuses(reply, spec.flags.words());
     let keys = spec.keys;
-    for position in [keys.first, keys.last, keys.step] {
+    // Counted keys are found by looking at the request alone.
+    let step = if keys.count_at > 0 { 0 } else { keys.step };
+    for position in [keys.first, keys.last, step] {
         reply.int(position.into());
     }
     let mark = reply.mark();
@@ -179,9 +181,11 @@ fn key_spec(reply: &mut Reply<'_>, keys: Keys) {
     statuses(reply, keys.access.iter().copied());
     // A last key counted from the start is given relative to the first one.
     let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
-    let begin: &[(&str, i8)] = &[("index", keys.first)];
-    let find: &[(&str, i8)] = &[("lastkey", last), ("keystep", keys.step), ("limit", 0)];
-    for (name, kind, pairs) in [("begin_search", "index", begin), ("find_keys", "range", find)] {
+    let begin: &[(&str, i8)] = &[("index", keys.first.max(keys.count_at))];
+    let range: &[(&str, i8)] = &[("lastkey", last), ("keystep", keys.step), ("limit", 0)];
+    let counted: &[(&str, i8)] = &[("keynumidx", 0), ("firstkey", 1), ("keystep", keys.step)];
+    let find = if keys.count_at > 0 { ("find_keys", "keynum", counted) } else { ("find_keys", "range", range) };
+    for (name, kind, pairs) in [("begin_search", "index", begin), find] {
         reply.bulk(name.as_bytes());
         reply.map(2);
         reply.bulk(b"type");
@@ -288,17 +292,17 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     let sub = |found: Found| request.get(1).and_then(|word| found.subcommand(word)).unwrap_or(found);
     let found = find(request.word(0)).map(sub).ok_or(Error::refused("Invalid command specified"))?;
     let spec = found.spec;
-    if spec.keys.first == 0 {
+    if spec.keys.is_none() {
         return Err(Error::refused("The command has no key arguments"));
     }
     if !spec.arity.admits(request.len()) {
         return Err(Error::refused("Invalid number of arguments specified for command"));
     }
     let reply = &mut ctx.reply;
-    reply.array(spec.keys.positions(request.len()).count());
+    reply.array(spec.keys.positions(request).count());
     for run in spec.keys.runs() {
         let access = access(run, request);
-        for position in run.positions(request.len()) {
+        for position in run.positions(request) {
             if with_flags {
                 reply.array(2);
             }

@@ -10,7 +10,7 @@ use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use super::{help, read};
 use crate::error::{Error, Result};
 use crate::resp::Args;
-use crate::store::{Access, Loose, Slots, Store};
+use crate::store::{Access, Slots, Store};
 
 use Arity::{AtLeast, Exactly};
 
@@ -246,7 +246,7 @@ fn type_of(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 
 // ---- to another key ---------------------------------------------------------------------------------------------
 
-/// How a transfer went. What was taken out is freed when the locks are gone.
+/// How a transfer went.
 enum Transfer {
     /// There is nothing to transfer.
     NoSource,
@@ -255,7 +255,7 @@ enum Transfer {
     /// The place is taken.
     Taken,
     /// It is there.
-    Done(#[expect(dead_code, reason = "held so that it is freed when the locks are gone")] Option<Loose>),
+    Done,
 }
 
 /// Whether the value also stays where it was.
@@ -281,17 +281,17 @@ fn transfer(slots: &mut Slots<'_, '_>, way: Way, replace: bool) -> Result<Transf
         Way::Copy => slots.at(0).copied(),
         Way::Move => slots.at(0).detach(),
     };
-    if let Some(loose) = &loose {
+    if let Some(loose) = loose {
         slots.at(1).put_loose(loose)?;
     }
-    Ok(Transfer::Done(loose))
+    Ok(Transfer::Done)
 }
 
 fn rename(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let keys = [(ctx.store(), args.word(1)), (ctx.store(), args.word(2))];
     match Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Move, true))? {
         Transfer::NoSource => return Err(Error::NoSuchKey),
-        Transfer::Same | Transfer::Taken | Transfer::Done(_) => ctx.reply.ok(),
+        Transfer::Same | Transfer::Taken | Transfer::Done => ctx.reply.ok(),
     }
     Ok(())
 }
@@ -301,7 +301,7 @@ fn rename_nx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     match Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Move, false))? {
         Transfer::NoSource => return Err(Error::NoSuchKey),
         Transfer::Same | Transfer::Taken => ctx.reply.int(0),
-        Transfer::Done(_) => ctx.reply.int(1),
+        Transfer::Done => ctx.reply.int(1),
     }
     Ok(())
 }
@@ -313,7 +313,7 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     }
     let keys = [(ctx.store(), args.word(1)), (target, args.word(1))];
     let moved = Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Move, false))?;
-    ctx.reply.int(i64::from(matches!(moved, Transfer::Done(_))));
+    ctx.reply.int(i64::from(matches!(moved, Transfer::Done)));
     Ok(())
 }
 
@@ -340,7 +340,7 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     match copied {
         Transfer::Same => return Err(SAME_OBJECT),
         Transfer::NoSource | Transfer::Taken => ctx.reply.int(0),
-        Transfer::Done(_) => ctx.reply.int(1),
+        Transfer::Done => ctx.reply.int(1),
     }
     Ok(())
 }

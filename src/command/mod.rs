@@ -5,6 +5,7 @@
 //! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
 //! the store.
 
+mod bitmap;
 mod client;
 mod client_list;
 mod config;
@@ -13,20 +14,24 @@ mod debug;
 mod docs;
 mod expire;
 mod generic;
+mod hash;
 mod help;
 mod info;
 mod latency;
 mod lcs;
+mod list;
 mod memory;
 mod read;
 mod reference;
 mod scan;
 mod server;
+mod set;
 mod slowlog;
 mod spec;
 mod string;
 mod usage;
 mod words;
+mod zset;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -59,6 +64,11 @@ const FAMILIES: &[&[Spec]] = &[
     scan::COMMANDS,
     string::COMMANDS,
     lcs::COMMANDS,
+    bitmap::COMMANDS,
+    hash::COMMANDS,
+    list::COMMANDS,
+    set::COMMANDS,
+    zset::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.

@@ -2,6 +2,7 @@
 
 use super::Ctx;
 use crate::error::Result;
+use crate::num;
 use crate::resp::Args;
 
 /// A command's function. It checks everything, acts, and answers last; an error rewinds what it wrote.
@@ -67,7 +68,12 @@ impl Spec {
             (flags.has(Flags::KEYSPACE) || generic, "keyspace"),
             (flags.has(Flags::READONLY) && !scripting, "read"),
             (flags.has(Flags::WRITE), "write"),
+            (is(Group::Set) || flags.has(Flags::SORTS), "set"),
+            (is(Group::SortedSet) || flags.has(Flags::SORTS), "sortedset"),
+            (is(Group::List) || flags.has(Flags::SORTS), "list"),
+            (is(Group::Hash), "hash"),
             (is(Group::String), "string"),
+            (is(Group::Bitmap), "bitmap"),
             (flags.has(Flags::PUBSUB), "pubsub"),
             (flags.has(admin), "admin"),
             (flags.has(Flags::FAST), "fast"),
@@ -75,6 +81,7 @@ impl Spec {
             (flags.has(Flags::BLOCKING), "blocking"),
             (flags.has(admin.and(Flags::DANGEROUS)), "dangerous"),
             (flags.has(Flags::CONNECTION), "connection"),
+            (is(Group::Transactions), "transaction"),
             (scripting, "scripting"),
         ]
         .into_iter()
@@ -189,6 +196,8 @@ flags! {
     DANGEROUS = 20, None;
     /// In the categories of what is for administrators, but open to all.
     ADMIN_CATEGORY = 21, None;
+    /// Works on all types that have elements.
+    SORTS = 22, None;
 }
 
 impl Flags {
@@ -225,19 +234,33 @@ pub struct Keys {
     pub access: &'static [&'static str],
     /// What happens to the last one, where that is something else.
     pub last_access: Option<&'static [&'static str]>,
+    /// Where the word is that says how many keys follow it, 0 where they are not counted.
+    pub count_at: i8,
+    /// More keys.
+    pub also: Option<&'static Keys>,
 }
 
 impl Keys {
     /// No keys.
-    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0, access: &[], last_access: None };
+    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0, access: &[], last_access: None, count_at: 0, also: None };
     /// One key, which is read.
-    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1, access: &["RO", "access"], last_access: None };
+    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1, access: &["RO", "access"], ..Keys::NONE };
     /// Two keys, which are read.
-    pub const TWO: Keys = Keys { first: 1, last: 2, step: 1, access: &["RO", "access"], last_access: None };
+    pub const TWO: Keys = Keys { first: 1, last: 2, step: 1, access: &["RO", "access"], ..Keys::NONE };
     /// All words are keys, which are read.
-    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1, access: &["RO", "access"], last_access: None };
+    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1, access: &["RO", "access"], ..Keys::NONE };
     /// Key, value, key, value.
-    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2, access: &["OW", "update"], last_access: None };
+    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2, access: &["OW", "update"], ..Keys::NONE };
+
+    /// As many keys as the word at a position says, behind it.
+    pub const fn counted(at: i8) -> Keys {
+        Keys { count_at: at, step: 1, access: &["RO", "access"], ..Keys::NONE }
+    }
+
+    /// The same keys and others.
+    pub const fn and(self, also: &'static Keys) -> Keys {
+        Keys { also: Some(also), ..self }
+    }
 
     /// The same keys, changed: read and written.
     pub const fn writes(self) -> Keys {
@@ -254,24 +277,43 @@ impl Keys {
         Keys { last_access: Some(access), ..self }
     }
 
-    /// The same keys in runs that have one set of access words each.
-    pub fn runs(self) -> impl Iterator<Item = Keys> {
-        let (head, tail) = match self.last_access {
-            None => (self, None),
-            Some(access) => {
-                let tail = Keys { first: self.last, access, last_access: None, ..self };
-                (Keys { last: self.last - self.step, last_access: None, ..self }, Some(tail))
-            }
-        };
-        std::iter::once(head).filter(|head| head.first > 0).chain(tail)
+    /// Whether there are none, whatever the request.
+    pub const fn is_none(self) -> bool {
+        self.first == 0 && self.count_at == 0
     }
 
-    /// The positions of the keys among so many words.
-    pub fn positions(self, words: usize) -> impl Iterator<Item = usize> {
-        let last = if self.last < 0 { words as isize + self.last as isize } else { self.last as isize };
-        let last = last.min(words as isize - 1);
-        let last = if self.first == 0 { -1 } else { last };
-        (self.first as isize..=last).step_by(self.step.max(1) as usize).map(|position| position as usize)
+    /// The same keys in runs that have one set of access words each.
+    pub fn runs(self) -> impl Iterator<Item = Keys> {
+        let alone = Keys { last_access: None, also: None, ..self };
+        let (head, tail) = match self.last_access {
+            None => (alone, None),
+            Some(access) => {
+                let tail = Keys { first: self.last, access, ..alone };
+                (Keys { last: self.last - self.step, ..alone }, Some(tail))
+            }
+        };
+        let also = self.also.map(|also| Keys { last_access: None, also: None, ..*also });
+        std::iter::once(head).filter(|head| !head.is_none()).chain(tail).chain(also)
+    }
+
+    /// The positions of the keys in a request, run by run.
+    pub fn positions(self, request: Args<'_>) -> impl Iterator<Item = usize> {
+        self.runs().flat_map(move |run| run.run_positions(request))
+    }
+
+    fn run_positions(self, request: Args<'_>) -> impl Iterator<Item = usize> + use<> {
+        let words = request.len() as i64;
+        let (first, last) = match self.count_at {
+            0 => {
+                let last = if self.last < 0 { words + i64::from(self.last) } else { i64::from(self.last) };
+                (i64::from(self.first), if self.first == 0 { -1 } else { last })
+            }
+            at => {
+                let count = request.get(at as usize).and_then(num::parse_i64).unwrap_or(0);
+                (i64::from(at) + 1, i64::from(at).saturating_add(count.max(0)))
+            }
+        };
+        (first..=last.min(words - 1)).step_by(self.step.max(1) as usize).map(|position| position as usize)
     }
 }
 
@@ -282,6 +324,20 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// Bits of strings.
+    Bitmap,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Hashes.
+    Hash,
+    /// Publishers and subscribers.
+    PubSub,
+    /// Several commands at once.
+    Transactions,
     /// The client's connection.
     Connection,
     /// The server.
@@ -294,14 +350,34 @@ pub enum Group {
 
 impl Group {
     /// All of them, in the order of the command table in the README.
-    pub const ALL: [Group; 6] =
-        [Group::Generic, Group::String, Group::Connection, Group::Server, Group::Scripting, Group::Cluster];
+    pub const ALL: [Group; 13] = [
+        Group::Generic,
+        Group::String,
+        Group::Bitmap,
+        Group::List,
+        Group::Set,
+        Group::SortedSet,
+        Group::Hash,
+        Group::PubSub,
+        Group::Transactions,
+        Group::Scripting,
+        Group::Connection,
+        Group::Server,
+        Group::Cluster,
+    ];
 
     /// The name in COMMAND DOCS.
     pub fn name(self) -> &'static str {
         match self {
             Group::Generic => "generic",
             Group::String => "string",
+            Group::Bitmap => "bitmap",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Hash => "hash",
+            Group::PubSub => "pubsub",
+            Group::Transactions => "transactions",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Scripting => "scripting",
@@ -313,15 +389,24 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::Words;
 
     #[test]
     fn key_positions_count_from_either_end() {
-        let positions = |keys: Keys, words| keys.positions(words).collect::<Vec<_>>();
-        assert_eq!(positions(Keys::ONE, 3), [1]);
-        assert_eq!(positions(Keys::ALL, 4), [1, 2, 3]);
-        assert_eq!(positions(Keys::PAIRS, 5), [1, 3]);
-        assert_eq!(positions(Keys::NONE, 5), [0usize; 0]);
-        assert_eq!(positions(Keys::TWO, 2), [1]);
+        let positions = |keys: Keys, line: &str| {
+            let words: Words = line.split(' ').map(str::as_bytes).collect();
+            keys.positions(words.args()).collect::<Vec<_>>()
+        };
+        assert_eq!(positions(Keys::ONE, "get a b"), [1]);
+        assert_eq!(positions(Keys::ALL, "del a b c"), [1, 2, 3]);
+        assert_eq!(positions(Keys::PAIRS, "mset a 1 b 2"), [1, 3]);
+        assert_eq!(positions(Keys::NONE, "ping a b c d"), [0usize; 0]);
+        assert_eq!(positions(Keys::TWO, "rename a"), [1]);
+        const COUNTED: Keys = Keys::counted(2);
+        assert_eq!(positions(COUNTED, "eval text 2 a b c"), [3, 4]);
+        assert_eq!(positions(COUNTED, "eval text 9 a"), [3]);
+        assert_eq!(positions(COUNTED, "eval text x a"), [0usize; 0]);
+        assert_eq!(positions(Keys::ONE.and(&COUNTED), "zunionstore to 2 a b"), [1, 3, 4]);
         assert_eq!(Keys::TWO.runs().collect::<Vec<_>>(), [Keys::TWO]);
         let runs: Vec<_> = Keys::TWO.last_with(&["OW"]).runs().map(|run| (run.first, run.last, run.access)).collect();
         assert_eq!(runs, [(1, 1, Keys::ONE.access), (2, 2, &["OW"])]);

@@ -17,7 +17,8 @@ const ON_SIGNAL: Kind = Kind::Flags(&["default", "save", "nosave", "now", "force
 
 const NOT_SAVED: &str = "No effect: nothing is written to disk.";
 const NO_REPLICAS: &str = "No effect: there are no replicas.";
-const ONE_LAYOUT: &str = "No effect: a collection has one layout, whatever its size.";
+const NO_SUCH_TYPE: &str = "No effect: there are neither streams nor HyperLogLogs.";
+const UNCOMPRESSED: &str = "No effect: lists are not compressed.";
 const ANY_THREAD: &str = "No effect: memory is always given back outside the lock.";
 const NO_TICK: &str = "No effect: expiry is driven by deadlines, not by a tick.";
 const FOREGROUND: &str = "No effect: the process stays in the foreground, where its supervisor sees it.";
@@ -79,19 +80,10 @@ pub(super) const KEPT: &[Param] = &[
     kept("repl-diskless-sync-delay", INT, "5", NO_REPLICAS),
     kept("propagation-error-behavior", Kind::Choice(&["ignore", "panic", "panic-on-replicas"]), "ignore", NO_REPLICAS),
     // Layouts of collections.
-    also(&["hash-max-ziplist-entries"], kept("hash-max-listpack-entries", LONG, "512", ONE_LAYOUT)),
-    also(&["hash-max-ziplist-value"], kept("hash-max-listpack-value", SIZE, "64", ONE_LAYOUT)),
-    also(
-        &["list-max-ziplist-size"],
-        kept("list-max-listpack-size", Kind::Int(-INT_MAX - 1, INT_MAX), "-2", ONE_LAYOUT),
-    ),
-    kept("list-compress-depth", INT, "0", ONE_LAYOUT),
-    kept("set-max-intset-entries", LONG, "512", ONE_LAYOUT),
-    also(&["zset-max-ziplist-entries"], kept("zset-max-listpack-entries", LONG, "128", ONE_LAYOUT)),
-    also(&["zset-max-ziplist-value"], kept("zset-max-listpack-value", SIZE, "64", ONE_LAYOUT)),
-    kept("hll-sparse-max-bytes", SIZE, "3000", ONE_LAYOUT),
-    kept("stream-node-max-bytes", SIZE, "4096", ONE_LAYOUT),
-    kept("stream-node-max-entries", LONG, "100", ONE_LAYOUT),
+    kept("list-compress-depth", INT, "0", UNCOMPRESSED),
+    kept("hll-sparse-max-bytes", SIZE, "3000", NO_SUCH_TYPE),
+    kept("stream-node-max-bytes", SIZE, "4096", NO_SUCH_TYPE),
+    kept("stream-node-max-entries", LONG, "100", NO_SUCH_TYPE),
     // Memory.
     kept("maxmemory-clients", Kind::MemoryOrPercent, "0", "No effect: each client has limits of its own."),
     kept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", "No effect: eviction works in bounded slices."),

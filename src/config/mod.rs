@@ -14,6 +14,7 @@
 //! # Ok::<(), cloakroom::config::Refusal>(())
 //! ```
 
+mod compact;
 mod compat;
 mod namespace;
 mod param;
@@ -28,6 +29,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::clock::Ttl;
+pub use compact::Compact;
 pub use namespace::{Namespace, Namespaces};
 pub use param::{Change, Group, Kind, Lines, Param, env_name};
 pub use params::PARAMS;
@@ -74,6 +76,8 @@ pub struct Config {
     pub lfu_log_factor: u32,
     /// `lfu-decay-time`, in minutes.
     pub lfu_decay_time: u32,
+    /// `hash-max-listpack-entries` and its like.
+    pub compact: Compact,
     /// `databases`
     pub databases: usize,
     /// `namespace`; `session-prefix` and `session-ttl` are those of the namespace of sessions.
@@ -302,6 +306,7 @@ impl Config {
             maxmemory_samples: 0,
             lfu_log_factor: 0,
             lfu_decay_time: 0,
+            compact: Compact::default(),
             databases: 0,
             namespaces: Namespaces::default(),
             upstream: None,

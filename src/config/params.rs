@@ -38,6 +38,16 @@ macro_rules! field {
     };
 }
 
+/// The home of a row that says up to where a collection is compact.
+macro_rules! compact {
+    ($field:ident) => {
+        Home::Field { get: |config| config.compact.$field.show(), set: |config, text| config.compact.$field.read(text) }
+    };
+}
+
+const LONG: Kind = Kind::Int(0, i64::MAX);
+const SIZE: Kind = Kind::Memory(0, LONG_MAX);
+
 impl Param {
     const fn of(group: Group) -> Param {
         Param {
@@ -203,6 +213,75 @@ const OWN: &[Param] = &[
         default: "1",
         doc: "Minutes after which an unused counter of the lfu policies shrinks by one; 0 for never.",
         home: field!(lfu_decay_time),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "hash-max-listpack-entries",
+        aliases: &["hash-max-ziplist-entries"],
+        kind: LONG,
+        default: "512",
+        doc: "Fields that a hash may have in its compact encoding.",
+        home: compact!(hash_entries),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "hash-max-listpack-value",
+        aliases: &["hash-max-ziplist-value"],
+        kind: SIZE,
+        default: "64",
+        doc: "Bytes that a field or value of a hash may have in the compact encoding.",
+        home: compact!(hash_value),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "list-max-listpack-size",
+        aliases: &["list-max-ziplist-size"],
+        kind: Kind::Int(-INT_MAX - 1, INT_MAX),
+        default: "-2",
+        doc: "Elements in one piece of a list, or, from -1 to -5, its size: 4, 8, 16, 32 or 64 KB.",
+        home: compact!(list_size),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "set-max-intset-entries",
+        kind: LONG,
+        default: "512",
+        doc: "Members that a set of integers may have in its compact encoding.",
+        home: compact!(set_intset),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "set-max-listpack-entries",
+        kind: LONG,
+        default: "128",
+        doc: "Members that a set of other things may have in its compact encoding.",
+        home: compact!(set_entries),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "set-max-listpack-value",
+        kind: SIZE,
+        default: "64",
+        doc: "Bytes that a member of a set may have in the compact encoding.",
+        home: compact!(set_value),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "zset-max-listpack-entries",
+        aliases: &["zset-max-ziplist-entries"],
+        kind: LONG,
+        default: "128",
+        doc: "Members that a sorted set may have in its compact encoding.",
+        home: compact!(zset_entries),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "zset-max-listpack-value",
+        aliases: &["zset-max-ziplist-value"],
+        kind: SIZE,
+        default: "64",
+        doc: "Bytes that a member of a sorted set may have in the compact encoding.",
+        home: compact!(zset_value),
         ..Param::MEMORY
     },
     Param {

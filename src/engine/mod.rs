@@ -162,6 +162,7 @@ impl Engine {
     fn apply(&self, config: &Config) {
         self.hot.set(config);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
+        self.records.set_compact(config.compact);
         self.slowlog.truncate(config.slowlog_max_len);
     }
 

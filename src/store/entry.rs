@@ -7,16 +7,48 @@
 use super::arena::{BLOCK_MAX, rounded};
 use crate::clock::Millis;
 
-/// What a block holds. Only strings are visible to commands; the others are the session engine's notes to itself.
+/// What a block holds. Aliases and fences are the session engine's notes to itself, which no command sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
     /// A string of bytes.
     String = 0,
+    /// The number of a list, and so on: see [`super::objects`].
+    List = 1,
+    /// The number of a set.
+    Set = 2,
+    /// The number of a sorted set.
+    ZSet = 3,
+    /// The number of a hash.
+    Hash = 4,
     /// The value is the stored name of another entry: a rotated token that joined its family.
     Alias = 6,
     /// A key that was signed out. It takes no writes until its deadline; the value is the sign-out's ticket.
     Fence = 7,
+}
+
+impl Kind {
+    fn of(flags: u8) -> Kind {
+        match flags & KIND_MASK {
+            1 => Kind::List,
+            2 => Kind::Set,
+            3 => Kind::ZSet,
+            4 => Kind::Hash,
+            6 => Kind::Alias,
+            7 => Kind::Fence,
+            _ => Kind::String,
+        }
+    }
+
+    /// Whether commands see it.
+    pub fn is_visible(self) -> bool {
+        !matches!(self, Kind::Alias | Kind::Fence)
+    }
+
+    /// Whether the value is the number of a collection.
+    pub fn is_collection(self) -> bool {
+        matches!(self, Kind::List | Kind::Set | Kind::ZSet | Kind::Hash)
+    }
 }
 
 /// The first byte: the kind, and flags. The highest bit is the arena's.
@@ -92,7 +124,7 @@ pub(super) struct Marks {
 
 impl Marks {
     fn of(kind: Kind, deadline: Millis, login: bool) -> Marks {
-        Marks { mortal: deadline != Millis::NEVER, hidden: kind != Kind::String, login }
+        Marks { mortal: deadline != Millis::NEVER, hidden: !kind.is_visible(), login }
     }
 }
 
@@ -382,11 +414,14 @@ impl<'a> Entry<'a> {
 
     /// What the value is.
     pub fn kind(self) -> Kind {
-        match self.head.0 as u8 & KIND_MASK {
-            6 => Kind::Alias,
-            7 => Kind::Fence,
-            _ => Kind::String,
-        }
+        Kind::of(self.head.0 as u8)
+    }
+
+    /// The number of the collection that hangs off it.
+    pub fn object(self) -> Option<u32> {
+        self.kind()
+            .is_collection()
+            .then(|| self.value.first_chunk().map_or(u32::MAX, |number| u32::from_le_bytes(*number)))
     }
 
     /// Whether the value was changed in place.

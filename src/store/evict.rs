@@ -11,7 +11,7 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::entry::{Entry, Kind};
+use super::entry::Entry;
 use super::shard::{Cause, Shard, Trash};
 use super::{Access, SHARDS, Store};
 use crate::clock::Millis;
@@ -87,7 +87,7 @@ impl Which {
             Which::Copies => !entry.is_login(),
             Which::Logins => entry.is_login(),
         };
-        among && entry.kind() == Kind::String
+        among && entry.kind().is_visible()
     }
 
     /// How many there are in a shard, hidden ones perhaps among them. A shard that has none need not be walked.
@@ -166,7 +166,7 @@ impl Store {
                     .max_by_key(|(_, entry)| self.score(*entry, policy, number, now))
                     .map(|(bucket, _)| bucket);
                 if let Some(bucket) = worst {
-                    let mut trash = Trash::new();
+                    let mut trash = Trash::default();
                     shard.take(bucket, Cause::Evicted, &mut trash);
                     drop(shard);
                     self.inner.duel.note(number);
@@ -256,7 +256,7 @@ mod tests {
         // A login that was renamed away from its prefix is none any more.
         let moved = store.with(b"sess:7", now, |slot| slot.detach());
         if let Some(moved) = moved {
-            assert!(store.with(b"plain", now, |slot| slot.put_loose(&moved)).is_ok());
+            assert!(store.with(b"plain", now, |slot| slot.put_loose(moved)).is_ok());
             assert!(evict(&store, Policy::LoginsLast, now));
             assert_eq!(store.fetch(b"plain"), None);
         }

@@ -58,7 +58,7 @@ impl Store {
     pub fn sweep_some(&self, now: Millis, most: usize) -> Sweep {
         let cells = self.cells();
         let first = self.inner.turn.load(Ordering::Relaxed);
-        let mut trash = Trash::new();
+        let mut trash = Trash::default();
         let mut next = Millis::NEVER;
         let mut slices = 0;
         for step in 0..cells.len() {

@@ -26,11 +26,13 @@ mod arena;
 mod chunks;
 mod deadlines;
 mod entry;
+mod events;
 mod evict;
 mod foresee;
 mod janitor;
 mod names;
 mod namespace;
+mod objects;
 mod prefetch;
 mod scan;
 mod shard;
@@ -51,6 +53,7 @@ use foldhash::quality::SeedableRandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 pub use access::Access;
+pub use events::{Class, Event};
 pub use foresee::Foreseen;
 pub use janitor::{SWEEP_MAX, Sweep};
 pub use names::NameBuf;
@@ -59,10 +62,10 @@ pub use scan::Cursor;
 pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
-pub use value::{STRING_MAX, Type, Value, wrong_type};
+pub use value::{Collection, Hash, List, Object, STRING_MAX, Set, Type, Value, ZSet, wrong_type};
 
 use crate::clock::{Clock, Millis, Ttl};
-use crate::config::Namespace;
+use crate::config::{Compact, Namespace};
 use crate::error::{Error, Result};
 use arena::At;
 use entry::Kind;
@@ -112,6 +115,9 @@ struct Common {
     used: AtomicI64,
     access: access::Mode,
     alarm: Alarm,
+    /// Up to where collections are compact.
+    compact: value::Settings,
+    events: events::Events,
 }
 
 /// A shard with the instant of its soonest reminder beside it, readable without the lock. In memory, lock and counters
@@ -204,6 +210,8 @@ impl Builder {
             used: AtomicI64::new(0),
             access: access::Mode::default(),
             alarm: Alarm::default(),
+            compact: value::Settings::default(),
+            events: events::Events::default(),
         });
         let inner = |id| Inner {
             id,
@@ -391,11 +399,11 @@ impl Store {
             shard.stats.misses += u64::from(counts);
             return Look::Absent;
         };
-        if entry.kind() != Kind::String {
+        if !entry.kind().is_visible() {
             let at = spot.at;
             return self.read_hidden(shard, at, hops, now, trace, f);
         }
-        let result = f(Value::of(entry));
+        let result = f(shard.value(entry));
         if trace == Trace::Access {
             let (old, new) = (entry.access(), self.inner.common.access.touched(entry.access(), now));
             // Seldom: they are seconds, or a counter that grows ever slower.
@@ -460,10 +468,11 @@ impl Store {
     /// Opens a place, or the one that a live alias there stands for. No hops: exactly this place.
     fn enter<R>(&self, place: &Place<'_>, hops: usize, now: Millis, f: impl FnOnce(&mut Slot<'_>) -> R) -> R {
         // Declared before the lock, so that it is freed after it.
-        let mut trash = Trash::new();
+        let mut trash = Trash::default();
         let mut held = self.hold(self.cell(place.shard()));
-        let mode = &self.inner.common.access;
-        let mut slot = Slot::open(&mut held, place.name, place.kept(), place.rule, now, mode, &mut trash);
+        let common = &self.inner.common;
+        let at = (&**common, self.inner.id);
+        let mut slot = Slot::open(&mut held, place.name, place.kept(), place.rule, now, at, &mut trash);
         if hops > 0
             && let Some(target) = slot.alias()
         {
@@ -513,6 +522,22 @@ impl Store {
         for cell in self.cells() {
             cell.shard.lock().stats = Stats::default();
         }
+    }
+
+    /// Says which events are told, for the whole family.
+    pub fn want_events(&self, classes: Class) {
+        self.inner.common.events.want(classes);
+    }
+
+    /// Who hears events: called from under a shard's lock, so it must only note them down and not call the store. The first
+    /// one stays.
+    pub fn on_event(&self, listener: impl Fn(Event<'_>) + Send + Sync + 'static) {
+        self.inner.common.events.listen(Box::new(listener));
+    }
+
+    /// Sets up to where collections are kept compact, for the whole family.
+    pub fn set_compact(&self, compact: Compact) {
+        self.inner.common.compact.set(compact);
     }
 
     /// Bytes of the whole family: entries, tables and reminders.

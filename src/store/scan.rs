@@ -4,7 +4,7 @@
 //! however much a table has grown or shrunk since; nothing is shown twice but what was removed and came back, and
 //! nothing is missed.
 
-use super::entry::{Entry, Kind};
+use super::entry::Entry;
 use super::{SHARDS, Store, Value};
 use crate::clock::Millis;
 
@@ -54,7 +54,7 @@ impl Store {
                 looks = looks.saturating_sub(1);
                 if is_seen(entry, now) {
                     left = left.saturating_sub(1);
-                    f(Value::of(entry));
+                    f(shard.value(entry));
                 }
             }
             first = 0;
@@ -71,7 +71,7 @@ impl Store {
         for cell in self.cells() {
             let shard = cell.shard.lock();
             for entry in shard.iter().filter(|entry| is_seen(*entry, now)) {
-                f(Value::of(entry));
+                f(shard.value(entry));
             }
         }
     }
@@ -90,7 +90,7 @@ impl Store {
             let start = chance() as usize;
             let bucket = |step| shard.bucket(start.wrapping_add(step) % buckets);
             if let Some(entry) = (0..buckets).filter_map(bucket).find(|entry| is_seen(*entry, now)) {
-                return Some(f(Value::of(entry)));
+                return Some(f(shard.value(entry)));
             }
         }
         None
@@ -98,7 +98,7 @@ impl Store {
 }
 
 fn is_seen(entry: Entry<'_>, now: Millis) -> bool {
-    entry.kind() == Kind::String && entry.is_live(now)
+    entry.kind().is_visible() && entry.is_live(now)
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ use super::arena::{Arena, At};
 use super::deadlines::{Deadlines, Due, Region};
 use super::entry::{self, Bulk, Draft, Entry, Kind, Marks, Shape, block_len, key_of};
 use super::names::NameBuf;
+use super::objects::Objects;
 use super::prefetch::prefetch;
 use super::table::{Place, Table};
+use super::value::{Object, Value};
 use crate::clock::Millis;
 
 /// Why an entry left.
@@ -64,8 +66,19 @@ impl std::ops::AddAssign for Stats {
     }
 }
 
-/// What was taken out under a lock and is freed after it: memory of long values. Blocks go back to the arena.
-pub(super) type Trash = SmallVec<[Bulk; 2]>;
+/// What was taken out under a lock and is freed after it: long values and collections. Blocks go back to the arena.
+#[derive(Default)]
+pub(super) struct Trash {
+    bulks: SmallVec<[Bulk; 2]>,
+    objects: SmallVec<[Object; 1]>,
+}
+
+impl Trash {
+    pub fn clear(&mut self) {
+        self.bulks.clear();
+        self.objects.clear();
+    }
+}
 
 /// One of the store's shards. What every look-up reads and writes comes first, beside the lock.
 #[derive(Default)]
@@ -77,6 +90,7 @@ pub(super) struct Shard {
     /// Entries too long for a block, and the numbers that are free among them.
     bulks: Vec<Bulk>,
     free_bulks: Vec<u32>,
+    objects: Objects,
     deadlines: Deadlines,
     /// Bytes of what lies outside of blocks.
     bulk_bytes: usize,
@@ -175,6 +189,8 @@ impl Shard {
         };
         let old = self.read(at);
         let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
+        let object = old.object();
+        self.drop_object(object, trash);
         if marks != draft.marks() {
             self.count_out(marks);
             self.count_in(draft.marks());
@@ -185,7 +201,7 @@ impl Shard {
         } else if !shape.is_bulk() && entry::bulk_of(block).is_none() && block_len(block) == shape.len {
             draft.write(block, shape, 0);
         } else {
-            self.free(at, trash);
+            self.free_block(at, trash);
             at = self.write(draft, shape, bulk);
             self.table.set(bucket, at);
         }
@@ -210,15 +226,20 @@ impl Shard {
         at
     }
 
-    /// Gives an entry's memory back.
-    fn free(&mut self, at: At, trash: &mut Trash) {
+    /// Gives a collection away to be freed.
+    fn drop_object(&mut self, number: Option<u32>, trash: &mut Trash) {
+        trash.objects.extend(number.and_then(|number| self.objects.take(number)));
+    }
+
+    /// Gives back the memory of an entry's own bytes.
+    fn free_block(&mut self, at: At, trash: &mut Trash) {
         let block = self.arena.at(at);
         let len = block_len(block);
         if let Some(number) = entry::bulk_of(block) {
             let bulk = std::mem::take(&mut self.bulks[number]);
             self.bulk_bytes -= bulk.capacity();
             self.free_bulks.push(number as u32);
-            trash.push(bulk);
+            trash.bulks.push(bulk);
         }
         self.arena.free(at, len);
     }
@@ -227,14 +248,37 @@ impl Shard {
     pub fn take(&mut self, index: usize, cause: Cause, trash: &mut Trash) {
         let place = self.table.remove(index);
         let entry = self.entry(place);
-        let (kind, marks) = (entry.kind(), entry.marks());
+        let (kind, marks, object) = (entry.kind(), entry.marks(), entry.object());
         match cause {
-            Cause::Expired if kind == Kind::String => self.stats.expired += 1,
+            Cause::Expired if kind.is_visible() => self.stats.expired += 1,
             Cause::Evicted => self.stats.evicted += 1,
             Cause::Expired | Cause::Removed | Cause::Moved => {}
         }
         self.count_out(marks);
-        self.free(place.at, trash);
+        self.drop_object(object, trash);
+        self.free_block(place.at, trash);
+    }
+
+    /// The value in an entry that commands may see.
+    pub fn value<'a>(&'a self, entry: Entry<'a>) -> Value<'a> {
+        Value::of(entry, &self.objects)
+    }
+
+    /// Takes a collection in and tells its number, which is then the value of an entry.
+    pub fn add_object(&mut self, object: Object) -> u32 {
+        self.objects.insert(object)
+    }
+
+    /// Shows the collection of an entry to who may change it.
+    pub fn edit_object<R>(&mut self, at: At, f: impl FnOnce(&mut Object) -> R) -> Option<R> {
+        let number = self.read(at).object()?;
+        self.objects.edit(number, f)
+    }
+
+    /// Takes the collection out of an entry that is about to go.
+    pub fn take_object(&mut self, at: At) -> Option<Object> {
+        let number = self.read(at).object()?;
+        self.objects.take(number)
     }
 
     /// Sets the deadline of an entry and tells where it is then.
@@ -249,7 +293,7 @@ impl Shard {
             // From this side of the year 6429 to the other: the block gets longer or shorter.
             let (key, value) = (draft.key.to_vec(), draft.value.to_vec());
             let draft = Draft { key: &key, value: &value, ..draft };
-            self.free(at, trash);
+            self.free_block(at, trash);
             at = self.write(&draft, draft.shape(), None);
             self.table.set(bucket, at);
         }
@@ -288,7 +332,7 @@ impl Shard {
         bytes.resize(key_len + len, 0);
         let (key, value) = bytes.split_at(key_len);
         let draft = Draft { grown: true, key, value, ..old.draft() };
-        self.free(spot.at, trash);
+        self.free_block(spot.at, trash);
         let at = self.write(&draft, shape, None);
         self.table.set(spot.bucket, at);
         Spot { bucket: spot.bucket, at }
@@ -404,7 +448,7 @@ impl Shard {
 
     /// Bytes of everything in the shard.
     pub fn size(&self) -> usize {
-        self.arena.live() + self.bulk_bytes + self.table.size() + self.deadlines.size()
+        self.arena.live() + self.bulk_bytes + self.objects.bytes() + self.table.size() + self.deadlines.size()
     }
 
     /// Everything that commands can see, taken out at once; aliases and fences stay.
@@ -415,8 +459,8 @@ impl Shard {
         if gone.hidden > 0 {
             for place in gone.table.iter() {
                 let entry = gone.entry(place);
-                if entry.kind() != Kind::String {
-                    self.put(None, place.hash, &entry.draft(), None, &mut Trash::new());
+                if !entry.kind().is_visible() {
+                    self.put(None, place.hash, &entry.draft(), None, &mut Trash::default());
                 }
             }
         }
@@ -433,7 +477,10 @@ impl Shard {
         assert_eq!(blocks, self.arena.live(), "every block has one place");
         assert_eq!(self.bulk_bytes, self.bulks.iter().map(Bulk::capacity).sum::<usize>(), "bytes of long entries");
         assert_eq!(self.expiring, count(&|entry| entry.deadline() != Millis::NEVER), "entries with a deadline");
-        assert_eq!(self.hidden, count(&|entry| entry.kind() != Kind::String), "hidden entries");
+        assert_eq!(self.hidden, count(&|entry| !entry.kind().is_visible()), "hidden entries");
+        let objects = self.iter().filter_map(|entry| self.objects.get(entry.object()?)).count();
+        assert_eq!((self.objects.bytes(), objects), self.objects.recount(), "collections and their bytes");
+        assert_eq!(objects, count(&|entry| entry.kind().is_collection()), "every number has a collection");
         assert_eq!(self.logins, count(&|entry| entry.is_login()), "logins");
         let soonest = self.deadlines.soonest();
         for place in self.table.iter() {

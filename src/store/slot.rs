@@ -6,12 +6,14 @@
 
 use smallvec::SmallVec;
 
-use super::access::Mode;
+use super::Common;
 use super::entry::{Bulk, Draft, Entry, Kind};
+use super::events::{Class, Event};
 use super::names::{NameBuf, Rule};
 use super::shard::{Cause, Shard, Spot, Trash};
-use super::value::{STRING_MAX, Value};
+use super::value::{Collection, Object, STRING_MAX, Value};
 use crate::clock::Millis;
+use crate::config::Compact;
 use crate::error::{Error, Result};
 
 /// The ticket of a fence that nobody can lift: it falls by itself.
@@ -52,8 +54,13 @@ impl<'v> Fresh<'v> {
 
 /// A copy of a value, to be put under another key.
 pub struct Loose {
-    value: Vec<u8>,
+    content: Content,
     deadline: Millis,
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    Object(Object),
 }
 
 impl Loose {
@@ -70,8 +77,9 @@ pub struct Slot<'a> {
     hash: u32,
     rule: Option<&'a Rule>,
     now: Millis,
-    /// How accesses are counted.
-    mode: &'a Mode,
+    common: &'a Common,
+    /// The number of the store among its family.
+    store: usize,
     here: Option<Here>,
     trash: &'a mut Trash,
 }
@@ -92,7 +100,7 @@ impl<'a> Slot<'a> {
         hash: u32,
         rule: Option<&'a Rule>,
         now: Millis,
-        mode: &'a Mode,
+        (common, store): (&'a Common, usize),
         trash: &'a mut Trash,
     ) -> Slot<'a> {
         shard.hear(now);
@@ -101,12 +109,12 @@ impl<'a> Slot<'a> {
         if let Some(dead) = found.filter(|here| !here.live) {
             shard.take(dead.spot.bucket, Cause::Expired, trash);
         }
-        Slot { shard, name, hash, rule, now, mode, here: found.filter(|here| here.live), trash }
+        Slot { shard, name, hash, rule, now, common, store, here: found.filter(|here| here.live), trash }
     }
 
     /// Where a visible value is. What was put here with a deadline that has passed is none.
     fn seen(&self) -> Option<Spot> {
-        self.here.filter(|here| here.kind == Kind::String && here.live).map(|here| here.spot)
+        self.here.filter(|here| here.kind.is_visible() && here.live).map(|here| here.spot)
     }
 
     fn entry(&self, spot: Spot) -> Entry<'_> {
@@ -135,7 +143,7 @@ impl<'a> Slot<'a> {
 
     /// The value here, if there is one.
     pub fn value(&self) -> Option<Value<'_>> {
-        self.seen().map(|spot| Value::of(self.entry(spot)))
+        self.seen().map(|spot| self.shard.value(self.entry(spot)))
     }
 
     /// When the value here dies; [`Millis::NEVER`] if it does not; `None` if there is none.
@@ -185,10 +193,70 @@ impl<'a> Slot<'a> {
     }
 
     /// Puts a value here that lived under another key.
-    pub fn put_loose(&mut self, loose: &Loose) -> Result<()> {
+    pub fn put_loose(&mut self, loose: Loose) -> Result<()> {
         self.admits()?;
-        self.place(Kind::String, &loose.value, loose.deadline, None);
+        match loose.content {
+            Content::Bytes(bytes) => self.place(Kind::String, &bytes, loose.deadline, None),
+            Content::Object(object) => self.place_object(object, loose.deadline),
+        }
         Ok(())
+    }
+
+    /// Puts a collection here, in place of what there is. One that is empty is not kept: then nothing is here.
+    pub fn put_object(&mut self, object: impl Into<Object>, deadline: Millis) -> Result<()> {
+        self.admits()?;
+        let object = object.into();
+        if object.is_empty() {
+            self.drop_here(Cause::Removed);
+        } else {
+            self.place_object(object, deadline);
+        }
+        Ok(())
+    }
+
+    fn place_object(&mut self, object: Object, deadline: Millis) {
+        let kind = object.kind();
+        let number = self.shard.add_object(object);
+        self.place(kind, &number.to_le_bytes(), deadline, None);
+    }
+
+    /// Tells that something happened to this key.
+    pub fn tell(&self, class: Class, name: &'static str) {
+        self.common.events.tell(Event { class, name, store: self.store, key: self.name });
+    }
+
+    /// The collection here, if there is one; an error if something else is here.
+    pub fn see<T: Collection>(&self) -> Result<Option<&T>> {
+        self.value().map(|value| value.collection()).transpose()
+    }
+
+    /// Changes the collection here, if there is one. One that is left empty is removed.
+    pub fn edit<T: Collection, R>(&mut self, f: impl FnOnce(&mut T, &Compact) -> R) -> Result<Option<R>> {
+        self.see::<T>()?;
+        let Some(spot) = self.seen() else { return Ok(None) };
+        let compact = self.common.compact.get();
+        let edited = self.shard.edit_object(spot.at, |object| {
+            let result = T::of_mut(object).map(|collection| f(collection, &compact));
+            (result, object.is_empty())
+        });
+        self.note(spot);
+        let (result, is_empty) = edited.unwrap_or((None, false));
+        if is_empty {
+            self.drop_here(Cause::Removed);
+        }
+        Ok(result)
+    }
+
+    /// Changes the collection here, or a new one if there is none. One that is left empty is not kept.
+    pub fn edit_or_new<T: Collection, R>(&mut self, f: impl FnOnce(&mut T, &Compact) -> R) -> Result<R> {
+        if self.see::<T>()?.is_none() {
+            self.admits()?;
+            let mut collection = T::default();
+            let result = f(&mut collection, &self.common.compact.get());
+            self.put_object(collection, Millis::NEVER)?;
+            return Ok(result);
+        }
+        Ok(self.edit(f)?.expect("a collection that was seen a moment ago"))
     }
 
     /// Puts a note here that commands do not see, in place of whatever there is.
@@ -241,10 +309,10 @@ impl<'a> Slot<'a> {
     fn place(&mut self, kind: Kind, value: &[u8], deadline: Millis, bulk: Option<Bulk>) {
         // Who writes over a value has accessed it; under LFU its count goes on.
         let access = match self.seen() {
-            Some(spot) => self.mode.touched(self.entry(spot).access(), self.now),
-            None => self.mode.created(self.now),
+            Some(spot) => self.common.access.touched(self.entry(spot).access(), self.now),
+            None => self.common.access.created(self.now),
         };
-        let login = kind == Kind::String && self.rule.is_some_and(|rule| rule.login);
+        let login = kind.is_visible() && self.rule.is_some_and(|rule| rule.login);
         let draft = Draft { kind, grown: false, login, access, deadline, key: self.name, value };
         let spot = self.shard.put(self.here.map(|here| here.spot), self.hash, &draft, bulk, self.trash);
         self.here = Some(Here { spot, kind, live: self.now < deadline });
@@ -269,21 +337,30 @@ impl<'a> Slot<'a> {
 
     /// Takes the value out so that it can be put under another key.
     pub fn detach(&mut self) -> Option<Loose> {
-        let loose = self.copied()?;
+        let spot = self.seen()?;
+        let deadline = self.entry(spot).deadline();
+        let content = match self.shard.take_object(spot.at) {
+            Some(object) => Content::Object(object),
+            None => Content::Bytes(self.entry(spot).value().to_vec()),
+        };
         self.drop_here(Cause::Moved);
-        Some(loose)
+        Some(Loose { content, deadline })
     }
 
     /// Notes an access to an entry that is changed in place.
     fn note(&mut self, spot: Spot) {
-        let access = self.mode.touched(self.entry(spot).access(), self.now);
+        let access = self.common.access.touched(self.entry(spot).access(), self.now);
         self.shard.note_access(spot.at, access);
     }
 
     /// A copy of the value, to be put under another key.
     pub fn copied(&self) -> Option<Loose> {
-        let entry = self.entry(self.seen()?);
-        Some(Loose { value: entry.value().to_vec(), deadline: entry.deadline() })
+        let value = self.value()?;
+        let content = match value.object() {
+            Some(object) => Content::Object(object.clone()),
+            None => Content::Bytes(value.string().ok()?.to_vec()),
+        };
+        Some(Loose { content, deadline: value.deadline() })
     }
 
     /// Takes out whatever lies here; `false` if nothing does.

@@ -20,7 +20,7 @@ impl Store {
             let places: Vec<(usize, Place<'_>)> =
                 keys.iter().zip(&names).map(|((store, _), name)| (store.inner.id, store.named(name))).collect();
             // Declared before the guards, so that it is freed after them.
-            let mut trash = Trash::new();
+            let mut trash = Trash::default();
             let (mut guards, which) = hold_all(keys, &places);
             let mut aliases = Vec::new();
             for (position, (_, place)) in places.iter().enumerate() {
@@ -76,8 +76,8 @@ impl Slots<'_, '_> {
     pub fn at(&mut self, position: usize) -> Slot<'_> {
         let place = &self.places[position].1;
         let (store, shard) = &mut self.guards[self.which[position]];
-        let mode = &store.inner.common.access;
-        Slot::open(shard, place.name, place.kept(), place.rule, self.now, mode, self.trash)
+        let at = (&*store.inner.common, store.inner.id);
+        Slot::open(shard, place.name, place.kept(), place.rule, self.now, at, self.trash)
     }
 
     /// Whether two positions are the same key of the same store.

@@ -283,7 +283,7 @@ impl Run {
             assert_eq!(slots.same(0, 1), slots.same(1, 0));
             slots.at(1).admits()?;
             let Some(loose) = slots.at(0).detach() else { return Ok(false) };
-            slots.at(1).put_loose(&loose).map(|()| true)
+            slots.at(1).put_loose(loose).map(|()| true)
         });
         let (source, target) = (self.model.follow(from), self.model.follow(to));
         let expected = match (self.model.live(target), self.model.text(source)) {

@@ -80,7 +80,7 @@ fn a_value_renamed_to_and_fro_is_always_somewhere() {
                     let (from, to) = (dice.below(8) as usize, dice.below(8) as usize);
                     Store::with_all(&[(store, &names[from]), (store, &names[to])], NOW, |slots| {
                         if let Some(loose) = slots.at(0).detach() {
-                            assert_eq!(slots.at(1).put_loose(&loose), Ok(()));
+                            assert_eq!(slots.at(1).put_loose(loose), Ok(()));
                         }
                     });
                     assert_eq!(store.len_of_all_locked(), 1);

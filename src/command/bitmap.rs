@@ -1,0 +1,5 @@
+//! Bitmaps: the bits of strings.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

@@ -1,0 +1,5 @@
+//! Hashes: fields with values.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

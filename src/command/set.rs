@@ -1,0 +1,5 @@
+//! Sets: members without order.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

@@ -1,0 +1,91 @@
+//! Keyspace events: what happened to a key, told to whoever asked for such news.
+//!
+//! They are told from under the key's lock, so that their order is the order of what happened. Who hears them must only
+//! note them down.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Classes of events, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Class(u16);
+
+impl Class {
+    /// What can happen to a key of any type: `del`, `expire`, `rename_from` and so on.
+    pub const GENERIC: Class = Class(1);
+    /// Commands on strings.
+    pub const STRING: Class = Class(1 << 1);
+    /// Commands on lists.
+    pub const LIST: Class = Class(1 << 2);
+    /// Commands on sets.
+    pub const SET: Class = Class(1 << 3);
+    /// Commands on hashes.
+    pub const HASH: Class = Class(1 << 4);
+    /// Commands on sorted sets.
+    pub const ZSET: Class = Class(1 << 5);
+    /// A key died of time.
+    pub const EXPIRED: Class = Class(1 << 6);
+    /// A key died of memory.
+    pub const EVICTED: Class = Class(1 << 7);
+    /// A key was read that is not there.
+    pub const KEY_MISS: Class = Class(1 << 8);
+    /// A key came to be.
+    pub const NEW: Class = Class(1 << 9);
+
+    /// None.
+    pub const NONE: Class = Class(0);
+
+    /// Both sets together.
+    pub const fn and(self, other: Class) -> Class {
+        Class(self.0 | other.0)
+    }
+
+    /// Whether any of these is in it.
+    pub const fn has(self, other: Class) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Its class.
+    pub class: Class,
+    /// Its name, as Redis has it.
+    pub name: &'static str,
+    /// The number of the store among its family.
+    pub store: usize,
+    /// The key as stored; under a secret namespace that is the hashed name.
+    pub key: &'a [u8],
+}
+
+type Listener = Box<dyn Fn(Event<'_>) + Send + Sync>;
+
+/// Who is told what.
+#[derive(Default)]
+pub(super) struct Events {
+    wanted: AtomicU16,
+    listener: OnceLock<Listener>,
+}
+
+impl Events {
+    /// Says which classes are wanted.
+    pub fn want(&self, classes: Class) {
+        self.wanted.store(classes.0, Ordering::Relaxed);
+    }
+
+    /// Who hears of them. The first one stays.
+    pub fn listen(&self, listener: Listener) {
+        let _ = self.listener.set(listener);
+    }
+
+    /// Tells an event, if anybody wants it.
+    #[inline]
+    pub fn tell(&self, event: Event<'_>) {
+        if Class(self.wanted.load(Ordering::Relaxed)).has(event.class)
+            && let Some(listener) = self.listener.get()
+        {
+            listener(event);
+        }
+    }
+}
