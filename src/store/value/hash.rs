@@ -168,6 +168,20 @@ impl Hash {
         }
     }
 
+    /// Shows so many random fields, the same one maybe several times, until `f` says no. Tells whether it never did.
+    pub fn picks(&self, count: usize, mut chance: impl FnMut() -> u64, mut f: impl FnMut(Pair<'_>) -> bool) -> bool {
+        let len = self.len();
+        // To look for a position in a listpack is to walk there.
+        let row: Vec<Pair<'_>> = match &self.0 {
+            Kind::Packed(listpack) if count > 1 => pairs(listpack).collect(),
+            _ => Vec::new(),
+        };
+        (0..count).all(|_| {
+            let index = below(len, chance());
+            row.get(index).copied().or_else(|| self.at(index)).is_none_or(&mut f)
+        })
+    }
+
     /// Shows so many different fields, or as many as there are, each with the same chance.
     pub fn sample(&self, count: usize, mut chance: impl FnMut() -> u64, mut f: impl FnMut(Pair<'_>)) {
         let len = self.len();
@@ -328,6 +342,17 @@ mod tests {
                 }
                 assert!(count < len / 4 || seen.len() > len * 9 / 10, "{count} of {len}");
             }
+        }
+        for len in [10, 1_000] {
+            let (hash, mut seen, mut calls) = (numbered(len), BTreeSet::new(), 0);
+            assert!(hash.picks(len * 20, &mut chance, |(field, _)| seen.insert(field.to_vec()) || true));
+            assert_eq!(seen.len(), len);
+            assert!(
+                !hash.picks(100, &mut chance, |_| {
+                    calls += 1;
+                    calls < 7
+                }) && calls == 7
+            );
         }
         Hash::default().sample(5, &mut chance, |_| panic!("there is none"));
         assert!(Hash::default().random(&mut chance).is_none());
