@@ -6,8 +6,10 @@
 //! as that is asked before and after each change.
 
 mod compact;
+mod fields;
 mod hash;
 mod list;
+mod listpack;
 mod set;
 mod string;
 mod zset;
@@ -15,6 +17,7 @@ mod zset;
 pub(super) use compact::Settings;
 pub use hash::Hash;
 pub use list::List;
+pub use listpack::{Element, Listpack};
 pub use set::Set;
 pub use string::STRING_MAX;
 pub use zset::ZSet;
