@@ -7,7 +7,10 @@
 
 mod compact;
 mod hash;
+mod intset;
 mod list;
+mod listpack;
+mod members;
 mod set;
 mod string;
 mod zset;
@@ -15,6 +18,7 @@ mod zset;
 pub(super) use compact::Settings;
 pub use hash::Hash;
 pub use list::List;
+pub use listpack::{Element, Listpack};
 pub use set::Set;
 pub use string::STRING_MAX;
 pub use zset::ZSet;
