@@ -52,8 +52,8 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
 ];
 
-/// How many keys SCAN looks for unless told.
-const COUNT_DEFAULT: usize = 10;
+/// How many keys or elements a scan looks for unless told.
+pub(super) const COUNT_DEFAULT: usize = 10;
 
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (store, pattern) = (ctx.store(), args.word(1));
@@ -75,7 +75,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 /// Whether a pattern stands for a name. Here, as in Redis, `*` alone also stands for one that is empty.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn fits(pattern: &[u8], name: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, name, false)
 }
 
@@ -124,7 +124,7 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 /// A cursor as C's `strtoul` reads it: with a sign, if it must be, and from nothing zero.
-fn cursor(text: &[u8]) -> Option<Cursor> {
+pub(super) fn cursor(text: &[u8]) -> Option<Cursor> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),

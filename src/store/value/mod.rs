@@ -11,6 +11,8 @@ mod intset;
 mod list;
 mod listpack;
 mod members;
+mod ranked;
+mod sequence;
 mod set;
 mod string;
 mod zset;
@@ -21,7 +23,7 @@ pub use list::List;
 pub use listpack::{Element, Listpack};
 pub use set::Set;
 pub use string::STRING_MAX;
-pub use zset::ZSet;
+pub use zset::{Iter as ZSetIter, ZSet};
 
 use super::entry::{Entry, Kind};
 use super::objects::Objects;
