@@ -107,7 +107,7 @@ impl Ranked {
             return None;
         };
         let old = self.row.get(number).score;
-        if old != score {
+        if old.to_bits() != score.to_bits() {
             self.order.remove(self.rank_of(old, member));
             self.row.get_mut(number).score = score;
             self.order.insert(self.rank_of(score, member), number);

@@ -95,7 +95,7 @@ impl ZSet {
         }
     }
 
-    /// Sets a member's score, which is not NaN, and tells the one it had. Zeros do not differ: the one there stays.
+    /// Sets a member's score, which is not NaN, and tells the one it had.
     pub fn set(&mut self, member: &[u8], score: f64, compact: &Compact) -> Option<f64> {
         debug_assert!(!score.is_nan());
         if let Body::Small(pack) = &mut self.body {
