@@ -148,7 +148,7 @@ fn describe(reply: &mut Reply<'_>, found: Found) {
     let keys = spec.keys;
     // Counted keys are found by looking at the request alone.
     let step = if keys.count_at > 0 { 0 } else { keys.step };
-    for position in [keys.first, keys.last, step] {
+    for position in [keys.first, keys.last_in_row(), step] {
         reply.int(position.into());
     }
     let mark = reply.mark();
@@ -315,11 +315,14 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a request does to a run of keys. Of those that we have only SET's depends on its options: it looks at what was
-/// there if it is asked to.
+/// What a request does to a run of keys. That of two commands depends on their options: SET looks at what was there if it
+/// is asked to, and BITFIELD may only read.
 fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
+    let names = |option: &str| (2..request.len()).any(|at| request.is(at, option));
     if !keys.access.contains(&"variable_flags") {
         keys.access
+    } else if request.is(0, "BITFIELD") {
+        if names("SET") || names("INCRBY") { &["RW", "access", "update"] } else { &["RO", "access"] }
     } else if (3..request.len()).any(|at| request.is(at, "GET")) {
         &["RW", "access", "update"]
     } else {

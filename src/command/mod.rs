@@ -5,6 +5,7 @@
 //! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
 //! the store.
 
+mod bitfield;
 mod bitmap;
 mod client;
 mod client_list;
@@ -65,6 +66,7 @@ const FAMILIES: &[&[Spec]] = &[
     string::COMMANDS,
     lcs::COMMANDS,
     bitmap::COMMANDS,
+    bitfield::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,

@@ -282,6 +282,12 @@ impl Keys {
         self.first == 0 && self.count_at == 0
     }
 
+    /// The last key of those that follow each other, whatever happens to them.
+    pub fn last_in_row(self) -> i8 {
+        let row = self.also.filter(|also| also.count_at == 0 && also.first == self.last + self.step);
+        row.map_or(self.last, |also| also.last)
+    }
+
     /// The same keys in runs that have one set of access words each.
     pub fn runs(self) -> impl Iterator<Item = Keys> {
         let alone = Keys { last_access: None, also: None, ..self };

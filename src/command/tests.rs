@@ -2,6 +2,7 @@
 
 mod expire;
 mod generic;
+mod hash;
 mod secret;
 mod string;
 mod together;

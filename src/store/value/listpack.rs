@@ -554,7 +554,7 @@ mod tests {
         assert_eq!(listpack.seek(65_533), listpack.last());
         assert!(Listpack::from_bytes(listpack.as_bytes().to_vec()).is_some());
         listpack.remove(HEADER, usize::MAX);
-        assert!(listpack.is_empty() && listpack.len() == 0 && listpack.size() < 100);
+        assert!(listpack.is_empty() && listpack.iter().next().is_none() && listpack.size() < 100);
     }
 
     /// Random changes, each made to a vector too.

@@ -6,6 +6,7 @@
 //! as that is asked before and after each change.
 
 mod compact;
+mod fields;
 mod hash;
 mod intset;
 mod list;
