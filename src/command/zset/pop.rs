@@ -152,12 +152,15 @@ impl Wish {
             () if args.is(place, "MAX") => End::Max,
             () => return Err(Error::Syntax),
         };
-        let count = match args.len() - place - 1 {
-            0 => 1,
-            2 if args.is(place + 1, "COUNT") => positive(place + 2, NO_COUNT)?,
-            _ => return Err(Error::Syntax),
-        };
-        Ok(Wish { keys, end, count })
+        let (mut count, mut option) = (None, place + 1);
+        while option < args.len() {
+            if count.is_some() || !args.is(option, "COUNT") || option + 1 == args.len() {
+                return Err(Error::Syntax);
+            }
+            count = Some(positive(option + 1, NO_COUNT)?);
+            option += 2;
+        }
+        Ok(Wish { keys, end, count: count.unwrap_or(1) })
     }
 }
 
