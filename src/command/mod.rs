@@ -73,6 +73,9 @@ const FAMILIES: &[&[Spec]] = &[
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    zset::algebra::COMMANDS,
+    zset::pop::COMMANDS,
+    zset::range::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.

@@ -62,7 +62,9 @@ pub use scan::Cursor;
 pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
-pub use value::{Collection, Element, Hash, List, Listpack, Object, STRING_MAX, Set, Type, Value, ZSet, wrong_type};
+pub use value::{
+    Collection, Element, Hash, List, Listpack, Object, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, wrong_type,
+};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
