@@ -311,8 +311,7 @@ fn list_elements(list: &List) -> Vec<Vec<u8>> {
 }
 
 fn zset_members(zset: &ZSet) -> Vec<Vec<u8>> {
-    let _ = zset;
-    Vec::new()
+    zset.iter().map(|(member, _)| member.to_vec()).collect()
 }
 
 fn list_of(elements: &[Vec<u8>], compact: &Compact) -> List {
