@@ -5,6 +5,7 @@
 //! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
 //! the store.
 
+mod bitfield;
 mod bitmap;
 mod client;
 mod client_list;
@@ -27,6 +28,7 @@ mod scan;
 mod server;
 mod set;
 mod slowlog;
+mod sort;
 mod spec;
 mod string;
 mod usage;
@@ -62,13 +64,18 @@ const FAMILIES: &[&[Spec]] = &[
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    sort::COMMANDS,
     string::COMMANDS,
     lcs::COMMANDS,
     bitmap::COMMANDS,
+    bitfield::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    zset::algebra::COMMANDS,
+    zset::pop::COMMANDS,
+    zset::range::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.

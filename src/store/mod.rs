@@ -62,7 +62,9 @@ pub use scan::Cursor;
 pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
-pub use value::{Collection, Element, Hash, List, Listpack, Object, STRING_MAX, Set, Type, Value, ZSet, wrong_type};
+pub use value::{
+    Collection, Element, Hash, List, Listpack, Object, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, wrong_type,
+};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
@@ -538,6 +540,11 @@ impl Store {
     /// Sets up to where collections are kept compact, for the whole family.
     pub fn set_compact(&self, compact: Compact) {
         self.inner.common.compact.set(compact);
+    }
+
+    /// Up to where collections are kept compact.
+    pub fn compact(&self) -> Compact {
+        self.inner.common.compact.get()
     }
 
     /// Bytes of the whole family: entries, tables and reminders.

@@ -8,8 +8,12 @@
 mod compact;
 mod fields;
 mod hash;
+mod intset;
 mod list;
 mod listpack;
+mod members;
+mod ranked;
+mod sequence;
 mod set;
 mod string;
 mod zset;
@@ -20,7 +24,7 @@ pub use list::List;
 pub use listpack::{Element, Listpack};
 pub use set::Set;
 pub use string::STRING_MAX;
-pub use zset::ZSet;
+pub use zset::{Iter as ZSetIter, ZSet};
 
 use super::entry::{Entry, Kind};
 use super::objects::Objects;
