@@ -16,7 +16,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use clients::{Clients, Labels, Peer, USER};
+pub use clients::{Clients, Labels, Peer, Pending, USER};
 pub use gate::{Gate, Turn};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
@@ -201,10 +201,11 @@ impl Engine {
         &self.records
     }
 
-    /// Exchanges two databases for all clients at once.
-    pub fn swap(&self, one: usize, other: usize) {
+    /// Exchanges two databases for all clients at once. Who calls it is alone.
+    pub fn swap(&self, one: usize, other: usize, now: Millis) {
         // The write lock on the settings serves as the mutex; two swaps at once must not lose a store.
         let _alone = self.config.write();
+        Store::swap_watchers(self.store(one), self.store(other), now);
         let first = self.order[one].load(Ordering::Relaxed);
         let second = self.order[other].swap(first, Ordering::Relaxed);
         self.order[one].store(second, Ordering::Relaxed);

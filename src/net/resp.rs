@@ -111,6 +111,8 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
+        let _turn = self.engine.gate.enter(self.client.worker);
+        self.client.forget_transaction(self.engine);
         self.engine.clients.leave(&self.client.peer);
     }
 }

@@ -42,6 +42,7 @@ mod table;
 mod tests;
 mod together;
 mod value;
+mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 use std::ops::{Deref, DerefMut};
@@ -63,6 +64,7 @@ pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
 pub use value::{Collection, Hash, List, Object, STRING_MAX, Set, Type, Value, ZSet, wrong_type};
+pub use watch::{Flag, Watched};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
@@ -549,7 +551,8 @@ impl Store {
     /// be dropped where nobody waits.
     #[must_use = "dropping millions of entries takes a while; choose where"]
     pub fn clear(&self) -> impl Send + use<> {
-        self.cells().iter().map(|cell| self.hold(cell).clear()).collect::<Vec<_>>()
+        let hash = |name: &[u8]| kept(self.hash(name));
+        self.cells().iter().map(|cell| self.hold(cell).clear(hash)).collect::<Vec<_>>()
     }
 
     /// Recounts every shard against its counters, and the budget against all shards of a family. For tests.
