@@ -5,6 +5,7 @@ mod generic;
 mod secret;
 mod string;
 mod together;
+mod tx;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
