@@ -313,10 +313,8 @@ fn inner_commands_are_counted_and_shown() {
     }
     let mut mail = Vec::new();
     other.peer.collect(&mut mail);
-    let shown: Vec<String> = String::from_utf8_lossy(&mail)
-        .lines()
-        .map(|line| line.split_once("] ").expect("words").1.to_owned())
-        .collect();
+    let shown: Vec<String> =
+        String::from_utf8_lossy(&mail).lines().map(|line| line.split_once("] ").expect("words").1.to_owned()).collect();
     assert_eq!(shown, [r#""MULTI""#, r#""SET" "a" "1""#, r#""GET" "a""#, r#""EXEC""#]);
     let stats = t.say("INFO commandstats").text();
     for name in ["multi", "exec", "set", "get"] {
@@ -354,4 +352,90 @@ fn clients_in_a_transaction_are_listed_as_such() {
     assert!(heard.ends_with("-ERR MONITOR isn't allowed for DENY BLOCKING client"), "{heard}");
     let info = t.say("CLIENT INFO").text();
     assert!(info.contains(" flags=N ") && info.contains(" multi=-1 ") && info.contains(" multi-mem=0 "), "{info}");
+}
+
+/// Runs a line as a worker does, at the gate and in a batch of its own.
+fn say_at(engine: &Engine, client: &mut Client, line: &str) -> String {
+    let (request, mut parser, mut out) = (format!("{line}\r\n"), Parser::new(), Vec::new());
+    let parsed = parser.parse(request.as_bytes(), &Limits::default());
+    assert_eq!(parsed.ok().flatten(), Some(request.len()));
+    let _turn = engine.gate.enter(client.worker);
+    run(engine, client, parser.args(request.as_bytes()), None, engine.clock.now(), &mut out);
+    Heard(out).text()
+}
+
+/// Three workers move amounts between keys that lie in many shards, crosswise, and one looks. The sum never changes, not
+/// even while somebody is half done, and nobody waits for ever.
+#[test]
+fn crossing_transactions_are_seen_whole_or_not_at_all() {
+    const WORKERS: usize = 4;
+    const ROUNDS: usize = 400;
+    const SUM: i64 = 8 * 100;
+    let engine = Engine::new(Config::default(), Clock::system(), WORKERS, COUNT);
+    let mut clients: Vec<Client> = (0..WORKERS)
+        .map(|worker| {
+            let peer = engine.clients.enter(at(50000 + worker as u16), at(6379), 9, engine.clock.now());
+            Client::new(&engine, peer, worker, true)
+        })
+        .collect();
+    for key in 0..8 {
+        assert_eq!(say_at(&engine, &mut clients[0], &format!("SET k{key} 100")), "+OK");
+    }
+    let looks = |heard: &str| -> i64 { heard.split(' ').filter_map(|word| word.parse::<i64>().ok()).sum() };
+    std::thread::scope(|scope| {
+        for mut client in clients.drain(..) {
+            let engine = &engine;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let (from, to) = ((round + client.worker) % 8, (round * 3 + 7 * client.worker) % 8);
+                    let mut lines = vec!["MULTI".to_owned()];
+                    if client.worker > 0 {
+                        let (from, to) = if round % 2 == 0 { (from, to) } else { (to, from) };
+                        lines.push(format!("DECRBY k{from} {round}"));
+                        lines.push(format!("INCRBY k{to} {round}"));
+                    }
+                    lines.extend((0..8).map(|key| format!("STRLEN k{key}")));
+                    lines.extend((0..8).map(|key| format!("INCRBY k{key} 0")));
+                    for line in &lines {
+                        say_at(engine, &mut client, line);
+                    }
+                    let heard = say_at(engine, &mut client, "EXEC");
+                    let seen = heard.replace(':', "");
+                    let last: Vec<&str> = seen.split(' ').rev().take(8).collect();
+                    assert_eq!(looks(&last.join(" ")), SUM, "{heard}");
+                }
+            });
+        }
+    });
+}
+
+/// Two workers count up with WATCH alone. A lost update would show in the sum.
+#[test]
+fn optimistic_counting_loses_nothing() {
+    const ROUNDS: usize = 200;
+    let engine = Engine::new(Config::default(), Clock::system(), 2, COUNT);
+    std::thread::scope(|scope| {
+        for worker in 0..2 {
+            let engine = &engine;
+            scope.spawn(move || {
+                let peer = engine.clients.enter(at(50000 + worker as u16), at(6379), 9, engine.clock.now());
+                let mut client = Client::new(engine, peer, worker, true);
+                for _ in 0..ROUNDS {
+                    loop {
+                        assert_eq!(say_at(engine, &mut client, "WATCH n"), "+OK");
+                        let heard = say_at(engine, &mut client, "GET n");
+                        let before: usize = heard.split(' ').nth(1).map_or(0, |n| n.parse().expect("a number"));
+                        assert_eq!(say_at(engine, &mut client, "MULTI"), "+OK");
+                        assert_eq!(say_at(engine, &mut client, &format!("SET n {}", before + 1)), "+QUEUED");
+                        match say_at(engine, &mut client, "EXEC").as_str() {
+                            "*1 +OK" => break,
+                            other => assert_eq!(other, "*-1"),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let counted = engine.store(0).fetch(b"n").expect("the sum");
+    assert_eq!(counted, (2 * ROUNDS).to_string().into_bytes());
 }
