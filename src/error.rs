@@ -45,6 +45,8 @@ pub enum Error {
     OutOfMemory,
     /// A session was signed out and its key takes no writes until the fence falls.
     Fenced,
+    /// A transaction that will not run; why.
+    ExecAbort(Cow<'static, str>),
     /// A plain `ERR` with Redis' text.
     Refused(Cow<'static, str>),
     /// The bytes are not RESP; the client is closed after it.
@@ -81,6 +83,7 @@ impl Error {
             Error::NoProto => ("NOPROTO", 400),
             Error::OutOfMemory => ("OOM", 507),
             Error::Fenced => ("FENCED", 409),
+            Error::ExecAbort(_) => ("EXECABORT", 409),
         }
     }
 }
@@ -113,6 +116,7 @@ impl fmt::Display for Error {
             Error::Fenced => {
                 f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")
             }
+            Error::ExecAbort(why) => write!(f, "Transaction discarded {why}"),
             Error::Refused(text) => f.write_str(text),
             Error::Protocol(text) => write!(f, "Protocol error: {text}"),
         }

@@ -31,6 +31,7 @@ mod slowlog;
 mod sort;
 mod spec;
 mod string;
+mod tx;
 mod usage;
 mod words;
 mod zset;
@@ -76,6 +77,7 @@ const FAMILIES: &[&[Spec]] = &[
     zset::algebra::COMMANDS,
     zset::pop::COMMANDS,
     zset::range::COMMANDS,
+    tx::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.
@@ -100,6 +102,10 @@ pub struct Client {
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
     pub lap: u64,
+    /// Whether what runs was queued by a transaction: it must not wait for anything.
+    pub is_queued_run: bool,
+    /// What waits for an EXEC.
+    tx: Option<Box<tx::Tx>>,
 }
 
 /// Which replies a client wants.
@@ -142,6 +148,8 @@ impl Client {
             replies: Replies::On,
             flow: Flow::Go,
             lap: engine.clock.micros(),
+            is_queued_run: false,
+            tx: None,
         }
     }
 
@@ -416,6 +424,7 @@ pub fn run(
     let found = match lookup(args).and_then(|found| admit(engine, client, found.spec, now).map(|()| found)) {
         Ok(found) => found,
         Err(error) => {
+            let error = tx::refuse(engine, client, &args[0], error);
             if let Some(found) = find(&args[0]) {
                 block.calls(found.number).rejected.add(1);
             }
@@ -427,7 +436,7 @@ pub fn run(
         }
     };
     if let Some((until, all)) = engine.paused_until(now)
-        && (all || found.spec.flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
+        && (all || tx::effects(client, found.spec).has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
         client.peer.held.store(true, Ordering::Relaxed);
         client.flow = Flow::Hold(until);
@@ -436,10 +445,41 @@ pub fn run(
     if client.peer.held.load(Ordering::Relaxed) {
         client.peer.held.store(false, Ordering::Relaxed);
     }
-    if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
-        show_monitors(engine, client, &found, args);
-    }
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
+    if tx::keeps(client, found.spec) {
+        tx::keep(engine, client, found, args, out);
+        settle_replies(client, out, start);
+        client.lap = engine.clock.micros();
+        return client.flow;
+    }
+    let is_exec = client.is_in_multi() && found.spec.name == "EXEC";
+    call(engine, client, &found, args, ahead, now, out);
+    if is_exec {
+        tx::settle(client);
+    } else {
+        settle_replies(client, out, start);
+    }
+    client.flow
+}
+
+/// Runs a command that may run, and counts it. Its reply stands behind what is in `out`, wanted or not.
+fn call(
+    engine: &Engine,
+    client: &mut Client,
+    found: &Found,
+    args: Args<'_>,
+    ahead: Option<&Foreseen<'_>>,
+    now: Millis,
+    out: &mut Vec<u8>,
+) {
+    let (start, began) = (out.len(), client.lap);
+    let block = engine.metrics.block(client.worker);
+    let is_shown = engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
+    // What EXEC runs is shown before EXEC.
+    let comes_last = found.spec.name == "EXEC";
+    if is_shown && !comes_last {
+        show_monitors(engine, client, found, args);
+    }
 
     let reply = Reply::new(out, client.version);
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
@@ -451,10 +491,12 @@ pub fn run(
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
     }
-    settle_replies(client, out, start);
+    if is_shown && comes_last {
+        show_monitors(engine, client, found, args);
+    }
 
     let ended = engine.clock.micros();
-    let mut micros = ended.saturating_sub(client.lap);
+    let mut micros = ended.saturating_sub(began);
     if let Flow::Sleep(ttl) = client.flow {
         // The client will have waited for it when it gets its answer.
         micros += ttl.0.saturating_mul(1000);
@@ -464,8 +506,7 @@ pub fn run(
     block.commands.add(1);
     calls.took(micros);
     calls.failed.add(u64::from(failed));
-    watch_time(engine, client, &found, args, micros, now);
-    client.flow
+    watch_time(engine, client, found, args, micros, now);
 }
 
 /// Some errors repeat what was sent. Client libraries log errors, so a token must not stand in one.
@@ -482,7 +523,8 @@ fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<(
     if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) && engine.hot.needs_auth() {
         return Err(Error::NoAuth);
     }
-    if spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
+    tx::admit(client, spec)?;
+    if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
     Ok(())

@@ -137,7 +137,7 @@ impl Arity {
 }
 
 /// A set of flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u32);
 
 macro_rules! flags {

@@ -8,6 +8,7 @@ mod secret;
 mod set;
 mod string;
 mod together;
+mod tx;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

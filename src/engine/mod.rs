@@ -4,6 +4,7 @@
 //! it a waker.
 
 mod clients;
+mod gate;
 mod hot;
 mod latency;
 mod rates;
@@ -15,7 +16,8 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use clients::{Clients, Labels, Peer, USER};
+pub use clients::{Clients, Labels, Peer, Pending, USER};
+pub use gate::{Gate, Turn};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
@@ -38,6 +40,8 @@ pub struct Engine {
     pub hot: Hot,
     /// The clients of the RESP door.
     pub clients: Clients,
+    /// Who of the workers is at the stores, and who must be alone.
+    pub gate: Gate,
     /// Commands that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
@@ -114,6 +118,7 @@ impl Engine {
         let engine = Engine {
             hot: Hot::default(),
             clients: Clients::default(),
+            gate: Gate::new(workers),
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
@@ -196,10 +201,11 @@ impl Engine {
         &self.records
     }
 
-    /// Exchanges two databases for all clients at once.
-    pub fn swap(&self, one: usize, other: usize) {
+    /// Exchanges two databases for all clients at once. Who calls it is alone.
+    pub fn swap(&self, one: usize, other: usize, now: Millis) {
         // The write lock on the settings serves as the mutex; two swaps at once must not lose a store.
         let _alone = self.config.write();
+        Store::swap_watchers(self.store(one), self.store(other), now);
         let first = self.order[one].load(Ordering::Relaxed);
         let second = self.order[other].swap(first, Ordering::Relaxed);
         self.order[one].store(second, Ordering::Relaxed);

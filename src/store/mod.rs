@@ -42,6 +42,7 @@ mod table;
 mod tests;
 mod together;
 mod value;
+mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 use std::ops::{Deref, DerefMut};
@@ -65,6 +66,7 @@ pub use together::Slots;
 pub use value::{
     Collection, Element, Hash, List, Listpack, Object, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, wrong_type,
 };
+pub use watch::{Flag, Watched};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
@@ -556,7 +558,8 @@ impl Store {
     /// be dropped where nobody waits.
     #[must_use = "dropping millions of entries takes a while; choose where"]
     pub fn clear(&self) -> impl Send + use<> {
-        self.cells().iter().map(|cell| self.hold(cell).clear()).collect::<Vec<_>>()
+        let hash = |name: &[u8]| kept(self.hash(name));
+        self.cells().iter().map(|cell| self.hold(cell).clear(hash)).collect::<Vec<_>>()
     }
 
     /// Recounts every shard against its counters, and the budget against all shards of a family. For tests.

@@ -12,6 +12,7 @@ use super::events::{Class, Event};
 use super::names::{NameBuf, Rule};
 use super::shard::{Cause, Shard, Spot, Trash};
 use super::value::{Collection, Object, STRING_MAX, Value};
+use super::watch::Watchers;
 use crate::clock::Millis;
 use crate::config::Compact;
 use crate::error::{Error, Result};
@@ -218,6 +219,11 @@ impl<'a> Slot<'a> {
         let kind = object.kind();
         let number = self.shard.add_object(object);
         self.place(kind, &number.to_le_bytes(), deadline, None);
+    }
+
+    /// Who watches the keys of this shard.
+    pub(super) fn watchers(&mut self) -> &mut Watchers {
+        &mut self.shard.watchers
     }
 
     /// Tells that something happened to this key.
