@@ -45,6 +45,14 @@ pub enum Error {
     OutOfMemory,
     /// A session was signed out and its key takes no writes until the fence falls.
     Fenced,
+    /// No script has this SHA-1.
+    NoScript,
+    /// A script has run for long, and only that can be ended.
+    Busy,
+    /// No script runs that could be killed.
+    NotBusy,
+    /// The script that runs has changed data.
+    Unkillable,
     /// A plain `ERR` with Redis' text.
     Refused(Cow<'static, str>),
     /// The bytes are not RESP; the client is closed after it.
@@ -81,6 +89,10 @@ impl Error {
             Error::NoProto => ("NOPROTO", 400),
             Error::OutOfMemory => ("OOM", 507),
             Error::Fenced => ("FENCED", 409),
+            Error::NoScript => ("NOSCRIPT", 404),
+            Error::Busy => ("BUSY", 503),
+            Error::NotBusy => ("NOTBUSY", 409),
+            Error::Unkillable => ("UNKILLABLE", 409),
         }
     }
 }
@@ -113,6 +125,15 @@ impl fmt::Display for Error {
             Error::Fenced => {
                 f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")
             }
+            Error::NoScript => f.write_str("No matching script. Please use EVAL."),
+            Error::Busy => f.write_str(
+                "Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+            ),
+            Error::NotBusy => f.write_str("No scripts in execution right now."),
+            Error::Unkillable => f.write_str(
+                "Sorry the script already executed write commands against the dataset. You can either wait the script \
+                 termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+            ),
             Error::Refused(text) => f.write_str(text),
             Error::Protocol(text) => write!(f, "Protocol error: {text}"),
         }

@@ -7,6 +7,7 @@ mod clients;
 mod hot;
 mod latency;
 mod rates;
+mod scripts;
 mod slowlog;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use clients::{Clients, Labels, Peer, USER};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
+pub use scripts::{Killed, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
@@ -44,6 +46,8 @@ pub struct Engine {
     pub latency: Latency,
     /// Counters.
     pub metrics: Metrics,
+    /// Scripts.
+    pub scripts: Scripts,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that name this run.
@@ -117,6 +121,7 @@ impl Engine {
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
+            scripts: Scripts::new(workers),
             started: clock.now(),
             run_id: random_id(),
             clock,
