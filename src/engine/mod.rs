@@ -4,6 +4,7 @@
 //! it a waker.
 
 mod clients;
+mod gate;
 mod hot;
 mod latency;
 mod rates;
@@ -17,6 +18,7 @@ use std::task::Waker;
 use parking_lot::{Mutex, RwLock};
 
 pub use clients::{Clients, Labels, Peer, USER};
+pub use gate::{Gate, Turn};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
@@ -40,6 +42,8 @@ pub struct Engine {
     pub hot: Hot,
     /// The clients of the RESP door.
     pub clients: Clients,
+    /// Who of the workers is at the stores, and who must be alone.
+    pub gate: Gate,
     /// Commands that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
@@ -118,6 +122,7 @@ impl Engine {
         let engine = Engine {
             hot: Hot::default(),
             clients: Clients::default(),
+            gate: Gate::new(workers),
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),

@@ -292,7 +292,9 @@ impl<'a> Connection<'a> {
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
+        let mut turn = engine.gate.enter(self.client.worker);
         while used < input.len() {
+            turn.give_way();
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
             let len = match parser.parse(rest, &limits) {
