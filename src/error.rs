@@ -45,6 +45,8 @@ pub enum Error {
     OutOfMemory,
     /// A session was signed out and its key takes no writes until the fence falls.
     Fenced,
+    /// The same for a script that may need memory.
+    ScriptOutOfMemory,
     /// No script has this SHA-1.
     NoScript,
     /// A script has run for long, and only that can be ended.
@@ -87,7 +89,7 @@ impl Error {
             Error::WrongPass => ("WRONGPASS", 401),
             Error::NoPerm(_) => ("NOPERM", 403),
             Error::NoProto => ("NOPROTO", 400),
-            Error::OutOfMemory => ("OOM", 507),
+            Error::OutOfMemory | Error::ScriptOutOfMemory => ("OOM", 507),
             Error::Fenced => ("FENCED", 409),
             Error::NoScript => ("NOSCRIPT", 404),
             Error::Busy => ("BUSY", 503),
@@ -126,6 +128,9 @@ impl fmt::Display for Error {
                 f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")
             }
             Error::NoScript => f.write_str("No matching script. Please use EVAL."),
+            Error::ScriptOutOfMemory => f.write_str(
+                "allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+            ),
             Error::Busy => f.write_str(
                 "Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
             ),

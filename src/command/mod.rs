@@ -24,6 +24,8 @@ mod memory;
 mod read;
 mod reference;
 mod scan;
+#[cfg(feature = "server")]
+mod script;
 mod server;
 mod set;
 mod slowlog;
@@ -69,6 +71,8 @@ const FAMILIES: &[&[Spec]] = &[
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    #[cfg(feature = "server")]
+    script::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.
@@ -430,7 +434,7 @@ pub fn run(
         client.peer.held.store(false, Ordering::Relaxed);
     }
     if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
-        show_monitors(engine, client, &found, args);
+        show_monitors(engine, client, &found, args, &client.peer.addr.to_string());
     }
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
 
@@ -478,6 +482,9 @@ fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<(
     if spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
+    if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
+        return Err(Error::Busy);
+    }
     Ok(())
 }
 
@@ -521,9 +528,9 @@ fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, m
 }
 
 /// Shows a request to those who watch, as Redis words it, tokens replaced.
-fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>) {
+fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, who: &str) {
     let micros = engine.clock.wall_micros();
-    let mut line = format!("+{}.{:06} [{} {}]", micros / 1_000_000, micros % 1_000_000, client.db, client.peer.addr);
+    let mut line = format!("+{}.{:06} [{} {who}]", micros / 1_000_000, micros % 1_000_000, client.db);
     for word in shown_words(engine, found, args) {
         line.push(' ');
         words::quote_into(&word, &mut line);

@@ -22,7 +22,7 @@ pub use gate::{Gate, Turn};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
-pub use scripts::{Killed, Scripts, Sha};
+pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};

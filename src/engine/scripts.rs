@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -20,7 +20,7 @@ const EVALUATED_MAX: usize = 500;
 pub struct Scripts {
     texts: Mutex<Texts>,
     interpreters: Box<[Mutex<Option<Box<dyn Any + Send>>>]>,
-    running: Running,
+    running: Arc<Running>,
 }
 
 #[derive(Default)]
@@ -39,8 +39,10 @@ struct Text {
 
 /// What is known of the script that runs. Scripts run alone, so there is one at most.
 #[derive(Default)]
-struct Running {
+pub struct Running {
     count: AtomicUsize,
+    /// Microseconds on the engine's clock after which others are told that it takes long.
+    patience_ends: AtomicU64,
     /// It takes so long that others are told so.
     is_busy: AtomicBool,
     has_written: AtomicBool,
@@ -112,28 +114,35 @@ impl Scripts {
         (texts.by_sha.len(), texts.bytes)
     }
 
-    /// Lends a worker its interpreter, which `make` makes if there is none.
+    /// Lends a worker its interpreter, which `make` makes if there is none. `f` says whether it is worth keeping.
     pub fn with_interpreter<T: Any + Send, E, R>(
         &self,
         worker: usize,
         make: impl FnOnce() -> Result<T, E>,
-        f: impl FnOnce(&mut T) -> R,
+        f: impl FnOnce(&mut T) -> (R, bool),
     ) -> Result<R, E> {
         let mut place = self.interpreters[worker % self.interpreters.len()].lock();
         let mut interpreter = match place.take().and_then(|any| any.downcast::<T>().ok()) {
             Some(interpreter) => interpreter,
             None => Box::new(make()?),
         };
-        let result = f(&mut interpreter);
-        // After a panic it is not put back.
-        *place = Some(interpreter);
+        let (result, is_good) = f(&mut interpreter);
+        // After a panic it is not put back either.
+        if is_good {
+            *place = Some(interpreter);
+        }
         Ok(result)
     }
 
     // ---- the script that runs ----------------------------------------------------------------------------------
 
-    /// Notes that a script runs while `f` does.
-    pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+    /// What is known of the script that runs, for whoever looks after it.
+    pub fn running(&self) -> Arc<Running> {
+        self.running.clone()
+    }
+
+    /// Notes that a script runs while `f` does, and from when on it takes long.
+    pub fn run<R>(&self, patience_ends: u64, f: impl FnOnce() -> R) -> R {
         struct End<'a>(&'a Running);
         impl Drop for End<'_> {
             fn drop(&mut self) {
@@ -141,6 +150,7 @@ impl Scripts {
                 self.0.count.fetch_sub(1, Ordering::SeqCst);
             }
         }
+        self.running.patience_ends.store(patience_ends, Ordering::SeqCst);
         self.running.has_written.store(false, Ordering::SeqCst);
         self.running.is_to_end.store(false, Ordering::SeqCst);
         self.running.count.fetch_add(1, Ordering::SeqCst);
@@ -154,11 +164,6 @@ impl Scripts {
         self.running.is_busy.load(Ordering::Relaxed)
     }
 
-    /// Notes that the script has run for long.
-    pub fn set_busy(&self) {
-        self.running.is_busy.store(true, Ordering::SeqCst);
-    }
-
     /// Notes that the script has changed data.
     pub fn set_written(&self) {
         self.running.has_written.store(true, Ordering::SeqCst);
@@ -167,11 +172,6 @@ impl Scripts {
     /// Whether the script has changed data.
     pub fn has_written(&self) -> bool {
         self.running.has_written.load(Ordering::SeqCst)
-    }
-
-    /// Whether somebody wants the script to end.
-    pub fn is_to_end(&self) -> bool {
-        self.running.is_to_end.load(Ordering::Relaxed)
     }
 
     /// Asks the script that runs to end.
@@ -184,6 +184,16 @@ impl Scripts {
         }
         self.running.is_to_end.store(true, Ordering::SeqCst);
         Killed::Yes
+    }
+}
+
+impl Running {
+    /// Whether the script is to end. Others hear that it takes long when it does.
+    pub fn look(&self, micros: u64) -> bool {
+        if micros >= self.patience_ends.load(Ordering::Relaxed) && !self.is_busy.load(Ordering::Relaxed) {
+            self.is_busy.store(true, Ordering::SeqCst);
+        }
+        self.is_to_end.load(Ordering::Relaxed)
     }
 }
 
@@ -213,14 +223,14 @@ mod tests {
     fn a_script_can_be_killed_until_it_writes() {
         let scripts = Scripts::new(1);
         assert_eq!(scripts.kill(), Killed::NoneRuns);
-        scripts.run(|| {
+        let running = scripts.running();
+        scripts.run(9, || {
             assert_eq!(scripts.kill(), Killed::Yes);
-            assert!(scripts.is_to_end());
+            assert!(running.look(8) && !scripts.is_busy());
         });
-        scripts.run(|| {
-            assert!(!scripts.is_to_end());
+        scripts.run(9, || {
+            assert!(!running.look(9) && scripts.is_busy());
             scripts.set_written();
-            scripts.set_busy();
             assert_eq!(scripts.kill(), Killed::HasWritten);
         });
         assert!(!scripts.is_busy());
@@ -231,7 +241,7 @@ mod tests {
         let scripts = Scripts::new(2);
         let add = |worker| scripts.with_interpreter(worker, || Ok::<i32, ()>(0), |count| {
             *count += 1;
-            *count
+            (*count, true)
         });
         assert_eq!((add(0), add(0), add(1)), (Ok(1), Ok(2), Ok(1)));
         scripts.flush();

@@ -1,10 +1,10 @@
-//! Numbers by chance that are the same for every run of a script, those that Redis gives.
+//! Numbers by chance for scripts: the row that Redis gives, which goes on from one script to the next.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A linear congruence over 48 bits, as `lrand48` is specified by POSIX.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Random(Arc<AtomicU64>);
 
 const FACTOR: u64 = 0x5_deec_e66d;
@@ -13,6 +13,15 @@ const BITS: u64 = (1 << 48) - 1;
 /// The lowest bits of a generator that was just seeded.
 const SEEDED: u64 = 0x330e;
 const MAX: u64 = 0x7fff_ffff;
+
+/// Where a generator begins that nobody has seeded.
+const UNSEEDED: u64 = 0x1234_abcd_330e;
+
+impl Default for Random {
+    fn default() -> Random {
+        Random(Arc::new(AtomicU64::new(UNSEEDED)))
+    }
+}
 
 impl Random {
     /// Starts the row of a seed.
@@ -35,8 +44,9 @@ mod tests {
     #[test]
     fn the_row_is_that_of_redis() {
         let random = Random::default();
+        let two = || (format!("{:.3}", random.next()), format!("{:.14}", random.next()));
+        assert_eq!(two(), ("0.396".to_owned(), "0.84048536971234".to_owned()));
         random.seed(0);
-        let first = (random.next() * 1000.0).floor() + 1.0;
-        assert_eq!((first, format!("{:.14}", random.next())), (171.0, "0.74990198048496".to_owned()));
+        assert_eq!(two(), ("0.171".to_owned(), "0.74990198051087".to_owned()));
     }
 }

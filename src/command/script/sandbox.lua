@@ -306,9 +306,7 @@ raw_set(globals, '_G', environment)
 
 local function explain(problem)
   local source, line = host.place()
-  if host.is_to_end() then
-    problem = {err = 'ERR Script killed by user with SCRIPT KILL.'}
-  elseif type(problem) ~= 'table' then
+  if type(problem) ~= 'table' then
     problem = {err = 'ERR ' .. tostring(problem)}
   end
   if line then
