@@ -25,6 +25,8 @@ mod memory;
 mod read;
 mod reference;
 mod scan;
+#[cfg(feature = "server")]
+mod script;
 mod server;
 mod set;
 mod slowlog;
@@ -78,6 +80,8 @@ const FAMILIES: &[&[Spec]] = &[
     zset::pop::COMMANDS,
     zset::range::COMMANDS,
     tx::COMMANDS,
+    #[cfg(feature = "server")]
+    script::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.
@@ -478,7 +482,7 @@ fn call(
     // What EXEC runs is shown before EXEC.
     let comes_last = found.spec.name == "EXEC";
     if is_shown && !comes_last {
-        show_monitors(engine, client, found, args);
+        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
 
     let reply = Reply::new(out, client.version);
@@ -492,7 +496,7 @@ fn call(
         hide_tokens(engine, out, start);
     }
     if is_shown && comes_last {
-        show_monitors(engine, client, found, args);
+        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
 
     let ended = engine.clock.micros();
@@ -526,6 +530,9 @@ fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<(
     tx::admit(client, spec)?;
     if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
+    }
+    if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
+        return Err(Error::Busy);
     }
     Ok(())
 }
@@ -570,9 +577,9 @@ fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, m
 }
 
 /// Shows a request to those who watch, as Redis words it, tokens replaced.
-fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>) {
+fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, who: &str) {
     let micros = engine.clock.wall_micros();
-    let mut line = format!("+{}.{:06} [{} {}]", micros / 1_000_000, micros % 1_000_000, client.db, client.peer.addr);
+    let mut line = format!("+{}.{:06} [{} {who}]", micros / 1_000_000, micros % 1_000_000, client.db);
     for word in shown_words(engine, found, args) {
         line.push(' ');
         words::quote_into(&word, &mut line);
