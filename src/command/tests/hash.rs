@@ -300,6 +300,19 @@ fn a_key_that_was_signed_out_takes_no_fields() {
 }
 
 #[test]
+fn a_digest_knows_no_order_and_no_encoding() {
+    let mut t = Transcript::start();
+    t.say("HSET one a 1 b 2 c 3").hears(":3");
+    t.say("CONFIG SET hash-max-listpack-entries 2").hears("+OK");
+    t.say("HSET two c 3 b 2 a 1").hears(":3");
+    t.say("HSET other a 2 b 1 c 3").hears(":3");
+    let mut digest = |key: &str| t.say(&format!("DEBUG DIGEST-VALUE {key}")).text();
+    assert_eq!(digest("one"), digest("two"));
+    assert_ne!(digest("one"), digest("other"));
+    assert_ne!(digest("one"), digest("none"));
+}
+
+#[test]
 fn memory_is_counted() {
     let mut t = Transcript::start();
     let used = |t: &Transcript| t.engine.store(0).used_memory();
