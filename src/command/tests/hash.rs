@@ -200,7 +200,7 @@ fn a_hash_is_a_listpack_while_it_is_small() {
     t.say("HDEL long f").hears(":1");
     assert_eq!(encoding(&mut t, "long"), "$9 hashtable");
     t.say("COPY long copy").hears(":1");
-    t.say(&format!("HGETALL copy")).hears(&format!("*2 $64 {fits} $64 {fits}"));
+    t.say("HGETALL copy").hears(&format!("*2 $64 {fits} $64 {fits}"));
     t.say("CONFIG SET hash-max-listpack-entries 1 hash-max-listpack-value 2").hears("+OK");
     t.say("HSET few a 12").hears(":1");
     assert_eq!(encoding(&mut t, "few"), "$8 listpack");
