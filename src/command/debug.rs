@@ -11,7 +11,7 @@ use crate::clock::{Millis, Ttl};
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Version};
-use crate::store::{Store, Type, Value};
+use crate::store::{Hash, Store, Type, Value};
 
 pub(super) const COMMANDS: &[Spec] = &[Spec {
     name: "DEBUG",
@@ -188,6 +188,16 @@ impl Digest {
             Type::String => {
                 self.mix(&0u32.to_be_bytes());
                 self.mix(value.string().unwrap_or_default());
+            }
+            Type::Hash => {
+                self.mix(&4u32.to_be_bytes());
+                // Fields come in no order.
+                for (field, value) in value.collection::<Hash>().iter().flat_map(|hash| hash.iter()) {
+                    let mut pair = Digest::default();
+                    field.with_bytes(|bytes| pair.mix(bytes));
+                    value.with_bytes(|bytes| pair.mix(bytes));
+                    self.xor(&pair.0);
+                }
             }
             _ => {}
         }

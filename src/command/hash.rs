@@ -1,6 +1,7 @@
 //! Hashes: fields with values.
 //!
-//! Replies are written while the hash is held, so that nothing of it is copied twice.
+//! Replies are written while the hash is held, so that nothing of it is copied twice. What changes nothing does not edit the
+//! hash either: an edit counts as a change for whoever watches the key.
 
 use super::read::Reader;
 use super::scan::{self, Sought};
@@ -429,14 +430,12 @@ fn hset_nx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (field, value) = (args.word(2), args.word(3));
     fit_a_reply(args)?;
     let done = ctx.store().with(args.word(1), ctx.now, |slot| {
-        let done = slot.edit_or_new(|hash: &mut Hash, compact| {
-            let absent = hash.get(field).is_none();
-            absent && hash.set(field, value, compact)
-        })?;
-        if done {
-            slot.tell(Class::HASH, "hset");
+        if slot.see::<Hash>()?.is_some_and(|hash| hash.get(field).is_some()) {
+            return Ok(false);
         }
-        Ok(done)
+        slot.edit_or_new(|hash: &mut Hash, compact| hash.set(field, value, compact))?;
+        slot.tell(Class::HASH, "hset");
+        Ok(true)
     })?;
     ctx.reply.int(i64::from(done));
     Ok(())
@@ -450,15 +449,16 @@ fn fit_a_reply(args: Args<'_>) -> Result<()> {
 fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let removed = ctx.store().with(args.word(1), ctx.now, |slot| {
         let fields = args.iter().skip(2);
-        let removed = slot.edit(|hash: &mut Hash, _| fields.filter(|field| hash.remove(field)).count())?;
-        let removed = removed.unwrap_or(0);
-        if removed > 0 {
-            slot.tell(Class::HASH, "hdel");
-            if slot.value().is_none() {
-                slot.tell(Class::GENERIC, "del");
-            }
+        let is_known = |hash: &Hash| fields.clone().any(|field| hash.get(field).is_some());
+        if !slot.see::<Hash>()?.is_some_and(is_known) {
+            return Ok(0);
         }
-        Ok(removed)
+        let removed = slot.edit(|hash: &mut Hash, _| fields.filter(|field| hash.remove(field)).count())?;
+        slot.tell(Class::HASH, "hdel");
+        if slot.value().is_none() {
+            slot.tell(Class::GENERIC, "del");
+        }
+        Ok(removed.unwrap_or(0))
     })?;
     ctx.reply.count(removed);
     Ok(())
@@ -467,16 +467,14 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 fn hincr_by(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (field, step) = (args.word(2), args.int(3)?);
     let sum = ctx.store().with(args.word(1), ctx.now, |slot| {
-        let sum = slot.edit_or_new(|hash: &mut Hash, compact| {
-            let old = match hash.get(field) {
-                None => 0,
-                Some(Element::Int(number)) => number,
-                Some(Element::Bytes(text)) => num::parse_i64(text).ok_or(NOT_INTEGER)?,
-            };
-            let sum = old.checked_add(step).ok_or(OVERFLOW)?;
-            hash.set(field, itoa::Buffer::new().format(sum).as_bytes(), compact);
-            Ok(sum)
-        })??;
+        let old = match slot.see::<Hash>()?.and_then(|hash| hash.get(field)) {
+            None => 0,
+            Some(Element::Int(number)) => number,
+            Some(Element::Bytes(text)) => num::parse_i64(text).ok_or(NOT_INTEGER)?,
+        };
+        let sum = old.checked_add(step).ok_or(OVERFLOW)?;
+        let mut text = itoa::Buffer::new();
+        slot.edit_or_new(|hash: &mut Hash, compact| hash.set(field, text.format(sum).as_bytes(), compact))?;
         slot.tell(Class::HASH, "hincrby");
         Ok(sum)
     })?;
@@ -490,15 +488,12 @@ fn hincr_by_float(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         return Err(INFINITE);
     }
     let sum = ctx.store().with(args.word(1), ctx.now, |slot| {
-        let sum = slot.edit_or_new(|hash: &mut Hash, compact| {
-            let old = match hash.get(field) {
-                None => LongDouble::from(0.0),
-                Some(value) => value.with_bytes(LongDouble::parse).ok_or(NOT_FLOAT)?,
-            };
-            let sum = old.checked_add(step).ok_or(NOT_FINITE)?.to_string();
-            hash.set(field, sum.as_bytes(), compact);
-            Ok(sum)
-        })??;
+        let old = match slot.see::<Hash>()?.and_then(|hash| hash.get(field)) {
+            None => LongDouble::from(0.0),
+            Some(value) => value.with_bytes(LongDouble::parse).ok_or(NOT_FLOAT)?,
+        };
+        let sum = old.checked_add(step).ok_or(NOT_FINITE)?.to_string();
+        slot.edit_or_new(|hash: &mut Hash, compact| hash.set(field, sum.as_bytes(), compact))?;
         slot.tell(Class::HASH, "hincrbyfloat");
         Ok(sum)
     })?;

@@ -200,7 +200,7 @@ fn a_hash_is_a_listpack_while_it_is_small() {
     t.say("HDEL long f").hears(":1");
     assert_eq!(encoding(&mut t, "long"), "$9 hashtable");
     t.say("COPY long copy").hears(":1");
-    t.say(&format!("HGETALL copy")).hears(&format!("*2 $64 {fits} $64 {fits}"));
+    t.say("HGETALL copy").hears(&format!("*2 $64 {fits} $64 {fits}"));
     t.say("CONFIG SET hash-max-listpack-entries 1 hash-max-listpack-value 2").hears("+OK");
     t.say("HSET few a 12").hears(":1");
     assert_eq!(encoding(&mut t, "few"), "$8 listpack");
@@ -297,6 +297,19 @@ fn a_key_that_was_signed_out_takes_no_fields() {
     t.say("HINCRBY auth:session:token f 1").hears_start("-FENCED");
     t.say("HDEL auth:session:token f").hears(":0");
     t.say("HGETALL auth:session:token").hears("*0");
+}
+
+#[test]
+fn a_digest_knows_no_order_and_no_encoding() {
+    let mut t = Transcript::start();
+    t.say("HSET one a 1 b 2 c 3").hears(":3");
+    t.say("CONFIG SET hash-max-listpack-entries 2").hears("+OK");
+    t.say("HSET two c 3 b 2 a 1").hears(":3");
+    t.say("HSET other a 2 b 1 c 3").hears(":3");
+    let mut digest = |key: &str| t.say(&format!("DEBUG DIGEST-VALUE {key}")).text();
+    assert_eq!(digest("one"), digest("two"));
+    assert_ne!(digest("one"), digest("other"));
+    assert_ne!(digest("one"), digest("none"));
 }
 
 #[test]

@@ -345,7 +345,10 @@ mod tests {
         }
         for len in [10, 1_000] {
             let (hash, mut seen, mut calls) = (numbered(len), BTreeSet::new(), 0);
-            assert!(hash.picks(len * 20, &mut chance, |(field, _)| seen.insert(field.to_vec()) || true));
+            assert!(hash.picks(len * 20, &mut chance, |(field, _)| {
+                seen.insert(field.to_vec());
+                true
+            }));
             assert_eq!(seen.len(), len);
             assert!(
                 !hash.picks(100, &mut chance, |_| {
