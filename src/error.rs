@@ -47,6 +47,8 @@ pub enum Error {
     Fenced,
     /// A transaction that will not run; why.
     ExecAbort(Cow<'static, str>),
+    /// RESTORE, and something is there.
+    BusyKey,
     /// The same for a script that may need memory.
     ScriptOutOfMemory,
     /// No script has this SHA-1.
@@ -95,6 +97,7 @@ impl Error {
             Error::Fenced => ("FENCED", 409),
             Error::ExecAbort(_) => ("EXECABORT", 409),
             Error::NoScript => ("NOSCRIPT", 404),
+            Error::BusyKey => ("BUSYKEY", 409),
             Error::Busy => ("BUSY", 503),
             Error::NotBusy => ("NOTBUSY", 409),
             Error::Unkillable => ("UNKILLABLE", 409),
@@ -131,6 +134,7 @@ impl fmt::Display for Error {
                 f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")
             }
             Error::ExecAbort(why) => write!(f, "Transaction discarded {why}"),
+            Error::BusyKey => f.write_str("Target key name already exists."),
             Error::NoScript => f.write_str("No matching script. Please use EVAL."),
             Error::ScriptOutOfMemory => f.write_str(
                 "allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",

@@ -13,6 +13,7 @@ mod config;
 pub mod connection;
 mod debug;
 mod docs;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
@@ -67,6 +68,7 @@ const FAMILIES: &[&[Spec]] = &[
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    dump::COMMANDS,
     sort::COMMANDS,
     string::COMMANDS,
     lcs::COMMANDS,

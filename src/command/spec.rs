@@ -196,6 +196,8 @@ flags! {
     DANGEROUS = 20, None;
     /// In the categories of what is for administrators, but open to all.
     ADMIN_CATEGORY = 21, None;
+    /// Meant for nodes of a cluster.
+    ASKING = 23, Some("asking");
     /// Works on all types that have elements.
     SORTS = 22, None;
 }

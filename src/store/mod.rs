@@ -64,7 +64,7 @@ pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
 pub use value::{
-    Collection, Element, Hash, List, Listpack, Object, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, wrong_type,
+    Collection, Element, Hash, List, Listpack, Object, Restored, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, restore, wrong_type,
 };
 pub use watch::{Flag, Watched};
 

@@ -6,6 +6,7 @@
 //! as that is asked before and after each change.
 
 mod compact;
+mod dump;
 mod fields;
 mod hash;
 mod intset;
@@ -19,6 +20,7 @@ mod string;
 mod zset;
 
 pub(super) use compact::Settings;
+pub use dump::{Restored, restore};
 pub use hash::Hash;
 pub use list::List;
 pub use listpack::{Element, Listpack};
