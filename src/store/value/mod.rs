@@ -8,13 +8,15 @@
 mod compact;
 mod hash;
 mod list;
+mod listpack;
 mod set;
 mod string;
 mod zset;
 
 pub(super) use compact::Settings;
 pub use hash::Hash;
-pub use list::List;
+pub use list::{End, List};
+pub use listpack::{Element, Listpack};
 pub use set::Set;
 pub use string::STRING_MAX;
 pub use zset::ZSet;
