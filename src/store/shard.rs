@@ -14,6 +14,7 @@ use super::objects::Objects;
 use super::prefetch::prefetch;
 use super::table::{Place, Table};
 use super::value::{Object, Value};
+use super::waits::Waits;
 use super::watch::Watchers;
 use crate::clock::Millis;
 
@@ -105,6 +106,8 @@ pub(super) struct Shard {
     logins: usize,
     /// What the budget has been charged for this shard.
     pub charged: usize,
+    /// Who waits for keys, if anybody does.
+    pub waits: Option<Box<Waits>>,
 }
 
 impl Shard {
@@ -483,7 +486,8 @@ impl Shard {
             }
         }
         let watchers = std::mem::take(&mut self.watchers);
-        let fresh = Shard { charged: self.charged, stats: self.stats, watchers, ..Shard::default() };
+        let fresh =
+            Shard { charged: self.charged, stats: self.stats, watchers, waits: self.waits.take(), ..Shard::default() };
         let gone = std::mem::replace(self, fresh);
         // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
         if gone.hidden > 0 {

@@ -4,8 +4,7 @@
 //! which is not what it claims to be is refused, and limits are those of this server.
 
 use super::listpack::Listpack;
-use super::list::End;
-use super::{Hash, List, Object, Set, Value, ZSet};
+use super::{End, Hash, List, Object, Set, Value, ZSet};
 use crate::config::Compact;
 use crate::num;
 use crate::rdb::{Reader, put_double, put_len, put_string, ziplist};
@@ -174,7 +173,8 @@ impl Source<'_> {
 
     fn list(&mut self, kind: u8, compact: &Compact) -> Option<List> {
         let mut list = List::default();
-        let mut push = |elements: Vec<Vec<u8>>| elements.iter().for_each(|element| list.push(End::Right, element, compact));
+        let mut push =
+            |elements: Vec<Vec<u8>>| elements.iter().for_each(|element| list.push(End::Right, element, compact));
         match kind {
             LIST => push(self.strings(1)?),
             LIST_ZIPLIST => push(self.packed(true)?),
