@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     fn numbers(sequence: &Sequence) -> Vec<u32> {
-        let (mut all, mut backwards) = (Vec::new(), Vec::new());
+        let (mut all, mut backwards) = (Vec::new(), Vec::<u32>::new());
         while all.len() < sequence.len() {
             all.extend(sequence.row_from(all.len()));
         }
