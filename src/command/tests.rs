@@ -6,6 +6,7 @@ mod hash;
 mod secret;
 mod string;
 mod together;
+mod zset;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
