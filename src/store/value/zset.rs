@@ -3,6 +3,8 @@
 //! A few short ones are a [`Listpack`] of members and scores in turn, in their order; more are [`Ranked`]. Whatever is asked
 //! of a range is asked of ranks: [`ZSet::partition`] finds those where a range of scores or of members begins and ends.
 
+use std::collections::HashSet;
+
 use super::listpack::{Element, Listpack};
 use super::ranked::{Ranked, order};
 use crate::config::Compact;
@@ -67,10 +69,29 @@ impl ZSet {
         }
     }
 
+    /// Takes over a listpack from elsewhere, if its pairs are in order and no member is there twice.
+    pub fn from_listpack(bytes: Vec<u8>) -> Option<ZSet> {
+        let pack = Listpack::from_bytes(bytes)?;
+        let (mut members, mut last) = (HashSet::new(), None);
+        let mut elements = pack.iter();
+        while let Some(member) = elements.next() {
+            let (member, score) = (member.to_vec(), elements.next()?.with_bytes(num::parse_f64)?);
+            if last
+                .as_ref()
+                .is_some_and(|(before, bytes): &(f64, Vec<u8>)| !order((*before, bytes), (score, &member)).is_lt())
+                || !members.insert(member.clone())
+            {
+                return None;
+            }
+            last = Some((score, member));
+        }
+        Some(ZSet { body: Body::Small(pack) })
+    }
+
     /// All of it as a listpack, if it is one.
-    pub fn listpack(&self) -> Option<&Listpack> {
+    pub fn as_listpack(&self) -> Option<&[u8]> {
         match &self.body {
-            Body::Small(pack) => Some(pack),
+            Body::Small(pack) => Some(pack.as_bytes()),
             Body::Large(_) => None,
         }
     }
@@ -507,11 +528,26 @@ mod tests {
         for (member, score) in [("a", 1.0), ("b", 0.1), ("c", f64::INFINITY), ("d", -0.0), ("e", 1e16), ("7", -3.5)] {
             zset.set(member.as_bytes(), score, &compact);
         }
-        let pack = zset.listpack().expect("a listpack");
+        let bytes = zset.as_listpack().expect("a listpack").to_vec();
+        let pack = Listpack::from_bytes(bytes.clone()).expect("a listpack");
         let texts: Vec<String> = pack.iter().map(|element| String::from_utf8_lossy(&element.to_vec()).into()).collect();
         let expected =
             ["7", "-3.5", "d", "0", "b", "0.10000000000000001", "a", "1", "e", "10000000000000000", "c", "inf"];
         assert_eq!(texts, expected);
         assert_eq!(pack.iter().filter(|element| matches!(element, Element::Int(_))).count(), 4);
+        let again = ZSet::from_listpack(bytes).expect("a sorted set");
+        assert_eq!(listed(again.iter()), listed(zset.iter()));
+        let of = |elements: &[&str]| {
+            let mut pack = Listpack::new();
+            elements.iter().for_each(|element| pack.push(element.as_bytes()));
+            ZSet::from_listpack(pack.as_bytes().to_vec()).map(|zset| zset.len())
+        };
+        assert_eq!(of(&[]), Some(0));
+        assert_eq!(of(&["a", "1", "b", "1.5", "c", "inf"]), Some(3));
+        for refused in
+            [&["a"][..], &["a", "x"], &["b", "1", "a", "1"], &["a", "1", "a", "2"], &["a", "nan"], &["a", "1", "b"]]
+        {
+            assert_eq!(of(refused), None, "{refused:?}");
+        }
     }
 }
