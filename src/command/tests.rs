@@ -10,6 +10,7 @@ mod set;
 mod string;
 mod together;
 mod tx;
+mod zset;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

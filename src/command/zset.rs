@@ -14,6 +14,7 @@ use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::config::Compact;
 use crate::error::{Error, Result};
+use crate::num::Double;
 use crate::resp::{Args, Reply, Version};
 use crate::store::{Class, Element, Slot, ZSet};
 
@@ -243,11 +244,12 @@ impl Options {
 
     /// Whether the options and so many words behind them fit together.
     fn check(&self, words: usize) -> Result<()> {
+        let excluding = [self.nx, self.gt, self.lt].into_iter().filter(|is_set| *is_set).count();
         if words == 0 || !words.is_multiple_of(2) {
             Err(Error::Syntax)
         } else if self.nx && self.xx {
             Err(NX_AND_XX)
-        } else if self.gt && self.nx || self.lt && self.nx || self.gt && self.lt {
+        } else if excluding > 1 {
             Err(COMPARED_TWICE)
         } else if self.incr && words > 2 {
             Err(ONE_PAIR)
@@ -401,7 +403,7 @@ fn rank(ctx: &mut Ctx<'_>, args: Args<'_>, back: bool) -> Result<()> {
 
 fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (engine, reader, reply) = (ctx.engine, ctx.reader(), &mut ctx.reply);
-    let below = |sides: usize| (u128::from(engine.chance()) * sides as u128 >> u64::BITS) as usize;
+    let below = |sides: usize| ((u128::from(engine.chance()) * sides as u128) >> u64::BITS) as usize;
     if args.len() == 2 {
         let show = |zset: &ZSet| match zset.get(below(zset.len())) {
             Some((member, _)) => member.with_bytes(|bytes| reply.bulk(bytes)),
@@ -476,7 +478,7 @@ fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         Ok(zset.scan(cursor.0, count, |member, score| {
             if pattern.is_none_or(|pattern| scan::fits(pattern, member)) {
                 out.bulk(member);
-                out.bulk_display(crate::num::Double(score));
+                out.bulk_display(Double(score));
                 found += 2;
             }
         }))
