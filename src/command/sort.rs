@@ -14,7 +14,7 @@ use crate::config::Compact;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::Args;
-use crate::store::{Class, Element, Hash, List, Object, Value, ZSet, wrong_type};
+use crate::store::{Class, Element, End, Hash, List, Object, Value, ZSet, wrong_type};
 
 use Arity::AtLeast;
 
@@ -309,8 +309,7 @@ fn slice(mut all: Vec<Vec<u8>>, range: Range<usize>, backwards: bool) -> Vec<Vec
 }
 
 fn list_elements(list: &List) -> Vec<Vec<u8>> {
-    let _ = list;
-    Vec::new()
+    list.iter().map(Element::to_vec).collect()
 }
 
 fn zset_members(zset: &ZSet) -> Vec<Vec<u8>> {
@@ -318,6 +317,7 @@ fn zset_members(zset: &ZSet) -> Vec<Vec<u8>> {
 }
 
 fn list_of(elements: &[Vec<u8>], compact: &Compact) -> List {
-    let _ = (elements, compact);
-    List::default()
+    let mut list = List::default();
+    elements.iter().for_each(|element| list.push(End::Right, element, compact));
+    list
 }

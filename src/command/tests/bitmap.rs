@@ -123,6 +123,8 @@ fn the_first_bit_is_found() {
         ("s 0 -3 -1 bit", 21),
         ("s 0 1 0", -1),
         ("s 0 9", -1),
+        ("s 1 9223372036854775807 -47", -1),
+        ("s 1 9223372036854775807 9223372036854775807 BIT", -1),
         ("ones 0", 24),
         ("ones 0 1", 24),
         ("ones 0 0 -1", -1),
@@ -194,6 +196,7 @@ fn strings_are_combined() {
         t.say(&format!("BITOP {operation}")).hears(":4");
         assert_eq!(get(&mut t), expected, "{operation}");
     }
+    t.say("OBJECT ENCODING to").hears("$3 raw");
     t.say("BITOP OR to none nothing").hears(":0");
     t.say("EXISTS to").hears(":0");
     t.say("BITOP NOT to a b").hears("-ERR BITOP NOT must be called with a single source key.");
