@@ -9,6 +9,7 @@ mod set;
 mod sort;
 mod string;
 mod together;
+mod zset;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

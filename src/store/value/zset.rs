@@ -335,3 +335,183 @@ impl<'a> Iterator for Iter<'a> {
 }
 
 impl ExactSizeIterator for Iter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A model: scores by member, looked through from one end to the other for everything that is asked.
+    #[derive(Clone, Default)]
+    struct Model(BTreeMap<Vec<u8>, f64>);
+
+    impl Model {
+        fn pairs(&self) -> Vec<(Vec<u8>, f64)> {
+            let mut pairs: Vec<(Vec<u8>, f64)> =
+                self.0.iter().map(|(member, score)| (member.clone(), *score)).collect();
+            pairs.sort_by(|one, other| order((one.1, &one.0), (other.1, &other.0)));
+            pairs
+        }
+    }
+
+    struct Dice(u64);
+
+    impl Dice {
+        fn roll(&mut self, sides: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % sides
+        }
+
+        fn member(&mut self, kinds: usize) -> Vec<u8> {
+            match self.roll(kinds) {
+                0 => Vec::new(),
+                number if number % 3 == 0 => number.to_string().into_bytes(),
+                number => format!("member:{number}").into_bytes(),
+            }
+        }
+
+        fn score(&mut self) -> f64 {
+            match self.roll(12) {
+                0 => f64::INFINITY,
+                1 => f64::NEG_INFINITY,
+                2 => 0.0,
+                3 => 0.1 * self.roll(100) as f64,
+                4 => 1e17 + self.roll(100) as f64,
+                _ => self.roll(40) as f64 - 20.0,
+            }
+        }
+    }
+
+    fn listed(iter: Iter<'_>) -> Vec<(Vec<u8>, f64)> {
+        iter.map(|(member, score)| (member.to_vec(), score)).collect()
+    }
+
+    fn check(zset: &ZSet, model: &Model, dice: &mut Dice) {
+        assert_eq!(zset.size(), zset.recount());
+        let pairs = model.pairs();
+        assert_eq!(zset.len(), pairs.len());
+        assert_eq!(listed(zset.iter()), pairs);
+        let mut backwards = listed(zset.range(pairs.len().saturating_sub(1), usize::MAX, true));
+        backwards.reverse();
+        assert_eq!(backwards, pairs);
+        for _ in 0..20 {
+            let (first, count) = (dice.roll(pairs.len() + 3), dice.roll(pairs.len() + 3));
+            let expected: Vec<_> = pairs.iter().skip(first).take(count).cloned().collect();
+            assert_eq!(listed(zset.range(first, count, false)), expected);
+            let expected: Vec<_> = match pairs.get(..=first) {
+                Some(there) => there.iter().rev().take(count).cloned().collect(),
+                None => Vec::new(),
+            };
+            assert_eq!(listed(zset.range(first, count, true)), expected);
+            let (score, member) = (dice.score(), dice.member(900));
+            let expected = pairs.iter().filter(|(_, other)| *other < score).count();
+            assert_eq!(zset.partition(|_, other| other < score), expected);
+            let rank = pairs.iter().position(|(other, _)| *other == member);
+            assert_eq!(zset.rank(&member), rank.map(|rank| (rank, pairs[rank].1)));
+        }
+    }
+
+    fn run(seed: u64, kinds: usize, compact: Compact, steps: usize) -> ZSet {
+        let (mut dice, mut zset, mut model) = (Dice(seed), ZSet::default(), Model::default());
+        for step in 0..steps {
+            let member = dice.member(kinds);
+            let shrinks = step / 1000 % 3 == 2;
+            match dice.roll(10) {
+                0..7 if !shrinks => {
+                    let score = dice.score();
+                    assert_eq!(zset.set(&member, score, &compact), model.0.insert(member, score));
+                }
+                7 if step % 50 == 0 => {
+                    let (first, count) = (dice.roll(model.0.len() + 2), dice.roll(9));
+                    let gone: Vec<_> = model.pairs().into_iter().skip(first).take(count).collect();
+                    assert_eq!(zset.remove_ranks(first, count), gone.len());
+                    model.0.retain(|member, _| gone.iter().all(|(other, _)| other != member));
+                }
+                _ => assert_eq!(zset.remove(&member), model.0.remove(&member)),
+            }
+            assert_eq!(zset.score(b"17"), model.0.get(&b"17"[..]).copied());
+            if step % 250 == 0 {
+                check(&zset, &model, &mut dice);
+                check(&zset.clone(), &model, &mut dice);
+            }
+        }
+        check(&zset, &model, &mut dice);
+        let compacted = zset.clone().compacted(&Compact { zset_entries: i64::MAX, ..compact });
+        assert_eq!(compacted.encoding(), "listpack");
+        check(&compacted, &model, &mut dice);
+        zset
+    }
+
+    #[test]
+    fn a_small_set_is_like_its_model() {
+        let compact = Compact { zset_entries: 60, ..Compact::default() };
+        assert_eq!(run(1, 60, compact, 6_000).encoding(), "listpack");
+    }
+
+    #[test]
+    fn a_large_set_is_like_its_model() {
+        let compact = Compact::default();
+        assert_eq!(run(2, 900, compact, 9_000).encoding(), "skiplist");
+        assert_eq!(run(3, 300, Compact { zset_entries: 0, ..compact }, 9_000).encoding(), "skiplist");
+    }
+
+    #[test]
+    fn what_is_emptied_holds_no_more_than_at_the_beginning() {
+        let (mut zset, compact) = (ZSet::large(), Compact::default());
+        let before = zset.size();
+        for number in 0..20_000 {
+            zset.set(format!("member:{number}").as_bytes(), f64::from(number % 100), &compact);
+        }
+        assert!(zset.size() < 20_000 * 70, "{}", zset.size());
+        assert_eq!(zset.size(), zset.recount());
+        while !zset.is_empty() {
+            zset.remove_ranks(0, 1000);
+        }
+        assert_eq!(zset.size(), zset.recount());
+        assert!(zset.size() < before + 1000, "{} {before}", zset.size());
+    }
+
+    #[test]
+    fn a_scan_shows_all_that_stays_whatever_else_happens() {
+        let (mut zset, compact, mut dice) = (ZSet::default(), Compact::default(), Dice(7));
+        for number in 0..500 {
+            zset.set(format!("stays:{number}").as_bytes(), f64::from(number), &compact);
+        }
+        let (mut cursor, mut seen, mut turn) = (0, BTreeMap::new(), 0);
+        loop {
+            cursor = zset.scan(cursor, 10, |member, score| {
+                seen.insert(member.to_vec(), score);
+            });
+            if cursor == 0 {
+                break;
+            }
+            for _ in 0..50 {
+                let member = format!("comes:{}", dice.roll(4000));
+                match turn {
+                    0..20 => zset.set(member.as_bytes(), 1.0, &compact),
+                    _ => zset.remove(member.as_bytes()),
+                };
+            }
+            turn += 1;
+        }
+        for number in 0..500 {
+            assert_eq!(seen.get(format!("stays:{number}").as_bytes()), Some(&f64::from(number)));
+        }
+        assert_eq!(zset.scan(u64::MAX, 10, |_, _| unreachable!("nothing is there")), 0);
+    }
+
+    #[test]
+    fn scores_are_kept_as_redis_keeps_them() {
+        let (mut zset, compact) = (ZSet::default(), Compact::default());
+        for (member, score) in [("a", 1.0), ("b", 0.1), ("c", f64::INFINITY), ("d", -0.0), ("e", 1e16), ("7", -3.5)] {
+            zset.set(member.as_bytes(), score, &compact);
+        }
+        let pack = zset.listpack().expect("a listpack");
+        let texts: Vec<String> = pack.iter().map(|element| String::from_utf8_lossy(&element.to_vec()).into()).collect();
+        let expected =
+            ["7", "-3.5", "d", "0", "b", "0.10000000000000001", "a", "1", "e", "10000000000000000", "c", "inf"];
+        assert_eq!(texts, expected);
+        assert_eq!(pack.iter().filter(|element| matches!(element, Element::Int(_))).count(), 4);
+    }
+}
