@@ -98,6 +98,29 @@ fn other_keys_are_shown_instead() {
 }
 
 #[test]
+fn the_result_is_kept_as_a_list() {
+    let mut t = start();
+    t.say("SORT ids DESC STORE list").hears(":4");
+    t.say("TYPE list").hears("+list");
+    t.say("SORT list BY nosort").hears("*4 $2 10 $1 3 $1 2 $1 1");
+    t.say("SORT list BY nosort LIMIT 1 2 DESC").hears("*2 $1 2 $1 3");
+    t.say("SORT list").hears("*4 $1 1 $1 2 $1 3 $2 10");
+    t.say("SORT ids GET # GET name_* LIMIT 2 2 STORE list").hears(":4");
+    t.say("SORT list BY nosort").hears("*4 $1 3 $5 three $2 10 $0 ");
+    t.say("SORT ids BY nosort STORE text DESC STORE list").hears(":4");
+    t.say("SORT list BY nosort").hears("*4 $1 3 $1 2 $2 10 $1 1");
+    t.say("EXPIRE list 100").hears(":1");
+    t.say("SORT list STORE list").hears(":4");
+    t.say("TTL list").hears(":-1");
+    t.say("SORT none STORE list").hears(":0");
+    t.say("EXISTS list").hears(":0");
+    t.say("SORT none STORE list").hears(":0");
+    t.say("SADD texts b a").hears(":2");
+    t.say("SORT texts STORE list").hears(NOT_NUMBERS);
+    t.say("EXISTS list text").hears(":0");
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let mut t = start();
     t.say("SET text x").hears("+OK");
