@@ -14,7 +14,7 @@ use crate::config::Compact;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::Args;
-use crate::store::{Class, Element, Hash, List, Object, Value, ZSet, wrong_type};
+use crate::store::{Class, Element, End, Hash, List, Object, Value, ZSet, wrong_type};
 
 use Arity::AtLeast;
 
@@ -29,12 +29,15 @@ const SORTS: Flags = Flags::MOVABLE_KEYS.and(Flags::SORTS).and(Flags::DANGEROUS)
 /// Where the result goes, if it is to be kept.
 const STORED: Keys = Keys::named("STORE", &[("BY", 1), ("GET", 1), ("LIMIT", 2)]).with(&["OW", "update"]);
 
+/// What patterns lead to, and that.
+const MORE: Keys = Keys::ELSEWHERE.and(&STORED);
+
 pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "SORT",
         run: sort,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(SORTS),
-        keys: Keys::ONE.and(&STORED),
+        keys: Keys::ONE.and(&MORE),
         usage: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE \
                 destination]",
         summary: "Returns the elements of a list, a set or a sorted set in order, or keeps them at a key.",
@@ -44,7 +47,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "SORT_RO",
         run: sort_ro,
         flags: Flags::READONLY.and(SORTS),
-        keys: Keys::ONE,
+        keys: Keys::ONE.and(&Keys::ELSEWHERE),
         usage: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]",
         since: "7.0.0",
         summary: "Returns the elements of a list, a set or a sorted set in order.",
@@ -306,8 +309,7 @@ fn slice(mut all: Vec<Vec<u8>>, range: Range<usize>, backwards: bool) -> Vec<Vec
 }
 
 fn list_elements(list: &List) -> Vec<Vec<u8>> {
-    let _ = list;
-    Vec::new()
+    list.iter().map(Element::to_vec).collect()
 }
 
 fn zset_members(zset: &ZSet) -> Vec<Vec<u8>> {
@@ -315,6 +317,7 @@ fn zset_members(zset: &ZSet) -> Vec<Vec<u8>> {
 }
 
 fn list_of(elements: &[Vec<u8>], compact: &Compact) -> List {
-    let _ = (elements, compact);
-    List::default()
+    let mut list = List::default();
+    elements.iter().for_each(|element| list.push(End::Right, element, compact));
+    list
 }

@@ -62,7 +62,7 @@ impl Spec {
         // A container does nothing itself.
         let is = |group| self.group == group && self.subs.is_empty();
         let scripting = is(Group::Scripting);
-        let generic = is(Group::Generic) && !flags.has(Flags::CONNECTION);
+        let generic = is(Group::Generic) && !flags.has(Flags::CONNECTION.and(Flags::SORTS));
         let admin = Flags::ADMIN.and(Flags::ADMIN_CATEGORY);
         [
             (flags.has(Flags::KEYSPACE) || generic, "keyspace"),
@@ -238,7 +238,7 @@ pub struct Keys {
     pub last_access: Option<&'static [&'static str]>,
     /// Where the word is that says how many keys follow it, 0 where they are not counted.
     pub count_at: i8,
-    /// The option that names a key, and the others with the number of words behind them.
+    /// The option that names a key, if any does, and the others with the number of words behind them.
     pub option: Option<(&'static str, &'static [(&'static str, usize)])>,
     /// More keys.
     pub also: Option<&'static Keys>,
@@ -266,6 +266,9 @@ impl Keys {
     pub const fn named(option: &'static str, others: &'static [(&'static str, usize)]) -> Keys {
         Keys { option: Some((option, others)), step: 1, ..Keys::NONE }
     }
+
+    /// Keys that the request does not name: what is there at other keys leads to them.
+    pub const ELSEWHERE: Keys = Keys { access: &["RO", "access"], ..Keys::named("", &[]) };
 
     /// The same keys and others.
     pub const fn and(self, also: &'static Keys) -> Keys {
@@ -308,7 +311,8 @@ impl Keys {
                 (Keys { last: self.last - self.step, ..alone }, Some(tail))
             }
         };
-        let also = self.also.map(|also| Keys { last_access: None, also: None, ..*also });
+        let also = std::iter::successors(self.also, |also| also.also);
+        let also = also.map(|also| Keys { last_access: None, also: None, ..*also });
         std::iter::once(head).filter(|head| !head.is_none()).chain(tail).chain(also)
     }
 
@@ -342,7 +346,7 @@ fn option_value(request: Args<'_>, option: &str, others: &[(&str, usize)]) -> Op
     let is = |at: usize, name: &str| request.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
     let (mut found, mut at) = (None, 2);
     while at < request.len() {
-        if is(at, option) && at + 1 < request.len() {
+        if !option.is_empty() && is(at, option) && at + 1 < request.len() {
             found = Some(at + 1);
             at += 1;
         } else if let Some((_, words)) = others.iter().find(|(name, _)| is(at, name)) {

@@ -7,6 +7,7 @@ mod generic;
 mod hash;
 mod secret;
 mod set;
+mod sort;
 mod string;
 mod together;
 mod tx;

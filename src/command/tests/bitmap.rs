@@ -81,7 +81,7 @@ fn bits_are_counted() {
         ("-1000 0", 4),
         ("3 2", 0),
         ("-1 -2", 0),
-        ("-2000 -1000", 0),
+        ("-2000 -1000", 4),
         ("1000 2000", 0),
         ("-9223372036854775808 9223372036854775807", 26),
         ("5 30 BIT", 17),
@@ -123,6 +123,8 @@ fn the_first_bit_is_found() {
         ("s 0 -3 -1 bit", 21),
         ("s 0 1 0", -1),
         ("s 0 9", -1),
+        ("s 1 9223372036854775807 -47", -1),
+        ("s 1 9223372036854775807 9223372036854775807 BIT", -1),
         ("ones 0", 24),
         ("ones 0 1", 24),
         ("ones 0 0 -1", -1),
@@ -194,6 +196,7 @@ fn strings_are_combined() {
         t.say(&format!("BITOP {operation}")).hears(":4");
         assert_eq!(get(&mut t), expected, "{operation}");
     }
+    t.say("OBJECT ENCODING to").hears("$3 raw");
     t.say("BITOP OR to none nothing").hears(":0");
     t.say("EXISTS to").hears(":0");
     t.say("BITOP NOT to a b").hears("-ERR BITOP NOT must be called with a single source key.");
@@ -210,7 +213,8 @@ fn fields_are_written_and_read() {
     t.say("BITFIELD f SET u8 0 255 GET u8 0 GET i8 0 GET u4 2").hears("*4 :101 :255 :-1 :15");
     t.say("BITFIELD f SET u8 #1 65 SET u8 #2 66 GET u16 #0").hears("*3 :0 :0 :65345");
     t.say("STRLEN f").hears(":3");
-    t.say("BITFIELD f SET i64 3 -2 GET i64 3 GET u63 4 GET i1 66").hears("*4 :-284569601 :-2 :9223372036854775806 :0");
+    t.say("BITFIELD f SET i64 3 -2 GET i64 3 GET u63 4 GET i1 66")
+        .hears("*4 :-429513222274416640 :-2 :9223372036854775806 :0");
     t.say("BITFIELD f GET i64 1000 INCRBY i5 100 1").hears("*2 :0 :1");
     t.say("BITFIELD_RO f GET i5 100 GET u1 104").hears("*2 :1 :1");
     t.say("BITFIELD_RO none GET i5 100").hears("*1 :0");

@@ -56,8 +56,8 @@ impl Value<'_> {
                     set.iter().for_each(|member| member.with_bytes(|member| put_string(out, member)));
                 }
             },
-            Some(Object::ZSet(zset)) => match zset.listpack() {
-                Some(listpack) => put_packed(out, ZSET_LISTPACK, listpack.as_bytes()),
+            Some(Object::ZSet(zset)) => match zset.as_listpack() {
+                Some(bytes) => put_packed(out, ZSET_LISTPACK, bytes),
                 None => {
                     put_head(out, ZSET, zset.len());
                     for (member, score) in zset.iter() {
