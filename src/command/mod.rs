@@ -469,7 +469,7 @@ fn call(
     let block = engine.metrics.block(client.worker);
     let is_shown = engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
     // What EXEC runs is shown before EXEC.
-    let comes_last = found.spec.name == "EXEC";
+    let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
         show_monitors(engine, client, found, args);
     }
@@ -484,7 +484,7 @@ fn call(
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
     }
-    if is_shown && comes_last {
+    if comes_last {
         show_monitors(engine, client, found, args);
     }
 
