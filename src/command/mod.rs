@@ -5,6 +5,7 @@
 //! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
 //! the store.
 
+mod bitfield;
 mod bitmap;
 mod client;
 mod client_list;
@@ -12,6 +13,7 @@ mod config;
 pub mod connection;
 mod debug;
 mod docs;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
@@ -24,9 +26,12 @@ mod memory;
 mod read;
 mod reference;
 mod scan;
+#[cfg(feature = "server")]
+mod script;
 mod server;
 mod set;
 mod slowlog;
+mod sort;
 mod spec;
 mod string;
 mod tx;
@@ -63,14 +68,22 @@ const FAMILIES: &[&[Spec]] = &[
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    dump::COMMANDS,
+    sort::COMMANDS,
     string::COMMANDS,
     lcs::COMMANDS,
     bitmap::COMMANDS,
+    bitfield::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    zset::algebra::COMMANDS,
+    zset::pop::COMMANDS,
+    zset::range::COMMANDS,
     tx::COMMANDS,
+    #[cfg(feature = "server")]
+    script::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.
@@ -471,7 +484,7 @@ fn call(
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
-        show_monitors(engine, client, found, args);
+        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
 
     let reply = Reply::new(out, client.version);
@@ -485,7 +498,7 @@ fn call(
         hide_tokens(engine, out, start);
     }
     if comes_last {
-        show_monitors(engine, client, found, args);
+        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
 
     let ended = engine.clock.micros();
@@ -519,6 +532,9 @@ fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<(
     tx::admit(client, spec)?;
     if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
+    }
+    if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
+        return Err(Error::Busy);
     }
     Ok(())
 }
@@ -563,9 +579,9 @@ fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, m
 }
 
 /// Shows a request to those who watch, as Redis words it, tokens replaced.
-fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>) {
+fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, who: &str) {
     let micros = engine.clock.wall_micros();
-    let mut line = format!("+{}.{:06} [{} {}]", micros / 1_000_000, micros % 1_000_000, client.db, client.peer.addr);
+    let mut line = format!("+{}.{:06} [{} {who}]", micros / 1_000_000, micros % 1_000_000, client.db);
     for word in shown_words(engine, found, args) {
         line.push(' ');
         words::quote_into(&word, &mut line);

@@ -1,8 +1,12 @@
 //! Conversations in memory, and what must hold for every row of the table.
 
+mod bitmap;
+mod dump;
 mod expire;
 mod generic;
+mod hash;
 mod secret;
+mod set;
 mod string;
 mod together;
 mod tx;

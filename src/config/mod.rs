@@ -122,6 +122,8 @@ pub struct Config {
     pub slowlog_max_len: usize,
     /// `latency-monitor-threshold`, in milliseconds; 0 for off.
     pub latency_monitor_threshold: u64,
+    /// `busy-reply-threshold`, in milliseconds; 0 for never.
+    pub busy_reply_threshold: u64,
     /// `notify-keyspace-events`, in Redis' order; empty for none.
     pub notify_keyspace_events: String,
     /// The file the settings were read from, if any. It is no setting itself: CONFIG REWRITE writes it.
@@ -329,6 +331,7 @@ impl Config {
             slowlog_log_slower_than: 0,
             slowlog_max_len: 0,
             latency_monitor_threshold: 0,
+            busy_reply_threshold: 0,
             notify_keyspace_events: String::new(),
             config_file: None,
             kept: BTreeMap::new(),

@@ -8,6 +8,7 @@ mod gate;
 mod hot;
 mod latency;
 mod rates;
+mod scripts;
 mod slowlog;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use gate::{Gate, Turn};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
+pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
@@ -48,6 +50,8 @@ pub struct Engine {
     pub latency: Latency,
     /// Counters.
     pub metrics: Metrics,
+    /// Scripts.
+    pub scripts: Scripts,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that name this run.
@@ -122,6 +126,7 @@ impl Engine {
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
+            scripts: Scripts::new(workers),
             started: clock.now(),
             run_id: random_id(),
             clock,

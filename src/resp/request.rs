@@ -91,6 +91,11 @@ impl<'a> Args<'a> {
         self.spans.iter().map(move |&span| args.slice(span))
     }
 
+    /// The words up to `to`; all when there are fewer.
+    pub fn head(&self, to: usize) -> Args<'a> {
+        Args { bytes: self.bytes, spans: &self.spans[..to.min(self.spans.len())] }
+    }
+
     /// The words from `from` on; none when there are fewer.
     pub fn tail(&self, from: usize) -> Args<'a> {
         Args { bytes: self.bytes, spans: self.spans.get(from..).unwrap_or_default() }

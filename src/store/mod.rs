@@ -63,7 +63,9 @@ pub use scan::Cursor;
 pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
-pub use value::{Collection, Hash, List, Object, STRING_MAX, Set, Type, Value, ZSet, wrong_type};
+pub use value::{
+    Collection, Element, Hash, List, Listpack, Object, Restored, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, restore, wrong_type,
+};
 pub use watch::{Flag, Watched};
 
 use crate::clock::{Clock, Millis, Ttl};
@@ -540,6 +542,11 @@ impl Store {
     /// Sets up to where collections are kept compact, for the whole family.
     pub fn set_compact(&self, compact: Compact) {
         self.inner.common.compact.set(compact);
+    }
+
+    /// Up to where collections are kept compact.
+    pub fn compact(&self) -> Compact {
+        self.inner.common.compact.get()
     }
 
     /// Bytes of the whole family: entries, tables and reminders.

@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 
 use super::Common;
+use super::access::Access;
 use super::entry::{Bulk, Draft, Entry, Kind};
 use super::events::{Class, Event};
 use super::names::{NameBuf, Rule};
@@ -322,6 +323,13 @@ impl<'a> Slot<'a> {
         let draft = Draft { kind, grown: false, login, access, deadline, key: self.name, value };
         let spot = self.shard.put(self.here.map(|here| here.spot), self.hash, &draft, bulk, self.trash);
         self.here = Some(Here { spot, kind, live: self.now < deadline });
+    }
+
+    /// Sets what the access clock of the value here says.
+    pub fn set_access(&mut self, access: Access) {
+        if let Some(spot) = self.seen() {
+            self.shard.note_access(spot.at, self.common.access.of(access, self.now));
+        }
     }
 
     /// Removes the value here because somebody asked; `false` if there is none. In a fenced namespace the key takes no
