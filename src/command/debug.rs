@@ -195,7 +195,9 @@ impl Digest {
         self.mix(&(value.kind() as u32).to_be_bytes());
         match value.kind() {
             Type::String => self.mix(value.string().unwrap_or_default()),
-            Type::List => value.collection::<List>().into_iter().flat_map(List::iter).for_each(|element| self.mixed(element)),
+            Type::List => {
+                value.collection::<List>().into_iter().flat_map(List::iter).for_each(|element| self.mixed(element))
+            }
             // Members and fields have no order, so what each adds must not depend on one.
             Type::Set => {
                 for member in value.collection::<Set>().into_iter().flat_map(Set::iter) {

@@ -459,9 +459,10 @@ pub fn run(
         return client.flow;
     }
     let is_exec = client.is_in_multi() && found.spec.name == "EXEC";
+    let was = client.replies;
     call(engine, client, &found, args, ahead, now, out);
     if is_exec {
-        tx::settle(client);
+        tx::settle(client, was, out, start);
     } else {
         settle_replies(client, out, start);
     }

@@ -246,9 +246,9 @@ impl<'a> Call<'a> {
             };
             (result, interpreter.is_good())
         };
-        let ran = engine.gate.alone(worker, || {
-            engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run))
-        });
+        let ran = engine
+            .gate
+            .alone(worker, || engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run)));
         ran.unwrap_or_else(|error| Err(failed(&error)))
     }
 
@@ -290,10 +290,10 @@ impl<'a> Call<'a> {
         });
         let lua = &interpreter.lua;
         let result = lua.scope(|scope| {
-            let serve = scope.create_function(|lua, values| {
-                server.try_borrow_mut().map_err(|_| busy())?.call(lua, values)
-            })?;
-            let ask = scope.create_function(|_, values| Ok(server.try_borrow_mut().map_err(|_| busy())?.ask(values)))?;
+            let serve =
+                scope.create_function(|lua, values| server.try_borrow_mut().map_err(|_| busy())?.call(lua, values))?;
+            let ask =
+                scope.create_function(|_, values| Ok(server.try_borrow_mut().map_err(|_| busy())?.ask(values)))?;
             let ending = interpreter.run(function, (serve, ask), (list(lua, self.keys)?, list(lua, self.argv)?))?;
             let speaks = server.borrow().speaks;
             finish(reply, ending, sha, speaks)

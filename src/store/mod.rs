@@ -64,7 +64,8 @@ pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
 pub use value::{
-    Collection, Element, Hash, List, Listpack, Object, Restored, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, restore, wrong_type,
+    Collection, Element, Hash, List, Listpack, Object, Restored, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, restore,
+    wrong_type,
 };
 pub use watch::{Flag, Watched};
 

@@ -56,8 +56,7 @@ impl Interpreter {
         let (environment, lend, run): (Table, Function, Function) = sandbox.call(host(&lua, json)?)?;
         lua.set_globals(environment)?;
         lua.set_memory_limit(MEMORY_MAX)?;
-        let interpreter =
-            Interpreter { lua, lend, run, compiled: HashMap::new(), killed_at: Arc::default() };
+        let interpreter = Interpreter { lua, lend, run, compiled: HashMap::new(), killed_at: Arc::default() };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
     }
@@ -150,20 +149,35 @@ fn host(lua: &Lua, json: Function) -> mlua::Result<Table> {
     table.raw_set("cmsgpack", msgpack::library(lua)?)?;
     table.raw_set("version", REDIS_VERSION)?;
     table.raw_set("version_number", version_number(REDIS_VERSION))?;
-    table.raw_set("sha1", lua.create_function(|_, text: mlua::LuaString| {
-        Ok(String::from_utf8_lossy(&sha1(&text.as_bytes())).into_owned())
-    })?)?;
+    table.raw_set(
+        "sha1",
+        lua.create_function(|_, text: mlua::LuaString| {
+            Ok(String::from_utf8_lossy(&sha1(&text.as_bytes())).into_owned())
+        })?,
+    )?;
     table.raw_set("place", lua.create_function(|lua, ()| Ok(place(lua)))?)?;
     let random = Random::default();
     let dice = random.clone();
-    table.raw_set("random", lua.create_function(move |lua, values| {
-        let number = between(&dice, &Arguments::new("random", values));
-        answer(number.map(|number| vec![Value::Number(number)]), lua)
-    })?)?;
-    table.raw_set("randomseed", lua.create_function(move |lua, values: MultiValue| {
-        let seed = Arguments::new("randomseed", values).number(1);
-        answer(seed.map(|seed| { random.seed(seed as i64); Vec::new() }), lua)
-    })?)?;
+    table.raw_set(
+        "random",
+        lua.create_function(move |lua, values| {
+            let number = between(&dice, &Arguments::new("random", values));
+            answer(number.map(|number| vec![Value::Number(number)]), lua)
+        })?,
+    )?;
+    table.raw_set(
+        "randomseed",
+        lua.create_function(move |lua, values: MultiValue| {
+            let seed = Arguments::new("randomseed", values).number(1);
+            answer(
+                seed.map(|seed| {
+                    random.seed(seed as i64);
+                    Vec::new()
+                }),
+                lua,
+            )
+        })?,
+    )?;
     Ok(table)
 }
 

@@ -3,8 +3,8 @@
 //! Compact encodings are written as they lie. What is read is put together anew, element by element, so that a payload
 //! which is not what it claims to be is refused, and limits are those of this server.
 
-use super::listpack::Listpack;
 use super::list::End;
+use super::listpack::Listpack;
 use super::{Hash, List, Object, Set, Value, ZSet};
 use crate::config::Compact;
 use crate::num;
@@ -174,7 +174,8 @@ impl Source<'_> {
 
     fn list(&mut self, kind: u8, compact: &Compact) -> Option<List> {
         let mut list = List::default();
-        let mut push = |elements: Vec<Vec<u8>>| elements.iter().for_each(|element| list.push(End::Right, element, compact));
+        let mut push =
+            |elements: Vec<Vec<u8>>| elements.iter().for_each(|element| list.push(End::Right, element, compact));
         match kind {
             LIST => push(self.strings(1)?),
             LIST_ZIPLIST => push(self.packed(true)?),
