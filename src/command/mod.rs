@@ -459,9 +459,10 @@ pub fn run(
         return client.flow;
     }
     let is_exec = client.is_in_multi() && found.spec.name == "EXEC";
+    let was = client.replies;
     call(engine, client, &found, args, ahead, now, out);
     if is_exec {
-        tx::settle(client);
+        tx::settle(client, was, out, start);
     } else {
         settle_replies(client, out, start);
     }
@@ -482,7 +483,7 @@ fn call(
     let block = engine.metrics.block(client.worker);
     let is_shown = engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
     // What EXEC runs is shown before EXEC.
-    let comes_last = found.spec.name == "EXEC";
+    let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
@@ -497,7 +498,7 @@ fn call(
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
     }
-    if is_shown && comes_last {
+    if comes_last {
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
 

@@ -321,7 +321,7 @@ fn exec_alone(ctx: &mut Ctx<'_>) -> Result<()> {
     ctx.client.forget_watched(ctx.engine);
     let start = ctx.reply.mark();
     ctx.reply.array(queue.rows.len());
-    if is_silent(ctx.client) {
+    if is_silent(ctx.client.replies) {
         ctx.reply.rewind(start);
     }
     ctx.client.is_queued_run = true;
@@ -342,7 +342,7 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
         ctx.client.flow = Flow::Go;
         call(ctx.engine, ctx.client, found, args, None, ctx.now, out);
         // Each is silent or not by what CLIENT REPLY has said by then. To skip the next means what follows EXEC.
-        if is_silent(ctx.client) {
+        if is_silent(ctx.client.replies) {
             out.truncate(start);
         }
         match ctx.client.flow {
@@ -354,12 +354,15 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
     if flow == Flow::Go && slept != Ttl(0) { Flow::Sleep(slept) } else { flow }
 }
 
-fn is_silent(client: &Client) -> bool {
-    matches!(client.replies, Replies::Off | Replies::Skip)
+fn is_silent(replies: Replies) -> bool {
+    matches!(replies, Replies::Off | Replies::Skip)
 }
 
-/// What CLIENT REPLY means for the request after an EXEC, whose replies were settled one by one.
-pub(super) fn settle(client: &mut Client) {
+/// What CLIENT REPLY means for an EXEC, whose replies were settled one by one if it ran anything, and for what follows.
+pub(super) fn settle(client: &mut Client, was: Replies, out: &mut Vec<u8>, start: usize) {
+    if is_silent(was) && is_silent(client.replies) {
+        out.truncate(start);
+    }
     client.replies = match client.replies {
         Replies::SkipNext => Replies::Skip,
         Replies::Skip => Replies::On,

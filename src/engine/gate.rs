@@ -78,7 +78,7 @@ impl Gate {
         }
         self.wanted.fetch_add(1, Ordering::SeqCst);
         let alone = Alone { gate: self, queue: Some(self.queue.lock()) };
-        self.await_others(worker);
+        self.clear_the_room(worker);
         self.owner.store(worker + 1, Ordering::Relaxed);
         let result = f();
         // While the queue is still closed: whoever is next waits until this worker is done with its batch.
@@ -119,7 +119,7 @@ impl Gate {
     }
 
     /// Waits until nobody else is inside. As the queue is closed, nobody else comes in.
-    fn await_others(&self, worker: usize) {
+    fn clear_the_room(&self, worker: usize) {
         let others = || self.seats.iter().enumerate().filter(|(number, _)| *number != worker);
         let is_empty = || others().all(|(_, seat)| !seat.inside.load(Ordering::SeqCst));
         for _ in 0..LOOKS {

@@ -37,25 +37,25 @@ impl Flag {
 
 /// The watchers of one shard's keys, by name.
 #[derive(Default)]
-pub(super) struct Watchers(Option<Box<BTreeMap<NameBuf, Vec<Flag>>>>);
+pub(super) struct Watchers(BTreeMap<NameBuf, Vec<Flag>>);
 
 impl Watchers {
     /// Says that a key has changed.
     #[inline]
     pub fn tell(&self, name: &[u8]) {
-        if let Some(all) = &self.0 {
-            tell(all, name);
+        if !self.0.is_empty() {
+            tell(&self.0, name);
         }
     }
 
     /// Whether nobody watches anything.
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.0.is_empty()
     }
 
     /// Adds a flag; `false` if it is there already.
     fn add(&mut self, name: &[u8], flag: &Flag) -> bool {
-        let flags = self.0.get_or_insert_default().entry(NameBuf::from_slice(name)).or_default();
+        let flags = self.0.entry(NameBuf::from_slice(name)).or_default();
         let is_new = !flags.iter().any(|other| other.is(flag));
         if is_new {
             flags.push(flag.clone());
@@ -64,21 +64,16 @@ impl Watchers {
     }
 
     fn remove(&mut self, name: &[u8], flag: &Flag) {
-        let Some(all) = &mut self.0 else { return };
-        if let Some(flags) = all.get_mut(name) {
-            flags.retain(|other| !other.is(flag));
-            if flags.is_empty() {
-                all.remove(name);
-            }
-        }
-        if all.is_empty() {
-            self.0 = None;
+        let Some(flags) = self.0.get_mut(name) else { return };
+        flags.retain(|other| !other.is(flag));
+        if flags.is_empty() {
+            self.0.remove(name);
         }
     }
 
     /// The names that somebody watches.
     pub fn names(&self) -> Vec<NameBuf> {
-        self.0.iter().flat_map(|all| all.keys().cloned()).collect()
+        self.0.keys().cloned().collect()
     }
 }
 

@@ -141,6 +141,9 @@ fn exec_selects_speaks_and_falls_silent_as_its_commands_say() {
     }
     t.say("EXEC").hears("*3 +OK");
     t.say("MULTI").hears("");
+    t.say("NOSUCH").hears("");
+    t.say("EXEC").hears("");
+    t.say("MULTI").hears("");
     t.say("CLIENT REPLY ON").hears("");
     t.say("EXEC").hears("+OK");
     t.say("PING").hears("+PONG");
