@@ -128,12 +128,12 @@ impl fmt::Display for Error {
                 f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")
             }
             Error::NoScript => f.write_str("No matching script. Please use EVAL."),
-            Error::ScriptOutOfMemory => f.write_str(
-                "allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
-            ),
-            Error::Busy => f.write_str(
-                "Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-            ),
+            Error::ScriptOutOfMemory => {
+                f.write_str("allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'")
+            }
+            Error::Busy => {
+                f.write_str("Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
+            }
             Error::NotBusy => f.write_str("No scripts in execution right now."),
             Error::Unkillable => f.write_str(
                 "Sorry the script already executed write commands against the dataset. You can either wait the script \

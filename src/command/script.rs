@@ -246,9 +246,9 @@ impl<'a> Call<'a> {
             };
             (result, interpreter.is_good())
         };
-        let ran = engine.gate.alone(worker, || {
-            engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run))
-        });
+        let ran = engine
+            .gate
+            .alone(worker, || engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run)));
         ran.unwrap_or_else(|error| Err(failed(&error)))
     }
 

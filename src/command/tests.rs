@@ -2,6 +2,8 @@
 
 mod expire;
 mod generic;
+#[cfg(feature = "server")]
+mod script;
 mod secret;
 mod string;
 mod together;

@@ -239,10 +239,16 @@ mod tests {
     #[test]
     fn an_interpreter_is_made_once_for_each_worker() {
         let scripts = Scripts::new(2);
-        let add = |worker| scripts.with_interpreter(worker, || Ok::<i32, ()>(0), |count| {
-            *count += 1;
-            (*count, true)
-        });
+        let add = |worker| {
+            scripts.with_interpreter(
+                worker,
+                || Ok::<i32, ()>(0),
+                |count| {
+                    *count += 1;
+                    (*count, true)
+                },
+            )
+        };
         assert_eq!((add(0), add(0), add(1)), (Ok(1), Ok(2), Ok(1)));
         scripts.flush();
         assert_eq!(add(0), Ok(1));

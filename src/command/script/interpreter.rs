@@ -56,8 +56,7 @@ impl Interpreter {
         let (environment, lend, run): (Table, Function, Function) = sandbox.call(host(&lua, json)?)?;
         lua.set_globals(environment)?;
         lua.set_memory_limit(MEMORY_MAX)?;
-        let interpreter =
-            Interpreter { lua, lend, run, compiled: HashMap::new(), killed_at: Arc::default() };
+        let interpreter = Interpreter { lua, lend, run, compiled: HashMap::new(), killed_at: Arc::default() };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
     }
@@ -146,50 +145,74 @@ fn host(lua: &Lua, json: Function) -> mlua::Result<Table> {
     table.raw_set("version", REDIS_VERSION)?;
     table.raw_set("version_number", version_number(REDIS_VERSION))?;
     table.raw_set("place", lua.create_function(|lua, ()| Ok(place(lua)))?)?;
-    table.raw_set("problem", lua.create_function(|lua, value: Value| {
-        let Value::Error(error) = value else { return Ok((Value::Nil, false)) };
-        let raised = raised(&error);
-        Ok((Value::String(lua.create_string(raised.text)?), raised.is_reply))
-    })?)?;
-    table.raw_set("checked", lua.create_function(|lua, function: Function| {
-        lua.create_function(move |lua, values: MultiValue| {
-            let mut values = function.call::<MultiValue>(values)?;
-            let worked = values.pop_front().is_some_and(|worked| worked == Value::Boolean(true));
-            match (worked, values.front()) {
-                (false, Some(Value::String(message))) => answer(Err(message.to_string_lossy()), lua),
-                _ => Ok(values),
-            }
-        })
-    })?)?;
+    table.raw_set(
+        "problem",
+        lua.create_function(|lua, value: Value| {
+            let Value::Error(error) = value else { return Ok((Value::Nil, false)) };
+            let raised = raised(&error);
+            Ok((Value::String(lua.create_string(raised.text)?), raised.is_reply))
+        })?,
+    )?;
+    table.raw_set(
+        "checked",
+        lua.create_function(|lua, function: Function| {
+            lua.create_function(move |lua, values: MultiValue| {
+                let mut values = function.call::<MultiValue>(values)?;
+                let worked = values.pop_front().is_some_and(|worked| worked == Value::Boolean(true));
+                match (worked, values.front()) {
+                    (false, Some(Value::String(message))) => answer(Err(message.to_string_lossy()), lua),
+                    _ => Ok(values),
+                }
+            })
+        })?,
+    )?;
     table.raw_set("log", lua.create_function(|_, values| server::log(&values))?)?;
-    table.raw_set("sha1hex", lua.create_function(|lua, values: MultiValue| {
-        if values.len() != 1 {
-            return Err(raise_reply("ERR wrong number of arguments"));
-        }
-        let text = Arguments::new("sha1hex", values).bytes(1).unwrap_or_default();
-        lua.create_string(sha1(&text))
-    })?)?;
-    table.raw_set("set_repl", lua.create_function(|_, values: MultiValue| {
-        if values.len() != 1 {
-            return Err(raise_reply("ERR redis.set_repl() requires two arguments."));
-        }
-        match values.front().and_then(number) {
-            Some(flags) if (0.0..=3.0).contains(&flags) => Ok(()),
-            _ => Err(raise_reply(
-                "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
-            )),
-        }
-    })?)?;
+    table.raw_set(
+        "sha1hex",
+        lua.create_function(|lua, values: MultiValue| {
+            if values.len() != 1 {
+                return Err(raise_reply("ERR wrong number of arguments"));
+            }
+            let text = Arguments::new("sha1hex", values).bytes(1).unwrap_or_default();
+            lua.create_string(sha1(&text))
+        })?,
+    )?;
+    table.raw_set(
+        "set_repl",
+        lua.create_function(|_, values: MultiValue| {
+            if values.len() != 1 {
+                return Err(raise_reply("ERR redis.set_repl() requires two arguments."));
+            }
+            match values.front().and_then(number) {
+                Some(flags) if (0.0..=3.0).contains(&flags) => Ok(()),
+                _ => Err(raise_reply(
+                    "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+                )),
+            }
+        })?,
+    )?;
     let random = Random::default();
     let dice = random.clone();
-    table.raw_set("random", lua.create_function(move |lua, values| {
-        let number = between(&dice, &Arguments::new("random", values));
-        answer(number.map(|number| vec![Value::Number(number)]), lua)
-    })?)?;
-    table.raw_set("randomseed", lua.create_function(move |lua, values: MultiValue| {
-        let seed = Arguments::new("randomseed", values).number(1);
-        answer(seed.map(|seed| { random.seed(seed as i64); Vec::new() }), lua)
-    })?)?;
+    table.raw_set(
+        "random",
+        lua.create_function(move |lua, values| {
+            let number = between(&dice, &Arguments::new("random", values));
+            answer(number.map(|number| vec![Value::Number(number)]), lua)
+        })?,
+    )?;
+    table.raw_set(
+        "randomseed",
+        lua.create_function(move |lua, values: MultiValue| {
+            let seed = Arguments::new("randomseed", values).number(1);
+            answer(
+                seed.map(|seed| {
+                    random.seed(seed as i64);
+                    Vec::new()
+                }),
+                lua,
+            )
+        })?,
+    )?;
     Ok(table)
 }
 

@@ -24,37 +24,49 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     ] {
         table.raw_set(name, text)?;
     }
-    table.raw_set("pack", lua.create_function(|lua, values| {
-        let args = Arguments::new("pack", values);
-        if args.values.is_empty() {
-            return answer(Err(args.bad(0, "MessagePack pack needs input.")), lua);
-        }
-        let mut out = Vec::new();
-        for value in &args.values {
-            write(value, &mut out, 0)?;
-        }
-        answer(Ok(vec![Value::String(lua.create_string(out)?)]), lua)
-    })?)?;
-    table.raw_set("unpack", lua.create_function(|lua, values| {
-        let args = Arguments::new("unpack", values);
-        answer(unpack(lua, &args, None, 0)?, lua)
-    })?)?;
-    table.raw_set("unpack_one", lua.create_function(|lua, values| {
-        let args = Arguments::new("unpack_one", values);
-        let outcome = match args.number_or(2, 0.0) {
-            Ok(offset) => unpack(lua, &args, Some(1), offset as i64)?,
-            Err(message) => Err(message),
-        };
-        answer(outcome, lua)
-    })?)?;
-    table.raw_set("unpack_limit", lua.create_function(|lua, values| {
-        let args = Arguments::new("unpack_limit", values);
-        let outcome = match args.number(2).and_then(|limit| Ok((limit, args.number_or(3, 0.0)?))) {
-            Ok((limit, offset)) => unpack(lua, &args, Some(limit as i64), offset as i64)?,
-            Err(message) => Err(message),
-        };
-        answer(outcome, lua)
-    })?)?;
+    table.raw_set(
+        "pack",
+        lua.create_function(|lua, values| {
+            let args = Arguments::new("pack", values);
+            if args.values.is_empty() {
+                return answer(Err(args.bad(0, "MessagePack pack needs input.")), lua);
+            }
+            let mut out = Vec::new();
+            for value in &args.values {
+                write(value, &mut out, 0)?;
+            }
+            answer(Ok(vec![Value::String(lua.create_string(out)?)]), lua)
+        })?,
+    )?;
+    table.raw_set(
+        "unpack",
+        lua.create_function(|lua, values| {
+            let args = Arguments::new("unpack", values);
+            answer(unpack(lua, &args, None, 0)?, lua)
+        })?,
+    )?;
+    table.raw_set(
+        "unpack_one",
+        lua.create_function(|lua, values| {
+            let args = Arguments::new("unpack_one", values);
+            let outcome = match args.number_or(2, 0.0) {
+                Ok(offset) => unpack(lua, &args, Some(1), offset as i64)?,
+                Err(message) => Err(message),
+            };
+            answer(outcome, lua)
+        })?,
+    )?;
+    table.raw_set(
+        "unpack_limit",
+        lua.create_function(|lua, values| {
+            let args = Arguments::new("unpack_limit", values);
+            let outcome = match args.number(2).and_then(|limit| Ok((limit, args.number_or(3, 0.0)?))) {
+                Ok((limit, offset)) => unpack(lua, &args, Some(limit as i64), offset as i64)?,
+                Err(message) => Err(message),
+            };
+            answer(outcome, lua)
+        })?,
+    )?;
     Ok(table)
 }
 

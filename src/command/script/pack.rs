@@ -13,26 +13,35 @@ const NATIVE_ALIGNMENT: usize = 8;
 /// The library's functions.
 pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    table.raw_set("pack", lua.create_function(|lua, values| {
-        let packed = pack(&Arguments::new("pack", values));
-        let packed = match packed {
-            Ok(bytes) => Ok(vec![Value::String(lua.create_string(bytes)?)]),
-            Err(message) => Err(message),
-        };
-        answer(packed, lua)
-    })?)?;
-    table.raw_set("unpack", lua.create_function(|lua, values| {
-        let args = Arguments::new("unpack", values);
-        let outcome = match Unpacker::new(&args) {
-            Ok(unpacker) => unpacker.run(lua)?,
-            Err(message) => Err(message),
-        };
-        answer(outcome, lua)
-    })?)?;
-    table.raw_set("size", lua.create_function(|lua, values| {
-        let size = size(&Arguments::new("size", values));
-        answer(size.map(|size| vec![Value::Number(size as f64)]), lua)
-    })?)?;
+    table.raw_set(
+        "pack",
+        lua.create_function(|lua, values| {
+            let packed = pack(&Arguments::new("pack", values));
+            let packed = match packed {
+                Ok(bytes) => Ok(vec![Value::String(lua.create_string(bytes)?)]),
+                Err(message) => Err(message),
+            };
+            answer(packed, lua)
+        })?,
+    )?;
+    table.raw_set(
+        "unpack",
+        lua.create_function(|lua, values| {
+            let args = Arguments::new("unpack", values);
+            let outcome = match Unpacker::new(&args) {
+                Ok(unpacker) => unpacker.run(lua)?,
+                Err(message) => Err(message),
+            };
+            answer(outcome, lua)
+        })?,
+    )?;
+    table.raw_set(
+        "size",
+        lua.create_function(|lua, values| {
+            let size = size(&Arguments::new("size", values));
+            answer(size.map(|size| vec![Value::Number(size as f64)]), lua)
+        })?,
+    )?;
     Ok(table)
 }
 
@@ -67,7 +76,8 @@ impl<'a> Format<'a> {
         }
         let text = &self.text[self.at..self.at + digits];
         self.at += digits;
-        let number = text.iter().try_fold(0_i32, |sum, digit| sum.checked_mul(10)?.checked_add(i32::from(digit - b'0')));
+        let number =
+            text.iter().try_fold(0_i32, |sum, digit| sum.checked_mul(10)?.checked_add(i32::from(digit - b'0')));
         number.map(|number| number as usize).ok_or_else(|| "integral size overflow".to_owned())
     }
 
