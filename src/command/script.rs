@@ -290,11 +290,17 @@ impl<'a> Call<'a> {
         });
         let lua = &interpreter.lua;
         let result = lua.scope(|scope| {
-            let serve =
-                scope.create_function(|lua, values| server.try_borrow_mut().map_err(|_| busy())?.call(lua, values))?;
-            let ask =
-                scope.create_function(|_, values| Ok(server.try_borrow_mut().map_err(|_| busy())?.ask(values)))?;
-            let ending = interpreter.run(function, (serve, ask), (list(lua, self.keys)?, list(lua, self.argv)?))?;
+            let lend = || server.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback);
+            let functions = lua.create_table()?;
+            let call = move |lua: &mlua::Lua, values| lend()?.call(lua, values);
+            functions.raw_set("call", scope.create_function(call)?)?;
+            let try_call = move |lua: &mlua::Lua, values| lend()?.try_call(lua, values);
+            functions.raw_set("pcall", scope.create_function(try_call)?)?;
+            let set_version = move |_: &mlua::Lua, values| lend()?.set_version(&values);
+            functions.raw_set("setresp", scope.create_function(set_version)?)?;
+            let may_run = move |_: &mlua::Lua, values| lend()?.may_run(values);
+            functions.raw_set("acl_check_cmd", scope.create_function(may_run)?)?;
+            let ending = interpreter.run(function, functions, list(lua, self.keys)?, list(lua, self.argv)?)?;
             let speaks = server.borrow().speaks;
             finish(reply, ending, sha, speaks)
         });
@@ -336,11 +342,6 @@ fn finish(reply: &mut Reply<'_>, ending: Ending, sha: &Sha, speaks: Version) -> 
             Ok(Some(text))
         }
     }
-}
-
-/// A command cannot run scripts, so that none runs inside another.
-fn busy() -> mlua::Error {
-    mlua::Error::runtime("a command is running already")
 }
 
 /// Words as a Lua table.

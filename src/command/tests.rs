@@ -5,6 +5,8 @@ mod dump;
 mod expire;
 mod generic;
 mod hash;
+#[cfg(feature = "server")]
+mod script;
 mod secret;
 mod set;
 mod sort;

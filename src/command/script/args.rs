@@ -1,26 +1,71 @@
 //! Arguments of library functions, with the messages that Lua has for those that do not fit.
 
-use mlua::{LuaString, MultiValue, Value};
+use std::fmt;
+
+use mlua::{Lua, LuaString, MultiValue, Value};
 
 use crate::num;
 
 /// A mistake in the arguments, in words for the script.
 pub(super) type Outcome<T> = Result<T, String>;
 
-/// What Rust gives to the script: whether it worked, and its values or what is wrong.
-pub(super) fn answer(outcome: Outcome<Vec<Value>>, lua: &mlua::Lua) -> mlua::Result<MultiValue> {
-    let mut values = MultiValue::new();
+/// What a function gives to the script. What is wrong is an error there, with the place of the call.
+pub(super) fn answer(outcome: Outcome<Vec<Value>>, lua: &Lua) -> mlua::Result<MultiValue> {
     match outcome {
-        Ok(found) => {
-            values.push_back(Value::Boolean(true));
-            values.extend(found);
-        }
-        Err(message) => {
-            values.push_back(Value::Boolean(false));
-            values.push_back(Value::String(lua.create_string(message)?));
+        Ok(values) => Ok(values.into_iter().collect()),
+        Err(message) => Err(raise(place_of_call(lua) + &message)),
+    }
+}
+
+/// An error that a script sees as Lua's own text, or as Redis' table.
+#[derive(Debug)]
+pub(super) struct Raised {
+    pub text: Vec<u8>,
+    /// It is one of Redis' tables.
+    pub is_reply: bool,
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.text))
+    }
+}
+
+impl std::error::Error for Raised {}
+
+/// An error that is a text in the script.
+fn raise(text: String) -> mlua::Error {
+    mlua::Error::external(Raised { text: text.into_bytes(), is_reply: false })
+}
+
+/// An error that is a table with this reply.
+pub(super) fn raise_reply(text: impl Into<Vec<u8>>) -> mlua::Error {
+    mlua::Error::external(Raised { text: text.into(), is_reply: true })
+}
+
+/// What an error that came from Rust is to a script.
+pub(super) fn raised(error: &mlua::Error) -> Raised {
+    match error.downcast_ref::<Raised>() {
+        Some(raised) => Raised { text: raised.text.clone(), is_reply: raised.is_reply },
+        None => {
+            let text = match error {
+                mlua::Error::CallbackError { cause, .. } => cause.to_string(),
+                other => other.to_string(),
+            };
+            // What follows is where in the code of Lua and Rust it happened.
+            let text = text.lines().next().unwrap_or_default();
+            Raised { text: text.as_bytes().to_vec(), is_reply: false }
         }
     }
-    Ok(values)
+}
+
+/// `user_script:7: ` for whoever called the function that runs.
+fn place_of_call(lua: &Lua) -> String {
+    let place = lua.inspect_stack(1, |frame| {
+        let (source, line) = (frame.source().short_src?.into_owned(), frame.current_line()?);
+        Some(format!("{source}:{line}: "))
+    });
+    place.flatten().unwrap_or_default()
 }
 
 /// The arguments of one call of a function.
@@ -79,6 +124,15 @@ fn as_number(value: &Value) -> Option<f64> {
         Value::Integer(number) => Some(*number as f64),
         Value::Number(number) => Some(*number),
         Value::String(text) => of_text(text),
+        _ => None,
+    }
+}
+
+/// A value that is a number, and no text that reads as one.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
         _ => None,
     }
 }

@@ -7,9 +7,9 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use parking_lot::Mutex;
 
-use super::args::{Arguments, answer};
+use super::args::{Arguments, answer, number, raise_reply, raised};
 use super::random::Random;
-use super::{bit, msgpack, pack, sha1};
+use super::{bit, msgpack, pack, server, sha1};
 use crate::clock::Clock;
 use crate::command::connection::REDIS_VERSION;
 use crate::engine::{Running, Sha};
@@ -95,13 +95,8 @@ impl Interpreter {
     }
 
     /// Runs a function with these functions of the server, keys and arguments.
-    pub fn run(
-        &self,
-        script: Function,
-        (serve, ask): (Function, Function),
-        (keys, argv): (Table, Table),
-    ) -> mlua::Result<Ending> {
-        self.lend.call::<()>((serve, ask))?;
+    pub fn run(&self, script: Function, server: Table, keys: Table, argv: Table) -> mlua::Result<Ending> {
+        self.lend.call::<()>(server)?;
         let result = self.run.call::<(bool, Value)>((script, keys, argv));
         if let Some(line) = *self.killed_at.lock() {
             let text = b"ERR Script killed by user with SCRIPT KILL.".to_vec();
@@ -149,13 +144,53 @@ fn host(lua: &Lua, json: Function) -> mlua::Result<Table> {
     table.raw_set("cmsgpack", msgpack::library(lua)?)?;
     table.raw_set("version", REDIS_VERSION)?;
     table.raw_set("version_number", version_number(REDIS_VERSION))?;
+    table.raw_set("place", lua.create_function(|lua, ()| Ok(place(lua)))?)?;
     table.raw_set(
-        "sha1",
-        lua.create_function(|_, text: mlua::LuaString| {
-            Ok(String::from_utf8_lossy(&sha1(&text.as_bytes())).into_owned())
+        "problem",
+        lua.create_function(|lua, value: Value| {
+            let Value::Error(error) = value else { return Ok((Value::Nil, false)) };
+            let raised = raised(&error);
+            Ok((Value::String(lua.create_string(raised.text)?), raised.is_reply))
         })?,
     )?;
-    table.raw_set("place", lua.create_function(|lua, ()| Ok(place(lua)))?)?;
+    table.raw_set(
+        "checked",
+        lua.create_function(|lua, function: Function| {
+            lua.create_function(move |lua, values: MultiValue| {
+                let mut values = function.call::<MultiValue>(values)?;
+                let worked = values.pop_front().is_some_and(|worked| worked == Value::Boolean(true));
+                match (worked, values.front()) {
+                    (false, Some(Value::String(message))) => answer(Err(message.to_string_lossy()), lua),
+                    _ => Ok(values),
+                }
+            })
+        })?,
+    )?;
+    table.raw_set("log", lua.create_function(|_, values| server::log(&values))?)?;
+    table.raw_set(
+        "sha1hex",
+        lua.create_function(|lua, values: MultiValue| {
+            if values.len() != 1 {
+                return Err(raise_reply("ERR wrong number of arguments"));
+            }
+            let text = Arguments::new("sha1hex", values).bytes(1).unwrap_or_default();
+            lua.create_string(sha1(&text))
+        })?,
+    )?;
+    table.raw_set(
+        "set_repl",
+        lua.create_function(|_, values: MultiValue| {
+            if values.len() != 1 {
+                return Err(raise_reply("ERR redis.set_repl() requires two arguments."));
+            }
+            match values.front().and_then(number) {
+                Some(flags) if (0.0..=3.0).contains(&flags) => Ok(()),
+                _ => Err(raise_reply(
+                    "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+                )),
+            }
+        })?,
+    )?;
     let random = Random::default();
     let dice = random.clone();
     table.raw_set(

@@ -1,22 +1,24 @@
 -- cjson: JSON as Redis' scripts know it, limits and messages included.
-local null = ...
+local null, checked = ...
 
 local error, type, next, tonumber, tostring, pcall, select = error, type, next, tonumber, tostring, pcall, select
 local find, sub, gsub, byte, char, format, lower =
   string.find, string.sub, string.gsub, string.byte, string.char, string.format, string.lower
 local concat, floor, huge = table.concat, math.floor, math.huge
 
--- A mistake in what was given; `protected` tells it from others and adds the place in the script.
+-- A mistake in what was given; `attempt` tells it from others.
 local function fail(text)
   error({text}, 0)
 end
 
-local function finish(worked, result)
+-- Says whether a function worked, and gives its results or what is wrong.
+local function attempt(f, ...)
+  local worked, result, second, third = pcall(f, ...)
   if worked then
-    return result
+    return true, result, second, third
   end
   if type(result) == 'table' then
-    error(result[1], 3)
+    return false, result[1]
   end
   error(result, 0)
 end
@@ -208,6 +210,8 @@ local function string_token(text, start)
   return 'T_STRING', concat(parts), stop + 1, start
 end
 
+-- Its sign is plus.
+local NAN = -(huge - huge)
 local NAMED = {['inf'] = huge, ['+inf'] = huge, ['-inf'] = -huge}
 
 -- A number that JSON does not have: hexadecimal, with leading zeros, infinite or none.
@@ -241,7 +245,7 @@ local function number_token(text, at)
   end
   _, stop = find(word, '^[+-]?nan')
   if stop then
-    return 'T_NUMBER', huge - huge, at + stop, at
+    return 'T_NUMBER', NAN, at + stop, at
   end
   return 'T_ERROR', 'invalid number', at, at
 end
@@ -362,15 +366,16 @@ local INT_MAX = 2147483647
 
 local function expect_one(name, ...)
   if select('#', ...) ~= 1 then
-    error("bad argument #1 to '" .. name .. "' (expected 1 argument)", 3)
+    fail("bad argument #1 to '" .. name .. "' (expected 1 argument)")
   end
+  return (...)
 end
 
 local function whole(value, at, name, least, most)
   value = tonumber(value)
   if not value or floor(value) ~= value or value < least or value > most then
-    error("bad argument #" .. at .. " to '" .. name .. "' (expected integer between " .. least .. ' and ' ..
-      format('%d', most) .. ')', 3)
+    fail("bad argument #" .. at .. " to '" .. name .. "' (expected integer between " .. least .. ' and ' ..
+      format('%d', most) .. ')')
   end
   return value
 end
@@ -381,32 +386,27 @@ local function truth(value, at, name)
   elseif value == 'off' or value == false then
     return false
   end
-  error("bad argument #" .. at .. " to '" .. name .. "' (invalid option '" .. tostring(value) .. "')", 3)
+  fail("bad argument #" .. at .. " to '" .. name .. "' (invalid option '" .. tostring(value) .. "')")
 end
 
 local function new()
-  local json = {_NAME = 'cjson', _VERSION = '2.1.0', null = null}
   local settings = {
     encode_depth = 1000, decode_depth = 1000, sparse_convert = false, sparse_ratio = 2, sparse_safe = 10,
     precision = 14, number_format = '%.14g', encode_invalid = false, decode_invalid = true, keep_buffer = true,
   }
-  json.new = new
+  local json = {}
 
   function json.encode(...)
-    expect_one('encode', ...)
-    local value, out = ..., {}
-    return finish(pcall(function()
-      return concat(out, '', 1, write(value, out, 0, 0, settings))
-    end))
+    local value, out = expect_one('encode', ...), {}
+    return concat(out, '', 1, write(value, out, 0, 0, settings))
   end
 
   function json.decode(...)
-    expect_one('decode', ...)
-    local text = ...
+    local text = expect_one('decode', ...)
     if type(text) ~= 'string' and type(text) ~= 'number' then
-      error("bad argument #1 to 'decode' (string expected, got " .. type(text) .. ')', 2)
+      fail("bad argument #1 to 'decode' (string expected, got " .. type(text) .. ')')
     end
-    return finish(pcall(decode, tostring(text), settings))
+    return decode(tostring(text), settings)
   end
 
   function json.encode_max_depth(depth)
@@ -467,6 +467,12 @@ local function new()
     return settings.decode_invalid
   end
 
+  for name, f in next, json do
+    json[name] = checked(function(...)
+      return attempt(f, ...)
+    end)
+  end
+  json._NAME, json._VERSION, json.null, json.new = 'cjson', '2.1.0', null, new
   return json
 end
 

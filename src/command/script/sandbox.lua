@@ -5,7 +5,7 @@ local host = ...
 local error, type, next, tostring, select, rawequal = error, type, next, tostring, select, rawequal
 local raw_pairs, raw_get, raw_set, raw_pcall, xpcall = pairs, rawget, rawset, pcall, xpcall
 local get_meta, set_meta, raw_load, raw_loadstring, collect = getmetatable, setmetatable, load, loadstring, collectgarbage
-local find, sub, gsub, byte = string.find, string.sub, string.gsub, string.byte
+local find, gsub, byte = string.find, string.gsub, string.byte
 
 -- Tables that cannot be changed: an empty one stands for each, so that every assignment to it is noticed.
 local shows, stand_ins = {}, {}
@@ -25,39 +25,11 @@ local function bad_argument(at, name, expected, value)
   error("bad argument #" .. at .. " to '" .. name .. "' (" .. expected .. " expected, got " .. type(value) .. ")", 3)
 end
 
--- An error as Redis has it: a table, to which no place in the script is added.
-local function throw(text)
-  error({err = 'ERR ' .. text}, 0)
-end
-
--- Functions of Rust say first whether they worked, and then what they give or what is wrong.
-local function finish(worked, ...)
-  if not worked then
-    error((...), 3)
-  end
-  return ...
-end
-
-local function checked(f)
-  return function(...)
-    return finish(f(...))
-  end
-end
-
-local function checked_all(functions)
-  local all = {}
-  for name, f in raw_pairs(functions) do
-    all[name] = type(f) == 'function' and checked(f) or f
-  end
-  return all
-end
-
 -- ---- the base library ---------------------------------------------------------------------------------------------
 
 local globals = {}
 for _, name in next, {
   '_VERSION', 'assert', 'error', 'gcinfo', 'ipairs', 'rawequal', 'select', 'tonumber', 'tostring', 'type', 'unpack',
-  'xpcall',
 } do
   globals[name] = _G[name]
 end
@@ -113,15 +85,30 @@ function globals.getmetatable(value)
   return get_meta(value) or nil
 end
 
--- Redis shows the text of an error of its own, not its table.
+-- What an error that comes from Rust is to a script: a text, or a table as Redis has it.
+local function plain(problem)
+  if type(problem) == 'userdata' and problem ~= host.null then
+    local text, is_reply = host.problem(problem)
+    if text then
+      return is_reply and {err = text} or text
+    end
+  end
+  return problem
+end
+
+-- To a script that catches an error, Redis shows the text and not its table.
 local function flat(worked, first, ...)
-  if not worked and type(first) == 'table' then
+  if worked then
+    return worked, first, ...
+  end
+  first = plain(first)
+  if type(first) == 'table' then
     local text = first.err
     if type(text) == 'string' or type(text) == 'number' then
       first = text
     end
   end
-  return worked, first, ...
+  return worked, first
 end
 
 function globals.pcall(...)
@@ -129,6 +116,24 @@ function globals.pcall(...)
     error("bad argument #1 to 'pcall' (value expected)", 2)
   end
   return flat(raw_pcall(...))
+end
+
+function globals.xpcall(f, handler)
+  return xpcall(f, function(problem)
+    return handler(plain(problem))
+  end)
+end
+
+local function resumed(worked, first, ...)
+  if not worked then
+    first = plain(first)
+  end
+  return worked, first, ...
+end
+
+local resume = coroutine.resume
+function coroutine.resume(...)
+  return resumed(resume(...))
 end
 
 -- What was compiled elsewhere is not checked when it runs, and can do anything.
@@ -171,39 +176,24 @@ function globals.collectgarbage(what, number)
 end
 
 string.dump = nil
-math.random, math.randomseed = checked(host.random), checked(host.randomseed)
+math.random, math.randomseed = host.random, host.randomseed
 get_meta('').__metatable = protect(get_meta(''))
 
 globals.string, globals.table, globals.math = protect(string), protect(table), protect(math)
 globals.coroutine, globals.os = protect(coroutine), protect({clock = os.clock})
-globals.bit = protect(checked_all(host.bit))
-globals.struct = protect(checked_all(host.struct))
-globals.cmsgpack = protect(checked_all(host.cmsgpack))
-globals.cjson = protect(host.json(host.null))
+globals.bit = protect(host.bit)
+globals.struct = protect(host.struct)
+globals.cmsgpack = protect(host.cmsgpack)
+globals.cjson = protect(host.json(host.null, host.checked))
 
 -- ---- redis --------------------------------------------------------------------------------------------------------
-
--- The server that is lent to the script that runs.
-local serve, ask
 
 local redis = {
   LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
   REPL_NONE = 0, REPL_AOF = 1, REPL_SLAVE = 2, REPL_REPLICA = 2, REPL_ALL = 3,
   REDIS_VERSION = host.version, REDIS_VERSION_NUM = host.version_number,
+  log = host.log, sha1hex = host.sha1hex, set_repl = host.set_repl,
 }
-
-function redis.call(...)
-  local failed, reply = serve(...)
-  if failed then
-    error(reply, 0)
-  end
-  return reply
-end
-
-function redis.pcall(...)
-  local _, reply = serve(...)
-  return reply
-end
 
 local function is_one_string(...)
   return select('#', ...) == 1 and type((...)) == 'string'
@@ -222,65 +212,6 @@ function redis.status_reply(...)
     return {err = 'ERR wrong number or type of arguments'}
   end
   return {ok = (...)}
-end
-
-function redis.sha1hex(...)
-  if select('#', ...) ~= 1 then
-    throw('wrong number of arguments')
-  end
-  local value = ...
-  return host.sha1((type(value) == 'string' or type(value) == 'number') and tostring(value) or '')
-end
-
-function redis.log(...)
-  local count, level = select('#', ...), ...
-  if count < 2 then
-    throw('redis.log() requires two arguments or more.')
-  elseif type(level) ~= 'number' then
-    throw('First argument must be a number (log level).')
-  elseif level < redis.LOG_DEBUG or level > redis.LOG_WARNING then
-    throw('Invalid debug level.')
-  end
-  local words = {}
-  for at = 2, count do
-    local word = select(at, ...)
-    if type(word) == 'string' or type(word) == 'number' then
-      words[#words + 1] = word
-    end
-  end
-  ask('log', level, table.concat(words, ' '))
-end
-
-function redis.setresp(...)
-  if select('#', ...) ~= 1 then
-    throw('redis.setresp() requires one argument.')
-  end
-  local version = ...
-  if version ~= 2 and version ~= 3 then
-    throw('RESP version must be 2 or 3.')
-  end
-  ask('setresp', version)
-end
-
-function redis.set_repl(...)
-  if select('#', ...) ~= 1 then
-    throw('redis.set_repl() requires two arguments.')
-  end
-  local flags = ...
-  if type(flags) ~= 'number' or flags < redis.REPL_NONE or flags > redis.REPL_ALL then
-    throw('Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.')
-  end
-end
-
-function redis.acl_check_cmd(...)
-  if select('#', ...) == 0 then
-    throw('Please specify at least one argument for this redis lib call')
-  end
-  local worked, answer = ask('may', ...)
-  if not worked then
-    throw('Invalid command passed to redis.acl_check_cmd()')
-  end
-  return answer
 end
 
 function redis.replicate_commands()
@@ -306,6 +237,7 @@ raw_set(globals, '_G', environment)
 
 local function explain(problem)
   local source, line = host.place()
+  problem = plain(problem)
   if type(problem) ~= 'table' then
     problem = {err = 'ERR ' .. tostring(problem)}
   end
@@ -317,8 +249,11 @@ end
 
 raw_set(globals, '__redis__err__handler', explain)
 
-local function lend(server, questions)
-  serve, ask = server, questions
+-- Functions of the server that is lent to the script that runs.
+local function lend(functions)
+  for name, f in raw_pairs(functions) do
+    redis[name] = f
+  end
 end
 
 local function run(script, keys, argv)

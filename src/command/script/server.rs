@@ -2,7 +2,7 @@
 
 use mlua::{Lua, MultiValue, Value};
 
-use super::args;
+use super::args::{self, number, raise_reply};
 use super::convert;
 use crate::clock::Millis;
 use crate::command::{self, Client, Ctx, Flags, Flow, Found};
@@ -27,18 +27,28 @@ pub(super) struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Runs a command. Gives whether it failed, and the reply.
-    pub fn call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<(bool, Value)> {
+    /// Runs a command and gives its reply; one that is an error is raised.
+    pub fn call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
+        self.reply(lua, values)?.map_err(raise_reply)
+    }
+
+    /// Runs a command and gives its reply, be it an error.
+    pub fn try_call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
+        match self.reply(lua, values)? {
+            Ok(value) => Ok(value),
+            Err(text) => convert::field(lua, "err", lua.create_string(text)?),
+        }
+    }
+
+    fn reply(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Result<Value, Vec<u8>>> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let ran = words(values, "this redis lib call").and_then(|words| self.dispatch(&words, &mut scratch));
+        let ran = words(values).and_then(|words| self.dispatch(&words, &mut scratch));
         let result = match ran {
-            Err(text) => convert::field(lua, "err", text).map(|error| (true, error)),
+            Err(text) => Ok(Err(text.into_bytes())),
             Ok(()) => match convert::error_text(&scratch) {
-                Some(text) => {
-                    lua.create_string(text).and_then(|text| convert::field(lua, "err", text)).map(|error| (true, error))
-                }
-                None => convert::to_lua(lua, &scratch).map(|value| (false, value)),
+                Some(text) => Ok(Err(text.to_vec())),
+                None => convert::to_lua(lua, &scratch).map(Ok),
             },
         };
         self.scratch = scratch;
@@ -96,39 +106,57 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// What scripts ask beside commands. Gives whether it worked, and the answer.
-    pub fn ask(&mut self, mut values: MultiValue) -> (bool, Value) {
-        let topic = values.pop_front().and_then(|topic| topic.to_string().ok()).unwrap_or_default();
-        match topic.as_str() {
-            "setresp" => {
-                let is_3 = values.front().and_then(Value::as_f64) == Some(3.0);
-                self.speaks = if is_3 { Version::Resp3 } else { Version::Resp2 };
-                (true, Value::Nil)
-            }
-            "log" => {
-                let level = values.front().and_then(Value::as_f64).unwrap_or_default();
-                let text = values.get(1).and_then(|text| text.to_string().ok()).unwrap_or_default();
-                match level as u8 {
-                    0 | 1 => tracing::debug!(target: "script", "{text}"),
-                    2 => tracing::info!(target: "script", "{text}"),
-                    _ => tracing::warn!(target: "script", "{text}"),
-                }
-                (true, Value::Nil)
-            }
-            // Whoever may run scripts may run what they run.
-            "may" => match words(values, "this redis lib call") {
-                Ok(words) => (command::lookup(words.args()).is_ok(), Value::Boolean(true)),
-                Err(_) => (false, Value::Nil),
-            },
-            _ => (false, Value::Nil),
+    /// `redis.setresp`: the version of replies from now on.
+    pub fn set_version(&mut self, values: &MultiValue) -> mlua::Result<()> {
+        if values.len() != 1 {
+            return Err(raise_reply("ERR redis.setresp() requires one argument."));
+        }
+        self.speaks = match values.front().and_then(number) {
+            Some(2.0) => Version::Resp2,
+            Some(3.0) => Version::Resp3,
+            _ => return Err(raise_reply("ERR RESP version must be 2 or 3.")),
+        };
+        Ok(())
+    }
+
+    /// `redis.acl_check_cmd`: whoever may run scripts may run what they run.
+    pub fn may_run(&self, values: MultiValue) -> mlua::Result<bool> {
+        let words = words(values).map_err(raise_reply)?;
+        match command::lookup(words.args()) {
+            Ok(_) => Ok(true),
+            Err(_) => Err(raise_reply("ERR Invalid command passed to redis.acl_check_cmd()")),
         }
     }
 }
 
+/// `redis.log`: a level, and words that are one message.
+pub(super) fn log(values: &MultiValue) -> mlua::Result<()> {
+    if values.len() < 2 {
+        return Err(raise_reply("ERR redis.log() requires two arguments or more."));
+    }
+    let Some(level) = values.front().and_then(number) else {
+        return Err(raise_reply("ERR First argument must be a number (log level)."));
+    };
+    let words: Vec<String> = values
+        .iter()
+        .skip(1)
+        .filter(|value| matches!(args::kind(value), "string" | "number"))
+        .filter_map(|value| value.to_string().ok())
+        .collect();
+    let text = words.join(" ");
+    match level as i64 {
+        0 | 1 => tracing::debug!(target: "script", "{text}"),
+        2 => tracing::info!(target: "script", "{text}"),
+        3 => tracing::warn!(target: "script", "{text}"),
+        _ => return Err(raise_reply("ERR Invalid debug level.")),
+    }
+    Ok(())
+}
+
 /// The words of a command.
-fn words(values: MultiValue, what: &str) -> Result<Words, String> {
+fn words(values: MultiValue) -> Result<Words, String> {
     if values.is_empty() {
-        return Err(format!("ERR Please specify at least one argument for {what}"));
+        return Err("ERR Please specify at least one argument for this redis lib call".to_owned());
     }
     let mut words = Words::new();
     for value in &values {
@@ -136,10 +164,7 @@ fn words(values: MultiValue, what: &str) -> Result<Words, String> {
             Value::String(text) => words.push(&text.as_bytes()),
             Value::Integer(number) => words.push(itoa::Buffer::new().format(*number).as_bytes()),
             Value::Number(number) => words.push(Double(*number).to_string().as_bytes()),
-            other => {
-                debug_assert!(args::kind(other) != "string");
-                return Err("ERR Lua redis lib command arguments must be strings or integers".to_owned());
-            }
+            _ => return Err("ERR Lua redis lib command arguments must be strings or integers".to_owned()),
         }
     }
     Ok(words)
