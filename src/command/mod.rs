@@ -21,6 +21,7 @@ mod latency;
 mod lcs;
 mod list;
 mod memory;
+mod pubsub;
 mod read;
 mod reference;
 mod scan;
@@ -69,6 +70,7 @@ const FAMILIES: &[&[Spec]] = &[
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    pubsub::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.
@@ -89,6 +91,8 @@ pub struct Client {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub replies: Replies,
+    /// Whether this command's reply goes out even to a client that wants none, as what was pushed to it does.
+    pub pushed: bool,
     /// What the connection is to do after this command.
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
@@ -133,6 +137,7 @@ impl Client {
             is_local,
             no_touch: false,
             replies: Replies::On,
+            pushed: false,
             flow: Flow::Go,
             lap: engine.clock.micros(),
         }
@@ -150,6 +155,7 @@ impl Client {
         self.peer.no_touch.store(on, Ordering::Relaxed);
     }
 
+    /// Changes the protocol. Whoever pushes to it looks at this too, so it is done where nobody can push meanwhile.
     fn speak(&mut self, version: Version) {
         self.version = version;
         self.peer.protocol.store(if version == Version::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
@@ -406,7 +412,7 @@ pub fn run(
     let start = out.len();
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker);
-    let found = match lookup(args).and_then(|found| admit(engine, client, found.spec, now).map(|()| found)) {
+    let found = match lookup(args).and_then(|found| admit(engine, client, &found, now).map(|()| found)) {
         Ok(found) => found,
         Err(error) => {
             if let Some(found) = find(&args[0]) {
@@ -445,6 +451,10 @@ pub fn run(
         hide_tokens(engine, out, start);
     }
     settle_replies(client, out, start);
+    // What it published or did to a key may have been news to itself; it comes right behind the reply.
+    if client.peer.has_mail() {
+        client.peer.collect(out);
+    }
 
     let ended = engine.clock.micros();
     let mut micros = ended.saturating_sub(client.lap);
@@ -470,7 +480,8 @@ fn hide_tokens(engine: &Engine, out: &mut Vec<u8>, start: usize) {
 }
 
 /// Whether the command may run at all: authentication first, then memory.
-fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<()> {
+fn admit(engine: &Engine, client: &Client, found: &Found, now: Millis) -> Result<()> {
+    let spec = found.spec;
     // A client from before the password was taken away needs none either.
     if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) && engine.hot.needs_auth() {
         return Err(Error::NoAuth);
@@ -478,23 +489,24 @@ fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<(
     if spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
+    // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.
+    if client.version == Version::Resp2 && client.peer.is_subscriber() && !pubsub::is_allowed(spec) {
+        return Err(pubsub::not_allowed(found));
+    }
     Ok(())
 }
 
 /// Takes back replies that the client does not want.
 fn settle_replies(client: &mut Client, out: &mut Vec<u8>, start: usize) {
-    match client.replies {
-        Replies::On => {}
-        Replies::Off => out.truncate(start),
-        Replies::SkipNext => {
-            out.truncate(start);
-            client.replies = Replies::Skip;
-        }
-        Replies::Skip => {
-            out.truncate(start);
-            client.replies = Replies::On;
-        }
+    let pushed = std::mem::take(&mut client.pushed);
+    if client.replies != Replies::On && !pushed {
+        out.truncate(start);
     }
+    client.replies = match client.replies {
+        Replies::SkipNext => Replies::Skip,
+        Replies::Skip => Replies::On,
+        stays => stays,
+    };
 }
 
 /// Keeps slow commands for SLOWLOG and LATENCY.
@@ -529,12 +541,12 @@ fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>
         words::quote_into(&word, &mut line);
     }
     line.push_str("\r\n");
-    let limit = match engine.hot.output_hard() {
-        0 => usize::MAX,
-        limit => limit,
-    };
     for peer in engine.clients.all() {
         if peer.monitor.load(Ordering::Relaxed) && peer.id != client.peer.id {
+            let limit = match engine.hot.output_limit(peer.is_subscriber()).hard {
+                0 => usize::MAX,
+                limit => limit as usize,
+            };
             peer.post(line.as_bytes(), limit);
         }
     }

@@ -31,6 +31,22 @@ impl Class {
     pub const KEY_MISS: Class = Class(1 << 8);
     /// A key came to be.
     pub const NEW: Class = Class(1 << 9);
+    /// Commands on streams, which there are none of.
+    pub const STREAM: Class = Class(1 << 10);
+    /// What modules tell; there are no modules.
+    pub const MODULE: Class = Class(1 << 11);
+
+    /// What Redis means by all: everything but keys that are missed and keys that are new.
+    pub const ALL: Class = Class::GENERIC
+        .and(Class::STRING)
+        .and(Class::LIST)
+        .and(Class::SET)
+        .and(Class::HASH)
+        .and(Class::ZSET)
+        .and(Class::EXPIRED)
+        .and(Class::EVICTED)
+        .and(Class::STREAM)
+        .and(Class::MODULE);
 
     /// None.
     pub const NONE: Class = Class(0);
@@ -57,6 +73,13 @@ pub struct Event<'a> {
     pub store: usize,
     /// The key as stored; under a secret namespace that is the hashed name.
     pub key: &'a [u8],
+}
+
+impl<'a> Event<'a> {
+    /// That a key died of time.
+    pub(super) fn expired(store: usize, key: &'a [u8]) -> Event<'a> {
+        Event { class: Class::EXPIRED, name: "expired", store, key }
+    }
 }
 
 type Listener = Box<dyn Fn(Event<'_>) + Send + Sync>;
