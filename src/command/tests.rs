@@ -1,7 +1,9 @@
 //! Conversations in memory, and what must hold for every row of the table.
 
+mod events;
 mod expire;
 mod generic;
+mod pubsub;
 mod secret;
 mod string;
 mod together;
@@ -89,6 +91,20 @@ impl Transcript {
             request = &request[used..];
         }
         Heard(out)
+    }
+
+    /// What others left in a client's mailbox, on one line.
+    pub fn mail(&self, of: &Client) -> String {
+        let mut mail = Vec::new();
+        of.peer.collect(&mut mail);
+        Heard(mail).text()
+    }
+
+    /// Reclaims what has died, as the janitor does.
+    pub fn sweep(&self) {
+        for store in self.engine.all_stores() {
+            while store.sweep(self.clock.now()) == crate::store::Sweep::MoreDue {}
+        }
     }
 
     /// Lets time pass.

@@ -170,7 +170,10 @@ impl Pubsub {
     /// What a client hears of one kind.
     pub fn heard_by(&self, peer: &Peer, topic: Topic) -> Vec<Arc<[u8]>> {
         let registry = self.registry.lock();
-        registry.subscribers.get(&peer.id).map_or_else(Vec::new, |own| own.names[topic as usize].iter().cloned().collect())
+        registry
+            .subscribers
+            .get(&peer.id)
+            .map_or_else(Vec::new, |own| own.names[topic as usize].iter().cloned().collect())
     }
 
     /// How many subscriptions of a client count in replies about a topic. `confirm` is called while no message can come.

@@ -199,6 +199,10 @@ impl<'a> Slot<'a> {
     /// Puts a value here that lived under another key.
     pub fn put_loose(&mut self, loose: Loose) -> Result<()> {
         self.admits()?;
+        if self.seen().is_some() {
+            // What lay here is gone first, so that this is as new as anywhere else.
+            self.tell(Class::NEW, "new");
+        }
         match loose.content {
             Content::Bytes(bytes) => self.place(Kind::String, &bytes, loose.deadline, None),
             Content::Object(object) => self.place_object(object, loose.deadline),
