@@ -6,6 +6,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use super::{Store, Trace};
+
 /// Classes of events, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Class(u16);
@@ -79,6 +81,16 @@ impl<'a> Event<'a> {
     /// That a key died of time.
     pub(super) fn expired(store: usize, key: &'a [u8]) -> Event<'a> {
         Event { class: Class::EXPIRED, name: "expired", store, key }
+    }
+}
+
+impl Store {
+    /// Tells that a key was read that is not there.
+    pub(super) fn tell_miss(&self, key: &[u8], trace: Trace) {
+        if trace != Trace::Nothing {
+            let (class, store) = (Class::KEY_MISS, self.inner.id);
+            self.inner.common.events.tell(Event { class, name: "keymiss", store, key });
+        }
     }
 }
 

@@ -392,13 +392,13 @@ impl Store {
         let counts = trace != Trace::Nothing;
         let Some(cell) = self.cells().get(place.shard()) else {
             self.inner.early_misses.fetch_add(u64::from(counts), Ordering::Relaxed);
-            self.tell_miss(place, trace);
+            self.tell_miss(place.name, trace);
             return Look::Absent;
         };
         let mut shard = cell.shard.lock();
         let Some((spot, entry)) = shard.find(place.kept(), place.name).filter(|(_, entry)| entry.is_live(now)) else {
             shard.stats.misses += u64::from(counts);
-            self.tell_miss(place, trace);
+            self.tell_miss(place.name, trace);
             return Look::Absent;
         };
         if !entry.kind().is_visible() {
@@ -415,14 +415,6 @@ impl Store {
         }
         shard.stats.hits += u64::from(counts);
         Look::Live(result)
-    }
-
-    /// Tells that a key was read that is not there.
-    fn tell_miss(&self, place: &Place<'_>, trace: Trace) {
-        if trace != Trace::Nothing {
-            let (class, store) = (Class::KEY_MISS, self.inner.id);
-            self.inner.common.events.tell(Event { class, name: "keymiss", store, key: place.name });
-        }
     }
 
     /// What lies under a name that no command sees: an alias leads on.
