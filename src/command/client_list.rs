@@ -33,6 +33,9 @@ pub(super) fn is_of_kind(peer: &Peer, kind: Kind) -> bool {
     kind == if peer.is_subscriber() { Kind::Subscriber } else { Kind::Normal }
 }
 
+/// Bytes of the buffer in which Redis keeps a client's output while there is little.
+const REPLY_BUFFER: u64 = 16 * 1024;
+
 /// A client as one line, its end included.
 pub(super) fn line(peer: &Peer, now: Millis) -> String {
     let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
@@ -42,14 +45,17 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
         .map_or_else(|| "NULL".to_owned(), |found| found.full_name());
     let [waiting, room] = [0, 1].map(|at| peer.query_buffer[at].load(Ordering::Relaxed));
     let output = load(&peer.output_buffer) + peer.mail_len() as u64;
+    // Redis keeps the first bytes of its output in a buffer and all others in a list of such buffers.
+    let first = output.min(REPLY_BUFFER);
+    let (rest, nodes) = (output - first, (output - first).div_ceil(REPLY_BUFFER));
     let [channels, patterns, shards] = peer.subscriptions();
     let seconds = |since: u64| now.since(Millis(since)).0 / 1000;
     let mut line = String::new();
-    // Writing to a String cannot fail. What nobody here has (transactions, lists of replies) is zero.
+    // Writing to a String cannot fail. What nobody here has, transactions, is zero.
     let _ = writeln!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={channels} psub={patterns} ssub={shards} multi=-1 qbuf={} \
-         qbuf-free={} argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 tot-mem={} events=r \
+         qbuf-free={} argv-mem=0 multi-mem=0 rbs={first} rbp={first} obl={first} oll={nodes} omem={rest} tot-mem={} events=r \
          cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}",
         peer.id,
         peer.addr,

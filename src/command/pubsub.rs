@@ -23,9 +23,6 @@ const PUBLISHES: Spec = Spec {
 };
 const ASKS: Spec = Spec { flags: Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE), ..ROW };
 
-/// Channels of shards go where keys of their name would, which is why they are listed among keys.
-const NOT_KEYS: &[&str] = &["not_key"];
-
 pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "PSUBSCRIBE",
@@ -72,7 +69,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "SPUBLISH",
         run: publish_shard,
         arity: Exactly(3),
-        keys: Keys::ONE.with(NOT_KEYS),
+        keys: Keys::ONE.but_not_keys(),
         usage: "shardchannel message",
         since: "7.0.0",
         cost: "O(N) where N is the number of clients that hear it",
@@ -83,7 +80,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "SSUBSCRIBE",
         run: |ctx, args| subscribe(ctx, args, &SHARDS),
         arity: AtLeast(2),
-        keys: Keys::ALL.with(NOT_KEYS),
+        keys: Keys::ALL.but_not_keys(),
         usage: "shardchannel [shardchannel ...]",
         since: "7.0.0",
         cost: "O(N) where N is the number of channels",
@@ -104,7 +101,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         name: "SUNSUBSCRIBE",
         run: |ctx, args| unsubscribe(ctx, args, &SHARDS),
         arity: AtLeast(1),
-        keys: Keys::ALL.with(NOT_KEYS),
+        keys: Keys::ALL.but_not_keys(),
         usage: "[shardchannel [shardchannel ...]]",
         since: "7.0.0",
         cost: "O(N) where N is the number of channels",
