@@ -294,6 +294,10 @@ fn transfer(slots: &mut Slots<'_, '_>, way: Way, replace: bool) -> Result<Transf
         return Ok(if slots.at(0).value().is_some() { Transfer::Same } else { Transfer::NoSource });
     }
     if slots.at(0).value().is_none() {
+        if way == Way::Copy {
+            // To copy is to read, which the others do not.
+            slots.at(0).tell(Class::KEY_MISS, "keymiss");
+        }
         return Ok(Transfer::NoSource);
     }
     if !replace && slots.at(1).value().is_some() {
@@ -409,13 +413,13 @@ fn object_help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 }
 
 fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let encoding = ctx.reader().glance(args.word(2), |value| value.encoding());
+    let encoding = ctx.store().inspect(args.word(2), ctx.now, |value| value.encoding());
     ctx.reply.bulk_or_null(encoding.map(str::as_bytes));
     Ok(())
 }
 
 fn object_refcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    match ctx.reader().glance(args.word(2), |_| ()) {
+    match ctx.store().inspect(args.word(2), ctx.now, |_| ()) {
         Some(()) => ctx.reply.int(1),
         None => ctx.reply.null(),
     }
@@ -445,5 +449,5 @@ fn object_idletime(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 /// What is known of the accesses to a subcommand's key.
 fn accessed(ctx: &Ctx<'_>, args: Args<'_>) -> Option<Access> {
     let store = ctx.store();
-    ctx.reader().glance(args.word(2), |value| store.access(value.access(), ctx.now))
+    store.inspect(args.word(2), ctx.now, |value| store.access(value.access(), ctx.now))
 }

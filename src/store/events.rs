@@ -6,7 +6,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use super::{Store, Trace};
+use super::{HOPS_MAX, NameBuf, Store, Trace, Value};
+use crate::clock::Millis;
 
 /// Classes of events, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +86,14 @@ impl<'a> Event<'a> {
 }
 
 impl Store {
+    /// As [`Store::glance`], but nobody is told of a miss: for those who ask about keys rather than for them.
+    pub fn inspect<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Quiet, f).live()
+    }
+
     /// Tells that a key was read that is not there.
     pub(super) fn tell_miss(&self, key: &[u8], trace: Trace) {
-        if trace != Trace::Nothing {
+        if matches!(trace, Trace::Count | Trace::Access) {
             let (class, store) = (Class::KEY_MISS, self.inner.id);
             self.inner.common.events.tell(Event { class, name: "keymiss", store, key });
         }

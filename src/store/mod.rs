@@ -144,6 +144,8 @@ pub enum Look<R> {
 enum Trace {
     /// Nothing.
     Nothing,
+    /// A hit or a miss, of which nobody is told.
+    Quiet,
     /// A hit or a miss.
     Count,
     /// That, and when the value was last read.
