@@ -170,7 +170,9 @@ impl Engine {
         let (pubsub, order) = (self.pubsub.clone(), self.order.clone());
         self.records.on_event(move |event| {
             // The store of records is none of the databases.
-            if let Some(db) = order.iter().position(|store| store.load(Ordering::Relaxed) == event.store) {
+            if !pubsub.is_empty()
+                && let Some(db) = order.iter().position(|store| store.load(Ordering::Relaxed) == event.store)
+            {
                 pubsub.note(event, db);
             }
         });

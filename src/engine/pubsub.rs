@@ -252,9 +252,6 @@ impl Pubsub {
 
     /// Publishes what happened to a key of a database, as the settings want it.
     pub(super) fn note(&self, event: Event<'_>, db: usize) {
-        if self.is_empty() {
-            return;
-        }
         let limit = self.limit.load(Ordering::Relaxed);
         let registry = &mut *self.registry.lock();
         let mut channel = std::mem::take(&mut registry.channel);

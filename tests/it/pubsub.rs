@@ -1,6 +1,7 @@
 //! Subscribers through sockets: on all workers, stalled ones, and the news of what has died.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom::clock::Ttl;
@@ -146,4 +147,76 @@ fn what_dies_is_told_on_time_though_nobody_asks() {
         let late = server.engine.clock.now().since(started + Ttl(millis));
         assert!(late < Ttl(500), "{key} was told {late:?} late");
     }
+}
+
+#[test]
+fn who_was_told_that_it_left_hears_nothing_more() {
+    let server = Running::start(&[("workers", "3")]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut speaker = server.client();
+                while !over.load(Ordering::Relaxed) {
+                    speaker.send("PUBLISH news x\r\nPUBLISH news y\r\n");
+                    speaker.0.read_exact(&mut [0; 8]).expect("counts");
+                }
+            });
+        }
+        let mut client = server.client();
+        let mut lines = BufReader::new(client.0.try_clone().expect("a socket")).lines();
+        let mut line = || lines.next().expect("a server").expect("a line");
+        let mut heard = 0;
+        for _ in 0..300 {
+            client.send("SUBSCRIBE news\r\n");
+            let begun: Vec<String> = (0..6).map(|_| line()).collect();
+            assert_eq!(begun[2], "subscribe");
+            client.send("UNSUBSCRIBE\r\nPING\r\n");
+            loop {
+                // The third line of a message and of a confirmation says what it is; the sixth and seventh what there is.
+                let words: Vec<String> = (0..6).map(|_| line()).collect();
+                if words[2] == "unsubscribe" {
+                    assert_eq!((words[5].as_str(), line().as_str()), (":0", "+PONG"));
+                    break;
+                }
+                assert_eq!((words[2].as_str(), words[5].as_str()), ("message", "$1"));
+                line();
+                heard += 1;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(heard > 0, "nothing was said meanwhile");
+    });
+}
+
+#[test]
+fn a_flood_keeps_nobody_from_being_served() {
+    let server = Running::start(&[("workers", "2"), ("client-output-buffer-limit", "pubsub 0 0 0")]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let listeners: Vec<Peer> = (0..2).map(|_| listener(&server, "news")).collect();
+        for mut listener in listeners {
+            scope.spawn(move || while listener.0.read(&mut [0; 65536]).is_ok_and(|got| got > 0) {});
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut speaker = server.client();
+                let batch = "PUBLISH news xxxxxxxxxxxxxxxx\r\n".repeat(100);
+                while !over.load(Ordering::Relaxed) {
+                    speaker.send(&batch);
+                    speaker.0.read_exact(&mut [0; 400]).expect("counts");
+                }
+            });
+        }
+        let slowest = (0..200).map(|_| {
+            let started = Instant::now();
+            // Clients are dealt out in turn, so both workers are asked.
+            server.client().send("PING\r\n").hears("+PONG\r\n");
+            started.elapsed()
+        });
+        let slowest = slowest.max().expect("some");
+        over.store(true, Ordering::Relaxed);
+        server.engine.clients.all().iter().filter(|peer| peer.is_subscriber()).for_each(|peer| peer.kill());
+        assert!(slowest < Duration::from_secs(2), "a client waited for {slowest:?}");
+    });
 }
