@@ -304,7 +304,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     let sub = |found: Found| request.get(1).and_then(|word| found.subcommand(word)).unwrap_or(found);
     let found = find(request.word(0)).map(sub).ok_or(Error::refused("Invalid command specified"))?;
     let spec = found.spec;
-    if spec.keys.is_none() {
+    if !spec.keys.names_keys() {
         return Err(Error::refused("The command has no key arguments"));
     }
     if !spec.arity.admits(request.len()) {

@@ -23,6 +23,7 @@ mod latency;
 mod lcs;
 mod list;
 mod memory;
+mod pubsub;
 mod read;
 mod reference;
 mod scan;
@@ -84,6 +85,7 @@ const FAMILIES: &[&[Spec]] = &[
     tx::COMMANDS,
     #[cfg(feature = "server")]
     script::COMMANDS,
+    pubsub::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.
@@ -104,6 +106,8 @@ pub struct Client {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub replies: Replies,
+    /// Whether this command's reply goes out even to a client that wants none, as what was pushed to it does.
+    pub pushed: bool,
     /// What the connection is to do after this command.
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
@@ -152,6 +156,7 @@ impl Client {
             is_local,
             no_touch: false,
             replies: Replies::On,
+            pushed: false,
             flow: Flow::Go,
             lap: engine.clock.micros(),
             is_queued_run: false,
@@ -171,6 +176,7 @@ impl Client {
         self.peer.no_touch.store(on, Ordering::Relaxed);
     }
 
+    /// Changes the protocol. Whoever pushes to it looks at this too, so it is done where nobody can push meanwhile.
     fn speak(&mut self, version: Version) {
         self.version = version;
         self.peer.protocol.store(if version == Version::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
@@ -427,7 +433,7 @@ pub fn run(
     let start = out.len();
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker);
-    let found = match lookup(args).and_then(|found| admit(engine, client, found.spec, now).map(|()| found)) {
+    let found = match lookup(args).and_then(|found| admit(engine, client, &found, now).map(|()| found)) {
         Ok(found) => found,
         Err(error) => {
             let error = tx::refuse(engine, client, &args[0], error);
@@ -501,6 +507,10 @@ fn call(
     if comes_last {
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
+    // What it published or did to a key may have been news to itself; it comes right behind the reply.
+    if client.peer.has_mail() {
+        client.peer.collect(out);
+    }
 
     let ended = engine.clock.micros();
     let mut micros = ended.saturating_sub(began);
@@ -525,7 +535,8 @@ fn hide_tokens(engine: &Engine, out: &mut Vec<u8>, start: usize) {
 }
 
 /// Whether the command may run at all: authentication first, then memory.
-fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<()> {
+fn admit(engine: &Engine, client: &Client, found: &Found, now: Millis) -> Result<()> {
+    let spec = found.spec;
     // A client from before the password was taken away needs none either.
     if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) && engine.hot.needs_auth() {
         return Err(Error::NoAuth);
@@ -537,23 +548,24 @@ fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<(
     if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
         return Err(Error::Busy);
     }
+    // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.
+    if client.version == Version::Resp2 && client.peer.is_subscriber() && !pubsub::is_allowed(spec) {
+        return Err(pubsub::not_allowed(found));
+    }
     Ok(())
 }
 
 /// Takes back replies that the client does not want.
 fn settle_replies(client: &mut Client, out: &mut Vec<u8>, start: usize) {
-    match client.replies {
-        Replies::On => {}
-        Replies::Off => out.truncate(start),
-        Replies::SkipNext => {
-            out.truncate(start);
-            client.replies = Replies::Skip;
-        }
-        Replies::Skip => {
-            out.truncate(start);
-            client.replies = Replies::On;
-        }
+    let pushed = std::mem::take(&mut client.pushed);
+    if client.replies != Replies::On && !pushed {
+        out.truncate(start);
     }
+    client.replies = match client.replies {
+        Replies::SkipNext => Replies::Skip,
+        Replies::Skip => Replies::On,
+        stays => stays,
+    };
 }
 
 /// Keeps slow commands for SLOWLOG and LATENCY.
@@ -588,12 +600,12 @@ fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>
         words::quote_into(&word, &mut line);
     }
     line.push_str("\r\n");
-    let limit = match engine.hot.output_hard() {
-        0 => usize::MAX,
-        limit => limit,
-    };
     for peer in engine.clients.all() {
         if peer.monitor.load(Ordering::Relaxed) && peer.id != client.peer.id {
+            let limit = match engine.hot.output_limit(peer.is_subscriber()).hard {
+                0 => usize::MAX,
+                limit => limit as usize,
+            };
             peer.post(line.as_bytes(), limit);
         }
     }

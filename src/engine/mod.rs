@@ -7,6 +7,7 @@ mod clients;
 mod gate;
 mod hot;
 mod latency;
+mod pubsub;
 mod rates;
 mod scripts;
 mod slowlog;
@@ -21,6 +22,7 @@ pub use clients::{Clients, Labels, Peer, Pending, USER};
 pub use gate::{Gate, Turn};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
+pub use pubsub::{Pubsub, Topic};
 pub use rates::{Now, Rates};
 pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
@@ -44,6 +46,8 @@ pub struct Engine {
     pub clients: Clients,
     /// Who of the workers is at the stores, and who must be alone.
     pub gate: Gate,
+    /// Who hears what.
+    pub pubsub: Arc<Pubsub>,
     /// Commands that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
@@ -59,7 +63,7 @@ pub struct Engine {
     config: RwLock<Config>,
     stores: Vec<Store>,
     /// Which store each database is; SWAPDB exchanges them.
-    order: Vec<AtomicUsize>,
+    order: Arc<[AtomicUsize]>,
     /// The store that no command can name, for the session engine's records.
     records: Store,
     pause: Pause,
@@ -123,6 +127,7 @@ impl Engine {
             hot: Hot::default(),
             clients: Clients::default(),
             gate: Gate::new(workers),
+            pubsub: Arc::default(),
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
@@ -146,6 +151,7 @@ impl Engine {
             lazy: Arc::default(),
             replication_id: Mutex::new(random_id()),
         };
+        engine.listen();
         engine.apply(&config);
         *engine.config.write() = config;
         engine
@@ -169,7 +175,27 @@ impl Engine {
         Ok(changed)
     }
 
+    /// Has events of keys published under the number that their database has at that moment.
+    fn listen(&self) {
+        let (pubsub, order) = (self.pubsub.clone(), self.order.clone());
+        self.records.on_event(move |event| {
+            // The store of records is none of the databases.
+            if !pubsub.is_empty()
+                && let Some(db) = order.iter().position(|store| store.load(Ordering::Relaxed) == event.store)
+            {
+                pubsub.note(event, db);
+            }
+        });
+    }
+
+    /// Strikes a client that is gone off all lists.
+    pub fn leave(&self, peer: &Peer) {
+        self.pubsub.leave(peer);
+        self.clients.leave(peer);
+    }
+
     fn apply(&self, config: &Config) {
+        self.records.want_events(self.pubsub.set(config));
         self.hot.set(config);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.records.set_compact(config.compact);
@@ -216,9 +242,9 @@ impl Engine {
         self.order[one].store(second, Ordering::Relaxed);
     }
 
-    /// Bytes in use by the stores.
+    /// Bytes in use by the stores, and by what clients subscribed to.
     pub fn used_memory(&self) -> u64 {
-        let used = self.records.used_memory() as u64;
+        let used = (self.records.used_memory() + self.pubsub.bytes()) as u64;
         self.peak.fetch_max(used, Ordering::Relaxed);
         used
     }

@@ -20,6 +20,7 @@ use super::strangers::{TLS_ALERT, is_tls};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
+use crate::config::BufferLimit;
 use crate::engine::Engine;
 use crate::resp::request::guess_key;
 use crate::resp::{Parser, Reply};
@@ -27,6 +28,9 @@ use crate::resp::{Parser, Reply};
 /// Bytes of output after which a batch is written even though requests are left, so that one long pipeline of large
 /// replies does not pile up in memory.
 const FLUSH: usize = 256 * 1024;
+
+/// Deliveries of what others pushed that a client has in one turn.
+const DELIVERIES_MAX: usize = 16;
 
 /// Bytes of requests that are kept for a client whose commands are being held, beyond which it is not read.
 const HELD_MAX: usize = 64 * 1024;
@@ -113,7 +117,7 @@ impl Drop for Connection<'_> {
     fn drop(&mut self) {
         let _turn = self.engine.gate.enter(self.client.worker);
         self.client.forget_transaction(self.engine);
-        self.engine.clients.leave(&self.client.peer);
+        self.engine.leave(&self.client.peer);
     }
 }
 
@@ -142,15 +146,22 @@ impl<'a> Connection<'a> {
 
     /// Does what there is to do until the client ends.
     fn poll_run(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<End>> {
+        let mut deliveries = 0;
         loop {
             let event = ready!(self.poll_event(cx, scratch))?;
+            if self.client.peer.is_cut() {
+                return Poll::Ready(Ok(self.cut(self.unread())));
+            }
             if self.client.peer.is_killed() {
                 return Poll::Ready(Ok(End::Flush));
             }
             match event {
                 Event::Draining => return Poll::Ready(Ok(End::Flush)),
                 Event::Writable => self.write_rest()?,
-                Event::Bell => self.take_mail(scratch)?,
+                Event::Bell => {
+                    self.take_mail(scratch)?;
+                    deliveries += 1;
+                }
                 Event::Timer => {
                     if let Some(end) = self.timer_fired(scratch)? {
                         return Poll::Ready(Ok(end));
@@ -167,6 +178,11 @@ impl<'a> Connection<'a> {
             }
             self.set_timer();
             self.publish();
+            if deliveries == DELIVERIES_MAX {
+                // Others may push faster than this client's worker has turns for it; the rest waits for the next one.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 
@@ -174,7 +190,7 @@ impl<'a> Connection<'a> {
         if self.shared.is_draining() {
             return Poll::Ready(Ok(Event::Draining));
         }
-        if self.client.peer.is_killed() || self.client.peer.has_mail() {
+        if self.client.peer.is_killed() {
             return Poll::Ready(Ok(Event::Bell));
         }
         if self.is_released() {
@@ -186,6 +202,10 @@ impl<'a> Connection<'a> {
         let deaf = self.held.is_some() && (self.is_asleep() || self.input.len() >= HELD_MAX);
         if !deaf && let Poll::Ready(got) = self.poll_read(cx, scratch) {
             return Poll::Ready(got.map(Event::Read));
+        }
+        // Behind reading, which tokio has come to an end: so neither keeps the other waiting.
+        if self.client.peer.has_mail() {
+            return Poll::Ready(Ok(Event::Bell));
         }
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(cx).is_ready()
@@ -433,23 +453,33 @@ impl<'a> Connection<'a> {
 
     /// Ends a client that does not read what it asked for.
     fn check_output(&mut self) -> Option<End> {
+        let limit = self.output_limit();
         let backlog = self.backlog.as_mut()?;
         let waiting = backlog.waiting();
-        let hard = self.engine.hot.output_hard();
-        let (soft, seconds) = self.engine.hot.output_soft();
-        if soft == 0 || waiting <= soft {
+        if limit.soft == 0 || waiting as u64 <= limit.soft {
             backlog.over_soft = None;
         } else if backlog.over_soft.is_none() {
             backlog.over_soft = Some(Instant::now());
         }
-        let too_long = backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(seconds));
-        if (hard > 0 && waiting > hard) || too_long {
-            self.engine.metrics.block(self.client.worker).output_limit_disconnections.add(1);
-            let addr = self.client.peer.addr;
-            tracing::warn!(%addr, bytes = waiting, "client closed: it does not read its replies");
-            return Some(End::Gone);
-        }
-        None
+        let too_long = backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds));
+        ((limit.hard > 0 && waiting as u64 > limit.hard) || too_long).then(|| self.cut(waiting))
+    }
+
+    fn output_limit(&self) -> BufferLimit {
+        self.engine.hot.output_limit(self.client.peer.is_subscriber())
+    }
+
+    /// Bytes that the socket has yet to take.
+    fn unread(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting())
+    }
+
+    /// Counts and says that a client is ended for what it leaves unread.
+    fn cut(&self, unread: usize) -> End {
+        self.engine.metrics.block(self.client.worker).output_limit_disconnections.add(1);
+        let addr = self.client.peer.addr;
+        tracing::warn!(%addr, bytes = unread, "client closed: it does not read its replies");
+        End::Gone
     }
 
     /// Sets the timer to the soonest of what the client waits for.
@@ -462,7 +492,7 @@ impl<'a> Connection<'a> {
             consider(Instant::now() + left.duration() + Duration::from_millis(1));
         }
         if let Some(since) = self.backlog.as_ref().and_then(|backlog| backlog.over_soft) {
-            consider(since + Duration::from_secs(self.engine.hot.output_soft().1));
+            consider(since + Duration::from_secs(self.output_limit().seconds));
         }
         if let Some(limit) = self.idle_limit() {
             let left = (self.active + limit).since(self.engine.clock.now());
@@ -476,11 +506,12 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// How long the client may be silent. Who is made to wait is not.
+    /// How long the client may be silent. Who is made to wait, or only listens, is not.
     fn idle_limit(&self) -> Option<Ttl> {
+        let peer = &self.client.peer;
         match self.engine.hot.timeout() {
             0 => None,
-            _ if self.held.is_some() => None,
+            _ if self.held.is_some() || peer.is_subscriber() || peer.monitor.load(Ordering::Relaxed) => None,
             seconds => Some(Ttl::seconds(seconds)),
         }
     }
@@ -506,8 +537,7 @@ impl<'a> Connection<'a> {
         let peer = &self.client.peer;
         peer.query_buffer[0].store(self.input.len() as u32, Ordering::Relaxed);
         peer.query_buffer[1].store(self.input.capacity() as u32, Ordering::Relaxed);
-        let waiting = self.backlog.as_ref().map_or(0, |backlog| backlog.waiting());
-        peer.output_buffer.store(waiting as u64, Ordering::Relaxed);
+        peer.output_buffer.store(self.unread() as u64, Ordering::Relaxed);
     }
 
     /// Sends the last replies, but does not wait for ever for somebody who is not reading.

@@ -160,6 +160,8 @@ pub enum Look<R> {
 enum Trace {
     /// Nothing.
     Nothing,
+    /// A hit or a miss, of which nobody is told.
+    Quiet,
     /// A hit or a miss.
     Count,
     /// That, and when the value was last read.
@@ -409,11 +411,13 @@ impl Store {
         let counts = trace != Trace::Nothing;
         let Some(cell) = self.cells().get(place.shard()) else {
             self.inner.early_misses.fetch_add(u64::from(counts), Ordering::Relaxed);
+            self.tell_miss(place.name, trace);
             return Look::Absent;
         };
         let mut shard = cell.shard.lock();
         let Some((spot, entry)) = shard.find(place.kept(), place.name).filter(|(_, entry)| entry.is_live(now)) else {
             shard.stats.misses += u64::from(counts);
+            self.tell_miss(place.name, trace);
             return Look::Absent;
         };
         if !entry.kind().is_visible() {

@@ -8,6 +8,7 @@ mod faulty;
 mod http;
 mod http_faults;
 mod panics;
+mod pubsub;
 mod readme;
 mod resp;
 mod support;
