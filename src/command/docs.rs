@@ -317,7 +317,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
 
 /// What a request does to a run of keys. Of those that we have only SET's depends on its options: it looks at what was
 /// there if it is asked to.
-fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
+pub(super) fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
     if !keys.access.contains(&"variable_flags") {
         keys.access
     } else if (3..request.len()).any(|at| request.is(at, "GET")) {

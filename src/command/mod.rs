@@ -5,6 +5,7 @@
 //! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
 //! the store.
 
+mod acl;
 mod bitmap;
 mod client;
 mod client_list;
@@ -37,10 +38,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+pub use acl::load_users;
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
 use crate::clock::{Millis, Ttl};
+use crate::engine::acl::User;
 use crate::engine::{Engine, Peer, Slow, Slowlog};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
@@ -50,6 +53,7 @@ use crate::store::{Foreseen, Store};
 /// All families.
 const FAMILIES: &[&[Spec]] = &[
     connection::COMMANDS,
+    acl::COMMANDS,
     client::COMMANDS,
     docs::COMMANDS,
     config::COMMANDS,
@@ -83,6 +87,8 @@ pub struct Client {
     pub version: Version,
     /// Whether it has authenticated, or need not.
     pub authenticated: bool,
+    /// Whom it has logged in as, if not as the default user.
+    user: Option<Arc<User>>,
     /// Whether it comes from this machine.
     pub is_local: bool,
     /// CLIENT NO-TOUCH.
@@ -129,7 +135,8 @@ impl Client {
             worker,
             db: 0,
             version: Version::Resp2,
-            authenticated: !engine.hot.needs_auth(),
+            authenticated: !engine.acl.needs_auth(),
+            user: None,
             is_local,
             no_touch: false,
             replies: Replies::On,
@@ -142,6 +149,17 @@ impl Client {
     fn select(&mut self, db: usize) {
         self.db = db;
         self.peer.db.store(db as u8, Ordering::Relaxed);
+    }
+
+    /// Who it is.
+    fn user<'a>(&'a self, engine: &'a Engine) -> &'a Arc<User> {
+        self.user.as_ref().unwrap_or(engine.acl.default_user())
+    }
+
+    /// Makes it a user, the default one for `None`.
+    fn set_user(&mut self, user: Option<Arc<User>>) {
+        self.peer.set_user(user.clone());
+        self.user = user;
     }
 
     /// Whether its reads count as accesses.
@@ -406,7 +424,7 @@ pub fn run(
     let start = out.len();
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker);
-    let found = match lookup(args).and_then(|found| admit(engine, client, found.spec, now).map(|()| found)) {
+    let found = match lookup(args).and_then(|found| admit(engine, client, &found, args, now).map(|()| found)) {
         Ok(found) => found,
         Err(error) => {
             if let Some(found) = find(&args[0]) {
@@ -469,13 +487,13 @@ fn hide_tokens(engine: &Engine, out: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// Whether the command may run at all: authentication first, then memory.
-fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<()> {
-    // A client from before the password was taken away needs none either.
-    if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) && engine.hot.needs_auth() {
-        return Err(Error::NoAuth);
+/// Whether the command may run at all: rights first, then memory.
+fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: Millis) -> Result<()> {
+    // Most servers have the default user alone, who may do everything.
+    if client.user.is_some() || engine.acl.is_guarded() {
+        acl::admit(engine, client, found, args, now)?;
     }
-    if spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
+    if found.spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! RESP and HTTP meet only here, and only in the store. The engine knows no socket and no runtime; whoever waits gives
 //! it a waker.
 
+pub mod acl;
 mod clients;
 mod hot;
 mod latency;
@@ -15,14 +16,15 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use clients::{Clients, Labels, Peer, USER};
+use acl::Acl;
+pub use clients::{Clients, Labels, Peer};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
-use crate::config::{Config, Namespace, Param, Refusal};
+use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -36,6 +38,8 @@ pub struct Engine {
     pub clock: Clock,
     /// The settings that requests look at.
     pub hot: Hot,
+    /// Who may do what.
+    pub acl: Acl,
     /// The clients of the RESP door.
     pub clients: Clients,
     /// Commands that took long.
@@ -113,6 +117,7 @@ impl Engine {
         let dice = u64::from_le_bytes(dice) | 1;
         let engine = Engine {
             hot: Hot::default(),
+            acl: Acl::new(commands),
             clients: Clients::default(),
             slowlog: Slowlog::default(),
             latency: Latency::default(),
@@ -137,6 +142,7 @@ impl Engine {
             replication_id: Mutex::new(random_id()),
         };
         engine.apply(&config);
+        engine.acl.set_default_password(&config.requirepass);
         *engine.config.write() = config;
         engine
     }
@@ -156,11 +162,15 @@ impl Engine {
         let mut config = self.config.write();
         let changed = config.set_live(pairs, local)?;
         self.apply(&config);
+        if changed.iter().any(|param| param.name == "requirepass") {
+            self.acl.set_default_password(&config.requirepass);
+        }
         Ok(changed)
     }
 
     fn apply(&self, config: &Config) {
         self.hot.set(config);
+        self.acl.set_all_channels(config.acl_pubsub_default == PubsubDefault::AllChannels);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.records.set_compact(config.compact);
         self.slowlog.truncate(config.slowlog_max_len);
