@@ -275,20 +275,26 @@ pub(super) fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<
 
 /// Whether rules allow a request.
 fn check(rules: &Rules, found: &Found, args: Args<'_>) -> std::result::Result<(), Denied> {
-    let keys = if rules.looks_at_keys() { touches(found.spec, args) } else { SmallVec::new() };
-    rules.check(Wish { channels: &channels(found, args), keys: &keys, ..wish(found, args) })
+    wish(found, args, |wish| rules.check(wish))
 }
 
-/// What a request is about but its keys and channels.
-fn wish<'a>(found: &Found, args: Args<'a>) -> Wish<'a> {
-    Wish {
+/// Whether the client may read every key there is with a request that, besides the keys it names, reads others that
+/// nobody can foresee, as SORT does.
+pub fn may_read_all(ctx: &Ctx<'_>, args: Args<'_>) -> bool {
+    let user = ctx.client.user(ctx.engine);
+    user.is_free() || lookup(args).is_ok_and(|found| wish(&found, args, |wish| user.rules().check_reading_all(wish)))
+}
+
+/// What a request would touch.
+fn wish<R>(found: &Found, args: Args<'_>, ask: impl FnOnce(Wish<'_>) -> R) -> R {
+    ask(Wish {
         number: found.number,
         is_open: found.spec.flags.has(Flags::NO_AUTH),
         args,
         first: 1 + usize::from(found.container.is_some()),
-        keys: &[],
-        channels: &[],
-    }
+        keys: &touches(found.spec, args),
+        channels: &channels(found, args),
+    })
 }
 
 /// The keys of a request, and what it does with them.
@@ -455,8 +461,7 @@ fn dry_run(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         Err(Denied::Key(at)) => (at, "key"),
         Err(Denied::Channel(at)) => (at, "channel"),
     };
-    let text: [&[u8]; 4] =
-        [b"This user has no permissions to access the '", request.word(at), b"' ", kind.as_bytes()];
+    let text: [&[u8]; 4] = [b"This user has no permissions to access the '", request.word(at), b"' ", kind.as_bytes()];
     ctx.reply.bulk(&text.concat());
     Ok(())
 }
@@ -542,9 +547,7 @@ fn save(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     text.push(b'\n');
     config::replace(&path, &text).map_err(|error| {
         tracing::warn!(%error, "ACL SAVE failed");
-        Error::refused(
-            "There was an error trying to save the ACLs. Please check the server logs for more information",
-        )
+        Error::refused("There was an error trying to save the ACLs. Please check the server logs for more information")
     })?;
     ctx.reply.ok();
     Ok(())

@@ -9,6 +9,7 @@ mod acl;
 mod bitmap;
 mod client;
 mod client_list;
+mod cluster;
 mod config;
 pub mod connection;
 mod debug;
@@ -24,6 +25,7 @@ mod list;
 mod memory;
 mod read;
 mod reference;
+mod replication;
 mod scan;
 mod server;
 mod set;
@@ -38,7 +40,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub use acl::load_users;
+pub use acl::{load_users, may_read_all};
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
@@ -59,6 +61,8 @@ const FAMILIES: &[&[Spec]] = &[
     config::COMMANDS,
     info::COMMANDS,
     server::COMMANDS,
+    replication::COMMANDS,
+    cluster::COMMANDS,
     memory::COMMANDS,
     debug::COMMANDS,
     slowlog::COMMANDS,

@@ -4,7 +4,8 @@ use super::compat::KEPT;
 use super::namespace::TTL_MAX;
 use super::param::{Change, Group, Home, Kind, Lines, Param, read_span, show_span};
 use super::values::{
-    Binds, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault, SessionError, Upstream, events,
+    Binds, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault, SessionError, Upstream,
+    events,
 };
 use super::{Namespaces, show_bool};
 use crate::clock::Ttl;
@@ -568,7 +569,22 @@ macro_rules! parsed {
     )+};
 }
 
-parsed!(u16, u32, u64, usize, i64, String, Binds, Policy, LogLevel, LogFormat, Profile, PubsubDefault, SessionError, Permission);
+parsed!(
+    u16,
+    u32,
+    u64,
+    usize,
+    i64,
+    String,
+    Binds,
+    Policy,
+    LogLevel,
+    LogFormat,
+    Profile,
+    PubsubDefault,
+    SessionError,
+    Permission
+);
 
 impl Field for bool {
     fn show(&self) -> String {

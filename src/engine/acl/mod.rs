@@ -189,9 +189,8 @@ impl Acl {
 
     /// ACL SETUSER: all rules or none, and the first that is wrong. Answers the rules before and after.
     pub fn set_user(&self, name: &[u8], words: &[&[u8]], table: &Table) -> Result<(Arc<User>, Arc<Rules>), String> {
-        let words = merged(words).map_err(|start| {
-            format!("Unmatched parenthesis in acl selector starting at '{}'.", shown(start))
-        })?;
+        let words = merged(words)
+            .map_err(|start| format!("Unmatched parenthesis in acl selector starting at '{}'.", shown(start)))?;
         let _alone = self.changes.lock();
         let user = self.user(name);
         let old = match &user {
@@ -237,8 +236,9 @@ impl Acl {
     pub fn configure(&self, words: &[String], table: &Table) -> Result<(), String> {
         let (name, rules) = words.split_first().ok_or("user: a name is missing")?;
         rules::check_word(name.as_bytes()).map_err(|_| "user: spaces are not allowed in names".to_owned())?;
-        let reset: &[u8] = b"reset";
-        let rules: Vec<&[u8]> = std::iter::once(reset).chain(rules.iter().map(|rule| rule.as_bytes())).collect();
+        // Only the default user is there already.
+        let reset = (name == DEFAULT).then_some(b"reset".as_slice());
+        let rules: Vec<&[u8]> = reset.into_iter().chain(rules.iter().map(|rule| rule.as_bytes())).collect();
         self.set_user(name.as_bytes(), &rules, table).map_err(|why| format!("user {name}: {why}"))?;
         Ok(())
     }
@@ -305,8 +305,9 @@ impl Acl {
             users.insert(name.to_vec(), user);
         }
         if !errors.is_empty() {
-            return Err(errors
-                + "WARNING: ACL errors detected, no change to the previously active ACL rules was performed");
+            return Err(
+                errors + "WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
+            );
         }
         let _alone = self.changes.lock();
         let default = users.remove(DEFAULT.as_bytes()).unwrap_or_else(|| {

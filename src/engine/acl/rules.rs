@@ -66,7 +66,7 @@ pub struct Wish<'a> {
     pub args: Args<'a>,
     /// The position of its first argument.
     pub first: usize,
-    /// Its keys; may be left out for rules that do not [look at keys](Rules::looks_at_keys).
+    /// Its keys.
     pub keys: &'a [Touch],
     /// Its channels: the position of each, and whether it is a pattern.
     pub channels: &'a [(usize, bool)],
@@ -99,7 +99,8 @@ pub enum Denied {
 pub struct Rules {
     on: bool,
     no_password: bool,
-    sanitize: bool,
+    /// Whether what RESTORE brings is looked at closely, if anything was said about it.
+    sanitize: Option<bool>,
     passwords: Vec<Hash>,
     root: Selector,
     selectors: Vec<Selector>,
@@ -111,7 +112,7 @@ impl Rules {
         Rules {
             on: false,
             no_password: false,
-            sanitize: true,
+            sanitize: None,
             passwords: Vec::new(),
             root: Selector::nothing(commands, all_channels),
             selectors: Vec::new(),
@@ -143,11 +144,6 @@ impl Rules {
         std::iter::once(&self.root).chain(&self.selectors).any(Selector::is_free)
     }
 
-    /// Whether it matters which keys a request has.
-    pub fn looks_at_keys(&self) -> bool {
-        std::iter::once(&self.root).chain(&self.selectors).any(|selector| !selector.all_keys)
-    }
-
     /// Whether this password lets the user in. Takes the same time whichever of the passwords it is, or none.
     pub fn admits(&self, password: &[u8]) -> bool {
         let given = digest(password);
@@ -167,15 +163,17 @@ impl Rules {
             b"" => {}
             b"on" => self.on = true,
             b"off" => self.on = false,
-            b"sanitize-payload" => self.sanitize = true,
-            b"skip-sanitize-payload" => self.sanitize = false,
+            b"sanitize-payload" => self.sanitize = Some(true),
+            b"skip-sanitize-payload" => self.sanitize = Some(false),
             b"nopass" => self.set_password(None),
             b"resetpass" => {
                 self.set_password(None);
                 self.no_password = false;
             }
             b"clearselectors" => self.selectors.clear(),
-            b"reset" => *self = Rules::nothing(self.root.commands(), all_channels),
+            b"reset" => {
+                *self = Rules { sanitize: Some(true), ..Rules::nothing(self.root.commands(), all_channels) };
+            }
             [b'>' | b'#', ..] => {
                 let hash = password(rule)?;
                 if !self.passwords.contains(&hash) {
@@ -241,10 +239,8 @@ impl Rules {
 
     /// The flags, by name.
     pub fn flags(&self) -> impl Iterator<Item = &'static str> {
-        let sanitize = if self.sanitize { "sanitize-payload" } else { "skip-sanitize-payload" };
-        [Some(if self.on { "on" } else { "off" }), self.no_password.then_some("nopass"), Some(sanitize)]
-            .into_iter()
-            .flatten()
+        let sanitize = self.sanitize.map(|yes| if yes { "sanitize-payload" } else { "skip-sanitize-payload" });
+        [Some(if self.on { "on" } else { "off" }), self.no_password.then_some("nopass"), sanitize].into_iter().flatten()
     }
 
     /// The digests of the passwords, in hexadecimal.
