@@ -35,7 +35,7 @@ fn everybody_is_the_default_user_at_first() {
 fn a_new_user_is_off_and_may_do_nothing() {
     let mut t = Transcript::start();
     t.say("ACL SETUSER bob").hears("+OK");
-    t.say("ACL LIST").hears_start("*2 $32 user bob off resetchannels -@all $31 user default");
+    t.say("ACL LIST").hears_start("*2 $32 user bob off resetchannels -@all $34 user default");
     t.say("ACL SETUSER bob >pw").hears("+OK");
     t.say("AUTH bob pw").hears("-WRONGPASS invalid username-password pair or user is disabled.");
     t.say("ACL SETUSER bob on").hears("+OK");
@@ -101,7 +101,7 @@ fn a_user_is_told_in_rules_that_make_the_same_user() {
     ));
     t.say("ACL GETUSER alice").hears(
         "*12 $5 flags *1 $2 on $9 passwords *1 $64 d0c04f4b1951e4aeaaec8223ed2039e542f3aae805a6fa7f6d794e5afff5d272 \
-         $8 commands $45 -@all +@string -strlen +config|get +select|0 $4 keys $23 ~app:* %R~read* %W~write* \
+         $8 commands $44 -@all +@string -strlen +config|get +select|0 $4 keys $25 ~app:* %R~read* %W~write* \
          $8 channels $5 &ch:* $9 selectors *2 \
          *6 $8 commands $10 -@all +set $4 keys $5 ~sel* $8 channels $0  \
          *6 $8 commands $10 -@all +get $4 keys $0  $8 channels $2 &x",
