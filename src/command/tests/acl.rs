@@ -115,7 +115,7 @@ fn a_user_is_told_in_rules_that_make_the_same_user() {
          $9 selectors *0",
     );
     t.say("ACL SETUSER alice skip-sanitize-payload ON NoPass ALLKEYS AllChannels ALLCOMMANDS").hears("+OK");
-    t.say("ACL LIST").hears_start("*3 $51 user alice on nopass skip-sanitize-payload ~* &* +@all ");
+    t.say("ACL LIST").hears_start("*3 $54 user alice on nopass skip-sanitize-payload ~* &* +@all ");
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Acl {
 
     fn change_default(&self, rules: Rules) {
         let needs_auth = !rules.needs_no_password() || !rules.is_on();
-        let guard = u8::from(needs_auth) * NEEDS_AUTH | u8::from(!rules.is_free()) * LIMITED;
+        let guard = (u8::from(needs_auth) * NEEDS_AUTH) | (u8::from(!rules.is_free()) * LIMITED);
         // Guarded before the rules change, and never the other way round.
         self.guard.fetch_or(guard, Ordering::Relaxed);
         self.default.change(rules);
