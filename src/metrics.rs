@@ -124,6 +124,12 @@ counts! {
     errors,
     /// Failed AUTHs.
     auth_failures,
+    /// Requests denied for their command.
+    denied_commands,
+    /// Requests denied for one of their keys.
+    denied_keys,
+    /// Requests denied for one of their channels.
+    denied_channels,
     /// HTTP clients that were accepted.
     http_connections,
     /// HTTP requests that were answered.

@@ -299,7 +299,7 @@ fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let old_form = args.len() == 3;
     let filter = match old_form {
         true => Filter::address(args.word(2)),
-        false => Filter::read(args.tail(2), ctx.now)?,
+        false => Filter::read(ctx.engine, args.tail(2), ctx.now)?,
     };
     let mut killed = 0;
     for peer in ctx.engine.clients.all() {

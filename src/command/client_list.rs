@@ -1,12 +1,14 @@
 //! The lines of CLIENT LIST, and which clients CLIENT LIST and CLIENT KILL mean.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::numbered;
 use super::words::Words as _;
 use crate::clock::{Millis, Ttl};
-use crate::engine::{Peer, USER};
+use crate::engine::acl::{DEFAULT, User};
+use crate::engine::{Engine, Peer};
 use crate::error::{Error, Result};
 use crate::resp::Args;
 
@@ -35,6 +37,14 @@ pub(super) fn is_of_kind(peer: &Peer, kind: Kind) -> bool {
 
 /// Bytes of the buffer in which Redis keeps a client's output while there is little.
 const REPLY_BUFFER: u64 = 16 * 1024;
+
+/// Whether a client is this user.
+fn is_user(peer: &Peer, user: &Arc<User>) -> bool {
+    match peer.user() {
+        Some(own) => Arc::ptr_eq(&own, user),
+        None => user.name == DEFAULT.as_bytes(),
+    }
+}
 
 /// A client as one line, its end included.
 pub(super) fn line(peer: &Peer, now: Millis) -> String {
@@ -71,7 +81,7 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
         room.saturating_sub(waiting),
         pending.queue_bytes,
         u64::from(room) + output + (pending.queue_bytes + pending.watch_bytes) as u64 + size_of::<Peer>() as u64,
-        USER,
+        text(peer.user().as_ref().map_or(DEFAULT.as_bytes(), |user| &user.name)),
         peer.protocol.load(Ordering::Relaxed),
         text(&labels.lib_name),
         text(&labels.lib_version),
@@ -81,7 +91,7 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
 }
 
 /// What CLIENT KILL asks of those it kills.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Filter<'a> {
     /// Whether the asking client is spared.
     pub skip_me: bool,
@@ -89,6 +99,7 @@ pub(super) struct Filter<'a> {
     local_addr: Option<&'a [u8]>,
     id: Option<u64>,
     kind: Option<Kind>,
+    user: Option<Arc<User>>,
     before: Option<Millis>,
 }
 
@@ -99,7 +110,7 @@ impl<'a> Filter<'a> {
     }
 
     /// Reads pairs of options and values.
-    pub fn read(args: Args<'a>, now: Millis) -> Result<Filter<'a>> {
+    pub fn read(engine: &Engine, args: Args<'a>, now: Millis) -> Result<Filter<'a>> {
         let mut filter = Filter { skip_me: true, ..Filter::default() };
         for at in (0..args.len()).step_by(2) {
             let value = args.get(at + 1).ok_or(Error::Syntax)?;
@@ -111,11 +122,10 @@ impl<'a> Filter<'a> {
                 b"type" => filter.kind = Some(kind(value)?),
                 b"addr" => filter.addr = Some(value),
                 b"laddr" => filter.local_addr = Some(value),
-                // Everybody is this one.
-                b"user" if value == USER.as_bytes() => {}
                 b"user" => {
-                    let text = format!("No such user '{}'", String::from_utf8_lossy(value));
-                    return Err(Error::Refused(text.into()));
+                    let text = || format!("No such user '{}'", String::from_utf8_lossy(value));
+                    let user = engine.acl.user(value).ok_or_else(|| Error::Refused(text().into()))?;
+                    filter.user = Some(user);
                 }
                 b"skipme" if args.is(at + 1, "YES") => filter.skip_me = true,
                 b"skipme" if args.is(at + 1, "NO") => filter.skip_me = false,
@@ -137,6 +147,7 @@ impl<'a> Filter<'a> {
             && self.local_addr.is_none_or(|addr| peer.local_addr.to_string().as_bytes() == addr)
             && self.id.is_none_or(|id| peer.id == id)
             && self.kind.is_none_or(|kind| is_of_kind(peer, kind))
+            && self.user.as_ref().is_none_or(|user| is_user(peer, user))
             && self.before.is_none_or(|before| peer.created <= before)
     }
 }

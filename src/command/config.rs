@@ -8,7 +8,8 @@ use super::help;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Spec};
-use crate::config::{self, Param, render_redis_conf};
+use crate::config::{self, Config, Param, render_redis_conf};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::glob;
 use crate::resp::Args;
@@ -160,7 +161,8 @@ fn reset_stat(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 }
 
 fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    let config = ctx.engine.config();
+    let mut config = ctx.engine.config();
+    config.users = users(ctx.engine, &config)?;
     let Some(path) = &config.config_file else {
         return Err(Error::refused("The server is running without a config file"));
     };
@@ -169,7 +171,7 @@ fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
             io::ErrorKind::NotFound => Ok(String::new()),
             _ => Err(error),
         })?;
-        replace(path, &render_redis_conf(&old, &config))
+        replace(path, render_redis_conf(&old, &config).as_bytes())
     };
     write().map_err(|error| {
         tracing::warn!(%error, "CONFIG REWRITE failed");
@@ -179,8 +181,21 @@ fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The users as a redis.conf has them: none if an ACL file has them, or there is nothing that `requirepass` does not say.
+fn users(engine: &Engine, config: &Config) -> Result<Vec<Vec<String>>> {
+    if !config.aclfile.is_empty() || engine.acl.is_plain(&config.requirepass) {
+        return Ok(Vec::new());
+    }
+    let words = |line: Vec<u8>| {
+        let line = String::from_utf8(line).ok()?;
+        Some(line.split(' ').skip(1).map(str::to_owned).collect())
+    };
+    let users: Option<_> = engine.acl.lines().into_iter().map(words).collect();
+    users.ok_or(Error::refused("Rewriting config file: the rules of a user are not UTF-8"))
+}
+
 /// Puts a new text in a file's place: whoever reads it finds the old one or the new one, also after a crash.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     // A link stays a link.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -192,7 +207,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         if let Ok(old) = std::fs::metadata(&path) {
             file.set_permissions(old.permissions())?;
         }
-        file.write_all(text.as_bytes())?;
+        file.write_all(text)?;
         file.sync_all()?;
         std::fs::rename(&fresh, &path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()

@@ -1,11 +1,12 @@
 //! The client's connection: who it is, what it speaks, which database it means.
 
+use super::acl::log_in;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Flow, Group, Replies, Spec, pubsub};
-use crate::engine::{Engine, USER};
+use crate::engine::Engine;
+use crate::engine::acl::DEFAULT;
 use crate::error::{Error, Result};
 use crate::resp::{Args, Version};
-use sha2::{Digest, Sha256};
 
 use Arity::{AtLeast, Exactly};
 
@@ -152,7 +153,8 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     ctx.engine.pubsub.leave(&client.peer);
     pubsub::catch_up(client, &mut ctx.reply);
     client.speak(Version::Resp2);
-    client.authenticated = !ctx.engine.hot.needs_auth();
+    client.authenticated = !ctx.engine.acl.needs_auth();
+    client.set_user(None);
     client.set_no_touch(false);
     client.replies = Replies::On;
     ctx.engine.clients.set_monitor(&client.peer, false);
@@ -164,35 +166,16 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 
 fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     match args.len() {
-        2 if !ctx.engine.hot.needs_auth() => Err(Error::refused(
+        2 if ctx.engine.acl.default_user().rules().needs_no_password() => Err(Error::refused(
             "AUTH <password> called without any password configured for the default user. Are you sure your \
              configuration is correct?",
         )),
-        2 => log_in(ctx, USER.as_bytes(), args.word(1)),
-        3 => log_in(ctx, args.word(1), args.word(2)),
+        2 => log_in(ctx, args, DEFAULT.as_bytes(), args.word(1)),
+        3 => log_in(ctx, args, args.word(1), args.word(2)),
         _ => Err(Error::Syntax),
     }?;
     ctx.reply.ok();
     Ok(())
-}
-
-/// Checks name and password. Both are compared as digests, in a time that does not depend on where they differ.
-fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<()> {
-    let known = ctx.engine.with_config(|config| {
-        // Without a password the default user takes any.
-        config.requirepass.is_empty() || same(config.requirepass.as_bytes(), password)
-    });
-    if known & same(USER.as_bytes(), user) {
-        ctx.client.authenticated = true;
-        return Ok(());
-    }
-    ctx.engine.metrics.block(ctx.client.worker).auth_failures.add(1);
-    Err(Error::WrongPass)
-}
-
-fn same(one: &[u8], other: &[u8]) -> bool {
-    let (one, other) = (Sha256::digest(one), Sha256::digest(other));
-    one.iter().zip(&other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
@@ -220,7 +203,7 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         }
     }
     if let Some((user, password)) = login {
-        log_in(ctx, user, password)?;
+        log_in(ctx, args, user, password)?;
     }
     if !ctx.client.authenticated {
         return Err(NOAUTH_HELLO);

@@ -329,7 +329,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
 
 /// What a request does to a run of keys. That of two commands depends on their options: SET looks at what was there if it
 /// is asked to, and BITFIELD may only read.
-fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
+pub(super) fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
     let names = |option: &str| (2..request.len()).any(|at| request.is(at, option));
     if !keys.access.contains(&"variable_flags") {
         keys.access

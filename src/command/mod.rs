@@ -5,10 +5,12 @@
 //! handler, and rewinds what it wrote if it fails. This module deliberately knows nothing of sessions: they meet in
 //! the store.
 
+mod acl;
 mod bitfield;
 mod bitmap;
 mod client;
 mod client_list;
+mod cluster;
 mod config;
 pub mod connection;
 mod debug;
@@ -26,6 +28,7 @@ mod memory;
 mod pubsub;
 mod read;
 mod reference;
+mod replication;
 mod scan;
 #[cfg(feature = "server")]
 mod script;
@@ -44,10 +47,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+pub use acl::{load_users, may_read_all};
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
 use crate::clock::{Millis, Ttl};
+use crate::engine::acl::User;
 use crate::engine::{Engine, Peer, Slow, Slowlog};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
@@ -57,11 +62,14 @@ use crate::store::{Foreseen, Store};
 /// All families.
 const FAMILIES: &[&[Spec]] = &[
     connection::COMMANDS,
+    acl::COMMANDS,
     client::COMMANDS,
     docs::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
     server::COMMANDS,
+    replication::COMMANDS,
+    cluster::COMMANDS,
     memory::COMMANDS,
     debug::COMMANDS,
     slowlog::COMMANDS,
@@ -100,6 +108,8 @@ pub struct Client {
     pub version: Version,
     /// Whether it has authenticated, or need not.
     pub authenticated: bool,
+    /// Whom it has logged in as, if not as the default user.
+    user: Option<Arc<User>>,
     /// Whether it comes from this machine.
     pub is_local: bool,
     /// CLIENT NO-TOUCH.
@@ -152,7 +162,8 @@ impl Client {
             worker,
             db: 0,
             version: Version::Resp2,
-            authenticated: !engine.hot.needs_auth(),
+            authenticated: !engine.acl.needs_auth(),
+            user: None,
             is_local,
             no_touch: false,
             replies: Replies::On,
@@ -168,6 +179,17 @@ impl Client {
     fn select(&mut self, db: usize) {
         self.db = db;
         self.peer.db.store(db as u8, Ordering::Relaxed);
+    }
+
+    /// Who it is.
+    fn user<'a>(&'a self, engine: &'a Engine) -> &'a Arc<User> {
+        self.user.as_ref().unwrap_or(engine.acl.default_user())
+    }
+
+    /// Makes it a user, the default one for `None`.
+    fn set_user(&mut self, user: Option<Arc<User>>) {
+        self.peer.set_user(user.clone());
+        self.user = user;
     }
 
     /// Whether its reads count as accesses.
@@ -433,7 +455,7 @@ pub fn run(
     let start = out.len();
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker);
-    let found = match lookup(args).and_then(|found| admit(engine, client, &found, now).map(|()| found)) {
+    let found = match lookup(args).and_then(|found| admit(engine, client, &found, args, now).map(|()| found)) {
         Ok(found) => found,
         Err(error) => {
             let error = tx::refuse(engine, client, &args[0], error);
@@ -534,12 +556,12 @@ fn hide_tokens(engine: &Engine, out: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// Whether the command may run at all: authentication first, then memory.
-fn admit(engine: &Engine, client: &Client, found: &Found, now: Millis) -> Result<()> {
+/// Whether the command may run at all: rights first, then memory.
+fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: Millis) -> Result<()> {
     let spec = found.spec;
-    // A client from before the password was taken away needs none either.
-    if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) && engine.hot.needs_auth() {
-        return Err(Error::NoAuth);
+    // Most servers have the default user alone, who may do everything.
+    if client.user.is_some() || engine.acl.is_guarded() {
+        acl::admit(engine, client, found, args, now)?;
     }
     tx::admit(client, spec)?;
     if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {

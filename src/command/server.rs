@@ -1,10 +1,10 @@
 //! The server as a whole: emptying and exchanging databases, watching it, ending it; and what is answered for those
-//! who ask about replicas, clusters, modules and functions, none of which are here.
+//! who ask about modules and functions, none of which are here.
 
 use super::help;
 use super::spec::tips;
 use super::words::Words as _;
-use super::{Arity, Ctx, Flags, Flow, Group, Spec, client, connection};
+use super::{Arity, Ctx, Flags, Flow, Group, Spec, connection};
 use crate::error::{Error, Result};
 use crate::resp::Args;
 
@@ -65,40 +65,12 @@ pub(super) const COMMANDS: &[Spec] = &[
         ..ROW
     },
     Spec {
-        name: "REPLICAOF",
-        run: replica_of,
-        arity: Exactly(3),
-        flags: ADMIN.and(Flags::NO_ASYNC_LOADING),
-        usage: "<host port | NO ONE>",
-        since: "5.0.0",
-        summary: "Keeps the server a master; it cannot be a replica.",
-        ..ROW
-    },
-    Spec {
-        name: "ROLE",
-        run: role,
-        arity: Exactly(1),
-        flags: Flags::NOSCRIPT.and(ANYTIME).and(Flags::FAST).and(Flags::ADMIN_CATEGORY),
-        since: "2.8.12",
-        summary: "Returns the replication role.",
-        ..ROW
-    },
-    Spec {
         name: "SHUTDOWN",
         run: shutdown,
         arity: AtLeast(1),
         flags: ADMIN.and(Flags::LOADING).and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY),
         usage: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         summary: "Shuts down the server.",
-        ..ROW
-    },
-    Spec {
-        name: "SLAVEOF",
-        run: replica_of,
-        arity: Exactly(3),
-        flags: ADMIN.and(Flags::NO_ASYNC_LOADING),
-        usage: "<host port | NO ONE>",
-        summary: "Keeps the server a master; it cannot be a replica.",
         ..ROW
     },
     Spec {
@@ -119,18 +91,6 @@ pub(super) const COMMANDS: &[Spec] = &[
         since: "2.6.0",
         tips: tips::VARIES,
         summary: "Returns the server time.",
-        ..ROW
-    },
-    Spec {
-        name: "WAIT",
-        run: wait,
-        arity: Exactly(3),
-        flags: Flags::NOSCRIPT.and(Flags::CONNECTION),
-        usage: "numreplicas timeout",
-        since: "3.0.0",
-        tips: &["request_policy:all_shards", "response_policy:agg_min"],
-        summary: "Returns the number of replicas that have acknowledged earlier writes: none.",
-        group: Group::Generic,
         ..ROW
     },
     Spec {
@@ -189,41 +149,11 @@ pub(super) const COMMANDS: &[Spec] = &[
         flags: Flags::NONE,
         ..FUNCTION
     },
-    Spec {
-        name: "CLUSTER",
-        arity: AtLeast(2),
-        flags: Flags::NONE,
-        cost: "Depends on subcommand.",
-        summary: "A container for Redis Cluster commands.",
-        subs: &[
-            Spec { name: "HELP", flags: ANYTIME, since: "5.0.0", ..CLUSTER },
-            Spec { name: "INFO", tips: tips::VARIES, ..CLUSTER },
-            Spec { name: "KEYSLOT", arity: Exactly(3), usage: "key", ..CLUSTER },
-            Spec { name: "MYID", ..CLUSTER },
-            Spec { name: "NODES", tips: tips::VARIES, ..CLUSTER },
-            Spec { name: "SHARDS", since: "7.0.0", tips: tips::VARIES, ..CLUSTER },
-            Spec { name: "SLOTS", tips: tips::VARIES, ..CLUSTER },
-        ],
-        ..CLUSTER
-    },
-    Spec { name: "READONLY", arity: Exactly(1), flags: READ_MODE, ..CLUSTER },
-    Spec { name: "READWRITE", arity: Exactly(1), flags: READ_MODE, ..CLUSTER },
 ];
 
 const SUB_HELP: Spec =
     Spec { arity: Exactly(2), flags: ANYTIME, summary: "Returns helpful text about the different subcommands.", ..ROW };
 const FUNCTION: Spec = Spec { flags: Flags::NOSCRIPT, group: Group::Scripting, since: "7.0.0", ..Spec::BASE };
-const CLUSTER: Spec = Spec {
-    run: no_cluster,
-    arity: Exactly(2),
-    flags: Flags::STALE,
-    group: Group::Cluster,
-    since: "3.0.0",
-    summary: "Says that this server is no cluster.",
-    ..Spec::BASE
-};
-const READ_MODE: Flags = ANYTIME.and(Flags::FAST).and(Flags::CONNECTION);
-
 const MODULE_HELP: &[&str] = &["LIST", "    Return a list of loaded modules."];
 
 const FUNCTION_HELP: &[&str] = &[
@@ -307,30 +237,6 @@ fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     Ok(())
 }
 
-fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    ctx.reply.array(3);
-    ctx.reply.bulk(b"master");
-    ctx.reply.int(0);
-    ctx.reply.array(0);
-    Ok(())
-}
-
-fn replica_of(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    if !(args.is(1, "NO") && args.is(2, "ONE")) {
-        return Err(Error::refused("this server cannot be a replica: it keeps no copy of another's data"));
-    }
-    ctx.reply.ok();
-    Ok(())
-}
-
-fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    args.int(1)?;
-    client::timeout(args, 2)?;
-    // Without replicas the answer is known, and waiting would not change it.
-    ctx.reply.int(0);
-    Ok(())
-}
-
 fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let [mut save, mut nosave, mut other, mut abort] = [false; 4];
     for at in 1..args.len() {
@@ -388,10 +294,6 @@ fn function_list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         }
     }
     nothing(ctx, args)
-}
-
-fn no_cluster(_: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    Err(Error::refused("This instance has cluster support disabled"))
 }
 
 #[cfg(test)]
@@ -465,14 +367,6 @@ mod tests {
     #[test]
     fn what_is_not_here_is_answered_as_by_a_server_that_does_not_use_it() {
         let mut t = Transcript::start();
-        t.say("ROLE").hears("*3 $6 master :0 *0");
-        t.say("WAIT 1 100").hears(":0");
-        t.say("WAIT x 1").hears("-ERR value is not an integer or out of range");
-        t.say("WAIT 1 -1").hears("-ERR timeout is negative");
-        t.say("WAIT 0 x").hears("-ERR timeout is not an integer or out of range");
-        t.say("REPLICAOF no one").hears("+OK");
-        t.say("SLAVEOF NO ONE").hears("+OK");
-        t.say("REPLICAOF localhost 6379").hears_start("-ERR this server cannot be a replica");
         t.say("MODULE LIST").hears("*0");
         t.say("MODULE HELP").hears_start("*5 +MODULE <subcommand> ");
         t.say("MODULE LOAD x").hears("-ERR unknown subcommand 'LOAD'. Try MODULE HELP.");
@@ -485,9 +379,6 @@ mod tests {
         t.say("FUNCTION LIST x").hears("-ERR Unknown argument x");
         t.say("FUNCTION LIST LIBRARYNAME").hears("-ERR library name argument was not given");
         t.say("FUNCTION HELP").hears_start("*17 +FUNCTION <subcommand> ");
-        t.say("CLUSTER NODES").hears("-ERR This instance has cluster support disabled");
-        t.say("CLUSTER nosuch").hears("-ERR unknown subcommand 'nosuch'. Try CLUSTER HELP.");
-        t.say("READONLY").hears("-ERR This instance has cluster support disabled");
         t.say("LOLWUT").hears("$17 Redis ver. 7.2.5\n");
         t.say("LOLWUT VERSION x").hears("-ERR value is not an integer or out of range");
     }

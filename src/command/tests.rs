@@ -1,5 +1,6 @@
 //! Conversations in memory, and what must hold for every row of the table.
 
+mod acl;
 mod bitmap;
 mod dump;
 mod events;

@@ -1,7 +1,7 @@
 //! Settings of Redis that are accepted, kept and shown, and change nothing.
 //!
 //! Files, tools and test suites written for Redis name them; refusing them would help nobody. Each says why it has no
-//! effect. What would mislead if it were accepted (TLS, ACL files, Unix sockets, clusters) is not here.
+//! effect. What would mislead if it were accepted (TLS, Unix sockets, clusters) is not here.
 
 use super::param::{Change, Kind, Lines, Param};
 use super::params::{INT_MAX, LONG_MAX};

@@ -36,7 +36,8 @@ pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
 pub use values::{
-    Bind, Binds, BufferLimit, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, SessionError, Upstream,
+    Bind, Binds, BufferLimit, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault,
+    SessionError, Upstream,
 };
 
 /// The settings of one server. [`PARAMS`] documents each.
@@ -52,6 +53,10 @@ pub struct Config {
     pub http_bind: Binds,
     /// `requirepass`; empty for none.
     pub requirepass: String,
+    /// `aclfile`; empty for none.
+    pub aclfile: String,
+    /// `acl-pubsub-default`
+    pub acl_pubsub_default: PubsubDefault,
     /// `protected-mode`
     pub protected_mode: bool,
     /// `enable-debug-command`
@@ -120,12 +125,16 @@ pub struct Config {
     pub slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
     pub slowlog_max_len: usize,
+    /// `acllog-max-len`
+    pub acllog_max_len: usize,
     /// `latency-monitor-threshold`, in milliseconds; 0 for off.
     pub latency_monitor_threshold: u64,
     /// `busy-reply-threshold`, in milliseconds; 0 for never.
     pub busy_reply_threshold: u64,
     /// `notify-keyspace-events`, in Redis' order; empty for none.
     pub notify_keyspace_events: String,
+    /// The users of a redis.conf: the words behind `user`, each a name and its rules. They are no setting either.
+    pub users: Vec<Vec<String>>,
     /// The file the settings were read from, if any. It is no setting itself: CONFIG REWRITE writes it.
     pub config_file: Option<PathBuf>,
     /// Values of rows that nothing here acts on.
@@ -270,14 +279,9 @@ impl Config {
 
     /// Whether these settings make sense together; the reason if not, with its cure. Asked before the server starts.
     pub fn check(&self) -> Result<(), String> {
-        if let Some(open) = self.bind.0.iter().find(|bind| !bind.address.is_loopback())
-            && self.protected_mode
-            && self.requirepass.is_empty()
-        {
-            let address = open.address;
-            return Err(format!(
-                "bind {address} would let anybody in: set requirepass, or protected-mode no if that is meant"
-            ));
+        // Where users are named, only they can tell whether anybody may come in.
+        if self.users.is_empty() && self.aclfile.is_empty() {
+            self.check_doors(!self.requirepass.is_empty())?;
         }
         if self.port != 0
             && self.port == self.http_port
@@ -288,6 +292,33 @@ impl Config {
         Ok(())
     }
 
+    /// Whether clients from elsewhere are kept out or must log in; the reason if not, with its cure.
+    pub fn check_doors(&self, needs_auth: bool) -> Result<(), String> {
+        match self.bind.0.iter().find(|bind| !bind.address.is_loopback()) {
+            Some(open) if self.protected_mode && !needs_auth => Err(format!(
+                "bind {} would let anybody in: set requirepass, or protected-mode no if that is meant",
+                open.address
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a user: a name and its rules.
+    pub fn add_user(&mut self, words: &[String]) -> Result<(), String> {
+        let name = words.first().ok_or("user: a name is missing")?;
+        if self.users.iter().any(|user| user.first() == Some(name)) {
+            return Err(format!("Duplicate user {name}: a user can be defined only once"));
+        }
+        self.users.push(words.to_vec());
+        Ok(())
+    }
+
+    /// The file of users, which counts from the working directory that `dir` names.
+    pub fn acl_path(&self) -> Option<PathBuf> {
+        let dir = self.get("dir").unwrap_or_default();
+        (!self.aclfile.is_empty()).then(|| PathBuf::from(dir).join(&self.aclfile))
+    }
+
     /// What no row has filled in yet.
     fn blank() -> Config {
         Config {
@@ -296,6 +327,8 @@ impl Config {
             http_port: 0,
             http_bind: Binds::default(),
             requirepass: String::new(),
+            aclfile: String::new(),
+            acl_pubsub_default: PubsubDefault::ResetChannels,
             protected_mode: false,
             enable_debug_command: Permission::No,
             enable_protected_configs: Permission::No,
@@ -330,9 +363,11 @@ impl Config {
             metrics: false,
             slowlog_log_slower_than: 0,
             slowlog_max_len: 0,
+            acllog_max_len: 0,
             latency_monitor_threshold: 0,
             busy_reply_threshold: 0,
             notify_keyspace_events: String::new(),
+            users: Vec::new(),
             config_file: None,
             kept: BTreeMap::new(),
         }

@@ -4,7 +4,8 @@ use super::compat::KEPT;
 use super::namespace::TTL_MAX;
 use super::param::{Change, Group, Home, Kind, Lines, Param, read_span, show_span};
 use super::values::{
-    Binds, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, SessionError, Upstream, events,
+    Binds, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault, SessionError, Upstream,
+    events,
 };
 use super::{Namespaces, show_bool};
 use crate::clock::Ttl;
@@ -112,6 +113,23 @@ const OWN: &[Param] = &[
         change: Change::Live,
         doc: "Password that Redis clients must give; empty for none.",
         home: field!(requirepass),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "aclfile",
+        kind: Kind::Text,
+        doc: "File with the users that may log in, one line each: user alice on >password ~app:* +@all. ACL LOAD reads \
+              it again, ACL SAVE writes it; empty for none.",
+        home: field!(aclfile),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "acl-pubsub-default",
+        kind: Kind::Choice(PubsubDefault::NAMES),
+        default: "resetchannels",
+        change: Change::Live,
+        doc: "Which channels a new user may use.",
+        home: field!(acl_pubsub_default),
         ..Param::NETWORK
     },
     Param {
@@ -514,6 +532,14 @@ const OWN: &[Param] = &[
         ..Param::LOGGING
     },
     Param {
+        name: "acllog-max-len",
+        kind: Kind::Int(0, i64::MAX),
+        default: "128",
+        doc: "Denied requests ACL LOG keeps.",
+        home: field!(acllog_max_len),
+        ..Param::LOGGING
+    },
+    Param {
         name: "latency-monitor-threshold",
         kind: Kind::Int(0, i64::MAX),
         default: "0",
@@ -553,7 +579,22 @@ macro_rules! parsed {
     )+};
 }
 
-parsed!(u16, u32, u64, usize, i64, String, Binds, Policy, LogLevel, LogFormat, Profile, SessionError, Permission);
+parsed!(
+    u16,
+    u32,
+    u64,
+    usize,
+    i64,
+    String,
+    Binds,
+    Policy,
+    LogLevel,
+    LogFormat,
+    Profile,
+    PubsubDefault,
+    SessionError,
+    Permission
+);
 
 impl Field for bool {
     fn show(&self) -> String {

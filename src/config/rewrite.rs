@@ -14,7 +14,12 @@ pub fn render_redis_conf(old: &str, config: &Config) -> String {
     let mut told = Config::default();
     let mut written: Vec<&str> = Vec::new();
     let mut out: Vec<String> = Vec::new();
+    let mut users: Vec<String> = config.users.iter().map(|user| format!("user {}", words::join(user))).collect();
     for line in old.lines() {
+        if is_user(line) {
+            out.append(&mut users);
+            continue;
+        }
         let Some(param) = named_in(line) else {
             out.push(line.trim_end().to_owned());
             continue;
@@ -25,17 +30,17 @@ pub fn render_redis_conf(old: &str, config: &Config) -> String {
             out.push(tell(param, config, &mut told));
         }
     }
-    let mut signed = out.iter().any(|line| line == SIGNATURE);
+    let mut fresh = Vec::new();
     for param in PARAMS {
-        if param.get(config) == param.get(&told) {
-            continue;
+        if param.get(config) != param.get(&told) {
+            fresh.push(tell(param, config, &mut told));
         }
-        if !signed {
-            out.push(SIGNATURE.to_owned());
-            signed = true;
-        }
-        out.push(tell(param, config, &mut told));
     }
+    fresh.append(&mut users);
+    if !fresh.is_empty() && !out.iter().any(|line| line == SIGNATURE) {
+        out.push(SIGNATURE.to_owned());
+    }
+    out.append(&mut fresh);
     out.push(String::new());
     out.join("\n")
 }
@@ -55,6 +60,11 @@ fn named_in(line: &str) -> Option<&'static Param> {
         return None;
     }
     find(words::split(line)?.first()?)
+}
+
+/// Whether a line names a user.
+fn is_user(line: &str) -> bool {
+    line.split_ascii_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("user"))
 }
 
 fn directive(param: &Param, config: &Config) -> String {

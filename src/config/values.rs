@@ -116,6 +116,16 @@ choice! {
 }
 
 choice! {
+    /// Which channels a user has of whom no rule says.
+    PubsubDefault {
+        /// None.
+        ResetChannels = "resetchannels",
+        /// All.
+        AllChannels = "allchannels",
+    }
+}
+
+choice! {
     /// Who may use a dangerous command or setting.
     Permission {
         /// Nobody.

@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use super::acl::User;
 use crate::clock::Millis;
 use crate::store::Flag;
 
@@ -60,6 +61,8 @@ pub struct Peer {
 #[derive(Default)]
 struct Seldom {
     labels: Labels,
+    /// Whom it has logged in as, if not as the default user.
+    user: Option<Arc<User>>,
     mail: Vec<u8>,
     pending: Option<Pending>,
     /// How many channels, patterns and channels of shards it hears.
@@ -91,9 +94,6 @@ pub struct Labels {
     /// CLIENT SETINFO LIB-VER.
     pub lib_version: Vec<u8>,
 }
-
-/// The user that every client is: there is no other yet.
-pub const USER: &str = "default";
 
 impl Peer {
     /// Closes the client at its next opportunity.
@@ -141,6 +141,19 @@ impl Peer {
     /// Changes what it says about itself.
     pub fn label(&self, change: impl FnOnce(&mut Labels)) {
         change(&mut self.seldom.lock().get_or_insert_default().labels);
+    }
+
+    /// Whom it has logged in as; `None` for the default user.
+    pub fn user(&self) -> Option<Arc<User>> {
+        self.seldom.lock().as_ref().and_then(|seldom| seldom.user.clone())
+    }
+
+    /// Tells others whom it has logged in as.
+    pub fn set_user(&self, user: Option<Arc<User>>) {
+        let mut seldom = self.seldom.lock();
+        if user.is_some() || seldom.is_some() {
+            seldom.get_or_insert_default().user = user;
+        }
     }
 
     /// Takes its name away.

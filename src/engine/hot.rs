@@ -1,6 +1,6 @@
 //! The settings that requests look at, readable without a lock.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::{BufferLimit, Config, Policy};
 use crate::resp::request::Limits;
@@ -8,7 +8,7 @@ use crate::resp::request::Limits;
 /// Plain copies of settings, each changed only by CONFIG SET.
 #[derive(Default)]
 pub struct Hot {
-    needs_auth: AtomicBool,
+    acllog_max: AtomicUsize,
     maxmemory: AtomicU64,
     policy: AtomicU8,
     samples: AtomicUsize,
@@ -27,7 +27,7 @@ pub struct Hot {
 impl Hot {
     pub(super) fn set(&self, config: &Config) {
         let order = Ordering::Relaxed;
-        self.needs_auth.store(!config.requirepass.is_empty(), order);
+        self.acllog_max.store(config.acllog_max_len, order);
         self.maxmemory.store(config.maxmemory, order);
         let policy = POLICIES.iter().position(|policy| *policy == config.maxmemory_policy).unwrap_or(0);
         self.policy.store(policy as u8, order);
@@ -48,9 +48,9 @@ impl Hot {
         self.busy_after.store(config.busy_reply_threshold, order);
     }
 
-    /// Whether clients must authenticate.
-    pub fn needs_auth(&self) -> bool {
-        self.needs_auth.load(Ordering::Relaxed)
+    /// `acllog-max-len`
+    pub fn acllog_max(&self) -> usize {
+        self.acllog_max.load(Ordering::Relaxed)
     }
 
     /// `maxmemory`; 0 for none.

@@ -3,6 +3,7 @@
 //! RESP and HTTP meet only here, and only in the store. The engine knows no socket and no runtime; whoever waits gives
 //! it a waker.
 
+pub mod acl;
 mod clients;
 mod gate;
 mod hot;
@@ -18,7 +19,8 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use clients::{Clients, Labels, Peer, Pending, USER};
+use acl::Acl;
+pub use clients::{Clients, Labels, Peer, Pending};
 pub use gate::{Gate, Turn};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
@@ -28,7 +30,7 @@ pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
-use crate::config::{Config, Namespace, Param, Refusal};
+use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -42,6 +44,8 @@ pub struct Engine {
     pub clock: Clock,
     /// The settings that requests look at.
     pub hot: Hot,
+    /// Who may do what.
+    pub acl: Acl,
     /// The clients of the RESP door.
     pub clients: Clients,
     /// Who of the workers is at the stores, and who must be alone.
@@ -125,6 +129,7 @@ impl Engine {
         let dice = u64::from_le_bytes(dice) | 1;
         let engine = Engine {
             hot: Hot::default(),
+            acl: Acl::new(commands),
             clients: Clients::default(),
             gate: Gate::new(workers),
             pubsub: Arc::default(),
@@ -153,6 +158,7 @@ impl Engine {
         };
         engine.listen();
         engine.apply(&config);
+        engine.acl.set_default_password(&config.requirepass);
         *engine.config.write() = config;
         engine
     }
@@ -172,6 +178,9 @@ impl Engine {
         let mut config = self.config.write();
         let changed = config.set_live(pairs, local)?;
         self.apply(&config);
+        if changed.iter().any(|param| param.name == "requirepass") {
+            self.acl.set_default_password(&config.requirepass);
+        }
         Ok(changed)
     }
 
@@ -197,6 +206,7 @@ impl Engine {
     fn apply(&self, config: &Config) {
         self.records.want_events(self.pubsub.set(config));
         self.hot.set(config);
+        self.acl.set_all_channels(config.acl_pubsub_default == PubsubDefault::AllChannels);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.records.set_compact(config.compact);
         self.slowlog.truncate(config.slowlog_max_len);

@@ -64,6 +64,7 @@ impl Server {
         };
         let keepalive = Duration::from_secs(u64::from(config.tcp_keepalive));
         let engine = Arc::new(Engine::new(config, Clock::system(), workers, command::COUNT));
+        command::load_users(&engine).map_err(StartError)?;
         if let Some(address) = resp.first().and_then(|listener| listener.local_addr().ok()) {
             engine.set_port(address.port());
         }

@@ -55,8 +55,8 @@ fn load_with(
     let flags = flags::read(args)?;
     let env = read_env(env).map_err(Stop::Problem)?;
     let mut reader = Reader::default();
-    let file = flags.file.or(env.file);
-    reader.read(file, flags.stdin.then_some(input), &env.settings, &flags.settings).map_err(Stop::Problem)?;
+    let file = flags.file.clone().or(env.file);
+    reader.read(file, flags.stdin.then_some(input), &env.settings, &flags).map_err(Stop::Problem)?;
     let mut warnings = reader.warnings();
     warnings.extend(env.warnings);
     Ok(Loaded { config: reader.config, warnings })
@@ -80,7 +80,7 @@ impl Reader {
         file: Option<PathBuf>,
         input: Option<&mut dyn Read>,
         env: &Settings,
-        flags: &Settings,
+        flags: &flags::Flags,
     ) -> Result<(), String> {
         if let Some(path) = file {
             self.file(&path)?;
@@ -92,8 +92,11 @@ impl Reader {
         for (param, value) in env {
             self.apply(&Origin::Env, param, value)?;
         }
-        for (param, value) in flags {
+        for (param, value) in &flags.settings {
             self.apply(&Origin::Flag, param, value)?;
+        }
+        for user in &flags.users {
+            self.config.add_user(user).map_err(|why| format!("--user: {why}"))?;
         }
         self.config.check()
     }

@@ -56,6 +56,9 @@ impl Reader {
                 None if name.eq_ignore_ascii_case("include") => {
                     self.include(values, depth).map_err(|why| format!("{file}:{place}: {why}"))?;
                 }
+                None if name.eq_ignore_ascii_case("user") => {
+                    self.config.add_user(values).map_err(|why| format!("{file}:{place}: {why}"))?;
+                }
                 None if !self.unknown.contains(name) => self.unknown.push(name.clone()),
                 None => {}
             }
@@ -93,6 +96,10 @@ impl Reader {
             let line = line_of(key.span().start);
             let at = |why: &str| format!("{file}:{line}: {name}: {why}");
             let origin = Origin::Line(file.to_owned(), line);
+            if name == "user" {
+                self.toml_users(value.get_ref()).map_err(|why| at(&why))?;
+                continue;
+            }
             let Some(param) = find(name) else {
                 let near = nearest_of(name, settable());
                 let hint = match (near, value.get_ref()) {
@@ -121,6 +128,19 @@ impl Reader {
                     self.apply(&origin, param, &value)?;
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// A list of texts, each a user as a redis.conf has one behind `user`.
+    fn toml_users(&mut self, value: &DeValue<'_>) -> Result<(), String> {
+        let DeValue::Array(items) = value else { return Err("a list of texts is wanted".to_owned()) };
+        for item in items.iter() {
+            let text = scalar(item.get_ref()).ok_or("a list of texts is wanted")?;
+            let words = words::split(&text).ok_or("the quotes do not balance")?;
+            self.config.add_user(&words)?;
         }
         Ok(())
     }

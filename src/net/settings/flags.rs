@@ -20,6 +20,7 @@ pub(super) struct Flags {
     pub file: Option<PathBuf>,
     pub stdin: bool,
     pub settings: Settings,
+    pub users: Vec<Vec<String>>,
 }
 
 /// Reads the arguments, without the program's name.
@@ -42,7 +43,7 @@ pub(super) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Flags, St
     if file.is_some() && line.file.is_some() {
         return Err(Stop::Problem("there are two files: the first word and --config; one is enough".to_owned()));
     }
-    Ok(Flags { file: line.file.or(file), stdin: line.stdin, settings })
+    Ok(Flags { file: line.file.or(file), stdin: line.stdin, settings, users: line.users })
 }
 
 /// The command line with each setting as one word, `--name=value`.
@@ -50,10 +51,11 @@ struct Line {
     file: Option<PathBuf>,
     stdin: bool,
     args: Vec<String>,
+    users: Vec<Vec<String>>,
 }
 
 fn plain(texts: &[String]) -> Result<Line, String> {
-    let mut line = Line { file: None, stdin: false, args: vec!["cloakroom".to_owned()] };
+    let mut line = Line { file: None, stdin: false, args: vec!["cloakroom".to_owned()], users: Vec::new() };
     let mut at = 0;
     // The flag before, for the message about a word too many.
     let mut last: Option<&Param> = None;
@@ -64,6 +66,13 @@ fn plain(texts: &[String]) -> Result<Line, String> {
             "-" if is_first || at == texts.len() => line.stdin = true,
             "-v" => line.args.push("--version".to_owned()),
             "-h" | "-V" | "--help" | "--version" => line.args.push(text.clone()),
+            // A user has as many words as it takes; they are rules, no settings.
+            "--user" => {
+                let rest = &texts[at..];
+                let taken = rest.iter().position(|word| word.starts_with("--")).unwrap_or(rest.len());
+                line.users.push(rest[..taken].to_vec());
+                at += taken;
+            }
             flag if flag.starts_with("--") => {
                 let (name, value, taken) = split_flag(&flag[2..], &texts[at..])?;
                 at += taken;
