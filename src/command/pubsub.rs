@@ -3,10 +3,12 @@
 //! Confirmations are replies that look like messages. Each is written while no message can come, behind all that came
 //! before, so that a client never hears a channel it was told it has left.
 
+use std::borrow::Cow;
+
 use super::help;
 use super::words::Words as _;
 use super::{Arity, Client, Ctx, Flags, Found, Group, Keys, Spec};
-use crate::engine::Topic;
+use crate::engine::{Engine, Topic};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply};
 
@@ -240,11 +242,10 @@ fn confirm(client: &mut Client, reply: &mut Reply<'_>, what: &str, name: Option<
 }
 
 fn subscribe(ctx: &mut Ctx<'_>, args: Args<'_>, names: &Names) -> Result<()> {
-    let peer = ctx.client.peer.clone();
+    let (engine, peer) = (ctx.engine, ctx.client.peer.clone());
     for name in args.iter().skip(1) {
-        let stored = ctx.engine.records().redacted(name);
         let (client, reply) = (&mut *ctx.client, &mut ctx.reply);
-        ctx.engine.pubsub.subscribe(&peer, names.topic, topic_name(name, &stored), |count| {
+        engine.pubsub.subscribe(&peer, names.topic, &stored_name(engine, names.topic, name), |count| {
             confirm(client, reply, names.begins, Some(name), count);
         });
     }
@@ -252,28 +253,30 @@ fn subscribe(ctx: &mut Ctx<'_>, args: Args<'_>, names: &Names) -> Result<()> {
 }
 
 fn unsubscribe(ctx: &mut Ctx<'_>, args: Args<'_>, names: &Names) -> Result<()> {
-    let (peer, pubsub) = (ctx.client.peer.clone(), &ctx.engine.pubsub);
+    let (engine, peer) = (ctx.engine, ctx.client.peer.clone());
     let (client, reply) = (&mut *ctx.client, &mut ctx.reply);
     let mut leave = |name: &[u8], stored: &[u8]| {
-        pubsub.unsubscribe(&peer, names.topic, stored, |left| confirm(client, reply, names.ends, Some(name), left));
+        let told = |left| confirm(client, reply, names.ends, Some(name), left);
+        engine.pubsub.unsubscribe(&peer, names.topic, stored, told);
     };
     if args.len() > 1 {
-        for name in args.iter().skip(1) {
-            leave(name, topic_name(name, &ctx.engine.records().redacted(name)));
-        }
+        args.iter().skip(1).for_each(|name| leave(name, &stored_name(engine, names.topic, name)));
         return Ok(());
     }
-    let all = pubsub.heard_by(&peer, names.topic);
+    let all = engine.pubsub.heard_by(&peer, names.topic);
     all.iter().for_each(|name| leave(name, name));
     if all.is_empty() {
-        pubsub.count(&peer, names.topic, |left| confirm(client, reply, names.ends, None, left));
+        engine.pubsub.count(&peer, names.topic, |left| confirm(client, reply, names.ends, None, left));
     }
     Ok(())
 }
 
-/// The name that is listened to. Who wants to know of a token's key means the key as it is stored: of that it is told.
-fn topic_name<'a>(name: &'a [u8], stored: &'a [u8]) -> &'a [u8] {
-    if name.starts_with(b"__keyspace@") { stored } else { name }
+/// The name that is listened to. Who wants to hear of a token's key means the key as it is stored, of which events tell.
+fn stored_name<'a>(engine: &'a Engine, topic: Topic, name: &'a [u8]) -> Cow<'a, [u8]> {
+    match topic == Topic::Channel && name.starts_with(b"__keyspace@") {
+        true => engine.records().redacted(name),
+        false => Cow::Borrowed(name),
+    }
 }
 
 // ---- publishing -------------------------------------------------------------------------------------------------

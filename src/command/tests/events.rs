@@ -219,6 +219,13 @@ fn a_token_is_told_by_its_hash() {
     assert!(told.contains(" expired") && told.contains("auth:session:~") && !told.contains("c4n4ry"), "{told}");
     let told = house.t.mail(&other);
     assert!(told.contains(" expired") && told.contains("auth:session:~") && !told.contains("c4n4ry"), "{told}");
+    house.t.say_as(&mut other, "PSUBSCRIBE __keyspace@0__:auth:session:*");
+    house.t.say(&format!("SET {KEY}x {{}}"));
+    let told = house.t.mail(&other);
+    assert!(told.contains(" set") && told.contains("auth:session:~") && !told.contains("c4n4ry"), "{told}");
+    house.t.say_as(&mut other, &format!("UNSUBSCRIBE __keyspace@0__:{KEY}")).hears_start("*3 $11 unsubscribe");
+    assert_eq!(other.peer.subscriptions(), [0, 1, 0]);
+    house.t.say_as(&mut other, &format!("SUBSCRIBE __keyspace@0__:{KEY}"));
     let listed = house.t.say("PUBSUB CHANNELS").text();
     assert!(listed.contains("auth:session:~") && !listed.contains("c4n4ry"), "{listed}");
 }
