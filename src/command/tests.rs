@@ -2,6 +2,7 @@
 
 mod expire;
 mod generic;
+mod list;
 mod secret;
 mod string;
 mod together;
