@@ -8,6 +8,7 @@
 mod acl;
 mod bitfield;
 mod bitmap;
+mod blocking;
 mod client;
 mod client_list;
 mod cluster;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use acl::{load_users, may_read_all};
+pub use blocking::forget;
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
@@ -57,7 +59,7 @@ use crate::engine::{Engine, Peer, Slow, Slowlog};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
 
-use crate::store::{Foreseen, Store};
+use crate::store::{Foreseen, Store, Ticket};
 
 /// All families.
 const FAMILIES: &[&[Spec]] = &[
@@ -85,6 +87,7 @@ const FAMILIES: &[&[Spec]] = &[
     bitfield::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
+    blocking::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
     zset::algebra::COMMANDS,
@@ -122,8 +125,11 @@ pub struct Client {
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
     pub lap: u64,
-    /// Whether what runs was queued by a transaction: it must not wait for anything.
-    pub is_queued_run: bool,
+    /// Whether its commands find out at once that there is nothing, as they are run together with others: by a transaction
+    /// or a script.
+    pub never_waits: bool,
+    /// What it holds while its request waits for a key, 0 if it does not.
+    pub ticket: Ticket,
     /// What waits for an EXEC.
     tx: Option<Box<tx::Tx>>,
 }
@@ -150,6 +156,8 @@ pub enum Flow {
     Close,
     /// The request was not run: offer it again at this instant, or when rung.
     Hold(Millis),
+    /// The request waits for a key: offer it again at this instant, or when called.
+    Block(Millis),
     /// Serve this client nothing for so long, and send the reply only then.
     Sleep(Ttl),
 }
@@ -170,7 +178,8 @@ impl Client {
             pushed: false,
             flow: Flow::Go,
             lap: engine.clock.micros(),
-            is_queued_run: false,
+            never_waits: false,
+            ticket: 0,
             tx: None,
         }
     }
@@ -455,7 +464,13 @@ pub fn run(
     let start = out.len();
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker);
-    let found = match lookup(args).and_then(|found| admit(engine, client, &found, args, now).map(|()| found)) {
+    // A request that waits was admitted when it came.
+    let waits = client.ticket != 0;
+    let admitted = |found: Found| match waits {
+        true => Ok(found),
+        false => admit(engine, client, &found, args, now).map(|()| found),
+    };
+    let found = match lookup(args).and_then(admitted) {
         Ok(found) => found,
         Err(error) => {
             let error = tx::refuse(engine, client, &args[0], error);
@@ -470,6 +485,7 @@ pub fn run(
         }
     };
     if let Some((until, all)) = engine.paused_until(now)
+        && !waits
         && (all || tx::effects(client, found.spec).has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
         client.peer.held.store(true, Ordering::Relaxed);
@@ -489,10 +505,18 @@ pub fn run(
     let is_exec = client.is_in_multi() && found.spec.name == "EXEC";
     let was = client.replies;
     call(engine, client, &found, args, ahead, now, out);
+    if let Flow::Block(_) = client.flow {
+        client.peer.held.store(true, Ordering::Relaxed);
+        return client.flow;
+    }
     if is_exec {
         tx::settle(client, was, out, start);
     } else {
         settle_replies(client, out, start);
+    }
+    // What it published or did to a key may have been news to itself; it comes right behind the reply.
+    if client.peer.has_mail() {
+        client.peer.collect(out);
     }
     client.flow
 }
@@ -509,7 +533,8 @@ fn call(
 ) {
     let (start, began) = (out.len(), client.lap);
     let block = engine.metrics.block(client.worker);
-    let is_shown = engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
+    let waits = client.ticket != 0;
+    let is_shown = !waits && engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
@@ -518,8 +543,11 @@ fn call(
 
     let reply = Reply::new(out, client.version);
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
-    let result = (found.spec.run)(&mut ctx, args);
-    let failed = result.is_err();
+    let result = match waits {
+        true => blocking::resume(&mut ctx),
+        false => (found.spec.run)(&mut ctx, args),
+    };
+    let failed = result.is_err() || waits && ctx.reply.is_error(start);
     if let Err(error) = result {
         ctx.reply.rewind(start);
         ctx.reply.error(&error);
@@ -529,9 +557,11 @@ fn call(
     if comes_last {
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
-    // What it published or did to a key may have been news to itself; it comes right behind the reply.
-    if client.peer.has_mail() {
-        client.peer.collect(out);
+    if !client.never_waits {
+        blocking::serve(engine, client.worker, now);
+    }
+    if let Flow::Block(_) = client.flow {
+        return;
     }
 
     let ended = engine.clock.micros();

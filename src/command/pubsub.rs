@@ -225,7 +225,8 @@ pub(super) fn not_allowed(found: &Found) -> Error {
 
 /// Writes what was pushed so far. To be called where nothing can be pushed meanwhile.
 pub(super) fn catch_up(client: &Client, reply: &mut Reply<'_>) {
-    if client.peer.has_mail() {
+    // Inside of a transaction's replies nothing else can stand.
+    if client.peer.has_mail() && !client.never_waits {
         let mut mail = Vec::new();
         client.peer.collect(&mut mail);
         reply.raw(&mail);

@@ -7,6 +7,7 @@ mod events;
 mod expire;
 mod generic;
 mod hash;
+mod list;
 mod pubsub;
 #[cfg(feature = "server")]
 mod script;

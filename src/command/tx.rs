@@ -324,9 +324,9 @@ fn exec_alone(ctx: &mut Ctx<'_>) -> Result<()> {
     if is_silent(ctx.client.replies) {
         ctx.reply.rewind(start);
     }
-    ctx.client.is_queued_run = true;
+    ctx.client.never_waits = true;
     let flow = run_all(ctx, &queue);
-    ctx.client.is_queued_run = false;
+    ctx.client.never_waits = false;
     ctx.client.flow = flow;
     Ok(())
 }
@@ -348,7 +348,8 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
         match ctx.client.flow {
             Flow::Close => flow = Flow::Close,
             Flow::Sleep(ttl) => slept = Ttl(slept.0.saturating_add(ttl.0)),
-            Flow::Go | Flow::Hold(_) => {}
+            // Nothing waits here.
+            Flow::Go | Flow::Hold(_) | Flow::Block(_) => {}
         }
     }
     if flow == Flow::Go && slept != Ttl(0) { Flow::Sleep(slept) } else { flow }
@@ -360,6 +361,7 @@ fn is_silent(replies: Replies) -> bool {
 
 /// What CLIENT REPLY means for an EXEC, whose replies were settled one by one if it ran anything, and for what follows.
 pub(super) fn settle(client: &mut Client, was: Replies, out: &mut Vec<u8>, start: usize) {
+    client.pushed = false;
     if is_silent(was) && is_silent(client.replies) {
         out.truncate(start);
     }

@@ -10,6 +10,7 @@ mod hot;
 mod latency;
 mod pubsub;
 mod rates;
+mod room;
 mod scripts;
 mod slowlog;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
 pub use clients::{Clients, Labels, Peer, Pending};
@@ -26,6 +27,7 @@ pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use pubsub::{Pubsub, Topic};
 pub use rates::{Now, Rates};
+pub use room::{Room, Waiting};
 pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 
@@ -71,6 +73,7 @@ pub struct Engine {
     /// The store that no command can name, for the session engine's records.
     records: Store,
     pause: Pause,
+    room: Mutex<Room>,
     dice: AtomicU64,
     shutdown: AtomicBool,
     shutdown_bell: Mutex<Option<Waker>>,
@@ -145,6 +148,7 @@ impl Engine {
             records,
             config: RwLock::new(Config::default()),
             pause: Pause::default(),
+            room: Mutex::default(),
             dice: AtomicU64::new(dice),
             shutdown: AtomicBool::new(false),
             shutdown_bell: Mutex::default(),
@@ -250,6 +254,11 @@ impl Engine {
         let first = self.order[one].load(Ordering::Relaxed);
         let second = self.order[other].swap(first, Ordering::Relaxed);
         self.order[one].store(second, Ordering::Relaxed);
+    }
+
+    /// The room of requests that wait, locked. It is locked before any shard.
+    pub fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock()
     }
 
     /// Bytes in use by the stores, and by what clients subscribed to.
