@@ -175,7 +175,7 @@ impl Unit {
         }
         let from_front = |end: i64| if end < 0 { end.saturating_add(len).max(0) } else { end };
         let (start, end) = (from_front(start), from_front(end).min(len - 1));
-        (start <= end).then_some(((start * width) as usize, ((end + 1) * width) as usize))
+        (start <= end).then(|| ((start * width) as usize, ((end + 1) * width) as usize))
     }
 }
 
@@ -312,7 +312,9 @@ fn bitop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         }
         let mut slot = slots.at(0);
         if !result.is_empty() {
-            slot.put_bytes(&result, Millis::NEVER)?;
+            // Written into a new string and not as one, it is not taken for a number, as in Redis.
+            slot.put_bytes(b"", Millis::NEVER)?;
+            slot.write_at(0, &result)?;
             slot.tell(Class::STRING, "set");
         } else if slot.value().is_some() {
             slot.remove();

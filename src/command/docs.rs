@@ -181,6 +181,18 @@ fn key_spec(reply: &mut Reply<'_>, keys: Keys) {
     statuses(reply, keys.access.iter().copied());
     // A last key counted from the start is given relative to the first one.
     let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
+    if keys.option.is_some() {
+        // Redis has no words for such a place either.
+        for name in ["begin_search", "find_keys"] {
+            reply.bulk(name.as_bytes());
+            reply.map(2);
+            reply.bulk(b"type");
+            reply.bulk(b"unknown");
+            reply.bulk(b"spec");
+            reply.map(0);
+        }
+        return;
+    }
     let begin: &[(&str, i8)] = &[("index", keys.first.max(keys.count_at))];
     let range: &[(&str, i8)] = &[("lastkey", last), ("keystep", keys.step), ("limit", 0)];
     let counted: &[(&str, i8)] = &[("keynumidx", 0), ("firstkey", 1), ("keystep", keys.step)];

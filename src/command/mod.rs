@@ -28,6 +28,7 @@ mod scan;
 mod server;
 mod set;
 mod slowlog;
+mod sort;
 mod spec;
 mod string;
 mod usage;
@@ -63,6 +64,7 @@ const FAMILIES: &[&[Spec]] = &[
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    sort::COMMANDS,
     string::COMMANDS,
     lcs::COMMANDS,
     bitmap::COMMANDS,

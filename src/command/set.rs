@@ -371,7 +371,9 @@ fn smove(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         source.edit(|set: &mut Set, _| set.remove(member))?;
         tell_gone(&source, "srem");
         let mut destination = slots.at(1);
-        if destination.edit_or_new(|set: &mut Set, compact| set.insert(member, compact))? {
+        // A destination that has it already has not changed.
+        if !destination.see::<Set>()?.is_some_and(|set| set.contains(member)) {
+            destination.edit_or_new(|set: &mut Set, compact| set.insert(member, compact))?;
             destination.tell(Class::SET, "sadd");
         }
         Ok(true)

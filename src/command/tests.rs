@@ -1,9 +1,12 @@
 //! Conversations in memory, and what must hold for every row of the table.
 
+mod bitmap;
 mod expire;
 mod generic;
 mod hash;
 mod secret;
+mod set;
+mod sort;
 mod string;
 mod together;
 mod zset;

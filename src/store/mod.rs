@@ -42,10 +42,11 @@ mod table;
 mod tests;
 mod together;
 mod value;
+mod waits;
 
 use std::hash::{BuildHasher, Hasher};
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::SharedSeed;
@@ -63,8 +64,9 @@ pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
 pub use value::{
-    Collection, Element, Hash, List, Listpack, Object, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, wrong_type,
+    Collection, Element, End, Hash, List, Listpack, Object, STRING_MAX, Set, Type, Value, ZSet, ZSetIter, wrong_type,
 };
+pub use waits::Ticket;
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
@@ -120,6 +122,15 @@ struct Common {
     /// Up to where collections are compact.
     compact: value::Settings,
     events: events::Events,
+    /// Whose turn has come.
+    called: Called,
+}
+
+/// Tickets of those who may find something now.
+#[derive(Default)]
+struct Called {
+    any: AtomicBool,
+    tickets: Mutex<Vec<Ticket>>,
 }
 
 /// A shard with the instant of its soonest reminder beside it, readable without the lock. In memory, lock and counters
@@ -214,6 +225,7 @@ impl Builder {
             alarm: Alarm::default(),
             compact: value::Settings::default(),
             events: events::Events::default(),
+            called: Called::default(),
         });
         let inner = |id| Inner {
             id,
@@ -545,6 +557,19 @@ impl Store {
     /// Up to where collections are kept compact.
     pub fn compact(&self) -> Compact {
         self.inner.common.compact.get()
+    }
+
+    /// Whether it is the turn of somebody who waits for a key of this family.
+    #[inline]
+    pub fn has_called(&self) -> bool {
+        self.inner.common.called.any.load(Ordering::Relaxed)
+    }
+
+    /// Whose turn it is, in the order in which their keys came to hold something. They are told once.
+    pub fn take_called(&self) -> Vec<Ticket> {
+        let mut tickets = self.inner.common.called.tickets.lock();
+        self.inner.common.called.any.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *tickets)
     }
 
     /// Bytes of the whole family: entries, tables and reminders.

@@ -14,6 +14,7 @@ use super::objects::Objects;
 use super::prefetch::prefetch;
 use super::table::{Place, Table};
 use super::value::{Object, Value};
+use super::waits::Waits;
 use crate::clock::Millis;
 
 /// Why an entry left.
@@ -102,6 +103,8 @@ pub(super) struct Shard {
     logins: usize,
     /// What the budget has been charged for this shard.
     pub charged: usize,
+    /// Who waits for keys, if anybody does.
+    pub waits: Option<Box<Waits>>,
 }
 
 impl Shard {
@@ -453,7 +456,7 @@ impl Shard {
 
     /// Everything that commands can see, taken out at once; aliases and fences stay.
     pub fn clear(&mut self) -> Shard {
-        let fresh = Shard { charged: self.charged, stats: self.stats, ..Shard::default() };
+        let fresh = Shard { charged: self.charged, stats: self.stats, waits: self.waits.take(), ..Shard::default() };
         let gone = std::mem::replace(self, fresh);
         // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
         if gone.hidden > 0 {

@@ -20,7 +20,7 @@ mod zset;
 
 pub(super) use compact::Settings;
 pub use hash::Hash;
-pub use list::List;
+pub use list::{End, List};
 pub use listpack::{Element, Listpack};
 pub use set::Set;
 pub use string::STRING_MAX;
