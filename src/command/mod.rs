@@ -7,6 +7,7 @@
 
 mod bitfield;
 mod bitmap;
+mod blocking;
 mod client;
 mod client_list;
 mod config;
@@ -39,6 +40,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+pub use blocking::forget;
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
@@ -47,7 +49,7 @@ use crate::engine::{Engine, Peer, Slow, Slowlog};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
 
-use crate::store::{Foreseen, Store};
+use crate::store::{Foreseen, Store, Ticket};
 
 /// All families.
 const FAMILIES: &[&[Spec]] = &[
@@ -71,6 +73,7 @@ const FAMILIES: &[&[Spec]] = &[
     bitfield::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
+    blocking::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
     zset::algebra::COMMANDS,
@@ -100,6 +103,10 @@ pub struct Client {
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
     pub lap: u64,
+    /// Whether its commands find out at once that there is nothing, as they are run together with others.
+    pub never_waits: bool,
+    /// What it holds while its request waits for a key, 0 if it does not.
+    pub ticket: Ticket,
 }
 
 /// Which replies a client wants.
@@ -124,6 +131,8 @@ pub enum Flow {
     Close,
     /// The request was not run: offer it again at this instant, or when rung.
     Hold(Millis),
+    /// The request waits for a key: offer it again at this instant, or when called.
+    Block(Millis),
     /// Serve this client nothing for so long, and send the reply only then.
     Sleep(Ttl),
 }
@@ -142,6 +151,8 @@ impl Client {
             replies: Replies::On,
             flow: Flow::Go,
             lap: engine.clock.micros(),
+            never_waits: false,
+            ticket: 0,
         }
     }
 
@@ -413,7 +424,11 @@ pub fn run(
     let start = out.len();
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker);
-    let found = match lookup(args).and_then(|found| admit(engine, client, found.spec, now).map(|()| found)) {
+    // A request that waits was admitted when it came.
+    let waits = client.ticket != 0;
+    let admitted =
+        |found: Found| if waits { Ok(found) } else { admit(engine, client, found.spec, now).map(|()| found) };
+    let found = match lookup(args).and_then(admitted) {
         Ok(found) => found,
         Err(error) => {
             if let Some(found) = find(&args[0]) {
@@ -427,6 +442,7 @@ pub fn run(
         }
     };
     if let Some((until, all)) = engine.paused_until(now)
+        && !waits
         && (all || found.spec.flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
         client.peer.held.store(true, Ordering::Relaxed);
@@ -436,20 +452,27 @@ pub fn run(
     if client.peer.held.load(Ordering::Relaxed) {
         client.peer.held.store(false, Ordering::Relaxed);
     }
-    if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
+    if !waits && engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
         show_monitors(engine, client, &found, args);
     }
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
-
     let reply = Reply::new(out, client.version);
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
-    let result = (found.spec.run)(&mut ctx, args);
-    let failed = result.is_err();
+    let result = match waits {
+        true => blocking::resume(&mut ctx),
+        false => (found.spec.run)(&mut ctx, args),
+    };
+    let failed = result.is_err() || waits && ctx.reply.is_error(start);
     if let Err(error) = result {
         ctx.reply.rewind(start);
         ctx.reply.error(&error);
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
+    }
+    blocking::serve(engine, client.worker, now);
+    if let Flow::Block(_) = client.flow {
+        client.peer.held.store(true, Ordering::Relaxed);
+        return client.flow;
     }
     settle_replies(client, out, start);
 

@@ -1,6 +1,7 @@
 //! The server as a whole: emptying and exchanging databases, watching it, ending it; and what is answered for those
 //! who ask about replicas, clusters, modules and functions, none of which are here.
 
+use super::blocking;
 use super::help;
 use super::spec::tips;
 use super::words::Words as _;
@@ -277,7 +278,7 @@ fn swap_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let one = args.int_or(1, Error::refused("invalid first DB index"))?;
     let other = args.int_or(2, Error::refused("invalid second DB index"))?;
     let (one, other) = (connection::database(ctx.engine, one)?, connection::database(ctx.engine, other)?);
-    ctx.engine.swap(one, other);
+    blocking::swap(ctx.engine, one, other, ctx.client.worker, ctx.now);
     ctx.reply.ok();
     Ok(())
 }

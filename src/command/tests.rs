@@ -4,6 +4,7 @@ mod bitmap;
 mod expire;
 mod generic;
 mod hash;
+mod list;
 mod secret;
 mod set;
 mod sort;

@@ -42,11 +42,13 @@ pub struct Peer {
     pub no_evict: AtomicBool,
     /// Its reads are no accesses.
     pub no_touch: AtomicBool,
-    /// A pause holds its request.
+    /// A pause holds its request, or it waits for a key.
     pub held: AtomicBool,
     /// It watches what others do.
     pub monitor: AtomicBool,
     killed: AtomicBool,
+    /// What it waited for is there.
+    called: AtomicBool,
     has_mail: AtomicBool,
     bell: Mutex<Option<Waker>>,
     seldom: Mutex<Option<Box<Seldom>>>,
@@ -90,6 +92,22 @@ impl Peer {
         if let Some(bell) = &*self.bell.lock() {
             bell.wake_by_ref();
         }
+    }
+
+    /// Wakes it as what it waited for is there.
+    pub fn call(&self) {
+        self.called.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Whether what it waited for is there.
+    pub fn is_called(&self) -> bool {
+        self.called.load(Ordering::Acquire)
+    }
+
+    /// Notes that it has heard the call.
+    pub fn take_call(&self) {
+        self.called.store(false, Ordering::Relaxed);
     }
 
     /// Tells how to wake it.
@@ -202,6 +220,7 @@ impl Clients {
             held: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
             killed: AtomicBool::new(false),
+            called: AtomicBool::new(false),
             has_mail: AtomicBool::new(false),
             bell: Mutex::default(),
             seldom: Mutex::default(),

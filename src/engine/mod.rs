@@ -7,18 +7,20 @@ mod clients;
 mod hot;
 mod latency;
 mod rates;
+mod room;
 mod slowlog;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 pub use clients::{Clients, Labels, Peer, USER};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
+pub use room::{Room, Waiting};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
@@ -55,6 +57,7 @@ pub struct Engine {
     /// The store that no command can name, for the session engine's records.
     records: Store,
     pause: Pause,
+    room: Mutex<Room>,
     dice: AtomicU64,
     shutdown: AtomicBool,
     shutdown_bell: Mutex<Option<Waker>>,
@@ -125,6 +128,7 @@ impl Engine {
             records,
             config: RwLock::new(Config::default()),
             pause: Pause::default(),
+            room: Mutex::default(),
             dice: AtomicU64::new(dice),
             shutdown: AtomicBool::new(false),
             shutdown_bell: Mutex::default(),
@@ -203,6 +207,11 @@ impl Engine {
         let first = self.order[one].load(Ordering::Relaxed);
         let second = self.order[other].swap(first, Ordering::Relaxed);
         self.order[one].store(second, Ordering::Relaxed);
+    }
+
+    /// The room of requests that wait, locked. It is locked before any shard.
+    pub fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock()
     }
 
     /// Bytes in use by the stores.

@@ -31,6 +31,9 @@ const FLUSH: usize = 256 * 1024;
 /// Bytes of requests that are kept for a client whose commands are being held, beyond which it is not read.
 const HELD_MAX: usize = 64 * 1024;
 
+/// The longest time that a timer is set for; what is due later is looked at again then.
+const TIMER_MAX: Ttl = Ttl::seconds(24 * 60 * 60);
+
 /// What a client waits for.
 enum Event {
     Read(usize),
@@ -99,7 +102,10 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
             Poll::Ready(())
         })
         .await;
-        match poll_fn(|cx| connection.poll_run(cx, &scratch)).await {
+        let end = poll_fn(|cx| connection.poll_run(cx, &scratch)).await;
+        // Nothing is served to who takes no answer any more.
+        connection.stop_waiting();
+        match end {
             Ok(End::Gone) => {}
             // In a box, as it is larger than all of the rest and seldom comes.
             Ok(End::Flush) => Box::pin(connection.flush_and_close()).await,
@@ -111,6 +117,7 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
+        self.stop_waiting();
         self.engine.clients.leave(&self.client.peer);
     }
 }
@@ -136,6 +143,11 @@ impl<'a> Connection<'a> {
             active: now,
             timer: None,
         })
+    }
+
+    /// Gives up what the client waits for in the store.
+    fn stop_waiting(&mut self) {
+        command::forget(self.engine, &mut self.client, self.engine.clock.now());
     }
 
     /// Does what there is to do until the client ends.
@@ -199,7 +211,12 @@ impl<'a> Connection<'a> {
         self.held.as_ref().is_some_and(|held| {
             let now = self.engine.clock.now();
             // A pause may have ended early; a sleep of this client's own has no bell.
-            now >= held.until || self.client.flow == Flow::Hold(held.until) && self.engine.paused_until(now).is_none()
+            now >= held.until
+                || match self.client.flow {
+                    Flow::Hold(_) => self.engine.paused_until(now).is_none(),
+                    Flow::Block(_) => self.client.peer.is_called(),
+                    _ => false,
+                }
         })
     }
 
@@ -329,7 +346,7 @@ impl<'a> Connection<'a> {
             };
             match flow {
                 Flow::Go => used += len,
-                Flow::Hold(until) => {
+                Flow::Hold(until) | Flow::Block(until) => {
                     self.held = Some(Box::new(Held { until, late: Vec::new() }));
                     break;
                 }
@@ -453,9 +470,11 @@ impl<'a> Connection<'a> {
         let mut soonest: Option<Instant> = None;
         let mut consider = |at: Instant| soonest = Some(soonest.map_or(at, |other| other.min(at)));
         if let Some(held) = &self.held {
-            let left = held.until.since(self.engine.clock.now());
+            let left = held.until.since(self.engine.clock.now()).min(TIMER_MAX);
             // Rounded up, so that it has really passed.
-            consider(Instant::now() + left.duration() + Duration::from_millis(1));
+            if held.until != Millis::NEVER {
+                consider(Instant::now() + left.duration() + Duration::from_millis(1));
+            }
         }
         if let Some(since) = self.backlog.as_ref().and_then(|backlog| backlog.over_soft) {
             consider(since + Duration::from_secs(self.engine.hot.output_soft().1));
