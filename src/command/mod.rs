@@ -108,6 +108,8 @@ pub struct Client {
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
     pub lap: u64,
+    /// Whether its worker has been left outside of the stores, where a script takes too long.
+    pub is_outside: bool,
     /// Whether what runs was queued by a transaction: it must not wait for anything.
     pub is_queued_run: bool,
     /// What waits for an EXEC.
@@ -154,6 +156,7 @@ impl Client {
             replies: Replies::On,
             flow: Flow::Go,
             lap: engine.clock.micros(),
+            is_outside: false,
             is_queued_run: false,
             tx: None,
         }
@@ -534,7 +537,7 @@ fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<(
     if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
-    if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
+    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
         return Err(Error::Busy);
     }
     Ok(())

@@ -18,7 +18,8 @@ use std::task::Waker;
 use parking_lot::{Mutex, RwLock};
 
 pub use clients::{Clients, Labels, Peer, Pending, USER};
-pub use gate::{Gate, Turn};
+use gate::Gate;
+pub use gate::Turn;
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
@@ -27,6 +28,7 @@ pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Config, Namespace, Param, Refusal};
+use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -43,7 +45,7 @@ pub struct Engine {
     /// The clients of the RESP door.
     pub clients: Clients,
     /// Who of the workers is at the stores, and who must be alone.
-    pub gate: Gate,
+    gate: Gate,
     /// Commands that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
@@ -149,6 +151,17 @@ impl Engine {
         engine.apply(&config);
         *engine.config.write() = config;
         engine
+    }
+
+    /// Lets a worker at the stores for a batch of requests. Where a script takes so long that others are told, it is left
+    /// outside.
+    pub fn enter(&self, worker: usize) -> Turn<'_> {
+        self.gate.enter(worker, || self.scripts.is_busy())
+    }
+
+    /// Runs something while no other worker is at the stores, unless a script takes so long that others are told.
+    pub fn alone<R>(&self, worker: usize, f: impl FnOnce() -> R) -> Result<R, Error> {
+        self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or(Error::Busy)
     }
 
     /// A copy of the settings.
