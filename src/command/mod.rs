@@ -125,6 +125,8 @@ pub struct Client {
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
     pub lap: u64,
+    /// Whether its worker has been left outside of the stores, where a script takes too long.
+    pub is_outside: bool,
     /// Whether its commands find out at once that there is nothing, as they are run together with others: by a transaction
     /// or a script.
     pub never_waits: bool,
@@ -178,6 +180,7 @@ impl Client {
             pushed: false,
             flow: Flow::Go,
             lap: engine.clock.micros(),
+            is_outside: false,
             never_waits: false,
             ticket: 0,
             tx: None,
@@ -597,7 +600,7 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
     if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
-    if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
+    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
         return Err(Error::Busy);
     }
     // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.

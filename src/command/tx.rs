@@ -199,9 +199,9 @@ pub(super) fn effects(client: &Client, spec: &Spec) -> Flags {
 pub(super) fn refuse(engine: &Engine, client: &mut Client, name: &[u8], error: Error) -> Error {
     if name.eq_ignore_ascii_case(b"EXEC") {
         client.forget_transaction(engine);
-        let why = match &error {
-            Error::NoAuth | Error::OutOfMemory => format!("{} {error}", error.faces().0),
-            other => other.to_string(),
+        let why = match error.faces().0 {
+            "ERR" => error.to_string(),
+            code => format!("{code} {error}"),
         };
         return Error::ExecAbort(format!("because of: {why}").into());
     }
@@ -299,9 +299,9 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
         return Err(Error::refused("EXEC without MULTI"));
     }
     let (engine, worker) = (ctx.engine, ctx.client.worker);
-    let result = engine.gate.alone(worker, || exec_alone(ctx));
+    let result = engine.alone(worker, || exec_alone(ctx)).map_err(|busy| refuse(engine, ctx.client, b"EXEC", busy));
     ctx.client.forget_transaction(engine);
-    result
+    result?
 }
 
 /// Runs what is queued, if nothing speaks against it, while nobody else does anything.

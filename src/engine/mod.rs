@@ -22,7 +22,8 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
 pub use clients::{Clients, Labels, Peer, Pending};
-pub use gate::{Gate, Turn};
+use gate::Gate;
+pub use gate::Turn;
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use pubsub::{Pubsub, Topic};
@@ -33,6 +34,7 @@ pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
+use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -51,7 +53,7 @@ pub struct Engine {
     /// The clients of the RESP door.
     pub clients: Clients,
     /// Who of the workers is at the stores, and who must be alone.
-    pub gate: Gate,
+    gate: Gate,
     /// Who hears what.
     pub pubsub: Arc<Pubsub>,
     /// Commands that took long.
@@ -165,6 +167,17 @@ impl Engine {
         engine.acl.set_default_password(&config.requirepass);
         *engine.config.write() = config;
         engine
+    }
+
+    /// Lets a worker at the stores for a batch of requests. Where a script takes so long that others are told, it is left
+    /// outside.
+    pub fn enter(&self, worker: usize) -> Turn<'_> {
+        self.gate.enter(worker, || self.scripts.is_busy())
+    }
+
+    /// Runs something while no other worker is at the stores, unless a script takes so long that others are told.
+    pub fn alone<R>(&self, worker: usize, f: impl FnOnce() -> R) -> Result<R, Error> {
+        self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or(Error::Busy)
     }
 
     /// A copy of the settings.

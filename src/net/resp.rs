@@ -121,7 +121,7 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
-        let _turn = self.engine.gate.enter(self.client.worker);
+        let _turn = self.engine.enter(self.client.worker);
         self.stop_waiting();
         self.client.forget_transaction(self.engine);
         self.engine.leave(&self.client.peer);
@@ -331,9 +331,10 @@ impl<'a> Connection<'a> {
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
-        let mut turn = engine.gate.enter(self.client.worker);
+        let mut turn = engine.enter(self.client.worker);
         while used < input.len() {
-            turn.give_way();
+            turn.give_way(|| engine.scripts.is_busy());
+            self.client.is_outside = !turn.is_inside();
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
             let len = match parser.parse(rest, &limits) {

@@ -362,7 +362,7 @@ fn say_at(engine: &Engine, client: &mut Client, line: &str) -> String {
     let (request, mut parser, mut out) = (format!("{line}\r\n"), Parser::new(), Vec::new());
     let parsed = parser.parse(request.as_bytes(), &Limits::default());
     assert_eq!(parsed.ok().flatten(), Some(request.len()));
-    let _turn = engine.gate.enter(client.worker);
+    let _turn = engine.enter(client.worker);
     run(engine, client, parser.args(request.as_bytes()), None, engine.clock.now(), &mut out);
     Heard(out).text()
 }
