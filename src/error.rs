@@ -45,6 +45,20 @@ pub enum Error {
     OutOfMemory,
     /// A session was signed out and its key takes no writes until the fence falls.
     Fenced,
+    /// A transaction that will not run; why.
+    ExecAbort(Cow<'static, str>),
+    /// RESTORE, and something is there.
+    BusyKey,
+    /// The same for a script that may need memory.
+    ScriptOutOfMemory,
+    /// No script has this SHA-1.
+    NoScript,
+    /// A script has run for long, and only that can be ended.
+    Busy,
+    /// No script runs that could be killed.
+    NotBusy,
+    /// The script that runs has changed data.
+    Unkillable,
     /// A plain `ERR` with Redis' text.
     Refused(Cow<'static, str>),
     /// The bytes are not RESP; the client is closed after it.
@@ -79,8 +93,14 @@ impl Error {
             Error::WrongPass => ("WRONGPASS", 401),
             Error::NoPerm(_) => ("NOPERM", 403),
             Error::NoProto => ("NOPROTO", 400),
-            Error::OutOfMemory => ("OOM", 507),
+            Error::OutOfMemory | Error::ScriptOutOfMemory => ("OOM", 507),
             Error::Fenced => ("FENCED", 409),
+            Error::ExecAbort(_) => ("EXECABORT", 409),
+            Error::NoScript => ("NOSCRIPT", 404),
+            Error::BusyKey => ("BUSYKEY", 409),
+            Error::Busy => ("BUSY", 503),
+            Error::NotBusy => ("NOTBUSY", 409),
+            Error::Unkillable => ("UNKILLABLE", 409),
         }
     }
 }
@@ -113,6 +133,20 @@ impl fmt::Display for Error {
             Error::Fenced => {
                 f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")
             }
+            Error::ExecAbort(why) => write!(f, "Transaction discarded {why}"),
+            Error::BusyKey => f.write_str("Target key name already exists."),
+            Error::NoScript => f.write_str("No matching script. Please use EVAL."),
+            Error::ScriptOutOfMemory => {
+                f.write_str("allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'")
+            }
+            Error::Busy => {
+                f.write_str("Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
+            }
+            Error::NotBusy => f.write_str("No scripts in execution right now."),
+            Error::Unkillable => f.write_str(
+                "Sorry the script already executed write commands against the dataset. You can either wait the script \
+                 termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+            ),
             Error::Refused(text) => f.write_str(text),
             Error::Protocol(text) => write!(f, "Protocol error: {text}"),
         }

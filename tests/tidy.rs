@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("glob", 0),
     ("metrics", 0),
     ("config", 1),
+    ("rdb", 1),
     ("store", 2),
     ("resp", 2),
     ("engine", 3),

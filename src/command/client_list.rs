@@ -44,7 +44,7 @@ fn is_user(peer: &Peer, user: &Arc<User>) -> bool {
 /// A client as one line, its end included.
 pub(super) fn line(peer: &Peer, now: Millis) -> String {
     let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
-    let labels = peer.labels();
+    let (labels, pending) = (peer.labels(), peer.pending());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let command = numbered((peer.last_command.load(Ordering::Relaxed) as usize).wrapping_sub(1))
         .map_or_else(|| "NULL".to_owned(), |found| found.full_name());
@@ -52,12 +52,12 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
     let output = load(&peer.output_buffer);
     let seconds = |since: u64| now.since(Millis(since)).0 / 1000;
     let mut line = String::new();
-    // Writing to a String cannot fail. What nobody here has (subscriptions, transactions, lists of replies) is zero.
+    // Writing to a String cannot fail. What nobody here has (subscriptions, lists of replies) is zero.
     let _ = writeln!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} \
-         qbuf-free={} argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 tot-mem={} events=r \
-         cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} \
+         qbuf-free={} argv-mem=0 multi-mem={} rbs={output} rbp={output} obl={output} oll=0 omem=0 tot-mem={} events=r \
+         cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} watch={}",
         peer.id,
         peer.addr,
         peer.local_addr,
@@ -67,13 +67,16 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
         seconds(load(&peer.last_seen)),
         peer.flags(),
         peer.db.load(Ordering::Relaxed),
+        pending.queued.map_or(-1, |queued| queued as i64),
         waiting,
         room.saturating_sub(waiting),
-        u64::from(room) + output + size_of::<Peer>() as u64,
+        pending.queue_bytes,
+        u64::from(room) + output + (pending.queue_bytes + pending.watch_bytes) as u64 + size_of::<Peer>() as u64,
         text(peer.user().as_ref().map_or(DEFAULT.as_bytes(), |user| &user.name)),
         peer.protocol.load(Ordering::Relaxed),
         text(&labels.lib_name),
         text(&labels.lib_version),
+        pending.watched,
     );
     line
 }

@@ -141,6 +141,7 @@ pub(super) fn database(engine: &Engine, number: i64) -> Result<usize> {
 
 fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let client = &mut *ctx.client;
+    client.forget_transaction(ctx.engine);
     client.select(0);
     client.speak(Version::Resp2);
     client.authenticated = !ctx.engine.acl.needs_auth();

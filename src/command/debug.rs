@@ -11,7 +11,7 @@ use crate::clock::{Millis, Ttl};
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Version};
-use crate::store::{Store, Type, Value};
+use crate::store::{Element, Hash, List, Set, Store, Type, Value, ZSet};
 
 pub(super) const COMMANDS: &[Spec] = &[Spec {
     name: "DEBUG",
@@ -136,7 +136,11 @@ fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         let idle = store.access(value.access(), ctx.now).idle().unwrap_or(0);
         let length = match value.kind() {
             Type::String => serialized(value.string().unwrap_or_default()),
-            _ => value.size(),
+            _ => {
+                let mut dumped = Vec::new();
+                value.dump(&mut dumped);
+                dumped.len() - 1
+            }
         };
         // Where it lies is nobody's business.
         format!(
@@ -183,13 +187,39 @@ impl Digest {
         self.0.copy_from_slice(&hash[..20]);
     }
 
+    fn mixed(&mut self, element: Element<'_>) {
+        element.with_bytes(|bytes| self.mix(bytes));
+    }
+
     fn value(&mut self, value: Value<'_>) {
+        self.mix(&(value.kind() as u32).to_be_bytes());
         match value.kind() {
-            Type::String => {
-                self.mix(&0u32.to_be_bytes());
-                self.mix(value.string().unwrap_or_default());
+            Type::String => self.mix(value.string().unwrap_or_default()),
+            Type::List => {
+                value.collection::<List>().into_iter().flat_map(List::iter).for_each(|element| self.mixed(element))
             }
-            _ => {}
+            // Members and fields have no order, so what each adds must not depend on one.
+            Type::Set => {
+                for member in value.collection::<Set>().into_iter().flat_map(Set::iter) {
+                    member.with_bytes(|member| self.xor(member));
+                }
+            }
+            Type::ZSet => {
+                for (member, score) in value.collection::<ZSet>().into_iter().flat_map(ZSet::iter) {
+                    let mut pair = Digest::default();
+                    pair.mixed(member);
+                    pair.mix(&score.to_be_bytes());
+                    self.xor(&pair.0);
+                }
+            }
+            Type::Hash => {
+                for (field, text) in value.collection::<Hash>().into_iter().flat_map(Hash::iter) {
+                    let mut pair = Digest::default();
+                    pair.mixed(field);
+                    pair.mixed(text);
+                    self.xor(&pair.0);
+                }
+            }
         }
         if value.deadline() != Millis::NEVER {
             self.xor(b"!!expire!!");

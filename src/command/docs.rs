@@ -148,7 +148,7 @@ fn describe(reply: &mut Reply<'_>, found: Found) {
     let keys = spec.keys;
     // Counted keys are found by looking at the request alone.
     let step = if keys.count_at > 0 { 0 } else { keys.step };
-    for position in [keys.first, keys.last, step] {
+    for position in [keys.first, keys.last_in_row(), step] {
         reply.int(position.into());
     }
     let mark = reply.mark();
@@ -181,6 +181,18 @@ fn key_spec(reply: &mut Reply<'_>, keys: Keys) {
     statuses(reply, keys.access.iter().copied());
     // A last key counted from the start is given relative to the first one.
     let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
+    if keys.option.is_some() {
+        // Redis has no words for such a place either.
+        for name in ["begin_search", "find_keys"] {
+            reply.bulk(name.as_bytes());
+            reply.map(2);
+            reply.bulk(b"type");
+            reply.bulk(b"unknown");
+            reply.bulk(b"spec");
+            reply.map(0);
+        }
+        return;
+    }
     let begin: &[(&str, i8)] = &[("index", keys.first.max(keys.count_at))];
     let range: &[(&str, i8)] = &[("lastkey", last), ("keystep", keys.step), ("limit", 0)];
     let counted: &[(&str, i8)] = &[("keynumidx", 0), ("firstkey", 1), ("keystep", keys.step)];
@@ -315,11 +327,14 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a request does to a run of keys. Of those that we have only SET's depends on its options: it looks at what was
-/// there if it is asked to.
+/// What a request does to a run of keys. That of two commands depends on their options: SET looks at what was there if it
+/// is asked to, and BITFIELD may only read.
 pub(super) fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
+    let names = |option: &str| (2..request.len()).any(|at| request.is(at, option));
     if !keys.access.contains(&"variable_flags") {
         keys.access
+    } else if request.is(0, "BITFIELD") {
+        if names("SET") || names("INCRBY") { &["RW", "access", "update"] } else { &["RO", "access"] }
     } else if (3..request.len()).any(|at| request.is(at, "GET")) {
         &["RW", "access", "update"]
     } else {

@@ -144,6 +144,9 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("client_recent_max_input_buffer", most(|peer| peer.query_buffer[1].load(Ordering::Relaxed).into()));
     lines.field("client_recent_max_output_buffer", most(|peer| peer.output_buffer.load(Ordering::Relaxed)));
     lines.field("blocked_clients", peers.iter().filter(|peer| peer.held.load(Ordering::Relaxed)).count());
+    let watching: Vec<usize> = peers.iter().map(|peer| peer.pending().watched).filter(|watched| *watched > 0).collect();
+    lines.field("watching_clients", watching.len());
+    lines.field("total_watched_keys", watching.iter().sum::<usize>());
     lines.zeros(&[
         "tracking_clients",
         "clients_in_timeout_table",

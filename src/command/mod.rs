@@ -6,6 +6,7 @@
 //! the store.
 
 mod acl;
+mod bitfield;
 mod bitmap;
 mod client;
 mod client_list;
@@ -14,6 +15,7 @@ mod config;
 pub mod connection;
 mod debug;
 mod docs;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
@@ -27,11 +29,15 @@ mod read;
 mod reference;
 mod replication;
 mod scan;
+#[cfg(feature = "server")]
+mod script;
 mod server;
 mod set;
 mod slowlog;
+mod sort;
 mod spec;
 mod string;
+mod tx;
 mod usage;
 mod words;
 mod zset;
@@ -70,13 +76,22 @@ const FAMILIES: &[&[Spec]] = &[
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    dump::COMMANDS,
+    sort::COMMANDS,
     string::COMMANDS,
     lcs::COMMANDS,
     bitmap::COMMANDS,
+    bitfield::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
+    zset::algebra::COMMANDS,
+    zset::pop::COMMANDS,
+    zset::range::COMMANDS,
+    tx::COMMANDS,
+    #[cfg(feature = "server")]
+    script::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.
@@ -103,6 +118,10 @@ pub struct Client {
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
     pub lap: u64,
+    /// Whether what runs was queued by a transaction: it must not wait for anything.
+    pub is_queued_run: bool,
+    /// What waits for an EXEC.
+    tx: Option<Box<tx::Tx>>,
 }
 
 /// Which replies a client wants.
@@ -146,6 +165,8 @@ impl Client {
             replies: Replies::On,
             flow: Flow::Go,
             lap: engine.clock.micros(),
+            is_queued_run: false,
+            tx: None,
         }
     }
 
@@ -431,6 +452,7 @@ pub fn run(
     let found = match lookup(args).and_then(|found| admit(engine, client, &found, args, now).map(|()| found)) {
         Ok(found) => found,
         Err(error) => {
+            let error = tx::refuse(engine, client, &args[0], error);
             if let Some(found) = find(&args[0]) {
                 block.calls(found.number).rejected.add(1);
             }
@@ -442,7 +464,7 @@ pub fn run(
         }
     };
     if let Some((until, all)) = engine.paused_until(now)
-        && (all || found.spec.flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
+        && (all || tx::effects(client, found.spec).has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
         client.peer.held.store(true, Ordering::Relaxed);
         client.flow = Flow::Hold(until);
@@ -451,10 +473,42 @@ pub fn run(
     if client.peer.held.load(Ordering::Relaxed) {
         client.peer.held.store(false, Ordering::Relaxed);
     }
-    if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
-        show_monitors(engine, client, &found, args);
-    }
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
+    if tx::keeps(client, found.spec) {
+        tx::keep(engine, client, found, args, out);
+        settle_replies(client, out, start);
+        client.lap = engine.clock.micros();
+        return client.flow;
+    }
+    let is_exec = client.is_in_multi() && found.spec.name == "EXEC";
+    let was = client.replies;
+    call(engine, client, &found, args, ahead, now, out);
+    if is_exec {
+        tx::settle(client, was, out, start);
+    } else {
+        settle_replies(client, out, start);
+    }
+    client.flow
+}
+
+/// Runs a command that may run, and counts it. Its reply stands behind what is in `out`, wanted or not.
+fn call(
+    engine: &Engine,
+    client: &mut Client,
+    found: &Found,
+    args: Args<'_>,
+    ahead: Option<&Foreseen<'_>>,
+    now: Millis,
+    out: &mut Vec<u8>,
+) {
+    let (start, began) = (out.len(), client.lap);
+    let block = engine.metrics.block(client.worker);
+    let is_shown = engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
+    // What EXEC runs is shown before EXEC.
+    let comes_last = is_shown && found.spec.name == "EXEC";
+    if is_shown && !comes_last {
+        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
+    }
 
     let reply = Reply::new(out, client.version);
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
@@ -466,10 +520,12 @@ pub fn run(
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
     }
-    settle_replies(client, out, start);
+    if comes_last {
+        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
+    }
 
     let ended = engine.clock.micros();
-    let mut micros = ended.saturating_sub(client.lap);
+    let mut micros = ended.saturating_sub(began);
     if let Flow::Sleep(ttl) = client.flow {
         // The client will have waited for it when it gets its answer.
         micros += ttl.0.saturating_mul(1000);
@@ -479,8 +535,7 @@ pub fn run(
     block.commands.add(1);
     calls.took(micros);
     calls.failed.add(u64::from(failed));
-    watch_time(engine, client, &found, args, micros, now);
-    client.flow
+    watch_time(engine, client, found, args, micros, now);
 }
 
 /// Some errors repeat what was sent. Client libraries log errors, so a token must not stand in one.
@@ -497,8 +552,13 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
     if client.user.is_some() || engine.acl.is_guarded() {
         acl::admit(engine, client, found, args, now)?;
     }
-    if found.spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
+    let spec = found.spec;
+    tx::admit(client, spec)?;
+    if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
+    }
+    if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
+        return Err(Error::Busy);
     }
     Ok(())
 }
@@ -543,9 +603,9 @@ fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, m
 }
 
 /// Shows a request to those who watch, as Redis words it, tokens replaced.
-fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>) {
+fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, who: &str) {
     let micros = engine.clock.wall_micros();
-    let mut line = format!("+{}.{:06} [{} {}]", micros / 1_000_000, micros % 1_000_000, client.db, client.peer.addr);
+    let mut line = format!("+{}.{:06} [{} {who}]", micros / 1_000_000, micros % 1_000_000, client.db);
     for word in shown_words(engine, found, args) {
         line.push(' ');
         words::quote_into(&word, &mut line);

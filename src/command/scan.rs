@@ -52,8 +52,44 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
 ];
 
-/// How many keys SCAN looks for unless told.
-const COUNT_DEFAULT: usize = 10;
+/// How many keys or elements a scan looks for unless told.
+pub(super) const COUNT_DEFAULT: usize = 10;
+
+pub(super) const INVALID_CURSOR: Error = Error::refused("invalid cursor");
+
+/// What a scan of a collection looks for.
+pub(super) struct Sought<'a> {
+    pattern: Option<&'a [u8]>,
+    /// How many elements are to be looked at.
+    pub count: usize,
+}
+
+impl<'a> Sought<'a> {
+    /// Reads the options from a position on.
+    pub fn parse(args: Args<'a>, from: usize) -> Result<Sought<'a>> {
+        let mut sought = Sought { pattern: None, count: COUNT_DEFAULT };
+        for at in (from..args.len()).step_by(2) {
+            if at + 1 < args.len() && args.is(at, "COUNT") {
+                sought.count = count(args, at + 1)?;
+            } else if at + 1 < args.len() && args.is(at, "MATCH") {
+                sought.pattern = Some(args.word(at + 1));
+            } else {
+                return Err(Error::Syntax);
+            }
+        }
+        Ok(sought)
+    }
+
+    /// Whether this is what it looks for.
+    pub fn fits(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| fits(pattern, name))
+    }
+}
+
+/// A count, which is at least one.
+fn count(args: Args<'_>, at: usize) -> Result<usize> {
+    usize::try_from(args.int(at)?).ok().filter(|count| *count > 0).ok_or(Error::Syntax)
+}
 
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (store, pattern) = (ctx.store(), args.word(1));
@@ -75,7 +111,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 /// Whether a pattern stands for a name. Here, as in Redis, `*` alone also stands for one that is empty.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn fits(pattern: &[u8], name: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, name, false)
 }
 
@@ -89,13 +125,13 @@ fn random_key(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 }
 
 fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let cursor = cursor(args.word(1)).ok_or(Error::refused("invalid cursor"))?;
-    let (mut pattern, mut count, mut kind) = (None, COUNT_DEFAULT, None);
+    let cursor = cursor(args.word(1)).ok_or(INVALID_CURSOR)?;
+    let (mut pattern, mut wanted, mut kind) = (None, COUNT_DEFAULT, None);
     for at in (2..args.len()).step_by(2) {
         if at + 1 == args.len() {
             return Err(Error::Syntax);
         } else if args.is(at, "COUNT") {
-            count = usize::try_from(args.int(at + 1)?).ok().filter(|count| *count > 0).ok_or(Error::Syntax)?;
+            wanted = count(args, at + 1)?;
         } else if args.is(at, "MATCH") {
             pattern = Some(args.word(at + 1));
         } else if args.is(at, "TYPE") {
@@ -108,7 +144,7 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     // The cursor comes first in the reply and is known last.
     let (mut names, mut found) = (Vec::new(), 0);
     let mut out = Reply::new(&mut names, ctx.client.version);
-    let next = ctx.store().scan(cursor, count, ctx.now, |value| {
+    let next = ctx.store().scan(cursor, wanted, ctx.now, |value| {
         // A type that does not exist is a type that nothing has.
         let is_kind = kind.is_none_or(|kind| value.kind().name().as_bytes().eq_ignore_ascii_case(kind));
         if is_kind && pattern.is_none_or(|pattern| fits(pattern, value.name())) {
@@ -124,7 +160,7 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 /// A cursor as C's `strtoul` reads it: with a sign, if it must be, and from nothing zero.
-fn cursor(text: &[u8]) -> Option<Cursor> {
+pub(super) fn cursor(text: &[u8]) -> Option<Cursor> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),

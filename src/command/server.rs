@@ -207,7 +207,7 @@ fn swap_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let one = args.int_or(1, Error::refused("invalid first DB index"))?;
     let other = args.int_or(2, Error::refused("invalid second DB index"))?;
     let (one, other) = (connection::database(ctx.engine, one)?, connection::database(ctx.engine, other)?);
-    ctx.engine.swap(one, other);
+    ctx.engine.gate.alone(ctx.client.worker, || ctx.engine.swap(one, other, ctx.now));
     ctx.reply.ok();
     Ok(())
 }
@@ -229,6 +229,9 @@ fn lolwut(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    if ctx.client.is_queued_run {
+        return Err(Error::refused("MONITOR isn't allowed for DENY BLOCKING client"));
+    }
     ctx.engine.clients.set_monitor(&ctx.client.peer, true);
     ctx.reply.ok();
     Ok(())

@@ -62,7 +62,7 @@ impl Spec {
         // A container does nothing itself.
         let is = |group| self.group == group && self.subs.is_empty();
         let scripting = is(Group::Scripting);
-        let generic = is(Group::Generic) && !flags.has(Flags::CONNECTION);
+        let generic = is(Group::Generic) && !flags.has(Flags::CONNECTION.and(Flags::SORTS));
         let admin = Flags::ADMIN.and(Flags::ADMIN_CATEGORY);
         [
             (flags.has(Flags::KEYSPACE) || generic, "keyspace"),
@@ -137,7 +137,7 @@ impl Arity {
 }
 
 /// A set of flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u32);
 
 macro_rules! flags {
@@ -196,6 +196,8 @@ flags! {
     DANGEROUS = 20, None;
     /// In the categories of what is for administrators, but open to all.
     ADMIN_CATEGORY = 21, None;
+    /// Meant for nodes of a cluster.
+    ASKING = 23, Some("asking");
     /// Works on all types that have elements.
     SORTS = 22, None;
 }
@@ -236,13 +238,16 @@ pub struct Keys {
     pub last_access: Option<&'static [&'static str]>,
     /// Where the word is that says how many keys follow it, 0 where they are not counted.
     pub count_at: i8,
+    /// The option that names a key, if any does, and the others with the number of words behind them.
+    pub option: Option<(&'static str, &'static [(&'static str, usize)])>,
     /// More keys.
     pub also: Option<&'static Keys>,
 }
 
 impl Keys {
     /// No keys.
-    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0, access: &[], last_access: None, count_at: 0, also: None };
+    pub const NONE: Keys =
+        Keys { first: 0, last: 0, step: 0, access: &[], last_access: None, count_at: 0, option: None, also: None };
     /// One key, which is read.
     pub const ONE: Keys = Keys { first: 1, last: 1, step: 1, access: &["RO", "access"], ..Keys::NONE };
     /// Two keys, which are read.
@@ -256,6 +261,14 @@ impl Keys {
     pub const fn counted(at: i8) -> Keys {
         Keys { count_at: at, step: 1, access: &["RO", "access"], ..Keys::NONE }
     }
+
+    /// The key behind an option, wherever it stands, among others that have so many words behind them.
+    pub const fn named(option: &'static str, others: &'static [(&'static str, usize)]) -> Keys {
+        Keys { option: Some((option, others)), step: 1, ..Keys::NONE }
+    }
+
+    /// Keys that the request does not name: what is there at other keys leads to them.
+    pub const ELSEWHERE: Keys = Keys { access: &["RO", "access"], ..Keys::named("", &[]) };
 
     /// The same keys and others.
     pub const fn and(self, also: &'static Keys) -> Keys {
@@ -279,7 +292,13 @@ impl Keys {
 
     /// Whether there are none, whatever the request.
     pub const fn is_none(self) -> bool {
-        self.first == 0 && self.count_at == 0
+        self.first == 0 && self.count_at == 0 && self.option.is_none()
+    }
+
+    /// The last key of those that follow each other, whatever happens to them.
+    pub fn last_in_row(self) -> i8 {
+        let row = self.also.filter(|also| also.first > 0 && also.first == self.last + self.step);
+        row.map_or(self.last, |also| also.last)
     }
 
     /// The same keys in runs that have one set of access words each.
@@ -292,7 +311,8 @@ impl Keys {
                 (Keys { last: self.last - self.step, ..alone }, Some(tail))
             }
         };
-        let also = self.also.map(|also| Keys { last_access: None, also: None, ..*also });
+        let also = std::iter::successors(self.also, |also| also.also);
+        let also = also.map(|also| Keys { last_access: None, also: None, ..*also });
         std::iter::once(head).filter(|head| !head.is_none()).chain(tail).chain(also)
     }
 
@@ -304,6 +324,10 @@ impl Keys {
     fn run_positions(self, request: Args<'_>) -> impl Iterator<Item = usize> + use<> {
         let words = request.len() as i64;
         let (first, last) = match self.count_at {
+            _ if let Some((option, others)) = self.option => match option_value(request, option, others) {
+                Some(at) => (at as i64, at as i64),
+                None => (0, -1),
+            },
             0 => {
                 let last = if self.last < 0 { words + i64::from(self.last) } else { i64::from(self.last) };
                 (i64::from(self.first), if self.first == 0 { -1 } else { last })
@@ -315,6 +339,22 @@ impl Keys {
         };
         (first..=last.min(words - 1)).step_by(self.step.max(1) as usize).map(|position| position as usize)
     }
+}
+
+/// The position of the word behind an option. Of several such options the last one counts.
+fn option_value(request: Args<'_>, option: &str, others: &[(&str, usize)]) -> Option<usize> {
+    let is = |at: usize, name: &str| request.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    let (mut found, mut at) = (None, 2);
+    while at < request.len() {
+        if !option.is_empty() && is(at, option) && at + 1 < request.len() {
+            found = Some(at + 1);
+            at += 1;
+        } else if let Some((_, words)) = others.iter().find(|(name, _)| is(at, name)) {
+            at += words;
+        }
+        at += 1;
+    }
+    found
 }
 
 /// The groups of commands, with Redis' names.
@@ -407,6 +447,10 @@ mod tests {
         assert_eq!(positions(COUNTED, "eval text 9 a"), [3]);
         assert_eq!(positions(COUNTED, "eval text x a"), [0usize; 0]);
         assert_eq!(positions(Keys::ONE.and(&COUNTED), "zunionstore to 2 a b"), [1, 3, 4]);
+        const NAMED: Keys = Keys::named("STORE", &[("BY", 1)]);
+        assert_eq!(positions(Keys::ONE.and(&NAMED), "sort a by store x y store b"), [1, 7]);
+        assert_eq!(positions(Keys::ONE.and(&NAMED), "sort a STORE b store c store"), [1, 5]);
+        assert_eq!(positions(Keys::ONE.and(&NAMED), "sort a by"), [1]);
         assert_eq!(Keys::TWO.runs().collect::<Vec<_>>(), [Keys::TWO]);
         let runs: Vec<_> = Keys::TWO.last_with(&["OW"]).runs().map(|run| (run.first, run.last, run.access)).collect();
         assert_eq!(runs, [(1, 1, Keys::ONE.access), (2, 2, &["OW"])]);

@@ -1,11 +1,20 @@
 //! Conversations in memory, and what must hold for every row of the table.
 
 mod acl;
+mod bitmap;
+mod dump;
 mod expire;
 mod generic;
+mod hash;
+#[cfg(feature = "server")]
+mod script;
 mod secret;
+mod set;
+mod sort;
 mod string;
 mod together;
+mod tx;
+mod zset;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -99,10 +99,6 @@ pub(super) const KEPT: &[Param] = &[
     kept("dynamic-hz", Kind::Bool, "yes", NO_TICK),
     kept("active-expire-effort", Kind::Int(1, 10), "1", NO_TICK),
     kept("activerehashing", Kind::Bool, "yes", "No effect: tables are small and grow at once."),
-    also(
-        &["lua-time-limit"],
-        kept("busy-reply-threshold", LONG, "5000", "No effect: there are no scripts that could run on."),
-    ),
     kept("latency-tracking", Kind::Bool, "yes", "No effect: command latencies are always counted."),
     several(
         Lines::Words,

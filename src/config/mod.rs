@@ -129,6 +129,8 @@ pub struct Config {
     pub acllog_max_len: usize,
     /// `latency-monitor-threshold`, in milliseconds; 0 for off.
     pub latency_monitor_threshold: u64,
+    /// `busy-reply-threshold`, in milliseconds; 0 for never.
+    pub busy_reply_threshold: u64,
     /// `notify-keyspace-events`, in Redis' order; empty for none.
     pub notify_keyspace_events: String,
     /// The users of a redis.conf: the words behind `user`, each a name and its rules. They are no setting either.
@@ -363,6 +365,7 @@ impl Config {
             slowlog_max_len: 0,
             acllog_max_len: 0,
             latency_monitor_threshold: 0,
+            busy_reply_threshold: 0,
             notify_keyspace_events: String::new(),
             users: Vec::new(),
             config_file: None,

@@ -472,6 +472,15 @@ const OWN: &[Param] = &[
         ..Param::LIMITS
     },
     Param {
+        name: "busy-reply-threshold",
+        aliases: &["lua-time-limit"],
+        kind: LONG,
+        default: "5000",
+        doc: "Milliseconds after which a script is too long: others hear BUSY, and SCRIPT KILL ends it. 0 for never.",
+        home: field!(busy_reply_threshold),
+        ..Param::LIMITS
+    },
+    Param {
         name: "loglevel",
         aliases: &["log-level"],
         kind: Kind::Choice(LogLevel::NAMES),

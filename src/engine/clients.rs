@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::acl::User;
 use crate::clock::Millis;
+use crate::store::Flag;
 
 /// What a client shares with the rest of the server.
 pub struct Peer {
@@ -60,6 +61,22 @@ struct Seldom {
     /// Whom it has logged in as, if not as the default user.
     user: Option<Arc<User>>,
     mail: Vec<u8>,
+    pending: Option<Pending>,
+}
+
+/// What waits for a client's EXEC.
+#[derive(Clone, Debug, Default)]
+pub struct Pending {
+    /// How many requests are queued; `None` if it has not said MULTI.
+    pub queued: Option<usize>,
+    /// Bytes that they take.
+    pub queue_bytes: usize,
+    /// How many keys it watches.
+    pub watched: usize,
+    /// Bytes that these take.
+    pub watch_bytes: usize,
+    /// Set when one of them has changed.
+    pub flag: Flag,
 }
 
 /// What a client says about itself.
@@ -131,6 +148,16 @@ impl Peer {
         }
     }
 
+    /// What waits for its EXEC.
+    pub fn pending(&self) -> Pending {
+        self.seldom.lock().as_ref().and_then(|seldom| seldom.pending.clone()).unwrap_or_default()
+    }
+
+    /// Tells what waits for its EXEC, if anything does.
+    pub fn set_pending(&self, pending: Option<Pending>) {
+        self.seldom.lock().get_or_insert_default().pending = pending;
+    }
+
     /// Leaves bytes for it. `false` when its mailbox is over `limit`: such a client is too slow and is cut.
     pub fn post(&self, bytes: &[u8], limit: usize) -> bool {
         let mut seldom = self.seldom.lock();
@@ -164,11 +191,18 @@ impl Peer {
     /// The flags of CLIENT LIST.
     pub fn flags(&self) -> String {
         let mut flags = String::new();
+        let pending = self.pending();
         if self.monitor.load(Ordering::Relaxed) {
             flags.push('O');
         }
+        if pending.queued.is_some() {
+            flags.push('x');
+        }
         if self.held.load(Ordering::Relaxed) {
             flags.push('b');
+        }
+        if pending.flag.is_set() {
+            flags.push('d');
         }
         if self.is_killed() {
             flags.push('A');

@@ -22,6 +22,7 @@ pub struct Hot {
     output_soft_seconds: AtomicU64,
     timeout: AtomicU64,
     max_clients: AtomicUsize,
+    busy_after: AtomicU64,
 }
 
 impl Hot {
@@ -43,6 +44,7 @@ impl Hot {
         self.output_soft_seconds.store(output.seconds, order);
         self.timeout.store(u64::from(config.timeout), order);
         self.max_clients.store(config.maxclients as usize, order);
+        self.busy_after.store(config.busy_reply_threshold, order);
     }
 
     /// `acllog-max-len`
@@ -108,6 +110,11 @@ impl Hot {
     /// `timeout` in seconds; 0 for never.
     pub fn timeout(&self) -> u64 {
         self.timeout.load(Ordering::Relaxed)
+    }
+
+    /// `busy-reply-threshold` in milliseconds; `None` for never.
+    pub fn busy_after(&self) -> Option<u64> {
+        Some(self.busy_after.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
     }
 
     /// `maxclients`

@@ -5,9 +5,11 @@
 
 pub mod acl;
 mod clients;
+mod gate;
 mod hot;
 mod latency;
 mod rates;
+mod scripts;
 mod slowlog;
 
 use std::sync::Arc;
@@ -17,10 +19,12 @@ use std::task::Waker;
 use parking_lot::{Mutex, RwLock};
 
 use acl::Acl;
-pub use clients::{Clients, Labels, Peer};
+pub use clients::{Clients, Labels, Peer, Pending};
+pub use gate::{Gate, Turn};
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use rates::{Now, Rates};
+pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
@@ -42,12 +46,16 @@ pub struct Engine {
     pub acl: Acl,
     /// The clients of the RESP door.
     pub clients: Clients,
+    /// Who of the workers is at the stores, and who must be alone.
+    pub gate: Gate,
     /// Commands that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
     pub latency: Latency,
     /// Counters.
     pub metrics: Metrics,
+    /// Scripts.
+    pub scripts: Scripts,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that name this run.
@@ -119,9 +127,11 @@ impl Engine {
             hot: Hot::default(),
             acl: Acl::new(commands),
             clients: Clients::default(),
+            gate: Gate::new(workers),
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
+            scripts: Scripts::new(workers),
             started: clock.now(),
             run_id: random_id(),
             clock,
@@ -206,10 +216,11 @@ impl Engine {
         &self.records
     }
 
-    /// Exchanges two databases for all clients at once.
-    pub fn swap(&self, one: usize, other: usize) {
+    /// Exchanges two databases for all clients at once. Who calls it is alone.
+    pub fn swap(&self, one: usize, other: usize, now: Millis) {
         // The write lock on the settings serves as the mutex; two swaps at once must not lose a store.
         let _alone = self.config.write();
+        Store::swap_watchers(self.store(one), self.store(other), now);
         let first = self.order[one].load(Ordering::Relaxed);
         let second = self.order[other].swap(first, Ordering::Relaxed);
         self.order[one].store(second, Ordering::Relaxed);

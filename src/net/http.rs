@@ -260,6 +260,12 @@ impl Door {
         self.hall.engine.clock.now()
     }
 
+    /// Asks the session engine something while no other worker is alone with the stores.
+    fn with_sessions<R>(&self, f: impl FnOnce(&SessionCache, Millis) -> R) -> R {
+        let _turn = self.hall.engine.gate.enter(self.worker);
+        f(&self.hall.sessions, self.now())
+    }
+
     fn tokens(&self, parts: &Parts) -> Tokens {
         self.hall.sessions.tokens(parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
     }
@@ -291,7 +297,7 @@ impl Door {
             let _alarm = Alarm(door.clone());
             let outcome = door.ask(&upstream, request).await;
             // The asker may have gone.
-            let _ = done.send(door.hall.sessions.complete(fill, outcome, door.now()));
+            let _ = done.send(door.with_sessions(|sessions, now| sessions.complete(fill, outcome, now)));
         });
         answer
     }
@@ -304,7 +310,8 @@ impl Door {
         parts: &Parts,
         peer: SocketAddr,
     ) -> session::Answer {
-        let sessions = &self.hall.sessions;
+        let passed =
+            |outcome| self.with_sessions(|sessions, now| sessions.passed(tokens, Passage::Check, outcome, now));
         let request = |upstream: &Upstream| relay::up(parts, peer, upstream.reach().authority(), Outgoing::empty());
         match (looked, &self.upstream) {
             (LookUp::Answer(answer), _) => answer,
@@ -312,25 +319,19 @@ impl Door {
             (LookUp::Fill(fill), Some(upstream)) => match self.fill(upstream, fill, request(upstream)).await {
                 Ok(answer) => answer,
                 // The task has panicked; its waiters were answered when the fill was dropped.
-                Err(_) => sessions.passed(tokens, Passage::Check, Outcome::Failed(Failure::Abandoned), self.now()),
+                Err(_) => passed(Outcome::Failed(Failure::Abandoned)),
             },
-            (LookUp::Pass(_), Some(upstream)) => {
-                let outcome = self.ask(upstream, request(upstream)).await;
-                sessions.passed(tokens, Passage::Check, outcome, self.now())
-            }
+            (LookUp::Pass(_), Some(upstream)) => passed(self.ask(upstream, request(upstream)).await),
             // With nobody to ask the engine neither fills nor passes.
-            (LookUp::Fill(_) | LookUp::Pass(_), None) => {
-                sessions.passed(tokens, Passage::Check, Outcome::Failed(Failure::Refused), self.now())
-            }
+            (LookUp::Fill(_) | LookUp::Pass(_), None) => passed(Outcome::Failed(Failure::Refused)),
         }
     }
 
     async fn wait(&self, wait: Wait) -> session::Answer {
-        let sessions = &self.hall.sessions;
-        let landed = poll_fn(|cx| sessions.poll_wait(&wait, cx.waker(), self.now()));
-        match timeout(sessions.settings().timeout.duration() + GRACE, landed).await {
+        let landed = poll_fn(|cx| self.with_sessions(|sessions, now| sessions.poll_wait(&wait, cx.waker(), now)));
+        match timeout(self.hall.sessions.settings().timeout.duration() + GRACE, landed).await {
             Ok(answer) => answer,
-            Err(_) => sessions.give_up(wait, self.now()),
+            Err(_) => self.with_sessions(|sessions, now| sessions.give_up(wait, now)),
         }
     }
 }
@@ -428,7 +429,7 @@ impl Visit {
     async fn check(&self, parts: Parts) -> Response<Out> {
         let door = &self.door;
         let tokens = door.tokens(&parts);
-        let looked = door.hall.sessions.look_up(&tokens, door.now());
+        let looked = door.with_sessions(|sessions, now| sessions.look_up(&tokens, now));
         answer::session(door.answer(looked, &tokens, &parts, self.peer).await)
     }
 
@@ -444,12 +445,12 @@ impl Visit {
     async fn pass(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
         let door = &self.door;
         let tokens = door.tokens(&parts);
-        if let Some(answer) = door.hall.sessions.admit(&tokens, passage, door.now()) {
+        if let Some(answer) = door.with_sessions(|sessions, now| sessions.admit(&tokens, passage, now)) {
             return answer::session(answer);
         }
         let request = self.up(&parts, upstream, Outgoing::Stream(body));
         let outcome = door.ask(upstream, request).await;
-        answer::session(door.hall.sessions.passed(&tokens, passage, outcome, door.now()))
+        answer::session(door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now)))
     }
 
     /// Anything else of the upstream's, streamed both ways.
@@ -473,7 +474,8 @@ impl Visit {
         let (mut head, body) = answer.into_parts();
         relay::down(&mut head.headers);
         let lines = relay::lines(&head.headers);
-        if sessions.observe(&tokens, passage, &lines, door.now()) == Observed::SignedOut {
+        let observed = door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, &lines, now));
+        if observed == Observed::SignedOut {
             let kept: Vec<HeaderValue> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
             head.headers.remove(SET_COOKIE);
             for line in kept.into_iter().filter(|line| !sessions.is_session_cookie(line.as_bytes())) {

@@ -111,6 +111,8 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
+        let _turn = self.engine.gate.enter(self.client.worker);
+        self.client.forget_transaction(self.engine);
         self.engine.clients.leave(&self.client.peer);
     }
 }
@@ -292,7 +294,9 @@ impl<'a> Connection<'a> {
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
+        let mut turn = engine.gate.enter(self.client.worker);
         while used < input.len() {
+            turn.give_way();
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
             let len = match parser.parse(rest, &limits) {

@@ -42,6 +42,11 @@ impl<'a> Reply<'a> {
         Reply { out: self.out, version: self.version }
     }
 
+    /// The bytes themselves, for who runs other commands and lets them answer.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
     /// Goes on in another version, as HELLO does.
     pub fn set_version(&mut self, version: Version) {
         self.version = version;

@@ -91,9 +91,20 @@ impl<'a> Args<'a> {
         self.spans.iter().map(move |&span| args.slice(span))
     }
 
+    /// The words up to `to`; all when there are fewer.
+    pub fn head(&self, to: usize) -> Args<'a> {
+        Args { bytes: self.bytes, spans: &self.spans[..to.min(self.spans.len())] }
+    }
+
     /// The words from `from` on; none when there are fewer.
     pub fn tail(&self, from: usize) -> Args<'a> {
         Args { bytes: self.bytes, spans: self.spans.get(from..).unwrap_or_default() }
+    }
+
+    /// So many words from `from` on, as far as there are any.
+    pub fn slice_of(&self, from: usize, count: usize) -> Args<'a> {
+        let spans = self.spans.get(from..).unwrap_or_default();
+        Args { bytes: self.bytes, spans: &spans[..count.min(spans.len())] }
     }
 
     fn slice(&self, span: Span) -> &'a [u8] {
@@ -125,6 +136,21 @@ impl Words {
     /// The words, borrowed as those of any request.
     pub fn args(&self) -> Args<'_> {
         Args { bytes: &self.bytes, spans: &self.spans }
+    }
+
+    /// Bytes that these words need at least.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.spans.len() * size_of::<Span>()
+    }
+
+    /// Whether there is no word.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Bytes that the words of a request would add.
+    pub fn size_of(args: Args<'_>) -> usize {
+        args.iter().map(|word| word.len() + size_of::<Span>()).sum()
     }
 
     /// Bytes of heap these words hold.

@@ -131,6 +131,18 @@ impl Mode {
         }
     }
 
+    /// A clock that says so now, as far as it can: an idle time under LRU, a frequency under LFU.
+    pub fn of(&self, access: Access, now: Millis) -> u32 {
+        let idle = |mask: u32| (seconds(now).wrapping_sub(access.idle().unwrap_or(0) as u32)) & mask;
+        match (self.counts(), access) {
+            (Counts::Time, _) => idle(CLOCK_MASK as u32),
+            (Counts::Frequency, Access::Frequency(count)) => minutes(now) << 8 | u32::from(count),
+            (Counts::Frequency, _) => self.created(now),
+            (Counts::Both, Access::Both(_, count)) => u32::from(count) << BOTH_BITS | idle(BOTH_MASK),
+            (Counts::Both, _) => idle(BOTH_MASK),
+        }
+    }
+
     fn decayed(&self, access: u32, now: Millis) -> u32 {
         let (counter, since) = (access & 0xff, minutes(now).wrapping_sub(access >> 8) & 0xffff);
         let lost = since.checked_div(self.decay.load(Ordering::Relaxed)).unwrap_or(0);

@@ -14,6 +14,15 @@ pub(super) struct Chunks<T> {
     chunks: Vec<Vec<T>>,
 }
 
+impl<T: Copy> Clone for Chunks<T> {
+    /// A copy has its pieces as long as the original has them, which a copy of each piece alone would not.
+    fn clone(&self) -> Chunks<T> {
+        let mut copy = Chunks { chunks: Vec::new() };
+        self.iter().for_each(|word| copy.push(word));
+        copy
+    }
+}
+
 impl<T: Copy> Chunks<T> {
     const WIDTH: usize = CHUNK / size_of::<T>();
 

@@ -42,10 +42,12 @@ mod table;
 mod tests;
 mod together;
 mod value;
+mod waits;
+mod watch;
 
 use std::hash::{BuildHasher, Hasher};
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::SharedSeed;
@@ -62,7 +64,12 @@ pub use scan::Cursor;
 pub use shard::{Cause, Stats};
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
-pub use value::{Collection, Hash, List, Object, STRING_MAX, Set, Type, Value, ZSet, wrong_type};
+pub use value::{
+    Collection, Element, End, Hash, List, Listpack, Object, Restored, STRING_MAX, Set, Type, Value, ZSet, ZSetIter,
+    restore, wrong_type,
+};
+pub use waits::Ticket;
+pub use watch::{Flag, Watched};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
@@ -118,6 +125,15 @@ struct Common {
     /// Up to where collections are compact.
     compact: value::Settings,
     events: events::Events,
+    /// Whose turn has come.
+    called: Called,
+}
+
+/// Tickets of those who may find something now.
+#[derive(Default)]
+struct Called {
+    any: AtomicBool,
+    tickets: Mutex<Vec<Ticket>>,
 }
 
 /// A shard with the instant of its soonest reminder beside it, readable without the lock. In memory, lock and counters
@@ -212,6 +228,7 @@ impl Builder {
             alarm: Alarm::default(),
             compact: value::Settings::default(),
             events: events::Events::default(),
+            called: Called::default(),
         });
         let inner = |id| Inner {
             id,
@@ -540,6 +557,24 @@ impl Store {
         self.inner.common.compact.set(compact);
     }
 
+    /// Up to where collections are kept compact.
+    pub fn compact(&self) -> Compact {
+        self.inner.common.compact.get()
+    }
+
+    /// Whether it is the turn of somebody who waits for a key of this family.
+    #[inline]
+    pub fn has_called(&self) -> bool {
+        self.inner.common.called.any.load(Ordering::Relaxed)
+    }
+
+    /// Whose turn it is, in the order in which their keys came to hold something. They are told once.
+    pub fn take_called(&self) -> Vec<Ticket> {
+        let mut tickets = self.inner.common.called.tickets.lock();
+        self.inner.common.called.any.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *tickets)
+    }
+
     /// Bytes of the whole family: entries, tables and reminders.
     pub fn used_memory(&self) -> usize {
         self.inner.common.used.load(Ordering::Relaxed).max(0) as usize
@@ -549,7 +584,8 @@ impl Store {
     /// be dropped where nobody waits.
     #[must_use = "dropping millions of entries takes a while; choose where"]
     pub fn clear(&self) -> impl Send + use<> {
-        self.cells().iter().map(|cell| self.hold(cell).clear()).collect::<Vec<_>>()
+        let hash = |name: &[u8]| kept(self.hash(name));
+        self.cells().iter().map(|cell| self.hold(cell).clear(hash)).collect::<Vec<_>>()
     }
 
     /// Recounts every shard against its counters, and the budget against all shards of a family. For tests.

@@ -14,6 +14,8 @@ use super::objects::Objects;
 use super::prefetch::prefetch;
 use super::table::{Place, Table};
 use super::value::{Object, Value};
+use super::waits::Waits;
+use super::watch::Watchers;
 use crate::clock::Millis;
 
 /// Why an entry left.
@@ -92,6 +94,8 @@ pub(super) struct Shard {
     free_bulks: Vec<u32>,
     objects: Objects,
     deadlines: Deadlines,
+    /// Who wants to know of changes. They stay when everything else goes.
+    pub watchers: Watchers,
     /// Bytes of what lies outside of blocks.
     bulk_bytes: usize,
     /// Entries with a deadline.
@@ -102,6 +106,8 @@ pub(super) struct Shard {
     logins: usize,
     /// What the budget has been charged for this shard.
     pub charged: usize,
+    /// Who waits for keys, if anybody does.
+    pub waits: Option<Box<Waits>>,
 }
 
 impl Shard {
@@ -167,6 +173,7 @@ impl Shard {
 
     /// The value of an entry, to change in place.
     pub fn value_mut(&mut self, at: At) -> &mut [u8] {
+        self.tell_watchers(at);
         entry::value_mut(self.arena.at_mut(at), &mut self.bulks)
     }
 
@@ -182,12 +189,18 @@ impl Shard {
     ) -> Spot {
         let shape = draft.shape();
         let Some(Spot { bucket, mut at }) = spot else {
+            if draft.kind.is_visible() {
+                self.watchers.tell(draft.key);
+            }
             let at = self.write(draft, shape, bulk);
             self.count_in(draft.marks());
             self.remind(Millis::NEVER, draft.deadline, hash);
             return Spot { bucket: self.table.insert(hash, at), at };
         };
         let old = self.read(at);
+        if draft.kind.is_visible() || old.kind().is_visible() {
+            self.watchers.tell(draft.key);
+        }
         let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
         let object = old.object();
         self.drop_object(object, trash);
@@ -249,6 +262,9 @@ impl Shard {
         let place = self.table.remove(index);
         let entry = self.entry(place);
         let (kind, marks, object) = (entry.kind(), entry.marks(), entry.object());
+        if kind.is_visible() {
+            self.watchers.tell(entry.key());
+        }
         match cause {
             Cause::Expired if kind.is_visible() => self.stats.expired += 1,
             Cause::Evicted => self.stats.evicted += 1,
@@ -272,6 +288,7 @@ impl Shard {
     /// Shows the collection of an entry to who may change it.
     pub fn edit_object<R>(&mut self, at: At, f: impl FnOnce(&mut Object) -> R) -> Option<R> {
         let number = self.read(at).object()?;
+        self.tell_watchers(at);
         self.objects.edit(number, f)
     }
 
@@ -284,6 +301,7 @@ impl Shard {
     /// Sets the deadline of an entry and tells where it is then.
     pub fn set_deadline(&mut self, spot: Spot, hash: u32, deadline: Millis, trash: &mut Trash) -> Spot {
         let Spot { bucket, mut at } = spot;
+        self.tell_watchers(at);
         let entry = self.read(at);
         let old = entry.deadline();
         let draft = Draft { deadline, ..entry.draft() };
@@ -306,6 +324,7 @@ impl Shard {
     /// Changes a value's length and tells where it is then. What is new is zero. Its block gets room to spare, so that a
     /// string built by many small appends is moved seldom.
     pub fn resize(&mut self, spot: Spot, len: usize, trash: &mut Trash) -> Spot {
+        self.tell_watchers(spot.at);
         let old = self.read(spot.at);
         let (key_len, value_len, was) = (old.key().len(), old.value().len(), old.grown());
         let deadline = old.deadline();
@@ -336,6 +355,14 @@ impl Shard {
         let at = self.write(&draft, shape, None);
         self.table.set(spot.bucket, at);
         Spot { bucket: spot.bucket, at }
+    }
+
+    /// Says that the entry in a block is changed where it is.
+    #[inline]
+    fn tell_watchers(&self, at: At) {
+        if !self.watchers.is_empty() {
+            self.watchers.tell(self.read(at).key());
+        }
     }
 
     fn count_in(&mut self, marks: Marks) {
@@ -451,9 +478,16 @@ impl Shard {
         self.arena.live() + self.bulk_bytes + self.objects.bytes() + self.table.size() + self.deadlines.size()
     }
 
-    /// Everything that commands can see, taken out at once; aliases and fences stay.
-    pub fn clear(&mut self) -> Shard {
-        let fresh = Shard { charged: self.charged, stats: self.stats, ..Shard::default() };
+    /// Everything that commands can see, taken out at once; aliases and fences stay. `hash` is how names are hashed.
+    pub fn clear(&mut self, hash: impl Fn(&[u8]) -> u32) -> Shard {
+        for name in self.watchers.names() {
+            if self.find(hash(&name), &name).is_some_and(|(_, entry)| entry.kind().is_visible()) {
+                self.watchers.tell(&name);
+            }
+        }
+        let watchers = std::mem::take(&mut self.watchers);
+        let fresh =
+            Shard { charged: self.charged, stats: self.stats, watchers, waits: self.waits.take(), ..Shard::default() };
         let gone = std::mem::replace(self, fresh);
         // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
         if gone.hidden > 0 {

@@ -4,14 +4,19 @@
 //! is opened; fences show as nothing, but refuse writes. What a slot replaces or removes goes to the trash, which is
 //! freed when the lock is gone.
 
+use std::sync::atomic::Ordering;
+
 use smallvec::SmallVec;
 
 use super::Common;
+use super::access::Access;
 use super::entry::{Bulk, Draft, Entry, Kind};
 use super::events::{Class, Event};
 use super::names::{NameBuf, Rule};
 use super::shard::{Cause, Shard, Spot, Trash};
-use super::value::{Collection, Object, STRING_MAX, Value};
+use super::value::{Collection, Object, STRING_MAX, Type, Value};
+use super::waits::Ticket;
+use super::watch::Watchers;
 use crate::clock::Millis;
 use crate::config::Compact;
 use crate::error::{Error, Result};
@@ -218,6 +223,43 @@ impl<'a> Slot<'a> {
         let kind = object.kind();
         let number = self.shard.add_object(object);
         self.place(kind, &number.to_le_bytes(), deadline, None);
+        self.call();
+    }
+
+    /// Calls who waits for what is here now, if anybody does.
+    fn call(&self) {
+        if self.shard.waits.is_some()
+            && let Some(ticket) = self.value().and_then(|value| self.first_waiting(value.kind()))
+        {
+            self.common.called.tickets.lock().push(ticket);
+            self.common.called.any.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Who has waited longest for a value of this type here.
+    pub fn first_waiting(&self, kind: Type) -> Option<Ticket> {
+        self.shard.waits.as_ref()?.first(self.name, kind)
+    }
+
+    /// Lets somebody wait until a value of this type is here. It is called then, and whenever the value has changed.
+    pub fn wait(&mut self, ticket: Ticket, kind: Type) {
+        self.shard.waits.get_or_insert_default().enter(self.name, ticket, kind);
+    }
+
+    /// Lets somebody wait no longer, and calls who comes next.
+    pub fn stop_waiting(&mut self, ticket: Ticket) {
+        if let Some(waits) = &mut self.shard.waits {
+            waits.leave(self.name, ticket);
+            if waits.is_empty() {
+                self.shard.waits = None;
+            }
+            self.call();
+        }
+    }
+
+    /// Who watches the keys of this shard.
+    pub(super) fn watchers(&mut self) -> &mut Watchers {
+        &mut self.shard.watchers
     }
 
     /// Tells that something happened to this key.
@@ -243,6 +285,8 @@ impl<'a> Slot<'a> {
         let (result, is_empty) = edited.unwrap_or((None, false));
         if is_empty {
             self.drop_here(Cause::Removed);
+        } else {
+            self.call();
         }
         Ok(result)
     }
@@ -316,6 +360,13 @@ impl<'a> Slot<'a> {
         let draft = Draft { kind, grown: false, login, access, deadline, key: self.name, value };
         let spot = self.shard.put(self.here.map(|here| here.spot), self.hash, &draft, bulk, self.trash);
         self.here = Some(Here { spot, kind, live: self.now < deadline });
+    }
+
+    /// Sets what the access clock of the value here says.
+    pub fn set_access(&mut self, access: Access) {
+        if let Some(spot) = self.seen() {
+            self.shard.note_access(spot.at, self.common.access.of(access, self.now));
+        }
     }
 
     /// Removes the value here because somebody asked; `false` if there is none. In a fenced namespace the key takes no

@@ -35,7 +35,7 @@ const SHRINK_MIN: usize = 16;
 const BEHIND: usize = 2;
 
 /// Places in the order of their hashes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Table {
     /// Places as words, the hash above, so that they are in the order of their hashes.
     buckets: Chunks<u64>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::shard::Trash;
-use super::{HOPS_MAX, Held, NameBuf, Place, Slot, Store};
+use super::{HOPS_MAX, Held, NameBuf, Place, Slot, Store, Value};
 use crate::clock::Millis;
 
 impl Store {
@@ -78,6 +78,14 @@ impl Slots<'_, '_> {
         let (store, shard) = &mut self.guards[self.which[position]];
         let at = (&*store.inner.common, store.inner.id);
         Slot::open(shard, place.name, place.kept(), place.rule, self.now, at, self.trash)
+    }
+
+    /// The live value at this position, to be looked at beside those of others.
+    pub fn value(&self, position: usize) -> Option<Value<'_>> {
+        let place = &self.places[position].1;
+        let shard = &self.guards[self.which[position]].1;
+        let (_, entry) = shard.find(place.kept(), place.name)?;
+        (entry.is_live(self.now) && entry.kind().is_visible()).then(|| shard.value(entry))
     }
 
     /// Whether two positions are the same key of the same store.

@@ -19,7 +19,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=${CARGO_TARGET_DIR:-$root/target}/clients
 programs=("$@")
-[ ${#programs[@]} -gt 0 ] || programs=(ioredis readme node_redis redis_py redis_tools express_session django_cache)
+[ ${#programs[@]} -gt 0 ] || programs=(
+  ioredis readme node_redis redis_py redis_tools express_session django_cache
+  redis_types limits_and_locks django_redis_cache
+)
 
 # Several times what any program takes; its own checks are bounded too.
 PROGRAM_SECONDS=60

@@ -11,3 +11,4 @@ mod panics;
 mod readme;
 mod resp;
 mod support;
+mod transactions;

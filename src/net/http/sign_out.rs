@@ -37,7 +37,7 @@ impl Visit {
             Some(upstream) if relay::has_csrf_token(&parts.headers, &body) => {
                 self.sign_out_upstream(upstream, parts, body).await
             }
-            _ => answer::session(self.door.hall.sessions.clear(&tokens, self.door.now())),
+            _ => answer::session(self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now))),
         }
     }
 
@@ -49,14 +49,13 @@ impl Visit {
         // A task of its own: a browser that leaves for another page in the middle is signed out all the same.
         tokio::task::spawn_local(async move {
             let _alarm = Alarm(door.clone());
-            let sessions = &door.hall.sessions;
-            let sign_out = sessions.begin_sign_out(&tokens, door.now());
+            let sign_out = door.with_sessions(|sessions, now| sessions.begin_sign_out(&tokens, now));
             let outcome = door.ask(&upstream, request).await;
             let answer = match &outcome {
                 Outcome::Answered(answer) => Some(answer),
                 Outcome::Failed(_) => None,
             };
-            let end = sessions.end_sign_out(sign_out, answer, door.now());
+            let end = door.with_sessions(|sessions, now| sessions.end_sign_out(sign_out, answer, now));
             let _ = done.send((outcome, end));
         });
         match ended.await {

@@ -5,6 +5,7 @@ mod janitor;
 mod memory;
 mod model;
 mod threads;
+mod watch;
 
 use super::*;
 use crate::clock::Ttl;

@@ -6,18 +6,27 @@
 //! as that is asked before and after each change.
 
 mod compact;
+mod dump;
+mod fields;
 mod hash;
+mod intset;
 mod list;
+mod listpack;
+mod members;
+mod ranked;
+mod sequence;
 mod set;
 mod string;
 mod zset;
 
 pub(super) use compact::Settings;
+pub use dump::{Restored, restore};
 pub use hash::Hash;
-pub use list::List;
+pub use list::{End, List};
+pub use listpack::{Element, Listpack};
 pub use set::Set;
 pub use string::STRING_MAX;
-pub use zset::ZSet;
+pub use zset::{Iter as ZSetIter, ZSet};
 
 use super::entry::{Entry, Kind};
 use super::objects::Objects;

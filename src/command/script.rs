@@ -1,0 +1,418 @@
+//! Scripts in Lua, which run alone: nobody else sees what they have done by half.
+//!
+//! A text is kept by its SHA-1 in the engine and compiled in the Lua state of the worker that runs it. What a script
+//! sees of Lua is told in `sandbox.lua`.
+
+mod args;
+mod bit;
+mod convert;
+mod interpreter;
+mod msgpack;
+mod pack;
+mod random;
+mod server;
+mod shebang;
+
+use std::cell::RefCell;
+
+use sha1::{Digest as _, Sha1};
+
+use super::help;
+use super::spec::tips;
+use super::words::Words as _;
+use super::{Arity, Ctx, Flags, Found, Group, Keys, Spec};
+use crate::engine::{Killed, Sha};
+use crate::error::{Error, Result};
+use crate::resp::{Args, Reply, Version};
+
+use Arity::{AtLeast, Exactly};
+use interpreter::{Ending, Interpreter};
+use server::Server;
+use shebang::Promises;
+
+const ROW: Spec = Spec { group: Group::Scripting, since: "2.6.0", ..Spec::BASE };
+const RUN: Spec = Spec {
+    arity: AtLeast(3),
+    flags: Flags::NOSCRIPT.and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::MOVABLE_KEYS),
+    keys: Keys::counted(2).with(&["RW", "access", "update"]),
+    usage: "script numkeys [key [key ...]] [arg [arg ...]]",
+    cost: "O(N) where N is what the script does.",
+    ..ROW
+};
+const RUN_RO: Spec = Spec {
+    flags: RUN.flags.and(Flags::READONLY),
+    keys: Keys::counted(2).with(&["RO", "access"]),
+    since: "7.0.0",
+    ..RUN
+};
+
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec { name: "EVAL", run: eval, summary: "Executes a server-side Lua script.", ..RUN },
+    Spec {
+        name: "EVALSHA",
+        run: evalsha,
+        usage: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
+        summary: "Executes a server-side Lua script by SHA1 digest.",
+        ..RUN
+    },
+    Spec {
+        name: "EVALSHA_RO",
+        run: evalsha_ro,
+        usage: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
+        summary: "Executes a read-only server-side Lua script by SHA1 digest.",
+        ..RUN_RO
+    },
+    Spec { name: "EVAL_RO", run: eval_ro, summary: "Executes a read-only server-side Lua script.", ..RUN_RO },
+    Spec {
+        name: "SCRIPT",
+        arity: AtLeast(2),
+        cost: "Depends on subcommand.",
+        summary: "A container for Lua scripts management commands.",
+        subs: SUBCOMMANDS,
+        ..ROW
+    },
+];
+
+const SUB: Spec = Spec { flags: Flags::NOSCRIPT, ..ROW };
+
+const SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: "DEBUG",
+        run: debug,
+        arity: Exactly(3),
+        usage: "<YES | SYNC | NO>",
+        since: "3.2.0",
+        summary: "Sets the debug mode of server-side Lua scripts.",
+        ..SUB
+    },
+    Spec {
+        name: "EXISTS",
+        run: exists,
+        arity: AtLeast(3),
+        usage: "sha1 [sha1 ...]",
+        cost: "O(N) with N being the number of scripts to check.",
+        tips: &["request_policy:all_shards", "response_policy:agg_logical_and"],
+        summary: "Determines whether server-side Lua scripts exist in the script cache.",
+        ..SUB
+    },
+    Spec {
+        name: "FLUSH",
+        run: flush,
+        arity: AtLeast(2),
+        usage: "[ASYNC | SYNC]",
+        cost: "O(N) with N being the number of scripts in cache.",
+        tips: tips::ALL_NODES,
+        summary: "Removes all server-side Lua scripts from the script cache.",
+        ..SUB
+    },
+    Spec {
+        name: "HELP",
+        run: |ctx, _| help::answer(ctx, "SCRIPT", HELP),
+        arity: Exactly(2),
+        flags: Flags::LOADING.and(Flags::STALE),
+        since: "5.0.0",
+        summary: "Returns helpful text about the different subcommands.",
+        ..SUB
+    },
+    Spec {
+        name: "KILL",
+        run: kill,
+        arity: Exactly(2),
+        flags: Flags::NOSCRIPT.and(Flags::ALLOW_BUSY),
+        tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
+        summary: "Terminates a server-side Lua script during execution.",
+        ..SUB
+    },
+    Spec {
+        name: "LOAD",
+        run: load,
+        arity: Exactly(3),
+        flags: Flags::NOSCRIPT.and(Flags::STALE),
+        usage: "script",
+        cost: "O(N) with N being the length in bytes of the script body.",
+        tips: tips::ALL_NODES,
+        summary: "Loads a server-side Lua script to the script cache.",
+        ..SUB
+    },
+];
+
+const HELP: &[&str] = &[
+    "DEBUG (YES|SYNC|NO)",
+    "    Set the debug mode for subsequent scripts executed.",
+    "EXISTS <sha1> [<sha1> ...]",
+    "    Return information about the existence of the scripts in the script cache.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Flush the Lua scripts cache. Very dangerous on replicas.",
+    "    When called without the optional mode argument, the behavior is determined by the",
+    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+    "    * ASYNC: Asynchronously flush the scripts cache.",
+    "    * SYNC: Synchronously flush the scripts cache.",
+    "KILL",
+    "    Kill the currently executing Lua script.",
+    "LOAD <script>",
+    "    Load a script into the scripts cache without executing it.",
+];
+
+/// The SHA-1 of a text, in hexadecimal digits.
+fn sha1(text: &[u8]) -> Sha {
+    let mut sha = [0; 40];
+    for (pair, byte) in sha.chunks_exact_mut(2).zip(Sha1::digest(text)) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+    }
+    sha
+}
+
+fn digit(nibble: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(nibble & 0xf)]
+}
+
+/// What was given as a SHA-1, if it is as long as one.
+fn given_sha(word: &[u8]) -> Option<Sha> {
+    word.to_ascii_lowercase().try_into().ok()
+}
+
+// ---- running ------------------------------------------------------------------------------------------------------
+
+fn eval(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    run_text(ctx, args, false)
+}
+
+fn eval_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    run_text(ctx, args, true)
+}
+
+fn evalsha(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    run_sha(ctx, args, false)
+}
+
+fn evalsha_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    run_sha(ctx, args, true)
+}
+
+fn run_text(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
+    let call = Call::read(args, is_readonly)?;
+    let text = args.word(1);
+    call.run(ctx, sha1(text), text, true)
+}
+
+fn run_sha(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
+    let call = Call::read(args, is_readonly)?;
+    let sha = given_sha(args.word(1)).ok_or(Error::NoScript)?;
+    let text = ctx.engine.scripts.get(&sha).ok_or(Error::NoScript)?;
+    call.run(ctx, sha, &text, false)
+}
+
+/// One run of a script.
+struct Call<'a> {
+    keys: Args<'a>,
+    argv: Args<'a>,
+    args: Args<'a>,
+    is_readonly: bool,
+}
+
+impl<'a> Call<'a> {
+    fn read(args: Args<'a>, is_readonly: bool) -> Result<Call<'a>> {
+        let count = args.int(2)?;
+        let count = usize::try_from(count).map_err(|_| Error::refused("Number of keys can't be negative"))?;
+        if count > args.len() - 3 {
+            return Err(Error::refused("Number of keys can't be greater than number of args"));
+        }
+        let rest = args.tail(3);
+        Ok(Call { keys: rest.head(count), argv: rest.tail(count), args, is_readonly })
+    }
+
+    /// Checks what the script promises, and runs it alone.
+    fn run(&self, ctx: &mut Ctx<'_>, sha: Sha, text: &[u8], is_new: bool) -> Result<()> {
+        let (promises, body) = shebang::read(text).map_err(|problem| Error::Refused(problem.into()))?;
+        self.admit(ctx, promises)?;
+        if ctx.engine.clients.has_monitors() {
+            // Before the commands it runs, and not at the usual place, where it would be shown twice.
+            let found = Found { spec: ctx.spec, container: None, number: 0 };
+            super::show_monitors(ctx.engine, ctx.client, &found, self.args, &ctx.client.peer.addr.to_string());
+        }
+        let (engine, worker) = (ctx.engine, ctx.client.worker);
+        let patience = engine.hot.busy_after().map_or(u64::MAX, |millis| millis.saturating_mul(1000));
+        let patience_ends = engine.clock.micros().saturating_add(patience);
+        let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
+        let run = |interpreter: &mut Interpreter| {
+            let result = match interpreter.compile(&sha, body) {
+                Err(problem) => Err(uncompiled(&problem)),
+                Ok(function) => {
+                    if is_new {
+                        engine.scripts.keep(sha, text, false);
+                    }
+                    self.run_in(interpreter, function, ctx, &sha, promises)
+                }
+            };
+            (result, interpreter.is_good())
+        };
+        let ran = engine
+            .gate
+            .alone(worker, || engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run)));
+        ran.unwrap_or_else(|error| Err(failed(&error)))
+    }
+
+    /// Whether the script may run at all.
+    fn admit(&self, ctx: &Ctx<'_>, promises: Promises) -> Result<()> {
+        if !promises.are_made {
+            return Ok(());
+        }
+        if self.is_readonly && !promises.no_writes {
+            return Err(Error::refused("Can not execute a script with write flag using *_ro command."));
+        }
+        if !promises.allow_oom && !promises.no_writes && !ctx.engine.make_room(ctx.now) {
+            return Err(Error::ScriptOutOfMemory);
+        }
+        Ok(())
+    }
+
+    fn run_in(
+        &self,
+        interpreter: &Interpreter,
+        function: mlua::Function,
+        ctx: &mut Ctx<'_>,
+        sha: &Sha,
+        promises: Promises,
+    ) -> Result<()> {
+        let Ctx { engine, client, now, reply, .. } = ctx;
+        let (db, version, replies, flow) = (client.db, client.version, client.replies, client.flow);
+        let (lap, mark) = (client.lap, reply.mark());
+        let is_short_of_memory = !promises.allow_oom && !engine.make_room(*now);
+        client.lap = engine.clock.micros();
+        let server = RefCell::new(Server {
+            engine,
+            client,
+            now: *now,
+            speaks: Version::Resp2,
+            is_readonly: self.is_readonly || promises.no_writes,
+            is_short_of_memory,
+            scratch: Vec::new(),
+        });
+        let lua = &interpreter.lua;
+        let result = lua.scope(|scope| {
+            let lend = || server.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback);
+            let functions = lua.create_table()?;
+            let call = move |lua: &mlua::Lua, values| lend()?.call(lua, values);
+            functions.raw_set("call", scope.create_function(call)?)?;
+            let try_call = move |lua: &mlua::Lua, values| lend()?.try_call(lua, values);
+            functions.raw_set("pcall", scope.create_function(try_call)?)?;
+            let set_version = move |_: &mlua::Lua, values| lend()?.set_version(&values);
+            functions.raw_set("setresp", scope.create_function(set_version)?)?;
+            let may_run = move |_: &mlua::Lua, values| lend()?.may_run(values);
+            functions.raw_set("acl_check_cmd", scope.create_function(may_run)?)?;
+            let ending = interpreter.run(function, functions, list(lua, self.keys)?, list(lua, self.argv)?)?;
+            let speaks = server.borrow().speaks;
+            finish(reply, ending, sha, speaks)
+        });
+        let client = server.into_inner().client;
+        (client.version, client.replies, client.flow, client.lap) = (version, replies, flow, lap);
+        if client.db != db {
+            client.select(db);
+        }
+        match result {
+            Ok(None) => Ok(()),
+            Ok(Some(text)) => {
+                let code = text.split(' ').next().unwrap_or_default();
+                engine.metrics.block(client.worker).refuse(code);
+                let shown = engine.records().redacted(text.as_bytes()).into_owned();
+                reply.raw_error(&String::from_utf8_lossy(&shown));
+                Ok(())
+            }
+            Err(error) => {
+                reply.rewind(mark);
+                Err(failed(&error))
+            }
+        }
+    }
+}
+
+/// Writes what a script returned, or gives the text of its error.
+fn finish(reply: &mut Reply<'_>, ending: Ending, sha: &Sha, speaks: Version) -> mlua::Result<Option<String>> {
+    match ending {
+        Ending::Value(value) => {
+            convert::write(reply, &value, speaks, 0)?;
+            Ok(None)
+        }
+        Ending::Failed { text, place } => {
+            let mut text = String::from_utf8_lossy(&text).into_owned();
+            if let Some((source, line)) = place {
+                let sha = String::from_utf8_lossy(sha);
+                text.push_str(&format!(" script: {sha}, on {source}:{line}."));
+            }
+            Ok(Some(text))
+        }
+    }
+}
+
+/// Words as a Lua table.
+fn list(lua: &mlua::Lua, words: Args<'_>) -> mlua::Result<mlua::Table> {
+    let table = lua.create_table_with_capacity(words.len(), 0)?;
+    for (at, word) in words.iter().enumerate() {
+        table.raw_set(at + 1, lua.create_string(word)?)?;
+    }
+    Ok(table)
+}
+
+fn uncompiled(problem: &str) -> Error {
+    Error::Refused(format!("Error compiling script (new function): {problem}").into())
+}
+
+/// A failure of Lua itself, such as a lack of memory.
+fn failed(error: &mlua::Error) -> Error {
+    Error::Refused(error.to_string().lines().next().unwrap_or_default().to_owned().into())
+}
+
+// ---- SCRIPT -------------------------------------------------------------------------------------------------------
+
+fn load(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let (engine, text) = (ctx.engine, args.word(2));
+    let sha = sha1(text);
+    let (_, body) = shebang::read(text).map_err(|problem| Error::Refused(problem.into()))?;
+    let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
+    let compile = |interpreter: &mut Interpreter| (interpreter.compile(&sha, body).map(drop), true);
+    engine
+        .scripts
+        .with_interpreter(ctx.client.worker, make, compile)
+        .map_err(|error| failed(&error))?
+        .map_err(|problem| uncompiled(&problem))?;
+    engine.scripts.keep(sha, text, true);
+    ctx.reply.bulk(&sha);
+    Ok(())
+}
+
+fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let asked = args.tail(2);
+    ctx.reply.array(asked.len());
+    for word in asked.iter() {
+        let found = given_sha(word).is_some_and(|sha| ctx.engine.scripts.has(&sha));
+        ctx.reply.int(i64::from(found));
+    }
+    Ok(())
+}
+
+fn flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    if args.len() > 3 || args.len() == 3 && !args.is(2, "SYNC") && !args.is(2, "ASYNC") {
+        return Err(Error::refused("SCRIPT FLUSH only support SYNC|ASYNC option"));
+    }
+    ctx.engine.scripts.flush();
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn kill(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    match ctx.engine.scripts.kill() {
+        Killed::Yes => ctx.reply.ok(),
+        Killed::NoneRuns => return Err(Error::NotBusy),
+        Killed::HasWritten => return Err(Error::Unkillable),
+    }
+    Ok(())
+}
+
+fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    match ["YES", "SYNC", "NO"].iter().position(|mode| args.is(2, mode)) {
+        Some(2) => ctx.reply.ok(),
+        Some(_) => return Err(Error::refused("there is no debugger for scripts")),
+        None => return Err(Error::refused("Use SCRIPT DEBUG YES/SYNC/NO")),
+    }
+    Ok(())
+}

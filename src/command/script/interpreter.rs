@@ -1,0 +1,256 @@
+//! A Lua state that has learnt what Redis' scripts may do, and nothing else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use parking_lot::Mutex;
+
+use super::args::{Arguments, answer, number, raise_reply, raised};
+use super::random::Random;
+use super::{bit, msgpack, pack, server, sha1};
+use crate::clock::Clock;
+use crate::command::connection::REDIS_VERSION;
+use crate::engine::{Running, Sha};
+
+/// Bytes that the scripts of one worker may hold.
+const MEMORY_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes after a script at which a state is thrown away: it is mostly garbage.
+const MEMORY_KEPT: usize = 64 * 1024 * 1024;
+
+/// Scripts that a state keeps compiled.
+const COMPILED_MAX: usize = 1000;
+
+/// Instructions between two looks at the clock: some tens of microseconds.
+const INSTRUCTIONS: u32 = 10_000;
+
+/// What a script is called in messages.
+const NAME: &str = "@user_script";
+
+/// See the module's text.
+pub(super) struct Interpreter {
+    pub lua: Lua,
+    lend: Function,
+    run: Function,
+    compiled: HashMap<Sha, Function>,
+    /// The line at which a script was ended because somebody wanted so.
+    killed_at: Arc<Mutex<Option<usize>>>,
+}
+
+/// How a script ended.
+pub(super) enum Ending {
+    /// With a value.
+    Value(Value),
+    /// With an error, and where that was.
+    Failed { text: Vec<u8>, place: Option<(String, usize)> },
+}
+
+impl Interpreter {
+    pub fn new(running: Arc<Running>, clock: Clock) -> mlua::Result<Interpreter> {
+        let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
+        let lua = Lua::new_with(libraries, LuaOptions::default())?;
+        let json: Function = chunk(&lua, "=cjson", include_str!("json.lua"))?;
+        let sandbox: Function = chunk(&lua, "=redis", include_str!("sandbox.lua"))?;
+        let (environment, lend, run): (Table, Function, Function) = sandbox.call(host(&lua, json)?)?;
+        lua.set_globals(environment)?;
+        lua.set_memory_limit(MEMORY_MAX)?;
+        let interpreter = Interpreter { lua, lend, run, compiled: HashMap::new(), killed_at: Arc::default() };
+        interpreter.watch(running, clock)?;
+        Ok(interpreter)
+    }
+
+    /// Looks at the clock while scripts run.
+    fn watch(&self, running: Arc<Running>, clock: Clock) -> mlua::Result<()> {
+        let killed_at = self.killed_at.clone();
+        let triggers = HookTriggers::new().every_nth_instruction(INSTRUCTIONS);
+        self.lua.set_global_hook(triggers, move |lua, place| {
+            if !running.look(clock.micros()) {
+                return Ok(VmState::Continue);
+            }
+            *killed_at.lock() = Some(place.current_line().unwrap_or_default());
+            // A script that catches the error hears it again at each line.
+            let triggers = HookTriggers::new().every_line().every_nth_instruction(1);
+            lua.set_global_hook(triggers, |_, _| Err(killed()))?;
+            Err(killed())
+        })
+    }
+
+    /// Compiles a text, or says what is wrong with it.
+    pub fn compile(&mut self, sha: &Sha, text: &[u8]) -> Result<Function, String> {
+        if let Some(function) = self.compiled.get(sha) {
+            return Ok(function.clone());
+        }
+        let chunk = self.lua.load(text).set_name(NAME).set_mode(ChunkMode::Text);
+        let function = chunk.into_function().map_err(|error| match error {
+            mlua::Error::SyntaxError { message, .. } => message,
+            other => other.to_string(),
+        })?;
+        if self.compiled.len() == COMPILED_MAX {
+            self.compiled.clear();
+        }
+        self.compiled.insert(*sha, function.clone());
+        Ok(function)
+    }
+
+    /// Runs a function with these functions of the server, keys and arguments.
+    pub fn run(&self, script: Function, server: Table, keys: Table, argv: Table) -> mlua::Result<Ending> {
+        self.lend.call::<()>(server)?;
+        let result = self.run.call::<(bool, Value)>((script, keys, argv));
+        if let Some(line) = *self.killed_at.lock() {
+            let text = b"ERR Script killed by user with SCRIPT KILL.".to_vec();
+            return Ok(Ending::Failed { text, place: Some((NAME.to_owned(), line)) });
+        }
+        match result? {
+            (true, value) => Ok(Ending::Value(value)),
+            (false, Value::Table(problem)) => {
+                let text = match problem.raw_get::<Value>("err")? {
+                    Value::String(text) => text.as_bytes().to_vec(),
+                    _ => b"ERR unknown error".to_vec(),
+                };
+                let place: (Option<String>, Option<usize>) = (problem.raw_get("source")?, problem.raw_get("line")?);
+                Ok(Ending::Failed { text, place: place.0.zip(place.1) })
+            }
+            (false, problem) => {
+                // No handler ran: there was no room for it.
+                let text = problem.to_string().unwrap_or_default();
+                Ok(Ending::Failed { text: format!("ERR {text}").into_bytes(), place: None })
+            }
+        }
+    }
+
+    /// Whether the next script may have this state.
+    pub fn is_good(&self) -> bool {
+        self.killed_at.lock().is_none() && self.lua.used_memory() < MEMORY_KEPT
+    }
+}
+
+fn killed() -> mlua::Error {
+    mlua::Error::runtime("Script killed by user with SCRIPT KILL.")
+}
+
+fn chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {
+    lua.load(text).set_name(name).set_mode(ChunkMode::Text).into_function()
+}
+
+/// What Rust has to offer to the sandbox.
+fn host(lua: &Lua, json: Function) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("json", json)?;
+    table.raw_set("null", Value::NULL)?;
+    table.raw_set("bit", bit::library(lua)?)?;
+    table.raw_set("struct", pack::library(lua)?)?;
+    table.raw_set("cmsgpack", msgpack::library(lua)?)?;
+    table.raw_set("version", REDIS_VERSION)?;
+    table.raw_set("version_number", version_number(REDIS_VERSION))?;
+    table.raw_set("place", lua.create_function(|lua, ()| Ok(place(lua)))?)?;
+    table.raw_set(
+        "problem",
+        lua.create_function(|lua, value: Value| {
+            let Value::Error(error) = value else { return Ok((Value::Nil, false)) };
+            let raised = raised(&error);
+            Ok((Value::String(lua.create_string(raised.text)?), raised.is_reply))
+        })?,
+    )?;
+    table.raw_set(
+        "checked",
+        lua.create_function(|lua, function: Function| {
+            lua.create_function(move |lua, values: MultiValue| {
+                let mut values = function.call::<MultiValue>(values)?;
+                let worked = values.pop_front().is_some_and(|worked| worked == Value::Boolean(true));
+                match (worked, values.front()) {
+                    (false, Some(Value::String(message))) => answer(Err(message.to_string_lossy()), lua),
+                    _ => Ok(values),
+                }
+            })
+        })?,
+    )?;
+    table.raw_set("log", lua.create_function(|_, values| server::log(&values))?)?;
+    table.raw_set(
+        "sha1hex",
+        lua.create_function(|lua, values: MultiValue| {
+            if values.len() != 1 {
+                return Err(raise_reply("ERR wrong number of arguments"));
+            }
+            let text = Arguments::new("sha1hex", values).bytes(1).unwrap_or_default();
+            lua.create_string(sha1(&text))
+        })?,
+    )?;
+    table.raw_set(
+        "set_repl",
+        lua.create_function(|_, values: MultiValue| {
+            if values.len() != 1 {
+                return Err(raise_reply("ERR redis.set_repl() requires two arguments."));
+            }
+            match values.front().and_then(number) {
+                Some(flags) if (0.0..=3.0).contains(&flags) => Ok(()),
+                _ => Err(raise_reply(
+                    "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+                )),
+            }
+        })?,
+    )?;
+    let random = Random::default();
+    let dice = random.clone();
+    table.raw_set(
+        "random",
+        lua.create_function(move |lua, values| {
+            let number = between(&dice, &Arguments::new("random", values));
+            answer(number.map(|number| vec![Value::Number(number)]), lua)
+        })?,
+    )?;
+    table.raw_set(
+        "randomseed",
+        lua.create_function(move |lua, values: MultiValue| {
+            let seed = Arguments::new("randomseed", values).number(1);
+            answer(
+                seed.map(|seed| {
+                    random.seed(seed as i64);
+                    Vec::new()
+                }),
+                lua,
+            )
+        })?,
+    )?;
+    Ok(table)
+}
+
+/// A version as one number, eight bits for each part.
+fn version_number(version: &str) -> u32 {
+    version.split('.').fold(0, |sum, part| sum << 8 | part.parse::<u32>().unwrap_or_default())
+}
+
+/// A number by chance as `math.random` gives it: from 0 to 1, from 1 to the argument, or between two.
+fn between(random: &Random, args: &Arguments) -> Result<f64, String> {
+    let (low, high, at) = match args.len() {
+        0 => return Ok(random.next()),
+        1 => (1.0, args.number(1)?.trunc(), 1),
+        2 => (args.number(1)?.trunc(), args.number(2)?.trunc(), 2),
+        _ => return Err("wrong number of arguments".to_owned()),
+    };
+    if low > high {
+        return Err(args.bad(at, "interval is empty"));
+    }
+    Ok((random.next() * (high - low + 1.0)).floor() + low)
+}
+
+/// The innermost place in a script: the name of its text and the line.
+fn place(lua: &Lua) -> (Option<String>, Option<usize>) {
+    /// Functions of the sandbox that may stand between an error and the script.
+    const LEVELS: usize = 16;
+    for level in 1..LEVELS {
+        let found = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            let is_script = matches!(source.what, "Lua" | "main");
+            let name = source.source.filter(|name| is_script && !["=redis", "=cjson"].contains(&&**name))?;
+            Some((name.into_owned(), frame.current_line()?))
+        });
+        match found {
+            None => break,
+            Some(Some((name, line))) => return (Some(name), Some(line)),
+            Some(None) => {}
+        }
+    }
+    (None, None)
+}

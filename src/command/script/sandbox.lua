@@ -1,0 +1,276 @@
+-- What a script sees: Redis' globals, none of which it can change, and the libraries.
+-- Called once for each state with what Rust has to offer; gives back how to run a script and how to lend it a server.
+local host = ...
+
+local error, type, next, tostring, select, rawequal = error, type, next, tostring, select, rawequal
+local raw_pairs, raw_get, raw_set, raw_pcall, xpcall = pairs, rawget, rawset, pcall, xpcall
+local get_meta, set_meta, raw_load, raw_loadstring, collect = getmetatable, setmetatable, load, loadstring, collectgarbage
+local find, gsub, byte = string.find, string.gsub, string.byte
+
+-- Tables that cannot be changed: an empty one stands for each, so that every assignment to it is noticed.
+local shows, stand_ins = {}, {}
+
+local function refuse()
+  error('Attempt to modify a readonly table', 2)
+end
+
+local function protect(contents, meta)
+  local stand_in = {}
+  shows[stand_in] = contents
+  stand_ins[#stand_ins + 1] = stand_in
+  return set_meta(stand_in, {__index = contents, __newindex = refuse, __metatable = meta or false})
+end
+
+local function bad_argument(at, name, expected, value)
+  error("bad argument #" .. at .. " to '" .. name .. "' (" .. expected .. " expected, got " .. type(value) .. ")", 3)
+end
+
+-- ---- the base library ---------------------------------------------------------------------------------------------
+
+local globals = {}
+for _, name in next, {
+  '_VERSION', 'assert', 'error', 'gcinfo', 'ipairs', 'rawequal', 'select', 'tonumber', 'tostring', 'type', 'unpack',
+} do
+  globals[name] = _G[name]
+end
+
+function globals.pairs(t)
+  if type(t) ~= 'table' then
+    bad_argument(1, 'pairs', 'table', t)
+  end
+  return next, shows[t] or t, nil
+end
+
+function globals.next(t, key)
+  if type(t) ~= 'table' then
+    bad_argument(1, 'next', 'table', t)
+  end
+  return next(shows[t] or t, key)
+end
+
+function globals.rawget(t, key)
+  if type(t) ~= 'table' then
+    bad_argument(1, 'rawget', 'table', t)
+  end
+  return raw_get(shows[t] or t, key)
+end
+
+function globals.rawset(t, key, value)
+  if type(t) ~= 'table' then
+    bad_argument(1, 'rawset', 'table', t)
+  end
+  if shows[t] then
+    error('Attempt to modify a readonly table', 0)
+  end
+  return raw_set(t, key, value)
+end
+
+function globals.setmetatable(t, meta)
+  if type(t) ~= 'table' then
+    bad_argument(1, 'setmetatable', 'table', t)
+  end
+  if meta ~= nil and type(meta) ~= 'table' then
+    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+  end
+  if shows[t] then
+    error('Attempt to modify a readonly table', 0)
+  end
+  if type(meta) == 'table' and raw_get(meta, '__gc') ~= nil then
+    error('__gc is not supported', 2)
+  end
+  return set_meta(t, meta)
+end
+
+function globals.getmetatable(value)
+  return get_meta(value) or nil
+end
+
+-- What an error that comes from Rust is to a script: a text, or a table as Redis has it.
+local function plain(problem)
+  if type(problem) == 'userdata' and problem ~= host.null then
+    local text, is_reply = host.problem(problem)
+    if text then
+      return is_reply and {err = text} or text
+    end
+  end
+  return problem
+end
+
+-- To a script that catches an error, Redis shows the text and not its table.
+local function flat(worked, first, ...)
+  if worked then
+    return worked, first, ...
+  end
+  first = plain(first)
+  if type(first) == 'table' then
+    local text = first.err
+    if type(text) == 'string' or type(text) == 'number' then
+      first = text
+    end
+  end
+  return worked, first
+end
+
+function globals.pcall(...)
+  if select('#', ...) == 0 then
+    error("bad argument #1 to 'pcall' (value expected)", 2)
+  end
+  return flat(raw_pcall(...))
+end
+
+function globals.xpcall(f, handler)
+  return xpcall(f, function(problem)
+    return handler(plain(problem))
+  end)
+end
+
+local function resumed(worked, first, ...)
+  if not worked then
+    first = plain(first)
+  end
+  return worked, first, ...
+end
+
+local resume = coroutine.resume
+function coroutine.resume(...)
+  return resumed(resume(...))
+end
+
+-- What was compiled elsewhere is not checked when it runs, and can do anything.
+local COMPILED = 27
+
+function globals.loadstring(text, name)
+  if type(text) ~= 'string' and type(text) ~= 'number' then
+    bad_argument(1, 'loadstring', 'string', text)
+  end
+  text = tostring(text)
+  if byte(text) == COMPILED then
+    return nil, 'compiled code cannot be loaded'
+  end
+  return raw_loadstring(text, name or text)
+end
+
+function globals.load(reader, name)
+  if type(reader) ~= 'function' then
+    bad_argument(1, 'load', 'function', reader)
+  end
+  local is_first = true
+  return raw_load(function()
+    local piece = reader()
+    if is_first and type(piece) == 'string' and piece ~= '' then
+      is_first = false
+      if byte(piece) == COMPILED then
+        error('compiled code cannot be loaded', 0)
+      end
+    end
+    return piece
+  end, name or '=(load)')
+end
+
+-- How the collector works is not for scripts to say.
+function globals.collectgarbage(what, number)
+  if what == nil or what == 'collect' or what == 'count' or what == 'step' then
+    return collect(what or 'collect', number)
+  end
+  return 0
+end
+
+string.dump = nil
+math.random, math.randomseed = host.random, host.randomseed
+get_meta('').__metatable = protect(get_meta(''))
+
+globals.string, globals.table, globals.math = protect(string), protect(table), protect(math)
+globals.coroutine, globals.os = protect(coroutine), protect({clock = os.clock})
+globals.bit = protect(host.bit)
+globals.struct = protect(host.struct)
+globals.cmsgpack = protect(host.cmsgpack)
+globals.cjson = protect(host.json(host.null, host.checked))
+
+-- ---- redis --------------------------------------------------------------------------------------------------------
+
+local redis = {
+  LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
+  REPL_NONE = 0, REPL_AOF = 1, REPL_SLAVE = 2, REPL_REPLICA = 2, REPL_ALL = 3,
+  REDIS_VERSION = host.version, REDIS_VERSION_NUM = host.version_number,
+  log = host.log, sha1hex = host.sha1hex, set_repl = host.set_repl,
+}
+
+local function is_one_string(...)
+  return select('#', ...) == 1 and type((...)) == 'string'
+end
+
+function redis.error_reply(...)
+  if not is_one_string(...) then
+    return {err = 'ERR wrong number or type of arguments'}
+  end
+  local text = gsub((...), '^%-', '')
+  return {err = find(text, ' ', 1, true) and text or 'ERR ' .. text}
+end
+
+function redis.status_reply(...)
+  if not is_one_string(...) then
+    return {err = 'ERR wrong number or type of arguments'}
+  end
+  return {ok = (...)}
+end
+
+function redis.replicate_commands()
+  return true
+end
+
+function redis.breakpoint()
+  return false
+end
+
+function redis.debug()
+end
+
+globals.redis = protect(redis)
+
+-- ---- running ------------------------------------------------------------------------------------------------------
+
+set_meta(globals, {__index = function(_, name)
+  error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+end})
+local environment = protect(globals, protect({}))
+raw_set(globals, '_G', environment)
+
+local function explain(problem)
+  local source, line = host.place()
+  problem = plain(problem)
+  if type(problem) ~= 'table' then
+    problem = {err = 'ERR ' .. tostring(problem)}
+  end
+  if line then
+    problem.source, problem.line = source, line
+  end
+  return problem
+end
+
+raw_set(globals, '__redis__err__handler', explain)
+
+-- Functions of the server that is lent to the script that runs.
+local function lend(functions)
+  for name, f in raw_pairs(functions) do
+    redis[name] = f
+  end
+end
+
+local function run(script, keys, argv)
+  globals.KEYS, globals.ARGV = keys, argv
+  local worked, result = xpcall(script, explain)
+  globals.KEYS, globals.ARGV = {}, {}
+  -- Functions of the table library write past the guard.
+  for at = 1, #stand_ins do
+    local stand_in = stand_ins[at]
+    local key = next(stand_in)
+    while key ~= nil do
+      raw_set(stand_in, key, nil)
+      key = next(stand_in)
+    end
+  end
+  return worked, result
+end
+
+globals.KEYS, globals.ARGV = {}, {}
+return environment, lend, run

@@ -1,0 +1,323 @@
+//! SORT: the elements of a list, a set or a sorted set, ordered by what they are or by what other keys say of them.
+//!
+//! The elements are copied out first, as the keys that patterns lead to lie behind other locks.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use super::read::Reader;
+use super::words::Words as _;
+use super::{Arity, Ctx, Flags, Group, Keys, Spec};
+use crate::clock::Millis;
+use crate::config::Compact;
+use crate::error::{Error, Result};
+use crate::num;
+use crate::resp::Args;
+use crate::store::{Class, Element, End, Hash, List, Object, Value, ZSet, wrong_type};
+
+use Arity::AtLeast;
+
+const ROW: Spec = Spec {
+    group: Group::Generic,
+    arity: AtLeast(2),
+    cost: "O(N+M*log(M)) where N is the number of elements and M the number of those returned",
+    ..Spec::BASE
+};
+const SORTS: Flags = Flags::MOVABLE_KEYS.and(Flags::SORTS).and(Flags::DANGEROUS);
+
+/// Where the result goes, if it is to be kept.
+const STORED: Keys = Keys::named("STORE", &[("BY", 1), ("GET", 1), ("LIMIT", 2)]).with(&["OW", "update"]);
+
+/// What patterns lead to, and that.
+const MORE: Keys = Keys::ELSEWHERE.and(&STORED);
+
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec {
+        name: "SORT",
+        run: sort,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(SORTS),
+        keys: Keys::ONE.and(&MORE),
+        usage: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA] [STORE \
+                destination]",
+        summary: "Returns the elements of a list, a set or a sorted set in order, or keeps them at a key.",
+        ..ROW
+    },
+    Spec {
+        name: "SORT_RO",
+        run: sort_ro,
+        flags: Flags::READONLY.and(SORTS),
+        keys: Keys::ONE.and(&Keys::ELSEWHERE),
+        usage: "key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC | DESC] [ALPHA]",
+        since: "7.0.0",
+        summary: "Returns the elements of a list, a set or a sorted set in order.",
+        ..ROW
+    },
+];
+
+const NOT_NUMBERS: Error = Error::refused("One or more scores can't be converted into double");
+
+/// What a request asks for.
+#[derive(Default)]
+struct Options<'a> {
+    by: Option<Pattern<'a>>,
+    gets: Vec<Pattern<'a>>,
+    /// The first element wanted, and how many.
+    limit: Option<(i64, i64)>,
+    descending: bool,
+    alpha: bool,
+    store: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: Args<'a>, may_store: bool) -> Result<Options<'a>> {
+        let (mut options, mut at) = (Options::default(), 2);
+        while at < args.len() {
+            let behind = args.len() - at - 1;
+            let words = if args.is(at, "ASC") {
+                options.descending = false;
+                1
+            } else if args.is(at, "DESC") {
+                options.descending = true;
+                1
+            } else if args.is(at, "ALPHA") {
+                options.alpha = true;
+                1
+            } else if args.is(at, "LIMIT") && behind >= 2 {
+                options.limit = Some((args.int(at + 1)?, args.int(at + 2)?));
+                3
+            } else if args.is(at, "STORE") && behind >= 1 && may_store {
+                options.store = Some(args.word(at + 1));
+                2
+            } else if args.is(at, "BY") && behind >= 1 {
+                options.by = Some(Pattern::of(args.word(at + 1)));
+                2
+            } else if args.is(at, "GET") && behind >= 1 {
+                options.gets.push(Pattern::of(args.word(at + 1)));
+                2
+            } else {
+                return Err(Error::Syntax);
+            };
+            at += words;
+        }
+        Ok(options)
+    }
+
+    /// Which of so many elements are wanted.
+    fn range(&self, len: usize) -> Range<usize> {
+        let Some((offset, count)) = self.limit else { return 0..len };
+        let start = usize::try_from(offset).unwrap_or(0).min(len);
+        let count = usize::try_from(count).unwrap_or(len).min(len - start);
+        start..start + count
+    }
+}
+
+// ---- other keys -------------------------------------------------------------------------------------------------
+
+/// How an element leads to a key, or to a field of a hash.
+enum Pattern<'a> {
+    /// To itself.
+    Element,
+    /// To nothing: there is no place for the element.
+    Constant,
+    /// To a key, whose name has the element in the middle.
+    Key { before: &'a [u8], behind: &'a [u8], field: Option<&'a [u8]> },
+}
+
+impl<'a> Pattern<'a> {
+    fn of(word: &'a [u8]) -> Pattern<'a> {
+        if word == b"#" {
+            return Pattern::Element;
+        }
+        let Some(star) = word.iter().position(|byte| *byte == b'*') else { return Pattern::Constant };
+        let (before, behind) = (&word[..star], &word[star + 1..]);
+        let arrow = behind.windows(2).position(|pair| pair == b"->").filter(|at| at + 2 < behind.len());
+        match arrow {
+            Some(at) => Pattern::Key { before, behind: &behind[..at], field: Some(&behind[at + 2..]) },
+            None => Pattern::Key { before, behind, field: None },
+        }
+    }
+
+    /// What the element leads to, if that is there.
+    fn find<'e>(&self, reader: Reader<'_>, element: &'e [u8]) -> Option<Cow<'e, [u8]>> {
+        match self {
+            Pattern::Element => Some(Cow::Borrowed(element)),
+            Pattern::Constant => None,
+            Pattern::Key { before, behind, field } => {
+                let key = [before, element, behind].concat();
+                let found = reader.get(&key, |value| match field {
+                    Some(field) => value.collection().ok().and_then(|hash| field_of(hash, field)),
+                    None => value.string().ok().map(<[u8]>::to_vec),
+                });
+                found.flatten().map(Cow::Owned)
+            }
+        }
+    }
+}
+
+fn field_of(hash: &Hash, field: &[u8]) -> Option<Vec<u8>> {
+    hash.get(field).map(Element::to_vec)
+}
+
+// ---- elements ---------------------------------------------------------------------------------------------------
+
+/// What is sorted, in the order that it has by itself.
+struct Elements {
+    all: Vec<Vec<u8>>,
+    /// Whether there is no such order.
+    is_set: bool,
+}
+
+impl Elements {
+    fn of(value: Value<'_>) -> Result<Elements> {
+        let (all, is_set) = match value.object() {
+            Some(Object::List(list)) => (list_elements(list), false),
+            Some(Object::Set(set)) => (set.iter().map(Element::to_vec).collect(), true),
+            Some(Object::ZSet(zset)) => (zset_members(zset), false),
+            Some(Object::Hash(_)) | None => return wrong_type(),
+        };
+        Ok(Elements { all, is_set })
+    }
+}
+
+/// What an element is ordered by.
+enum Weight {
+    Number(f64),
+    Text(Option<Vec<u8>>),
+    Itself,
+}
+
+impl Weight {
+    fn of(alpha: bool, reader: Reader<'_>, by: Option<&Pattern<'_>>, element: &[u8]) -> Result<Weight> {
+        let found = by.map(|by| by.find(reader, element));
+        match (alpha, found) {
+            (true, None) => Ok(Weight::Itself),
+            (true, Some(text)) => Ok(Weight::Text(text.map(Cow::into_owned))),
+            (false, None) => number(element).map(Weight::Number),
+            (false, Some(None)) => Ok(Weight::Number(0.0)),
+            (false, Some(Some(text))) => number(&text).map(Weight::Number),
+        }
+    }
+
+    fn compare(&self, element: &[u8], other: &Weight, other_element: &[u8]) -> Ordering {
+        match (self, other) {
+            (Weight::Number(one), Weight::Number(other)) => {
+                one.partial_cmp(other).unwrap_or(Ordering::Equal).then_with(|| element.cmp(other_element))
+            }
+            (Weight::Text(one), Weight::Text(other)) => one.cmp(other),
+            _ => element.cmp(other_element),
+        }
+    }
+}
+
+/// A number as C's `strtod` takes it: blanks before it are let pass, nothing at all is zero, and what follows a NUL is
+/// not seen.
+fn number(text: &[u8]) -> Result<f64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    if text.is_empty() {
+        return Ok(0.0);
+    }
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    num::parse_f64(&text[blanks..]).ok_or(NOT_NUMBERS)
+}
+
+fn sort(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let options = Options::parse(args, true)?;
+    run(ctx, args, &options)
+}
+
+fn sort_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let options = Options::parse(args, false)?;
+    run(ctx, args, &options)
+}
+
+fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
+    let reader = ctx.reader();
+    let found = reader.get(args.word(1), Elements::of).transpose()?;
+    let Elements { all, is_set } = found.unwrap_or(Elements { all: Vec::new(), is_set: false });
+    let wanted = in_order(options, reader, all, is_set)?;
+
+    let Some(destination) = options.store else {
+        let reply = &mut ctx.reply;
+        reply.array(wanted.len() * options.gets.len().max(1));
+        for element in &wanted {
+            if options.gets.is_empty() {
+                reply.bulk(element);
+            }
+            for get in &options.gets {
+                reply.bulk_or_null(get.find(reader, element).as_deref());
+            }
+        }
+        return Ok(());
+    };
+    let list = match options.gets.is_empty() {
+        true => wanted,
+        // What is not there is kept as nothing, as a list has no nulls.
+        false => {
+            let get = |element: &Vec<u8>| {
+                let find = |get: &Pattern<'_>| get.find(reader, element).unwrap_or_default().into_owned();
+                options.gets.iter().map(find).collect::<Vec<_>>()
+            };
+            wanted.iter().flat_map(get).collect()
+        }
+    };
+    let len = list.len();
+    let list = list_of(&list, &ctx.store().compact());
+    ctx.store().with(destination, ctx.now, |slot| -> Result<()> {
+        if len > 0 {
+            slot.put_object(list, Millis::NEVER)?;
+            slot.tell(Class::LIST, "sortstore");
+        } else if slot.value().is_some() {
+            slot.remove();
+            slot.tell(Class::GENERIC, "del");
+        }
+        Ok(())
+    })?;
+    ctx.reply.count(len);
+    Ok(())
+}
+
+/// The elements that are wanted, in the order that is.
+fn in_order(options: &Options<'_>, reader: Reader<'_>, all: Vec<Vec<u8>>, is_set: bool) -> Result<Vec<Vec<u8>>> {
+    let range = options.range(all.len());
+    let (mut by, mut alpha) = (options.by.as_ref(), options.alpha);
+    if matches!(by, Some(Pattern::Constant | Pattern::Element)) {
+        if !is_set || options.store.is_none() {
+            return Ok(slice(all, range, options.descending));
+        }
+        // What is kept must not depend on the order that a set happens to have.
+        (by, alpha) = (None, true);
+    }
+    let weigh = |element: Vec<u8>| Weight::of(alpha, reader, by, &element).map(|weight| (weight, element));
+    let mut weighed = all.into_iter().map(weigh).collect::<Result<Vec<(Weight, Vec<u8>)>>>()?;
+    weighed.sort_by(|(weight, element), (other, other_element)| {
+        let order = weight.compare(element, other, other_element);
+        if options.descending { order.reverse() } else { order }
+    });
+    let sorted = weighed.into_iter().map(|(_, element)| element).collect();
+    Ok(slice(sorted, range, false))
+}
+
+/// A part of the elements, counted from the end if that is wanted.
+fn slice(mut all: Vec<Vec<u8>>, range: Range<usize>, backwards: bool) -> Vec<Vec<u8>> {
+    if backwards {
+        all.reverse();
+    }
+    all.truncate(range.end);
+    all.drain(..range.start);
+    all
+}
+
+fn list_elements(list: &List) -> Vec<Vec<u8>> {
+    list.iter().map(Element::to_vec).collect()
+}
+
+fn zset_members(zset: &ZSet) -> Vec<Vec<u8>> {
+    zset.iter().map(|(member, _)| member.to_vec()).collect()
+}
+
+fn list_of(elements: &[Vec<u8>], compact: &Compact) -> List {
+    let mut list = List::default();
+    elements.iter().for_each(|element| list.push(End::Right, element, compact));
+    list
+}

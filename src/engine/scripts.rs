@@ -1,0 +1,256 @@
+//! Scripts: their texts by the SHA-1 of each, the interpreter of each worker, and what is known of the one that runs.
+//!
+//! The engine knows no language. An interpreter is whatever a worker has put here, and is lent to it for one script.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+/// 40 hexadecimal digits in lower case.
+pub type Sha = [u8; 40];
+
+/// Texts that came with EVAL and are kept for EVALSHA. Programs that build a text for every call would fill the memory.
+const EVALUATED_MAX: usize = 500;
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Scripts {
+    texts: Mutex<Texts>,
+    interpreters: Box<[Mutex<Option<Box<dyn Any + Send>>>]>,
+    running: Arc<Running>,
+}
+
+#[derive(Default)]
+struct Texts {
+    by_sha: HashMap<Sha, Text>,
+    /// Those that came with EVAL, the oldest first. A text that was loaded since is passed over.
+    evaluated: VecDeque<Sha>,
+    bytes: usize,
+}
+
+struct Text {
+    body: Arc<[u8]>,
+    /// It was loaded, and stays until somebody flushes.
+    is_loaded: bool,
+}
+
+/// What is known of the script that runs. Scripts run alone, so there is one at most.
+#[derive(Default)]
+pub struct Running {
+    count: AtomicUsize,
+    /// Microseconds on the engine's clock after which others are told that it takes long.
+    patience_ends: AtomicU64,
+    /// It takes so long that others are told so.
+    is_busy: AtomicBool,
+    has_written: AtomicBool,
+    is_to_end: AtomicBool,
+}
+
+/// What came of SCRIPT KILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Killed {
+    /// It will end.
+    Yes,
+    /// None runs, or not for long yet.
+    NoneRuns,
+    /// It has changed data, and half a change is worse than a long one.
+    HasWritten,
+}
+
+impl Scripts {
+    /// No scripts, and room for the interpreters of so many workers.
+    pub(super) fn new(workers: usize) -> Scripts {
+        Scripts { interpreters: (0..workers.max(1)).map(|_| Mutex::default()).collect(), ..Scripts::default() }
+    }
+
+    /// The text of this SHA-1.
+    pub fn get(&self, sha: &Sha) -> Option<Arc<[u8]>> {
+        self.texts.lock().by_sha.get(sha).map(|text| text.body.clone())
+    }
+
+    /// Keeps a text: for good if it was loaded, or until many others came with EVAL.
+    pub fn keep(&self, sha: Sha, body: &[u8], is_loaded: bool) {
+        let mut texts = self.texts.lock();
+        if let Some(text) = texts.by_sha.get_mut(&sha) {
+            text.is_loaded |= is_loaded;
+            return;
+        }
+        texts.bytes += body.len();
+        texts.by_sha.insert(sha, Text { body: body.into(), is_loaded });
+        if is_loaded {
+            return;
+        }
+        texts.evaluated.push_back(sha);
+        if texts.evaluated.len() > EVALUATED_MAX
+            && let Some(oldest) = texts.evaluated.pop_front()
+            && texts.by_sha.get(&oldest).is_some_and(|text| !text.is_loaded)
+            && let Some(text) = texts.by_sha.remove(&oldest)
+        {
+            texts.bytes -= text.body.len();
+        }
+    }
+
+    /// Whether a text is kept.
+    pub fn has(&self, sha: &Sha) -> bool {
+        self.texts.lock().by_sha.contains_key(sha)
+    }
+
+    /// Forgets all texts and interpreters, but one that runs.
+    pub fn flush(&self) {
+        *self.texts.lock() = Texts::default();
+        for interpreter in &self.interpreters {
+            if let Some(mut interpreter) = interpreter.try_lock() {
+                *interpreter = None;
+            }
+        }
+    }
+
+    /// How many texts there are, and their bytes.
+    pub fn sizes(&self) -> (usize, usize) {
+        let texts = self.texts.lock();
+        (texts.by_sha.len(), texts.bytes)
+    }
+
+    /// Lends a worker its interpreter, which `make` makes if there is none. `f` says whether it is worth keeping.
+    pub fn with_interpreter<T: Any + Send, E, R>(
+        &self,
+        worker: usize,
+        make: impl FnOnce() -> Result<T, E>,
+        f: impl FnOnce(&mut T) -> (R, bool),
+    ) -> Result<R, E> {
+        let mut place = self.interpreters[worker % self.interpreters.len()].lock();
+        let mut interpreter = match place.take().and_then(|any| any.downcast::<T>().ok()) {
+            Some(interpreter) => interpreter,
+            None => Box::new(make()?),
+        };
+        let (result, is_good) = f(&mut interpreter);
+        // After a panic it is not put back either.
+        if is_good {
+            *place = Some(interpreter);
+        }
+        Ok(result)
+    }
+
+    // ---- the script that runs ----------------------------------------------------------------------------------
+
+    /// What is known of the script that runs, for whoever looks after it.
+    pub fn running(&self) -> Arc<Running> {
+        self.running.clone()
+    }
+
+    /// Notes that a script runs while `f` does, and from when on it takes long.
+    pub fn run<R>(&self, patience_ends: u64, f: impl FnOnce() -> R) -> R {
+        struct End<'a>(&'a Running);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.is_busy.store(false, Ordering::SeqCst);
+                self.0.count.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        self.running.patience_ends.store(patience_ends, Ordering::SeqCst);
+        self.running.has_written.store(false, Ordering::SeqCst);
+        self.running.is_to_end.store(false, Ordering::SeqCst);
+        self.running.count.fetch_add(1, Ordering::SeqCst);
+        let _end = End(&self.running);
+        f()
+    }
+
+    /// Whether a script has run for so long that others are told so.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.running.is_busy.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the script has changed data.
+    pub fn set_written(&self) {
+        self.running.has_written.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the script has changed data.
+    pub fn has_written(&self) -> bool {
+        self.running.has_written.load(Ordering::SeqCst)
+    }
+
+    /// Asks the script that runs to end.
+    pub fn kill(&self) -> Killed {
+        if self.running.count.load(Ordering::SeqCst) == 0 {
+            return Killed::NoneRuns;
+        }
+        if self.has_written() {
+            return Killed::HasWritten;
+        }
+        self.running.is_to_end.store(true, Ordering::SeqCst);
+        Killed::Yes
+    }
+}
+
+impl Running {
+    /// Whether the script is to end. Others hear that it takes long when it does.
+    pub fn look(&self, micros: u64) -> bool {
+        if micros >= self.patience_ends.load(Ordering::Relaxed) && !self.is_busy.load(Ordering::Relaxed) {
+            self.is_busy.store(true, Ordering::SeqCst);
+        }
+        self.is_to_end.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sha(number: usize) -> Sha {
+        format!("{number:040}").into_bytes().try_into().expect("40 digits")
+    }
+
+    #[test]
+    fn texts_that_were_only_evaluated_make_room_for_others() {
+        let scripts = Scripts::new(1);
+        scripts.keep(sha(0), b"loaded later", false);
+        scripts.keep(sha(1), b"one", false);
+        scripts.keep(sha(2), b"loaded", true);
+        scripts.keep(sha(0), b"loaded later", true);
+        (3..3 + EVALUATED_MAX).for_each(|number| scripts.keep(sha(number), b"return 1", false));
+        assert!(scripts.has(&sha(0)) && !scripts.has(&sha(1)) && scripts.has(&sha(2)));
+        assert_eq!(scripts.sizes(), (EVALUATED_MAX + 2, 12 + 6 + 8 * EVALUATED_MAX));
+        scripts.flush();
+        assert_eq!(scripts.sizes(), (0, 0));
+    }
+
+    #[test]
+    fn a_script_can_be_killed_until_it_writes() {
+        let scripts = Scripts::new(1);
+        assert_eq!(scripts.kill(), Killed::NoneRuns);
+        let running = scripts.running();
+        scripts.run(9, || {
+            assert_eq!(scripts.kill(), Killed::Yes);
+            assert!(running.look(8) && !scripts.is_busy());
+        });
+        scripts.run(9, || {
+            assert!(!running.look(9) && scripts.is_busy());
+            scripts.set_written();
+            assert_eq!(scripts.kill(), Killed::HasWritten);
+        });
+        assert!(!scripts.is_busy());
+    }
+
+    #[test]
+    fn an_interpreter_is_made_once_for_each_worker() {
+        let scripts = Scripts::new(2);
+        let add = |worker| {
+            scripts.with_interpreter(
+                worker,
+                || Ok::<i32, ()>(0),
+                |count| {
+                    *count += 1;
+                    (*count, true)
+                },
+            )
+        };
+        assert_eq!((add(0), add(0), add(1)), (Ok(1), Ok(2), Ok(1)));
+        scripts.flush();
+        assert_eq!(add(0), Ok(1));
+    }
+}
