@@ -243,34 +243,98 @@ pub(super) fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<
     if is_stranger && !is_open {
         return Err(Error::NoAuth);
     }
+    let context = if client.is_in_multi() { Context::Multi } else { Context::Toplevel };
+    let text = match denied(engine, client, found, args, context, now) {
+        None => return Ok(()),
+        Some(Denied::Command) => {
+            format!("this user has no permissions to run the '{}' command", found.full_name())
+        }
+        Some(Denied::Key(_)) => "this user has no permissions to access one of the keys used as arguments".to_owned(),
+        Some(Denied::Channel(_)) => {
+            "this user has no permissions to access one of the channels used as arguments".to_owned()
+        }
+    };
+    Err(Error::NoPerm(text))
+}
+
+/// Whether a client may still run what it had queued: its user may have lost rights meanwhile.
+pub(super) fn admit_queued(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: Millis) -> Result<()> {
+    let why = match denied(engine, client, found, args, Context::Multi, now) {
+        None => return Ok(()),
+        Some(Denied::Command) => "no permission to execute the command or subcommand",
+        Some(Denied::Key(_)) => "no permission to touch the specified keys",
+        Some(Denied::Channel(_)) => "no permission to access one of the channels used as arguments",
+    };
+    Err(Error::NoPerm(format!(
+        "ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no \
+         longer allowed for the following reason: {why}"
+    )))
+}
+
+/// Whether a client may run what its script runs; Redis' words if not.
+#[cfg(feature = "server")]
+pub(super) fn admit_scripted(
+    engine: &Engine,
+    client: &Client,
+    found: &Found,
+    args: Args<'_>,
+    now: Millis,
+) -> std::result::Result<(), &'static str> {
+    match denied(engine, client, found, args, Context::Lua, now) {
+        None => Ok(()),
+        Some(Denied::Command) => Err("ERR The user executing the script can't run this command or subcommand"),
+        Some(Denied::Key(_)) => Err(
+            "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments",
+        ),
+        Some(Denied::Channel(_)) => {
+            Err("ERR The user executing the script can't publish to the channel mentioned in the command")
+        }
+    }
+}
+
+/// Whether a client may run a command, as far as rights go.
+#[cfg(feature = "server")]
+pub(super) fn may_run(engine: &Engine, client: &Client, found: &Found, args: Args<'_>) -> bool {
+    let user = client.user(engine);
+    user.is_free() || check(&user.rules(), found, args).is_ok()
+}
+
+/// What a client lacks for a request, which is logged and counted.
+fn denied(
+    engine: &Engine,
+    client: &Client,
+    found: &Found,
+    args: Args<'_>,
+    context: Context,
+    now: Millis,
+) -> Option<Denied> {
     let user = client.user(engine);
     if user.is_free() {
-        return Ok(());
+        return None;
     }
-    let Err(denied) = check(&user.rules(), found, args) else { return Ok(()) };
+    let denied = match user.is_gone() {
+        true => Denied::Command,
+        false => check(&user.rules(), found, args).err()?,
+    };
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
     let block = engine.metrics.block(client.worker);
     let object = |at: usize| engine.records().redacted(args.word(at)).into_owned();
-    let (reason, object, text) = match denied {
+    let (reason, object) = match denied {
         Denied::Command => {
             block.denied_commands.add(1);
-            let name = found.full_name();
-            let text = format!("this user has no permissions to run the '{name}' command");
-            ("command", name.into_bytes(), text)
+            ("command", found.full_name().into_bytes())
         }
         Denied::Key(at) => {
             block.denied_keys.add(1);
-            let text = "this user has no permissions to access one of the keys used as arguments";
-            ("key", object(at), text.to_owned())
+            ("key", object(at))
         }
         Denied::Channel(at) => {
             block.denied_channels.add(1);
-            let text = "this user has no permissions to access one of the channels used as arguments";
-            ("channel", object(at), text.to_owned())
+            ("channel", object(at))
         }
     };
-    note(engine, client, reason, object, &user.name, now);
-    Err(Error::NoPerm(text))
+    note(engine, client, (reason, context), object, &user.name, now);
+    Some(denied)
 }
 
 /// Whether rules allow a request.
@@ -331,13 +395,20 @@ fn channels(found: &Found, args: Args<'_>) -> SmallVec<[(usize, bool); 4]> {
 }
 
 /// Notes in ACL LOG that somebody was denied something.
-fn note(engine: &Engine, client: &Client, reason: &'static str, object: Vec<u8>, user: &[u8], now: Millis) {
+fn note(
+    engine: &Engine,
+    client: &Client,
+    (reason, context): (&'static str, Context),
+    object: Vec<u8>,
+    user: &[u8],
+    now: Millis,
+) {
     let at = engine.clock.to_wall(now);
     let entry = Entry {
         id: 0,
         count: 1,
         reason,
-        context: Context::Toplevel,
+        context,
         object,
         user: user.to_vec(),
         client: client_list::line(&client.peer, now).trim_end().to_owned(),
@@ -351,7 +422,8 @@ fn note(engine: &Engine, client: &Client, reason: &'static str, object: Vec<u8>,
 pub(super) fn log_in(ctx: &mut Ctx<'_>, args: Args<'_>, name: &[u8], password: &[u8]) -> Result<()> {
     let Some(user) = ctx.engine.acl.log_in(name, password) else {
         ctx.engine.metrics.block(ctx.client.worker).auth_failures.add(1);
-        note(ctx.engine, ctx.client, "auth", args.word(0).to_vec(), name, ctx.now);
+        let context = if ctx.client.is_queued_run { Context::Multi } else { Context::Toplevel };
+        note(ctx.engine, ctx.client, ("auth", context), args.word(0).to_vec(), name, ctx.now);
         return Err(Error::WrongPass);
     };
     ctx.client.authenticated = true;

@@ -240,6 +240,15 @@ fn sort_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
+    let forbidden = match (&options.by, options.gets.as_slice()) {
+        (Some(Pattern::Key { .. }), _) => Some("BY"),
+        (_, [_, ..]) => Some("GET"),
+        _ => None,
+    };
+    if let Some(option) = forbidden.filter(|_| !super::may_read_all(ctx, args)) {
+        let text = format!("{option} option of SORT denied due to insufficient ACL permissions.");
+        return Err(Error::Refused(text.into()));
+    }
     let reader = ctx.reader();
     let found = reader.get(args.word(1), Elements::of).transpose()?;
     let Elements { all, is_set } = found.unwrap_or(Elements { all: Vec::new(), is_set: false });

@@ -340,7 +340,10 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
         let out = ctx.reply.buffer();
         let start = out.len();
         ctx.client.flow = Flow::Go;
-        call(ctx.engine, ctx.client, found, args, None, ctx.now, out);
+        match super::acl::admit_queued(ctx.engine, ctx.client, found, args, ctx.now) {
+            Ok(()) => call(ctx.engine, ctx.client, found, args, None, ctx.now, out),
+            Err(error) => Reply::new(out, ctx.client.version).error(&error),
+        }
         // Each is silent or not by what CLIENT REPLY has said by then. To skip the next means what follows EXEC.
         if is_silent(ctx.client.replies) {
             out.truncate(start);

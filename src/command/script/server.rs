@@ -5,7 +5,7 @@ use mlua::{Lua, MultiValue, Value};
 use super::args::{self, number, raise_reply};
 use super::convert;
 use crate::clock::Millis;
-use crate::command::{self, Client, Ctx, Flags, Flow, Found};
+use crate::command::{self, Client, Ctx, Flags, Flow, Found, acl};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::num::Double;
@@ -63,6 +63,7 @@ impl Server<'_> {
             _ => "ERR Unknown Redis command called from script".to_owned(),
         })?;
         self.check(&found)?;
+        acl::admit_scripted(engine, self.client, &found, args, self.now)?;
         if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
             command::show_monitors(engine, self.client, &found, args, "lua");
         }
@@ -121,11 +122,11 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// `redis.acl_check_cmd`: whoever may run scripts may run what they run.
+    /// `redis.acl_check_cmd`: whether the client may run a command.
     pub fn may_run(&self, values: MultiValue) -> mlua::Result<bool> {
         let words = words(values).map_err(raise_reply)?;
         match command::lookup(words.args()) {
-            Ok(_) => Ok(true),
+            Ok(found) => Ok(acl::may_run(self.engine, self.client, &found, words.args())),
             Err(_) => Err(raise_reply("ERR Invalid command passed to redis.acl_check_cmd()")),
         }
     }

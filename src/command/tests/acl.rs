@@ -635,3 +635,48 @@ fn a_command_that_reads_unnamed_keys_can_ask_whether_all_may_be_read() {
         assert_eq!(may_read_all(&ctx, words.args()), answer, "{rules}");
     }
 }
+
+#[test]
+fn what_a_transaction_runs_is_looked_at_twice() {
+    let (mut t, mut guest) = as_user("+multi +exec +incr ~mine");
+    t.say_as(&mut guest, "MULTI").hears("+OK");
+    t.say_as(&mut guest, "GET mine").hears(&denied("get"));
+    t.say_as(&mut guest, "EXEC").hears_start("-EXECABORT ");
+    assert!(t.say("ACL LOG 1").text().contains("$7 context $5 multi $6 object $3 get "));
+    for line in ["MULTI", "INCR mine", "INCR mine"] {
+        t.say_as(&mut guest, line);
+    }
+    t.say("ACL SETUSER guest -incr").hears("+OK");
+    let refusal = "-NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. \
+                   This command is no longer allowed for the following reason: no permission to execute the command \
+                   or subcommand";
+    t.say_as(&mut guest, "EXEC").hears(&format!("*2 {refusal} {refusal}"));
+    t.say("EXISTS mine").hears(":0");
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn a_script_may_do_what_its_user_may() {
+    let (mut t, mut guest) = as_user("+eval +incr ~mine");
+    t.say_as(&mut guest, "EVAL \"return redis.call('incr', 'mine')\" 0").hears(":1");
+    let text = t.say_as(&mut guest, "EVAL \"return redis.call('get', 'mine')\" 0").text();
+    assert!(text.contains("ERR The user executing the script can't run this command or subcommand"), "{text}");
+    assert!(t.say("ACL LOG 1").text().contains("$7 context $3 lua $6 object $3 get "));
+    let text = t.say_as(&mut guest, "EVAL \"return redis.call('incr', 'other')\" 0").text();
+    assert!(text.contains("can't access at least one of the keys mentioned in the command arguments"), "{text}");
+    t.say_as(&mut guest, "EVAL \"return redis.acl_check_cmd('incr', 'mine')\" 0").hears(":1");
+    t.say_as(&mut guest, "EVAL \"return redis.acl_check_cmd('incr', 'other')\" 0").hears("$-1");
+}
+
+#[test]
+fn sort_follows_patterns_only_for_those_who_may_read_all() {
+    let (mut t, mut guest) = as_user("+sort ~mine");
+    t.say("SADD mine 1 2").hears(":2");
+    t.say_as(&mut guest, "SORT mine").hears("*2 $1 1 $1 2");
+    t.say_as(&mut guest, "SORT mine BY nosort").hears_start("*2 ");
+    t.say_as(&mut guest, "SORT mine BY v*").hears("-ERR BY option of SORT denied due to insufficient ACL permissions.");
+    t.say_as(&mut guest, "SORT mine GET v*")
+        .hears("-ERR GET option of SORT denied due to insufficient ACL permissions.");
+    t.say("ACL SETUSER guest %R~*").hears("+OK");
+    t.say_as(&mut guest, "SORT mine BY v* GET v*").hears("*2 $-1 $-1");
+}
