@@ -3,8 +3,9 @@
 //! They are told from under the key's lock, so that their order is the order of what happened. Who hears them must only
 //! note them down.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use parking_lot::RwLock;
 
 use super::{HOPS_MAX, NameBuf, Store, Trace, Value};
 use crate::clock::Millis;
@@ -106,7 +107,7 @@ type Listener = Box<dyn Fn(Event<'_>) + Send + Sync>;
 #[derive(Default)]
 pub(super) struct Events {
     wanted: AtomicU16,
-    listener: OnceLock<Listener>,
+    listener: RwLock<Option<Listener>>,
 }
 
 impl Events {
@@ -115,16 +116,16 @@ impl Events {
         self.wanted.store(classes.0, Ordering::Relaxed);
     }
 
-    /// Who hears of them. The first one stays.
+    /// Who hears of them, in the place of who did before.
     pub fn listen(&self, listener: Listener) {
-        let _ = self.listener.set(listener);
+        *self.listener.write() = Some(listener);
     }
 
     /// Tells an event, if anybody wants it.
     #[inline]
     pub fn tell(&self, event: Event<'_>) {
         if Class(self.wanted.load(Ordering::Relaxed)).has(event.class)
-            && let Some(listener) = self.listener.get()
+            && let Some(listener) = &*self.listener.read()
         {
             listener(event);
         }

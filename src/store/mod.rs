@@ -550,8 +550,8 @@ impl Store {
         self.inner.common.events.want(classes);
     }
 
-    /// Who hears events: called from under a shard's lock, so it must only note them down and not call the store. The first
-    /// one stays.
+    /// Who hears events: called from under a shard's lock, so it must only note them down and not call the store. A later
+    /// one takes its place.
     pub fn on_event(&self, listener: impl Fn(Event<'_>) + Send + Sync + 'static) {
         self.inner.common.events.listen(Box::new(listener));
     }
