@@ -561,11 +561,6 @@ impl Store {
         self.inner.common.compact.set(compact);
     }
 
-    /// Up to where collections are kept compact.
-    pub fn compact(&self) -> Compact {
-        self.inner.common.compact.get()
-    }
-
     /// Whether it is the turn of somebody who waits for a key of this family.
     #[inline]
     pub fn has_called(&self) -> bool {

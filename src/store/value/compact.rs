@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::super::Store;
 use crate::config::Compact;
 
 /// The settings of a family of stores, which may change at any time.
@@ -38,5 +39,12 @@ impl Settings {
         let [hash_entries, hash_value, list_size, set_intset, set_entries, set_value, zset_entries, zset_value] =
             std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed));
         Compact { hash_entries, hash_value, list_size, set_intset, set_entries, set_value, zset_entries, zset_value }
+    }
+}
+
+impl Store {
+    /// Up to where collections are kept compact.
+    pub fn compact(&self) -> Compact {
+        self.inner.common.compact.get()
     }
 }
