@@ -11,6 +11,7 @@ mod sort;
 mod string;
 mod together;
 mod zset;
+mod zset_ends;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
