@@ -53,7 +53,7 @@ pub(super) const COMMANDS: &[Spec] = &[
 ];
 
 /// How many keys or elements a scan looks for unless told.
-pub(super) const COUNT_DEFAULT: usize = 10;
+const COUNT_DEFAULT: usize = 10;
 
 pub(super) const INVALID_CURSOR: Error = Error::refused("invalid cursor");
 
@@ -111,7 +111,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 /// Whether a pattern stands for a name. Here, as in Redis, `*` alone also stands for one that is empty.
-pub(super) fn fits(pattern: &[u8], name: &[u8]) -> bool {
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, name, false)
 }
 

@@ -18,6 +18,7 @@ mod string;
 mod together;
 mod tx;
 mod zset;
+mod zset_ends;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ pub(super) mod range;
 use std::collections::HashSet;
 
 use super::read::Reader;
-use super::scan;
+use super::scan::{self, Sought};
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
@@ -468,15 +468,15 @@ fn sample(count: usize, len: usize, below: impl Fn(usize) -> usize) -> Vec<usize
 }
 
 fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let cursor = scan::cursor(args.word(2)).ok_or(Error::refused("invalid cursor"))?;
+    let cursor = scan::cursor(args.word(2)).ok_or(scan::INVALID_CURSOR)?;
     // The pairs come last in the reply and are known first.
     let (mut bytes, mut found) = (Vec::new(), 0);
     let mut out = Reply::new(&mut bytes, ctx.client.version);
     let next = see(ctx.reader(), args.word(1), |zset| {
         // Of a key that is not there Redis reads no options.
-        let (pattern, count) = scan_options(args)?;
-        Ok(zset.scan(cursor.0, count, |member, score| {
-            if pattern.is_none_or(|pattern| scan::fits(pattern, member)) {
+        let sought = Sought::parse(args, 3)?;
+        Ok(zset.scan(cursor.0, sought.count, |member, score| {
+            if sought.fits(member) {
                 out.bulk(member);
                 out.bulk_display(Double(score));
                 found += 2;
@@ -488,23 +488,6 @@ fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     ctx.reply.array(found);
     ctx.reply.raw(&bytes);
     Ok(())
-}
-
-/// The pattern and the count of ZSCAN.
-fn scan_options<'a>(args: Args<'a>) -> Result<(Option<&'a [u8]>, usize)> {
-    let (mut pattern, mut count) = (None, scan::COUNT_DEFAULT);
-    for at in (3..args.len()).step_by(2) {
-        if at + 1 == args.len() {
-            return Err(Error::Syntax);
-        } else if args.is(at, "COUNT") {
-            count = usize::try_from(args.int(at + 1)?).ok().filter(|count| *count > 0).ok_or(Error::Syntax)?;
-        } else if args.is(at, "MATCH") {
-            pattern = Some(args.word(at + 1));
-        } else {
-            return Err(Error::Syntax);
-        }
-    }
-    Ok((pattern, count))
 }
 
 // ---- removing ---------------------------------------------------------------------------------------------------

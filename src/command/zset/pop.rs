@@ -26,7 +26,7 @@ pub(in crate::command) const COMMANDS: &[Spec] = &[
         usage: "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
         since: "7.0.0",
         cost: "O(K) + O(M*log(N)) where K is the number of keys, N the number of members in the set and M of those taken",
-        summary: "Takes members with the lowest or highest scores from the first of several sorted sets that has any, as soon as one has.",
+        summary: "Takes members with the lowest or highest scores from the first of several sorted sets, waiting for some.",
         ..ROW
     },
     Spec {
@@ -38,7 +38,7 @@ pub(in crate::command) const COMMANDS: &[Spec] = &[
         usage: "key [key ...] timeout",
         since: "5.0.0",
         cost: "O(log(N)) where N is the number of members in the set",
-        summary: "Takes the member with the highest score from the first of several sorted sets that has any, as soon as one has.",
+        summary: "Takes the member with the highest score from the first of several sorted sets that has one, waiting for it.",
         ..ROW
     },
     Spec {
@@ -50,7 +50,7 @@ pub(in crate::command) const COMMANDS: &[Spec] = &[
         usage: "key [key ...] timeout",
         since: "5.0.0",
         cost: "O(log(N)) where N is the number of members in the set",
-        summary: "Takes the member with the lowest score from the first of several sorted sets that has any, as soon as one has.",
+        summary: "Takes the member with the lowest score from the first of several sorted sets that has one, waiting for it.",
         ..ROW
     },
     Spec {
