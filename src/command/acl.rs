@@ -312,7 +312,8 @@ fn denied(
     if user.is_free() {
         return None;
     }
-    let denied = match user.is_gone() {
+    // Who is gone may only become somebody else.
+    let denied = match user.is_gone() && !found.spec.flags.has(Flags::NO_AUTH) {
         true => Denied::Command,
         false => check(&user.rules(), found, args).err()?,
     };
