@@ -423,7 +423,7 @@ fn note(
 pub(super) fn log_in(ctx: &mut Ctx<'_>, args: Args<'_>, name: &[u8], password: &[u8]) -> Result<()> {
     let Some(user) = ctx.engine.acl.log_in(name, password) else {
         ctx.engine.metrics.block(ctx.client.worker).auth_failures.add(1);
-        let context = if ctx.client.is_queued_run { Context::Multi } else { Context::Toplevel };
+        let context = if ctx.client.never_waits { Context::Multi } else { Context::Toplevel };
         note(ctx.engine, ctx.client, ("auth", context), args.word(0).to_vec(), name, ctx.now);
         return Err(Error::WrongPass);
     };

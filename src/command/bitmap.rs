@@ -169,10 +169,6 @@ impl Unit {
         let width = if self == Unit::Bit { 1 } else { 8 };
         let len = bytes.len() as i64 * 8 / width;
         let end = end.unwrap_or(-1);
-        // Without this, two ends before the beginning would both be moved to it, and meet there.
-        if start < 0 && end < 0 && start > end {
-            return None;
-        }
         let from_front = |end: i64| if end < 0 { end.saturating_add(len).max(0) } else { end };
         let (start, end) = (from_front(start), from_front(end).min(len - 1));
         (start <= end).then(|| ((start * width) as usize, ((end + 1) * width) as usize))
@@ -194,7 +190,10 @@ fn bitcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         5 => (args.int(2)?, args.int(3)?, Unit::parse(args, 4)?),
         _ => return Err(Error::Syntax),
     };
-    let count = |bytes: &[u8]| unit.range(bytes, start, Some(end)).map_or(0, |(start, end)| count(bytes, start, end));
+    // Two ends before the beginning would both be moved to it, and meet there; for BITPOS they do.
+    let crossed = start < 0 && end < 0 && start > end;
+    let range = |bytes: &[u8]| unit.range(bytes, start, Some(end)).filter(|_| !crossed);
+    let count = |bytes: &[u8]| range(bytes).map_or(0, |(start, end)| count(bytes, start, end));
     let found = ctx.reader().get(args.word(1), |value| value.string().map(count));
     ctx.reply.count(found.transpose()?.unwrap_or(0));
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::blocking;
 use super::client_list::{self, Filter};
 use super::help;
 use super::spec::tips;
@@ -378,9 +379,9 @@ fn unblock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         4 => return Err(Error::refused("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
         _ => return Err(super::wrong_count("CLIENT", args.word(1))),
     }
-    args.int(2)?;
-    // No command blocks its client, so there is never one to unblock.
-    ctx.reply.int(0);
+    let unblocked = u64::try_from(args.int(2)?)
+        .is_ok_and(|id| blocking::unblock(ctx.engine, id, args.is(3, "ERROR"), ctx.client.worker, ctx.now));
+    ctx.reply.int(i64::from(unblocked));
     Ok(())
 }
 

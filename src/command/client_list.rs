@@ -12,10 +12,11 @@ use crate::engine::{Engine, Peer};
 use crate::error::{Error, Result};
 use crate::resp::Args;
 
-/// The types of clients that can be asked for. There are neither masters nor replicas; subscribers come with Pub/Sub.
+/// The types of clients that can be asked for. There are neither masters nor replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Normal,
+    Subscriber,
     Other,
 }
 
@@ -23,15 +24,19 @@ pub(super) enum Kind {
 pub(super) fn kind(name: &[u8]) -> Result<Kind> {
     match name.to_ascii_lowercase().as_slice() {
         b"normal" => Ok(Kind::Normal),
-        b"master" | b"slave" | b"replica" | b"pubsub" => Ok(Kind::Other),
+        b"pubsub" => Ok(Kind::Subscriber),
+        b"master" | b"slave" | b"replica" => Ok(Kind::Other),
         _ => Err(Error::Refused(format!("Unknown client type '{}'", String::from_utf8_lossy(name)).into())),
     }
 }
 
 /// Whether a client is of a type.
-pub(super) fn is_of_kind(_: &Peer, kind: Kind) -> bool {
-    kind == Kind::Normal
+pub(super) fn is_of_kind(peer: &Peer, kind: Kind) -> bool {
+    kind == if peer.is_subscriber() { Kind::Subscriber } else { Kind::Normal }
 }
+
+/// Bytes of the buffer in which Redis keeps a client's output while there is little.
+const REPLY_BUFFER: u64 = 16 * 1024;
 
 /// Whether a client is this user.
 fn is_user(peer: &Peer, user: &Arc<User>) -> bool {
@@ -49,14 +54,18 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
     let command = numbered((peer.last_command.load(Ordering::Relaxed) as usize).wrapping_sub(1))
         .map_or_else(|| "NULL".to_owned(), |found| found.full_name());
     let [waiting, room] = [0, 1].map(|at| peer.query_buffer[at].load(Ordering::Relaxed));
-    let output = load(&peer.output_buffer);
+    let output = load(&peer.output_buffer) + peer.mail_len() as u64;
+    // Redis keeps the first bytes of its output in a buffer and all others in a list of such buffers.
+    let first = output.min(REPLY_BUFFER);
+    let (rest, nodes) = (output - first, (output - first).div_ceil(REPLY_BUFFER));
+    let [channels, patterns, shards] = peer.subscriptions();
     let seconds = |since: u64| now.since(Millis(since)).0 / 1000;
     let mut line = String::new();
-    // Writing to a String cannot fail. What nobody here has (subscriptions, lists of replies) is zero.
+    // Writing to a String cannot fail. 
     let _ = writeln!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} \
-         qbuf-free={} argv-mem=0 multi-mem={} rbs={output} rbp={output} obl={output} oll=0 omem=0 tot-mem={} events=r \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={channels} psub={patterns} ssub={shards} multi={} qbuf={} \
+         qbuf-free={} argv-mem=0 multi-mem={} rbs={first} rbp={first} obl={first} oll={nodes} omem={rest} tot-mem={} events=r \
          cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} watch={}",
         peer.id,
         peer.addr,

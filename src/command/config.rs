@@ -145,7 +145,11 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         pairs.push((text(at)?, text(at + 1)?));
     }
     let changed = ctx.engine.configure(&pairs, ctx.client.is_local);
-    changed.map_err(|refusal| Error::Refused(refusal.to_string().into()))?;
+    let changed = changed.map_err(|refusal| Error::Refused(refusal.to_string().into()))?;
+    if changed.iter().any(|param| param.name == "maxmemory") {
+        // A limit that has come down is felt at once; what one command does not evict, the next ones will.
+        ctx.engine.make_room(ctx.now);
+    }
     ctx.reply.ok();
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::acl::log_in;
 use super::words::Words as _;
-use super::{Arity, Ctx, Flags, Flow, Group, Replies, Spec};
+use super::{Arity, Ctx, Flags, Flow, Group, Replies, Spec, pubsub};
 use crate::engine::Engine;
 use crate::engine::acl::DEFAULT;
 use crate::error::{Error, Result};
@@ -98,6 +98,13 @@ const NOAUTH_HELLO: Error = Error::NoAuthYet(
 pub const REDIS_VERSION: &str = "7.2.5";
 
 fn ping(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    if args.len() < 3 && ctx.client.version == Version::Resp2 && ctx.client.peer.is_subscriber() {
+        // A client that listens expects nothing but what looks like messages.
+        ctx.reply.array(2);
+        ctx.reply.bulk(b"pong");
+        ctx.reply.bulk(args.word(1));
+        return Ok(());
+    }
     match args.len() {
         1 => ctx.reply.simple("PONG"),
         2 => ctx.reply.bulk(args.word(1)),
@@ -143,6 +150,8 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let client = &mut *ctx.client;
     client.forget_transaction(ctx.engine);
     client.select(0);
+    ctx.engine.pubsub.leave(&client.peer);
+    pubsub::catch_up(client, &mut ctx.reply);
     client.speak(Version::Resp2);
     client.authenticated = !ctx.engine.acl.needs_auth();
     client.set_user(None);
@@ -202,7 +211,14 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     if let Some(name) = name {
         ctx.client.peer.label(|labels| labels.name = name.to_vec());
     }
-    ctx.client.speak(version);
+    let (client, reply) = (&mut *ctx.client, &mut ctx.reply);
+    if version != client.version {
+        ctx.engine.pubsub.quietly(|| {
+            // What was pushed before is in the old protocol, and so comes before the answer in the new one.
+            pubsub::catch_up(client, reply);
+            client.speak(version);
+        });
+    }
     greet(ctx);
     Ok(())
 }

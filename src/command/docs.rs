@@ -304,7 +304,7 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     let sub = |found: Found| request.get(1).and_then(|word| found.subcommand(word)).unwrap_or(found);
     let found = find(request.word(0)).map(sub).ok_or(Error::refused("Invalid command specified"))?;
     let spec = found.spec;
-    if spec.keys.is_none() {
+    if !spec.keys.names_keys() {
         return Err(Error::refused("The command has no key arguments"));
     }
     if !spec.arity.admits(request.len()) {
@@ -435,7 +435,7 @@ mod tests {
         t.say("COMMAND LIST").hears_start(&format!("*{rows} $4 auth "));
         t.say("COMMAND LIST FILTERBY PATTERN CONFIG|*re*").hears("*2 $16 config|resetstat $14 config|rewrite");
         t.say("COMMAND LIST filterby aclcat scripting")
-            .hears("*3 $14 function|flush $13 function|help $13 function|list");
+            .hears_start("*13 $14 function|flush $13 function|help $13 function|list $4 eval $7 evalsha");
         t.say("COMMAND LIST FILTERBY ACLCAT nosuch").hears("*0");
         t.say("COMMAND LIST FILTERBY MODULE nosuch").hears("*0");
         for line in ["COMMAND LIST x", "COMMAND LIST FILTERBY x", "COMMAND LIST FILTERBY x y"] {

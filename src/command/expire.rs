@@ -9,6 +9,7 @@ use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::clock::{Millis, Ttl};
 use crate::error::{Error, Result};
 use crate::resp::Args;
+use crate::store::{Class, Slot};
 
 use Arity::{AtLeast, Exactly};
 
@@ -243,7 +244,7 @@ fn set_deadline(ctx: &mut Ctx<'_>, args: Args<'_>, term: &Term) -> Result<()> {
     let done = ctx.store().with(args.word(1), ctx.now, |slot| {
         let holds = slot.deadline().is_some_and(|old| conditions.hold(old, new));
         if holds {
-            slot.set_deadline(new);
+            change_deadline(slot, new);
         }
         holds
     });
@@ -255,12 +256,25 @@ fn persist(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let done = ctx.store().with(args.word(1), ctx.now, |slot| {
         let is_set = slot.deadline().is_some_and(|old| old != Millis::NEVER);
         if is_set {
-            slot.set_deadline(Millis::NEVER);
+            change_deadline(slot, Millis::NEVER);
         }
         is_set
     });
     ctx.reply.int(i64::from(done));
     Ok(())
+}
+
+/// Sets when a key dies, and tells of it: that it was, that it dies no more, or, if the instant has passed, that the key is
+/// gone.
+pub(super) fn change_deadline(slot: &mut Slot<'_>, deadline: Millis) {
+    let Some(old) = slot.deadline() else { return };
+    slot.set_deadline(deadline);
+    match slot.deadline() {
+        None => slot.tell(Class::GENERIC, "del"),
+        Some(Millis::NEVER) if old != Millis::NEVER => slot.tell(Class::GENERIC, "persist"),
+        Some(Millis::NEVER) => {}
+        Some(_) => slot.tell(Class::GENERIC, "expire"),
+    }
 }
 
 // ---- asking -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use super::{help, read};
 use crate::error::{Error, Result};
 use crate::resp::Args;
-use crate::store::{Access, Slots, Store};
+use crate::store::{Access, Class, Slot, Slots, Store};
 
 use Arity::{AtLeast, Exactly};
 
@@ -211,11 +211,19 @@ const SAME_OBJECT: Error = Error::refused("source and destination objects are th
 
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let removed = match args.len() {
-        2 => usize::from(ctx.store().with(args.word(1), ctx.now, |slot| slot.remove())),
-        _ => ctx.count_keys(args, |slot| slot.remove()),
+        2 => usize::from(ctx.store().with(args.word(1), ctx.now, remove)),
+        _ => ctx.count_keys(args, remove),
     };
     ctx.reply.count(removed);
     Ok(())
+}
+
+fn remove(slot: &mut Slot<'_>) -> bool {
+    let removed = slot.remove();
+    if removed {
+        slot.tell(Class::GENERIC, "del");
+    }
+    removed
 }
 
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
@@ -258,11 +266,26 @@ enum Transfer {
     Done,
 }
 
-/// Whether the value also stays where it was.
+/// How a value comes to another key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
+    /// It stays where it was, too.
     Copy,
+    /// Under another name.
+    Rename,
+    /// To another database.
     Move,
+}
+
+impl Way {
+    /// The events of the key that it comes from, and of the one that it comes to.
+    fn events(self) -> (Option<&'static str>, &'static str) {
+        match self {
+            Way::Copy => (None, "copy_to"),
+            Way::Rename => (Some("rename_from"), "rename_to"),
+            Way::Move => (Some("move_from"), "move_to"),
+        }
+    }
 }
 
 /// Brings the value of the first key to the second.
@@ -271,6 +294,10 @@ fn transfer(slots: &mut Slots<'_, '_>, way: Way, replace: bool) -> Result<Transf
         return Ok(if slots.at(0).value().is_some() { Transfer::Same } else { Transfer::NoSource });
     }
     if slots.at(0).value().is_none() {
+        if way == Way::Copy {
+            // To copy is to read, which the others do not.
+            slots.at(0).tell(Class::KEY_MISS, "keymiss");
+        }
         return Ok(Transfer::NoSource);
     }
     if !replace && slots.at(1).value().is_some() {
@@ -279,17 +306,22 @@ fn transfer(slots: &mut Slots<'_, '_>, way: Way, replace: bool) -> Result<Transf
     slots.at(1).admits()?;
     let loose = match way {
         Way::Copy => slots.at(0).copied(),
-        Way::Move => slots.at(0).detach(),
+        Way::Rename | Way::Move => slots.at(0).detach(),
     };
     if let Some(loose) = loose {
         slots.at(1).put_loose(loose)?;
+        let (from, to) = way.events();
+        if let Some(from) = from {
+            slots.at(0).tell(Class::GENERIC, from);
+        }
+        slots.at(1).tell(Class::GENERIC, to);
     }
     Ok(Transfer::Done)
 }
 
 fn rename(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let keys = [(ctx.store(), args.word(1)), (ctx.store(), args.word(2))];
-    match Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Move, true))? {
+    match Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Rename, true))? {
         Transfer::NoSource => return Err(Error::NoSuchKey),
         Transfer::Same | Transfer::Taken | Transfer::Done => ctx.reply.ok(),
     }
@@ -298,7 +330,7 @@ fn rename(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 
 fn rename_nx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let keys = [(ctx.store(), args.word(1)), (ctx.store(), args.word(2))];
-    match Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Move, false))? {
+    match Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Rename, false))? {
         Transfer::NoSource => return Err(Error::NoSuchKey),
         Transfer::Same | Transfer::Taken => ctx.reply.int(0),
         Transfer::Done => ctx.reply.int(1),
@@ -381,13 +413,13 @@ fn object_help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 }
 
 fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let encoding = ctx.reader().glance(args.word(2), |value| value.encoding());
+    let encoding = ctx.store().inspect(args.word(2), ctx.now, |value| value.encoding());
     ctx.reply.bulk_or_null(encoding.map(str::as_bytes));
     Ok(())
 }
 
 fn object_refcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    match ctx.reader().glance(args.word(2), |_| ()) {
+    match ctx.store().inspect(args.word(2), ctx.now, |_| ()) {
         Some(()) => ctx.reply.int(1),
         None => ctx.reply.null(),
     }
@@ -417,5 +449,5 @@ fn object_idletime(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 /// What is known of the accesses to a subcommand's key.
 fn accessed(ctx: &Ctx<'_>, args: Args<'_>) -> Option<Access> {
     let store = ctx.store();
-    ctx.reader().glance(args.word(2), |value| store.access(value.access(), ctx.now))
+    store.inspect(args.word(2), ctx.now, |value| store.access(value.access(), ctx.now))
 }

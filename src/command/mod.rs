@@ -8,6 +8,7 @@
 mod acl;
 mod bitfield;
 mod bitmap;
+mod blocking;
 mod client;
 mod client_list;
 mod cluster;
@@ -25,6 +26,7 @@ mod latency;
 mod lcs;
 mod list;
 mod memory;
+mod pubsub;
 mod read;
 mod reference;
 mod replication;
@@ -47,6 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use acl::{load_users, may_read_all};
+pub use blocking::forget;
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
@@ -56,7 +59,7 @@ use crate::engine::{Engine, Peer, Slow, Slowlog};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
 
-use crate::store::{Foreseen, Store};
+use crate::store::{Foreseen, Store, Ticket};
 
 /// All families.
 const FAMILIES: &[&[Spec]] = &[
@@ -84,6 +87,7 @@ const FAMILIES: &[&[Spec]] = &[
     bitfield::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
+    blocking::COMMANDS,
     set::COMMANDS,
     zset::COMMANDS,
     zset::algebra::COMMANDS,
@@ -92,6 +96,7 @@ const FAMILIES: &[&[Spec]] = &[
     tx::COMMANDS,
     #[cfg(feature = "server")]
     script::COMMANDS,
+    pubsub::COMMANDS,
 ];
 
 /// One client's state, as its commands see it.
@@ -114,12 +119,19 @@ pub struct Client {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub replies: Replies,
+    /// Whether this command's reply goes out even to a client that wants none, as what was pushed to it does.
+    pub pushed: bool,
     /// What the connection is to do after this command.
     pub flow: Flow,
     /// Microseconds on the engine's clock when the last command ended, or the batch began.
     pub lap: u64,
-    /// Whether what runs was queued by a transaction: it must not wait for anything.
-    pub is_queued_run: bool,
+    /// Whether its worker has been left outside of the stores, where a script takes too long.
+    pub is_outside: bool,
+    /// Whether its commands find out at once that there is nothing, as they are run together with others: by a transaction
+    /// or a script.
+    pub never_waits: bool,
+    /// What it holds while its request waits for a key, 0 if it does not.
+    pub ticket: Ticket,
     /// What waits for an EXEC.
     tx: Option<Box<tx::Tx>>,
 }
@@ -146,6 +158,8 @@ pub enum Flow {
     Close,
     /// The request was not run: offer it again at this instant, or when rung.
     Hold(Millis),
+    /// The request waits for a key: offer it again at this instant, or when called.
+    Block(Millis),
     /// Serve this client nothing for so long, and send the reply only then.
     Sleep(Ttl),
 }
@@ -163,9 +177,12 @@ impl Client {
             is_local,
             no_touch: false,
             replies: Replies::On,
+            pushed: false,
             flow: Flow::Go,
             lap: engine.clock.micros(),
-            is_queued_run: false,
+            is_outside: false,
+            never_waits: false,
+            ticket: 0,
             tx: None,
         }
     }
@@ -193,6 +210,7 @@ impl Client {
         self.peer.no_touch.store(on, Ordering::Relaxed);
     }
 
+    /// Changes the protocol. Whoever pushes to it looks at this too, so it is done where nobody can push meanwhile.
     fn speak(&mut self, version: Version) {
         self.version = version;
         self.peer.protocol.store(if version == Version::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
@@ -449,7 +467,13 @@ pub fn run(
     let start = out.len();
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker);
-    let found = match lookup(args).and_then(|found| admit(engine, client, &found, args, now).map(|()| found)) {
+    // A request that waits was admitted when it came.
+    let waits = client.ticket != 0;
+    let admitted = |found: Found| match waits {
+        true => Ok(found),
+        false => admit(engine, client, &found, args, now).map(|()| found),
+    };
+    let found = match lookup(args).and_then(admitted) {
         Ok(found) => found,
         Err(error) => {
             let error = tx::refuse(engine, client, &args[0], error);
@@ -464,6 +488,7 @@ pub fn run(
         }
     };
     if let Some((until, all)) = engine.paused_until(now)
+        && !waits
         && (all || tx::effects(client, found.spec).has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
         client.peer.held.store(true, Ordering::Relaxed);
@@ -483,10 +508,18 @@ pub fn run(
     let is_exec = client.is_in_multi() && found.spec.name == "EXEC";
     let was = client.replies;
     call(engine, client, &found, args, ahead, now, out);
+    if let Flow::Block(_) = client.flow {
+        client.peer.held.store(true, Ordering::Relaxed);
+        return client.flow;
+    }
     if is_exec {
         tx::settle(client, was, out, start);
     } else {
         settle_replies(client, out, start);
+    }
+    // What it published or did to a key may have been news to itself; it comes right behind the reply.
+    if client.peer.has_mail() {
+        client.peer.collect(out);
     }
     client.flow
 }
@@ -503,7 +536,8 @@ fn call(
 ) {
     let (start, began) = (out.len(), client.lap);
     let block = engine.metrics.block(client.worker);
-    let is_shown = engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
+    let waits = client.ticket != 0;
+    let is_shown = !waits && engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
@@ -512,8 +546,11 @@ fn call(
 
     let reply = Reply::new(out, client.version);
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
-    let result = (found.spec.run)(&mut ctx, args);
-    let failed = result.is_err();
+    let result = match waits {
+        true => blocking::resume(&mut ctx),
+        false => (found.spec.run)(&mut ctx, args),
+    };
+    let failed = result.is_err() || waits && ctx.reply.is_error(start);
     if let Err(error) = result {
         ctx.reply.rewind(start);
         ctx.reply.error(&error);
@@ -522,6 +559,12 @@ fn call(
     }
     if comes_last {
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());
+    }
+    if !client.never_waits {
+        blocking::serve(engine, client.worker, now);
+    }
+    if let Flow::Block(_) = client.flow {
+        return;
     }
 
     let ended = engine.clock.micros();
@@ -548,35 +591,36 @@ fn hide_tokens(engine: &Engine, out: &mut Vec<u8>, start: usize) {
 
 /// Whether the command may run at all: rights first, then memory.
 fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: Millis) -> Result<()> {
+    let spec = found.spec;
     // Most servers have the default user alone, who may do everything.
     if client.user.is_some() || engine.acl.is_guarded() {
         acl::admit(engine, client, found, args, now)?;
     }
-    let spec = found.spec;
     tx::admit(client, spec)?;
     if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
-    if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
+    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
         return Err(Error::Busy);
+    }
+    // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.
+    if client.version == Version::Resp2 && client.peer.is_subscriber() && !pubsub::is_allowed(spec) {
+        return Err(pubsub::not_allowed(found));
     }
     Ok(())
 }
 
 /// Takes back replies that the client does not want.
 fn settle_replies(client: &mut Client, out: &mut Vec<u8>, start: usize) {
-    match client.replies {
-        Replies::On => {}
-        Replies::Off => out.truncate(start),
-        Replies::SkipNext => {
-            out.truncate(start);
-            client.replies = Replies::Skip;
-        }
-        Replies::Skip => {
-            out.truncate(start);
-            client.replies = Replies::On;
-        }
+    let pushed = std::mem::take(&mut client.pushed);
+    if client.replies != Replies::On && !pushed {
+        out.truncate(start);
     }
+    client.replies = match client.replies {
+        Replies::SkipNext => Replies::Skip,
+        Replies::Skip => Replies::On,
+        stays => stays,
+    };
 }
 
 /// Keeps slow commands for SLOWLOG and LATENCY.
@@ -611,12 +655,12 @@ fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>
         words::quote_into(&word, &mut line);
     }
     line.push_str("\r\n");
-    let limit = match engine.hot.output_hard() {
-        0 => usize::MAX,
-        limit => limit,
-    };
     for peer in engine.clients.all() {
         if peer.monitor.load(Ordering::Relaxed) && peer.id != client.peer.id {
+            let limit = match engine.hot.output_limit(peer.is_subscriber()).hard {
+                0 => usize::MAX,
+                limit => limit as usize,
+            };
             peer.post(line.as_bytes(), limit);
         }
     }

@@ -247,9 +247,8 @@ impl<'a> Call<'a> {
             (result, interpreter.is_good())
         };
         let ran = engine
-            .gate
             .alone(worker, || engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run)));
-        ran.unwrap_or_else(|error| Err(failed(&error)))
+        ran?.unwrap_or_else(|error| Err(failed(&error)))
     }
 
     /// Whether the script may run at all.

@@ -1,6 +1,7 @@
 //! The server as a whole: emptying and exchanging databases, watching it, ending it; and what is answered for those
 //! who ask about modules and functions, none of which are here.
 
+use super::blocking;
 use super::help;
 use super::spec::tips;
 use super::words::Words as _;
@@ -207,7 +208,7 @@ fn swap_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let one = args.int_or(1, Error::refused("invalid first DB index"))?;
     let other = args.int_or(2, Error::refused("invalid second DB index"))?;
     let (one, other) = (connection::database(ctx.engine, one)?, connection::database(ctx.engine, other)?);
-    ctx.engine.gate.alone(ctx.client.worker, || ctx.engine.swap(one, other, ctx.now));
+    ctx.engine.alone(ctx.client.worker, || blocking::swap(ctx.engine, one, other, ctx.client.worker, ctx.now))?;
     ctx.reply.ok();
     Ok(())
 }
@@ -229,7 +230,7 @@ fn lolwut(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    if ctx.client.is_queued_run {
+    if ctx.client.never_waits {
         return Err(Error::refused("MONITOR isn't allowed for DENY BLOCKING client"));
     }
     ctx.engine.clients.set_monitor(&ctx.client.peer, true);

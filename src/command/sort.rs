@@ -90,7 +90,10 @@ impl<'a> Options<'a> {
                 options.store = Some(args.word(at + 1));
                 2
             } else if args.is(at, "BY") && behind >= 1 {
-                options.by = Some(Pattern::of(args.word(at + 1)));
+                // Once there is nothing to sort by, nothing is sorted.
+                if !options.is_unsorted() {
+                    options.by = Some(Pattern::of(args.word(at + 1)));
+                }
                 2
             } else if args.is(at, "GET") && behind >= 1 {
                 options.gets.push(Pattern::of(args.word(at + 1)));
@@ -101,6 +104,11 @@ impl<'a> Options<'a> {
             at += words;
         }
         Ok(options)
+    }
+
+    /// Whether elements are to stay in their own order.
+    fn is_unsorted(&self) -> bool {
+        matches!(self.by, Some(Pattern::Constant | Pattern::Element))
     }
 
     /// Which of so many elements are wanted.
@@ -290,7 +298,7 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
 fn in_order(options: &Options<'_>, reader: Reader<'_>, all: Vec<Vec<u8>>, is_set: bool) -> Result<Vec<Vec<u8>>> {
     let range = options.range(all.len());
     let (mut by, mut alpha) = (options.by.as_ref(), options.alpha);
-    if matches!(by, Some(Pattern::Constant | Pattern::Element)) {
+    if options.is_unsorted() {
         if !is_set || options.store.is_none() {
             return Ok(slice(all, range, options.descending));
         }

@@ -301,6 +301,16 @@ impl Keys {
         row.map_or(self.last, |also| also.last)
     }
 
+    /// The same words where keys would be, though they name none: channels of shards go where keys of their name would.
+    pub const fn but_not_keys(self) -> Keys {
+        Keys { access: &["not_key"], ..self }
+    }
+
+    /// Whether any of the words can be a key.
+    pub fn names_keys(self) -> bool {
+        !self.is_none() && !self.access.contains(&"not_key")
+    }
+
     /// The same keys in runs that have one set of access words each.
     pub fn runs(self) -> impl Iterator<Item = Keys> {
         let alone = Keys { last_access: None, also: None, ..self };
@@ -318,7 +328,7 @@ impl Keys {
 
     /// The positions of the keys in a request, run by run.
     pub fn positions(self, request: Args<'_>) -> impl Iterator<Item = usize> {
-        self.runs().flat_map(move |run| run.run_positions(request))
+        self.runs().filter(|run| run.names_keys()).flat_map(move |run| run.run_positions(request))
     }
 
     fn run_positions(self, request: Args<'_>) -> impl Iterator<Item = usize> + use<> {
@@ -442,6 +452,7 @@ mod tests {
         assert_eq!(positions(Keys::PAIRS, "mset a 1 b 2"), [1, 3]);
         assert_eq!(positions(Keys::NONE, "ping a b c d"), [0usize; 0]);
         assert_eq!(positions(Keys::TWO, "rename a"), [1]);
+        assert_eq!(positions(Keys::ALL.but_not_keys(), "ssubscribe a"), [0usize; 0]);
         const COUNTED: Keys = Keys::counted(2);
         assert_eq!(positions(COUNTED, "eval text 2 a b c"), [3, 4]);
         assert_eq!(positions(COUNTED, "eval text 9 a"), [3]);

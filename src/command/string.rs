@@ -9,7 +9,7 @@ use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::num::{self, LongDouble};
 use crate::resp::Args;
-use crate::store::{Fresh, STRING_MAX, Slot, Store};
+use crate::store::{Class, Fresh, STRING_MAX, Slot, Store};
 
 use Arity::{AtLeast, Exactly};
 
@@ -379,10 +379,22 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 
 /// Sets a key whatever is there.
 fn put(ctx: &Ctx<'_>, key: &[u8], value: &[u8], deadline: Millis) -> Result<()> {
-    let put = |slot: &mut Slot<'_>, fresh: Fresh<'_>| slot.put(fresh.until(deadline));
+    let put = |slot: &mut Slot<'_>, fresh: Fresh<'_>| {
+        slot.put(fresh.until(deadline))?;
+        tell_set(slot, deadline != Millis::NEVER);
+        Ok(())
+    };
     match ctx.reader().foreseen(key) {
         Some(ahead) => ahead.write(value, ctx.now, put),
         None => ctx.store().write(key, value, ctx.now, put),
+    }
+}
+
+/// Tells that a key was set, and perhaps when it is to die.
+fn tell_set(slot: &Slot<'_>, expires: bool) {
+    slot.tell(Class::STRING, "set");
+    if expires {
+        slot.tell(Class::GENERIC, "expire");
     }
 }
 
@@ -419,6 +431,7 @@ fn put_if(
                 Expiry::At(deadline) => deadline,
             };
             slot.put(fresh.until(deadline))?;
+            tell_set(slot, matches!(expiry, Expiry::At(_)));
         }
         Ok(holds)
     })
@@ -479,7 +492,9 @@ fn put_all(ctx: &Ctx<'_>, args: Args<'_>, name: &'static str, condition: Conditi
             slots.at(at).admits()?;
         }
         for at in 0..keys.len() {
-            slots.at(at).put_bytes(args.word(2 * at + 2), Millis::NEVER)?;
+            let mut slot = slots.at(at);
+            slot.put_bytes(args.word(2 * at + 2), Millis::NEVER)?;
+            tell_set(&slot, false);
         }
         Ok(true)
     })
@@ -520,7 +535,9 @@ fn get_del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         slot.string()?;
         reader.note(slot);
         reply.bulk_or_null(slot.string()?);
-        slot.remove();
+        if slot.remove() {
+            slot.tell(Class::GENERIC, "del");
+        }
         Ok(())
     })
 }
@@ -540,7 +557,7 @@ fn get_ex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         };
         reader.note(slot);
         reply.bulk_or_null(slot.string()?);
-        slot.set_deadline(deadline);
+        super::expire::change_deadline(slot, deadline);
         Ok(())
     })
 }
@@ -581,7 +598,9 @@ fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         if slot.string()?.is_some_and(|bytes| bytes.len() + tail.len() > max) {
             return Err(Error::TooLong);
         }
-        slot.append(tail)
+        let len = slot.append(tail)?;
+        slot.tell(Class::STRING, "append");
+        Ok(len)
     })?;
     ctx.reply.count(len);
     Ok(())
@@ -599,7 +618,9 @@ fn set_range(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         if offset.saturating_add(bytes.len()) > max {
             return Err(Error::TooLong);
         }
-        slot.write_at(offset, bytes)
+        let len = slot.write_at(offset, bytes)?;
+        slot.tell(Class::STRING, "setrange");
+        Ok(len)
     })?;
     ctx.reply.count(len);
     Ok(())
@@ -630,6 +651,7 @@ fn count_up(ctx: &mut Ctx<'_>, key: &[u8], step: i64) -> Result<()> {
         };
         let sum = old.checked_add(step).ok_or(OVERFLOW)?;
         slot.set_string(itoa::Buffer::new().format(sum).as_bytes())?;
+        slot.tell(Class::STRING, "incrby");
         Ok(sum)
     })?;
     ctx.reply.int(sum);
@@ -645,6 +667,7 @@ fn incr_by_float(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         };
         let sum = old.checked_add(step).ok_or(NOT_FINITE)?.to_string();
         slot.set_string(sum.as_bytes())?;
+        slot.tell(Class::STRING, "incrbyfloat");
         Ok(sum)
     };
     let sum = ctx.store().with(args.word(1), ctx.now, add)?;

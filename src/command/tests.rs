@@ -3,9 +3,12 @@
 mod acl;
 mod bitmap;
 mod dump;
+mod events;
 mod expire;
 mod generic;
 mod hash;
+mod list;
+mod pubsub;
 #[cfg(feature = "server")]
 mod script;
 mod secret;
@@ -99,6 +102,20 @@ impl Transcript {
             request = &request[used..];
         }
         Heard(out)
+    }
+
+    /// What others left in a client's mailbox, on one line.
+    pub fn mail(&self, of: &Client) -> String {
+        let mut mail = Vec::new();
+        of.peer.collect(&mut mail);
+        Heard(mail).text()
+    }
+
+    /// Reclaims what has died, as the janitor does.
+    pub fn sweep(&self) {
+        for store in self.engine.all_stores() {
+            while store.sweep(self.clock.now()) == crate::store::Sweep::MoreDue {}
+        }
     }
 
     /// Lets time pass.

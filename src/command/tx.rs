@@ -199,9 +199,9 @@ pub(super) fn effects(client: &Client, spec: &Spec) -> Flags {
 pub(super) fn refuse(engine: &Engine, client: &mut Client, name: &[u8], error: Error) -> Error {
     if name.eq_ignore_ascii_case(b"EXEC") {
         client.forget_transaction(engine);
-        let why = match &error {
-            Error::NoAuth | Error::OutOfMemory => format!("{} {error}", error.faces().0),
-            other => other.to_string(),
+        let why = match error.faces().0 {
+            "ERR" => error.to_string(),
+            code => format!("{code} {error}"),
         };
         return Error::ExecAbort(format!("because of: {why}").into());
     }
@@ -299,9 +299,9 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
         return Err(Error::refused("EXEC without MULTI"));
     }
     let (engine, worker) = (ctx.engine, ctx.client.worker);
-    let result = engine.gate.alone(worker, || exec_alone(ctx));
+    let result = engine.alone(worker, || exec_alone(ctx)).map_err(|busy| refuse(engine, ctx.client, b"EXEC", busy));
     ctx.client.forget_transaction(engine);
-    result
+    result?
 }
 
 /// Runs what is queued, if nothing speaks against it, while nobody else does anything.
@@ -324,9 +324,9 @@ fn exec_alone(ctx: &mut Ctx<'_>) -> Result<()> {
     if is_silent(ctx.client.replies) {
         ctx.reply.rewind(start);
     }
-    ctx.client.is_queued_run = true;
+    ctx.client.never_waits = true;
     let flow = run_all(ctx, &queue);
-    ctx.client.is_queued_run = false;
+    ctx.client.never_waits = false;
     ctx.client.flow = flow;
     Ok(())
 }
@@ -351,7 +351,8 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
         match ctx.client.flow {
             Flow::Close => flow = Flow::Close,
             Flow::Sleep(ttl) => slept = Ttl(slept.0.saturating_add(ttl.0)),
-            Flow::Go | Flow::Hold(_) => {}
+            // Nothing waits here.
+            Flow::Go | Flow::Hold(_) | Flow::Block(_) => {}
         }
     }
     if flow == Flow::Go && slept != Ttl(0) { Flow::Sleep(slept) } else { flow }
@@ -363,6 +364,7 @@ fn is_silent(replies: Replies) -> bool {
 
 /// What CLIENT REPLY means for an EXEC, whose replies were settled one by one if it ran anything, and for what follows.
 pub(super) fn settle(client: &mut Client, was: Replies, out: &mut Vec<u8>, start: usize) {
+    client.pushed = false;
     if is_silent(was) && is_silent(client.replies) {
         out.truncate(start);
     }

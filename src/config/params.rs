@@ -550,8 +550,9 @@ const OWN: &[Param] = &[
     Param {
         name: "notify-keyspace-events",
         kind: Kind::Form("letters", events),
-        doc: "Which events of keys are published, as Redis' letters; empty for none. Kept and shown, without effect: \
-              there is no pub/sub yet.",
+        doc: "Which events of keys are published, as Redis' letters; empty for none. K and E choose the channels, the \
+              others the events; those of streams (t) and modules (d) never happen. A key of a secret namespace is \
+              named by its hash.",
         home: field!(notify_keyspace_events),
         ..Param::LOGGING
     },

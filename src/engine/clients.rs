@@ -44,17 +44,22 @@ pub struct Peer {
     pub no_evict: AtomicBool,
     /// Its reads are no accesses.
     pub no_touch: AtomicBool,
-    /// A pause holds its request.
+    /// A pause holds its request, or it waits for a key.
     pub held: AtomicBool,
     /// It watches what others do.
     pub monitor: AtomicBool,
     killed: AtomicBool,
+    /// It is killed because it does not read what it is sent.
+    cut: AtomicBool,
+    subscriber: AtomicBool,
+    /// What it waited for is there.
+    called: AtomicBool,
     has_mail: AtomicBool,
     bell: Mutex<Option<Waker>>,
     seldom: Mutex<Option<Box<Seldom>>>,
 }
 
-/// What a client has only once it gave itself a name or others left something for it.
+/// What a client has only once it gave itself a name, subscribed, or others left something for it.
 #[derive(Default)]
 struct Seldom {
     labels: Labels,
@@ -62,6 +67,8 @@ struct Seldom {
     user: Option<Arc<User>>,
     mail: Vec<u8>,
     pending: Option<Pending>,
+    /// How many channels, patterns and channels of shards it hears.
+    subscriptions: [usize; 3],
 }
 
 /// What waits for a client's EXEC.
@@ -102,11 +109,38 @@ impl Peer {
         self.killed.load(Ordering::Relaxed)
     }
 
+    /// Closes it at its next opportunity, and does not wait for it to read what is left.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+        self.kill();
+    }
+
+    /// Whether it is to be closed without waiting for it to read.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
     /// Wakes it, so that it looks at what has changed.
     pub fn ring(&self) {
         if let Some(bell) = &*self.bell.lock() {
             bell.wake_by_ref();
         }
+    }
+
+    /// Wakes it as what it waited for is there.
+    pub fn call(&self) {
+        self.called.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Whether what it waited for is there.
+    pub fn is_called(&self) -> bool {
+        self.called.load(Ordering::Acquire)
+    }
+
+    /// Notes that it has heard the call.
+    pub fn take_call(&self) {
+        self.called.store(false, Ordering::Relaxed);
     }
 
     /// Tells how to wake it.
@@ -158,19 +192,29 @@ impl Peer {
         self.seldom.lock().get_or_insert_default().pending = pending;
     }
 
-    /// Leaves bytes for it. `false` when its mailbox is over `limit`: such a client is too slow and is cut.
+    /// Leaves bytes for it. `false` when its mailbox and what it has not read yet are over `limit`: such a client is too
+    /// slow and is cut.
     pub fn post(&self, bytes: &[u8], limit: usize) -> bool {
+        if self.is_killed() {
+            return false;
+        }
+        let unread = self.output_buffer.load(Ordering::Relaxed) as usize;
         let mut seldom = self.seldom.lock();
         let mail = &mut seldom.get_or_insert_default().mail;
-        if mail.len() + bytes.len() > limit {
+        if mail.len().saturating_add(bytes.len()).saturating_add(unread) > limit {
+            *mail = Vec::new();
+            self.has_mail.store(false, Ordering::Release);
             drop(seldom);
-            self.kill();
+            self.cut();
             return false;
         }
         mail.extend_from_slice(bytes);
-        self.has_mail.store(true, Ordering::Release);
+        let rung = self.has_mail.swap(true, Ordering::Release);
         drop(seldom);
-        self.ring();
+        // Who was rung for what is there already will find this beside it.
+        if !rung {
+            self.ring();
+        }
         true
     }
 
@@ -178,9 +222,32 @@ impl Peer {
     pub fn collect(&self, out: &mut Vec<u8>) {
         if self.has_mail.load(Ordering::Acquire) {
             let mut seldom = self.seldom.lock();
-            out.append(&mut seldom.get_or_insert_default().mail);
+            let mail = std::mem::take(&mut seldom.get_or_insert_default().mail);
             self.has_mail.store(false, Ordering::Release);
+            drop(seldom);
+            out.extend_from_slice(&mail);
         }
+    }
+
+    /// Bytes that others left.
+    pub fn mail_len(&self) -> usize {
+        self.seldom.lock().as_ref().map_or(0, |seldom| seldom.mail.len())
+    }
+
+    /// Whether it hears any channel.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriber.load(Ordering::Relaxed)
+    }
+
+    /// How many channels, patterns and channels of shards it hears.
+    pub fn subscriptions(&self) -> [usize; 3] {
+        self.seldom.lock().as_ref().map_or([0; 3], |seldom| seldom.subscriptions)
+    }
+
+    /// Notes how many it hears.
+    pub(super) fn set_subscriptions(&self, counts: [usize; 3]) {
+        self.seldom.lock().get_or_insert_default().subscriptions = counts;
+        self.subscriber.store(counts != [0; 3], Ordering::Relaxed);
     }
 
     /// Whether somebody left bytes.
@@ -197,6 +264,9 @@ impl Peer {
         }
         if pending.queued.is_some() {
             flags.push('x');
+        }
+        if self.is_subscriber() {
+            flags.push('P');
         }
         if self.held.load(Ordering::Relaxed) {
             flags.push('b');
@@ -249,6 +319,9 @@ impl Clients {
             held: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
             killed: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            subscriber: AtomicBool::new(false),
+            called: AtomicBool::new(false),
             has_mail: AtomicBool::new(false),
             bell: Mutex::default(),
             seldom: Mutex::default(),

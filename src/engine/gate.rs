@@ -6,13 +6,20 @@
 //! else is inside; whoever comes meanwhile queues behind it. Nobody waits while inside, so no two can wait for each other,
 //! and as the queue is first come, first served, nobody waits for ever. The janitor does not come through here: what it
 //! removes had died before, to the eyes of all.
+//!
+//! A script may take long, and somebody must be there to end it. So who waits for it may give up, and then answers what needs
+//! no store.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// How often the counters of those inside are looked at before sleeping: most batches take a few microseconds.
 const LOOKS: usize = 200;
+
+/// How long one waits before looking whether to go on waiting.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A worker's place. It shares no cache line with another's.
 #[derive(Default)]
@@ -35,11 +42,11 @@ pub struct Gate {
     left: Condvar,
 }
 
-/// That a worker is inside. It is let out when this is dropped.
+/// A worker's turn: it is inside, unless it gave up waiting. It is let out when this is dropped.
 pub struct Turn<'a> {
     gate: &'a Gate,
     worker: usize,
-    /// It was inside already, and stays.
+    /// It was inside before, and stays.
     was_inside: bool,
 }
 
@@ -56,57 +63,81 @@ impl Gate {
         }
     }
 
-    /// Lets a worker in, for one batch of requests. It must not wait for anything while it is inside.
+    /// Lets a worker in, for one batch of requests. It must not wait for anything while it is inside. If somebody else is
+    /// alone and `gives_up` comes true meanwhile, it stays outside, and [`Turn::is_inside`] says so.
     #[inline]
-    pub fn enter(&self, worker: usize) -> Turn<'_> {
+    pub fn enter(&self, worker: usize, gives_up: impl Fn() -> bool) -> Turn<'_> {
         // A worker that is the only one is always alone.
-        let was_inside = self.seats.len() == 1 || self.seats[worker].inside.load(Ordering::Relaxed);
+        let was_inside = self.is_single() || self.is_inside(worker);
         if !was_inside {
-            self.go_in(worker);
+            self.go_in(worker, gives_up);
         }
         Turn { gate: self, worker, was_inside }
     }
 
-    /// Runs something while no other worker is inside. What runs may ask for the same again.
-    pub fn alone<R>(&self, worker: usize, f: impl FnOnce() -> R) -> R {
-        if self.seats.len() == 1 || self.owner.load(Ordering::Relaxed) == worker + 1 {
-            return f();
+    /// Runs something while no other worker is inside. What runs may ask for the same again. `None`: somebody else is alone
+    /// and `gives_up` came true; the worker is outside then.
+    pub fn alone<R>(&self, worker: usize, gives_up: impl Fn() -> bool, f: impl FnOnce() -> R) -> Option<R> {
+        if self.is_single() || self.owner.load(Ordering::Relaxed) == worker + 1 {
+            return Some(f());
         }
-        let was_inside = self.seats[worker].inside.load(Ordering::Relaxed);
+        let was_inside = self.is_inside(worker);
         if was_inside {
             self.go_out(worker);
         }
         self.wanted.fetch_add(1, Ordering::SeqCst);
-        let alone = Alone { gate: self, queue: Some(self.queue.lock()) };
+        let mut alone = Alone { gate: self, queue: None };
+        alone.queue = Some(self.wait_in_queue(gives_up)?);
         self.clear_the_room(worker);
         self.owner.store(worker + 1, Ordering::Relaxed);
         let result = f();
         // While the queue is still closed: whoever is next waits until this worker is done with its batch.
         self.seats[worker].inside.store(was_inside, Ordering::SeqCst);
         drop(alone);
-        result
+        Some(result)
     }
 
-    /// Whether somebody waits to be alone.
+    /// Whether somebody waits to be alone, or is.
     #[inline]
     pub fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Relaxed) > 0
     }
 
-    fn go_in(&self, worker: usize) {
+    fn is_single(&self) -> bool {
+        self.seats.len() == 1
+    }
+
+    fn is_inside(&self, worker: usize) -> bool {
+        self.seats[worker].inside.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn go_in(&self, worker: usize, gives_up: impl Fn() -> bool) {
         // In one order with what `alone` does: either it sees this worker inside, or this worker sees that it is wanted.
         self.seats[worker].inside.store(true, Ordering::SeqCst);
         if self.wanted.load(Ordering::SeqCst) > 0 {
-            self.queue_up(worker);
+            self.queue_up(worker, gives_up);
         }
     }
 
     #[cold]
-    fn queue_up(&self, worker: usize) {
+    fn queue_up(&self, worker: usize, gives_up: impl Fn() -> bool) {
         self.go_out(worker);
-        let queue = self.queue.lock();
-        self.seats[worker].inside.store(true, Ordering::SeqCst);
-        MutexGuard::unlock_fair(queue);
+        if let Some(queue) = self.wait_in_queue(gives_up) {
+            self.seats[worker].inside.store(true, Ordering::SeqCst);
+            MutexGuard::unlock_fair(queue);
+        }
+    }
+
+    fn wait_in_queue(&self, gives_up: impl Fn() -> bool) -> Option<MutexGuard<'_, ()>> {
+        loop {
+            if let Some(queue) = self.queue.try_lock_for(PATIENCE) {
+                return Some(queue);
+            }
+            if gives_up() {
+                return None;
+            }
+        }
     }
 
     fn go_out(&self, worker: usize) {
@@ -152,18 +183,25 @@ impl Drop for Alone<'_> {
 }
 
 impl Turn<'_> {
-    /// Steps aside if somebody waits to be alone; to be called between two requests.
+    /// Steps aside if somebody waits to be alone, and comes in again if it was left outside; to be called between two
+    /// requests.
     #[inline]
-    pub fn give_way(&mut self) {
-        if self.gate.is_wanted() && !self.was_inside {
-            self.gate.queue_up(self.worker);
+    pub fn give_way(&mut self, gives_up: impl Fn() -> bool) {
+        if !self.was_inside && (self.gate.is_wanted() || !self.is_inside()) {
+            self.gate.queue_up(self.worker, gives_up);
         }
+    }
+
+    /// Whether it is inside. If not, somebody else is alone with the stores.
+    #[inline]
+    pub fn is_inside(&self) -> bool {
+        self.gate.is_single() || self.gate.is_inside(self.worker)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !self.was_inside {
+        if !self.was_inside && self.is_inside() {
             self.gate.go_out(self.worker);
         }
     }
@@ -175,6 +213,10 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
+
+    fn never() -> bool {
+        false
+    }
 
     /// Two halves that only who is alone may change one after the other.
     #[derive(Default)]
@@ -201,12 +243,12 @@ mod tests {
                 let (gate, halves) = (&gate, &halves);
                 scope.spawn(move || {
                     for round in 0..ROUNDS {
-                        let mut turn = gate.enter(worker);
+                        let mut turn = gate.enter(worker, never);
                         let [one, other] = halves.read();
                         assert_eq!(one, other, "worker {worker}");
-                        turn.give_way();
+                        turn.give_way(never);
                         if worker < 2 || round % 16 == 0 {
-                            gate.alone(worker, || gate.alone(worker, || halves.change()));
+                            gate.alone(worker, never, || gate.alone(worker, never, || halves.change()));
                         }
                         let [one, other] = halves.read();
                         assert_eq!(one, other, "worker {worker}");
@@ -222,19 +264,48 @@ mod tests {
     fn a_panic_leaves_the_gate_open() {
         let gate = Gate::new(2);
         let fall = std::panic::AssertUnwindSafe(|| {
-            let _turn = gate.enter(0);
-            gate.alone(0, || panic!("on purpose"));
+            let _turn = gate.enter(0, never);
+            gate.alone(0, never, || panic!("on purpose"));
         });
         assert!(std::panic::catch_unwind(fall).is_err());
-        assert_eq!(gate.alone(1, || 7), 7);
-        drop(gate.enter(0));
+        assert_eq!(gate.alone(1, never, || 7), Some(7));
+        drop(gate.enter(0, never));
     }
 
     #[test]
     fn one_worker_is_always_alone() {
         let (gate, ran) = (Gate::new(1), Cell::new(false));
-        let _turn = gate.enter(0);
-        gate.alone(0, || ran.set(true));
+        let _turn = gate.enter(0, never);
+        gate.alone(0, never, || ran.set(true));
         assert!(ran.get() && !gate.is_wanted());
+    }
+
+    #[test]
+    fn who_waits_may_give_up_and_comes_in_later() {
+        let (gate, is_held, ends) = (Gate::new(2), AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                gate.alone(1, never, || {
+                    is_held.store(true, Ordering::SeqCst);
+                    while !ends.load(Ordering::SeqCst) {
+                        std::thread::yield_now();
+                    }
+                })
+            });
+            while !is_held.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            let mut turn = gate.enter(0, || true);
+            assert!(!turn.is_inside());
+            assert_eq!(gate.alone(0, || true, || 7), None);
+            turn.give_way(|| true);
+            assert!(!turn.is_inside());
+            ends.store(true, Ordering::SeqCst);
+            turn.give_way(never);
+            assert!(turn.is_inside());
+            assert_eq!(gate.alone(0, || true, || 7), Some(7));
+            assert!(turn.is_inside());
+        });
+        assert!(!gate.is_wanted() && !gate.is_inside(0));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-use crate::config::{Config, Policy};
+use crate::config::{BufferLimit, Config, Policy};
 use crate::resp::request::Limits;
 
 /// Plain copies of settings, each changed only by CONFIG SET.
@@ -17,9 +17,8 @@ pub struct Hot {
     latency_threshold: AtomicU64,
     bulk: AtomicUsize,
     request: AtomicUsize,
-    output_hard: AtomicUsize,
-    output_soft: AtomicUsize,
-    output_soft_seconds: AtomicU64,
+    /// Hard, soft and seconds, of those who subscribe to nothing and of those who do.
+    output: [[AtomicU64; 3]; 2],
     timeout: AtomicU64,
     max_clients: AtomicUsize,
     busy_after: AtomicU64,
@@ -38,10 +37,12 @@ impl Hot {
         self.latency_threshold.store(config.latency_monitor_threshold, order);
         self.bulk.store(config.proto_max_bulk_len as usize, order);
         self.request.store(config.client_query_buffer_limit as usize, order);
-        let output = config.client_output_buffer_limit.normal;
-        self.output_hard.store(output.hard as usize, order);
-        self.output_soft.store(output.soft as usize, order);
-        self.output_soft_seconds.store(output.seconds, order);
+        let output = config.client_output_buffer_limit;
+        for (own, limit) in self.output.iter().zip([output.normal, output.pubsub]) {
+            for (own, number) in own.iter().zip([limit.hard, limit.soft, limit.seconds]) {
+                own.store(number, order);
+            }
+        }
         self.timeout.store(u64::from(config.timeout), order);
         self.max_clients.store(config.maxclients as usize, order);
         self.busy_after.store(config.busy_reply_threshold, order);
@@ -97,14 +98,11 @@ impl Hot {
         self.bulk.load(Ordering::Relaxed)
     }
 
-    /// Bytes of output at which a client is cut at once; 0 for none.
-    pub fn output_hard(&self) -> usize {
-        self.output_hard.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of output at which a client is cut after so many seconds; 0 for none.
-    pub fn output_soft(&self) -> (usize, u64) {
-        (self.output_soft.load(Ordering::Relaxed), self.output_soft_seconds.load(Ordering::Relaxed))
+    /// How much unread output a client may leave behind.
+    pub fn output_limit(&self, is_subscriber: bool) -> BufferLimit {
+        let [hard, soft, seconds] = &self.output[usize::from(is_subscriber)];
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        BufferLimit { hard: load(hard), soft: load(soft), seconds: load(seconds) }
     }
 
     /// `timeout` in seconds; 0 for never.

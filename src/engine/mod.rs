@@ -8,7 +8,9 @@ mod clients;
 mod gate;
 mod hot;
 mod latency;
+mod pubsub;
 mod rates;
+mod room;
 mod scripts;
 mod slowlog;
 
@@ -16,19 +18,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
 pub use clients::{Clients, Labels, Peer, Pending};
-pub use gate::{Gate, Turn};
+use gate::Gate;
+pub use gate::Turn;
 pub use hot::Hot;
 pub use latency::{Event, Latency};
+pub use pubsub::{Pubsub, Topic};
 pub use rates::{Now, Rates};
+pub use room::{Room, Waiting};
 pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
+use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -47,7 +53,9 @@ pub struct Engine {
     /// The clients of the RESP door.
     pub clients: Clients,
     /// Who of the workers is at the stores, and who must be alone.
-    pub gate: Gate,
+    gate: Gate,
+    /// Who hears what.
+    pub pubsub: Arc<Pubsub>,
     /// Commands that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
@@ -63,10 +71,11 @@ pub struct Engine {
     config: RwLock<Config>,
     stores: Vec<Store>,
     /// Which store each database is; SWAPDB exchanges them.
-    order: Vec<AtomicUsize>,
+    order: Arc<[AtomicUsize]>,
     /// The store that no command can name, for the session engine's records.
     records: Store,
     pause: Pause,
+    room: Mutex<Room>,
     dice: AtomicU64,
     shutdown: AtomicBool,
     shutdown_bell: Mutex<Option<Waker>>,
@@ -128,6 +137,7 @@ impl Engine {
             acl: Acl::new(commands),
             clients: Clients::default(),
             gate: Gate::new(workers),
+            pubsub: Arc::default(),
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
@@ -140,6 +150,7 @@ impl Engine {
             records,
             config: RwLock::new(Config::default()),
             pause: Pause::default(),
+            room: Mutex::default(),
             dice: AtomicU64::new(dice),
             shutdown: AtomicBool::new(false),
             shutdown_bell: Mutex::default(),
@@ -151,10 +162,22 @@ impl Engine {
             lazy: Arc::default(),
             replication_id: Mutex::new(random_id()),
         };
+        engine.listen();
         engine.apply(&config);
         engine.acl.set_default_password(&config.requirepass);
         *engine.config.write() = config;
         engine
+    }
+
+    /// Lets a worker at the stores for a batch of requests. Where a script takes so long that others are told, it is left
+    /// outside.
+    pub fn enter(&self, worker: usize) -> Turn<'_> {
+        self.gate.enter(worker, || self.scripts.is_busy())
+    }
+
+    /// Runs something while no other worker is at the stores, unless a script takes so long that others are told.
+    pub fn alone<R>(&self, worker: usize, f: impl FnOnce() -> R) -> Result<R, Error> {
+        self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or(Error::Busy)
     }
 
     /// A copy of the settings.
@@ -178,7 +201,27 @@ impl Engine {
         Ok(changed)
     }
 
+    /// Has events of keys published under the number that their database has at that moment.
+    fn listen(&self) {
+        let (pubsub, order) = (self.pubsub.clone(), self.order.clone());
+        self.records.on_event(move |event| {
+            // The store of records is none of the databases.
+            if !pubsub.is_empty()
+                && let Some(db) = order.iter().position(|store| store.load(Ordering::Relaxed) == event.store)
+            {
+                pubsub.note(event, db);
+            }
+        });
+    }
+
+    /// Strikes a client that is gone off all lists.
+    pub fn leave(&self, peer: &Peer) {
+        self.pubsub.leave(peer);
+        self.clients.leave(peer);
+    }
+
     fn apply(&self, config: &Config) {
+        self.records.want_events(self.pubsub.set(config));
         self.hot.set(config);
         self.acl.set_all_channels(config.acl_pubsub_default == PubsubDefault::AllChannels);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
@@ -226,9 +269,14 @@ impl Engine {
         self.order[one].store(second, Ordering::Relaxed);
     }
 
-    /// Bytes in use by the stores.
+    /// The room of requests that wait, locked. It is locked before any shard.
+    pub fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock()
+    }
+
+    /// Bytes in use by the stores, and by what clients subscribed to.
     pub fn used_memory(&self) -> u64 {
-        let used = self.records.used_memory() as u64;
+        let used = (self.records.used_memory() + self.pubsub.bytes()) as u64;
         self.peak.fetch_max(used, Ordering::Relaxed);
         used
     }

@@ -262,7 +262,7 @@ impl Door {
 
     /// Asks the session engine something while no other worker is alone with the stores.
     fn with_sessions<R>(&self, f: impl FnOnce(&SessionCache, Millis) -> R) -> R {
-        let _turn = self.hall.engine.gate.enter(self.worker);
+        let _turn = self.hall.engine.enter(self.worker);
         f(&self.hall.sessions, self.now())
     }
 

@@ -20,6 +20,7 @@ use super::strangers::{TLS_ALERT, is_tls};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
+use crate::config::BufferLimit;
 use crate::engine::Engine;
 use crate::resp::request::guess_key;
 use crate::resp::{Parser, Reply};
@@ -28,8 +29,14 @@ use crate::resp::{Parser, Reply};
 /// replies does not pile up in memory.
 const FLUSH: usize = 256 * 1024;
 
+/// Deliveries of what others pushed that a client has in one turn.
+const DELIVERIES_MAX: usize = 16;
+
 /// Bytes of requests that are kept for a client whose commands are being held, beyond which it is not read.
 const HELD_MAX: usize = 64 * 1024;
+
+/// The longest time that a timer is set for; what is due later is looked at again then.
+const TIMER_MAX: Ttl = Ttl::seconds(24 * 60 * 60);
 
 /// What a client waits for.
 enum Event {
@@ -99,7 +106,10 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
             Poll::Ready(())
         })
         .await;
-        match poll_fn(|cx| connection.poll_run(cx, &scratch)).await {
+        let end = poll_fn(|cx| connection.poll_run(cx, &scratch)).await;
+        // Nothing is served to who takes no answer any more.
+        connection.stop_waiting();
+        match end {
             Ok(End::Gone) => {}
             // In a box, as it is larger than all of the rest and seldom comes.
             Ok(End::Flush) => Box::pin(connection.flush_and_close()).await,
@@ -111,9 +121,10 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
-        let _turn = self.engine.gate.enter(self.client.worker);
+        let _turn = self.engine.enter(self.client.worker);
+        self.stop_waiting();
         self.client.forget_transaction(self.engine);
-        self.engine.clients.leave(&self.client.peer);
+        self.engine.leave(&self.client.peer);
     }
 }
 
@@ -140,17 +151,29 @@ impl<'a> Connection<'a> {
         })
     }
 
+    /// Gives up what the client waits for in the store.
+    fn stop_waiting(&mut self) {
+        command::forget(self.engine, &mut self.client, self.engine.clock.now());
+    }
+
     /// Does what there is to do until the client ends.
     fn poll_run(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<End>> {
+        let mut deliveries = 0;
         loop {
             let event = ready!(self.poll_event(cx, scratch))?;
+            if self.client.peer.is_cut() {
+                return Poll::Ready(Ok(self.cut(self.unread())));
+            }
             if self.client.peer.is_killed() {
                 return Poll::Ready(Ok(End::Flush));
             }
             match event {
                 Event::Draining => return Poll::Ready(Ok(End::Flush)),
                 Event::Writable => self.write_rest()?,
-                Event::Bell => self.take_mail(scratch)?,
+                Event::Bell => {
+                    self.take_mail(scratch)?;
+                    deliveries += 1;
+                }
                 Event::Timer => {
                     if let Some(end) = self.timer_fired(scratch)? {
                         return Poll::Ready(Ok(end));
@@ -167,6 +190,11 @@ impl<'a> Connection<'a> {
             }
             self.set_timer();
             self.publish();
+            if deliveries == DELIVERIES_MAX {
+                // Others may push faster than this client's worker has turns for it; the rest waits for the next one.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 
@@ -174,7 +202,7 @@ impl<'a> Connection<'a> {
         if self.shared.is_draining() {
             return Poll::Ready(Ok(Event::Draining));
         }
-        if self.client.peer.is_killed() || self.client.peer.has_mail() {
+        if self.client.peer.is_killed() {
             return Poll::Ready(Ok(Event::Bell));
         }
         if self.is_released() {
@@ -186,6 +214,10 @@ impl<'a> Connection<'a> {
         let deaf = self.held.is_some() && (self.is_asleep() || self.input.len() >= HELD_MAX);
         if !deaf && let Poll::Ready(got) = self.poll_read(cx, scratch) {
             return Poll::Ready(got.map(Event::Read));
+        }
+        // Behind reading, which tokio has come to an end: so neither keeps the other waiting.
+        if self.client.peer.has_mail() {
+            return Poll::Ready(Ok(Event::Bell));
         }
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(cx).is_ready()
@@ -201,7 +233,12 @@ impl<'a> Connection<'a> {
         self.held.as_ref().is_some_and(|held| {
             let now = self.engine.clock.now();
             // A pause may have ended early; a sleep of this client's own has no bell.
-            now >= held.until || self.client.flow == Flow::Hold(held.until) && self.engine.paused_until(now).is_none()
+            now >= held.until
+                || match self.client.flow {
+                    Flow::Hold(_) => self.engine.paused_until(now).is_none(),
+                    Flow::Block(_) => self.client.peer.is_called(),
+                    _ => false,
+                }
         })
     }
 
@@ -294,9 +331,10 @@ impl<'a> Connection<'a> {
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
-        let mut turn = engine.gate.enter(self.client.worker);
+        let mut turn = engine.enter(self.client.worker);
         while used < input.len() {
-            turn.give_way();
+            turn.give_way(|| engine.scripts.is_busy());
+            self.client.is_outside = !turn.is_inside();
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
             let len = match parser.parse(rest, &limits) {
@@ -333,7 +371,7 @@ impl<'a> Connection<'a> {
             };
             match flow {
                 Flow::Go => used += len,
-                Flow::Hold(until) => {
+                Flow::Hold(until) | Flow::Block(until) => {
                     self.held = Some(Box::new(Held { until, late: Vec::new() }));
                     break;
                 }
@@ -433,23 +471,33 @@ impl<'a> Connection<'a> {
 
     /// Ends a client that does not read what it asked for.
     fn check_output(&mut self) -> Option<End> {
+        let limit = self.output_limit();
         let backlog = self.backlog.as_mut()?;
         let waiting = backlog.waiting();
-        let hard = self.engine.hot.output_hard();
-        let (soft, seconds) = self.engine.hot.output_soft();
-        if soft == 0 || waiting <= soft {
+        if limit.soft == 0 || waiting as u64 <= limit.soft {
             backlog.over_soft = None;
         } else if backlog.over_soft.is_none() {
             backlog.over_soft = Some(Instant::now());
         }
-        let too_long = backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(seconds));
-        if (hard > 0 && waiting > hard) || too_long {
-            self.engine.metrics.block(self.client.worker).output_limit_disconnections.add(1);
-            let addr = self.client.peer.addr;
-            tracing::warn!(%addr, bytes = waiting, "client closed: it does not read its replies");
-            return Some(End::Gone);
-        }
-        None
+        let too_long = backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds));
+        ((limit.hard > 0 && waiting as u64 > limit.hard) || too_long).then(|| self.cut(waiting))
+    }
+
+    fn output_limit(&self) -> BufferLimit {
+        self.engine.hot.output_limit(self.client.peer.is_subscriber())
+    }
+
+    /// Bytes that the socket has yet to take.
+    fn unread(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting())
+    }
+
+    /// Counts and says that a client is ended for what it leaves unread.
+    fn cut(&self, unread: usize) -> End {
+        self.engine.metrics.block(self.client.worker).output_limit_disconnections.add(1);
+        let addr = self.client.peer.addr;
+        tracing::warn!(%addr, bytes = unread, "client closed: it does not read its replies");
+        End::Gone
     }
 
     /// Sets the timer to the soonest of what the client waits for.
@@ -457,12 +505,14 @@ impl<'a> Connection<'a> {
         let mut soonest: Option<Instant> = None;
         let mut consider = |at: Instant| soonest = Some(soonest.map_or(at, |other| other.min(at)));
         if let Some(held) = &self.held {
-            let left = held.until.since(self.engine.clock.now());
+            let left = held.until.since(self.engine.clock.now()).min(TIMER_MAX);
             // Rounded up, so that it has really passed.
-            consider(Instant::now() + left.duration() + Duration::from_millis(1));
+            if held.until != Millis::NEVER {
+                consider(Instant::now() + left.duration() + Duration::from_millis(1));
+            }
         }
         if let Some(since) = self.backlog.as_ref().and_then(|backlog| backlog.over_soft) {
-            consider(since + Duration::from_secs(self.engine.hot.output_soft().1));
+            consider(since + Duration::from_secs(self.output_limit().seconds));
         }
         if let Some(limit) = self.idle_limit() {
             let left = (self.active + limit).since(self.engine.clock.now());
@@ -476,11 +526,12 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// How long the client may be silent. Who is made to wait is not.
+    /// How long the client may be silent. Who is made to wait, or only listens, is not.
     fn idle_limit(&self) -> Option<Ttl> {
+        let peer = &self.client.peer;
         match self.engine.hot.timeout() {
             0 => None,
-            _ if self.held.is_some() => None,
+            _ if self.held.is_some() || peer.is_subscriber() || peer.monitor.load(Ordering::Relaxed) => None,
             seconds => Some(Ttl::seconds(seconds)),
         }
     }
@@ -506,8 +557,7 @@ impl<'a> Connection<'a> {
         let peer = &self.client.peer;
         peer.query_buffer[0].store(self.input.len() as u32, Ordering::Relaxed);
         peer.query_buffer[1].store(self.input.capacity() as u32, Ordering::Relaxed);
-        let waiting = self.backlog.as_ref().map_or(0, |backlog| backlog.waiting());
-        peer.output_buffer.store(waiting as u64, Ordering::Relaxed);
+        peer.output_buffer.store(self.unread() as u64, Ordering::Relaxed);
     }
 
     /// Sends the last replies, but does not wait for ever for somebody who is not reading.

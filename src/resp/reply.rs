@@ -218,6 +218,11 @@ impl<'a> Reply<'a> {
         self.out.len()
     }
 
+    /// Whether what was written since `mark` is an error.
+    pub fn is_error(&self, mark: usize) -> bool {
+        self.out.get(mark) == Some(&b'-')
+    }
+
     /// Takes back what was written since `mark`.
     pub fn rewind(&mut self, mark: usize) {
         self.out.truncate(mark);

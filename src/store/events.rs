@@ -3,8 +3,12 @@
 //! They are told from under the key's lock, so that their order is the order of what happened. Who hears them must only
 //! note them down.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use parking_lot::RwLock;
+
+use super::{HOPS_MAX, NameBuf, Store, Trace, Value};
+use crate::clock::Millis;
 
 /// Classes of events, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,22 @@ impl Class {
     pub const KEY_MISS: Class = Class(1 << 8);
     /// A key came to be.
     pub const NEW: Class = Class(1 << 9);
+    /// Commands on streams, which there are none of.
+    pub const STREAM: Class = Class(1 << 10);
+    /// What modules tell; there are no modules.
+    pub const MODULE: Class = Class(1 << 11);
+
+    /// What Redis means by all: everything but keys that are missed and keys that are new.
+    pub const ALL: Class = Class::GENERIC
+        .and(Class::STRING)
+        .and(Class::LIST)
+        .and(Class::SET)
+        .and(Class::HASH)
+        .and(Class::ZSET)
+        .and(Class::EXPIRED)
+        .and(Class::EVICTED)
+        .and(Class::STREAM)
+        .and(Class::MODULE);
 
     /// None.
     pub const NONE: Class = Class(0);
@@ -59,13 +79,35 @@ pub struct Event<'a> {
     pub key: &'a [u8],
 }
 
+impl<'a> Event<'a> {
+    /// That a key died of time.
+    pub(super) fn expired(store: usize, key: &'a [u8]) -> Event<'a> {
+        Event { class: Class::EXPIRED, name: "expired", store, key }
+    }
+}
+
+impl Store {
+    /// As [`Store::glance`], but nobody is told of a miss: for those who ask about keys rather than for them.
+    pub fn inspect<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
+        self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Quiet, f).live()
+    }
+
+    /// Tells that a key was read that is not there.
+    pub(super) fn tell_miss(&self, key: &[u8], trace: Trace) {
+        if matches!(trace, Trace::Count | Trace::Access) {
+            let (class, store) = (Class::KEY_MISS, self.inner.id);
+            self.inner.common.events.tell(Event { class, name: "keymiss", store, key });
+        }
+    }
+}
+
 type Listener = Box<dyn Fn(Event<'_>) + Send + Sync>;
 
 /// Who is told what.
 #[derive(Default)]
 pub(super) struct Events {
     wanted: AtomicU16,
-    listener: OnceLock<Listener>,
+    listener: RwLock<Option<Listener>>,
 }
 
 impl Events {
@@ -74,16 +116,16 @@ impl Events {
         self.wanted.store(classes.0, Ordering::Relaxed);
     }
 
-    /// Who hears of them. The first one stays.
+    /// Who hears of them, in the place of who did before.
     pub fn listen(&self, listener: Listener) {
-        let _ = self.listener.set(listener);
+        *self.listener.write() = Some(listener);
     }
 
     /// Tells an event, if anybody wants it.
     #[inline]
     pub fn tell(&self, event: Event<'_>) {
         if Class(self.wanted.load(Ordering::Relaxed)).has(event.class)
-            && let Some(listener) = self.listener.get()
+            && let Some(listener) = &*self.listener.read()
         {
             listener(event);
         }

@@ -12,6 +12,7 @@
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::entry::Entry;
+use super::events::{Class, Event};
 use super::shard::{Cause, Shard, Trash};
 use super::{Access, SHARDS, Store};
 use crate::clock::Millis;
@@ -167,6 +168,10 @@ impl Store {
                     .map(|(bucket, _)| bucket);
                 if let Some(bucket) = worst {
                     let mut trash = Trash::default();
+                    if let Some(entry) = shard.bucket(bucket) {
+                        let (class, name, store) = (Class::EVICTED, "evicted", self.inner.id);
+                        self.inner.common.events.tell(Event { class, name, store, key: entry.key() });
+                    }
                     shard.take(bucket, Cause::Evicted, &mut trash);
                     drop(shard);
                     self.inner.duel.note(number);

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::events::Event;
 use super::shard::Trash;
 use super::{SHARDS, Store};
 use crate::clock::Millis;
@@ -75,7 +76,8 @@ impl Store {
             }
             slices += 1;
             let mut held = self.hold(cell);
-            held.sweep(now, most.max(1), &mut trash);
+            let tell = |key: &[u8]| self.inner.common.events.tell(Event::expired(self.inner.id, key));
+            held.sweep(now, most.max(1), tell, &mut trash);
             next = next.min(held.next_due());
             drop(held);
             trash.clear();

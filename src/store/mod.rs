@@ -160,6 +160,8 @@ pub enum Look<R> {
 enum Trace {
     /// Nothing.
     Nothing,
+    /// A hit or a miss, of which nobody is told.
+    Quiet,
     /// A hit or a miss.
     Count,
     /// That, and when the value was last read.
@@ -409,11 +411,13 @@ impl Store {
         let counts = trace != Trace::Nothing;
         let Some(cell) = self.cells().get(place.shard()) else {
             self.inner.early_misses.fetch_add(u64::from(counts), Ordering::Relaxed);
+            self.tell_miss(place.name, trace);
             return Look::Absent;
         };
         let mut shard = cell.shard.lock();
         let Some((spot, entry)) = shard.find(place.kept(), place.name).filter(|(_, entry)| entry.is_live(now)) else {
             shard.stats.misses += u64::from(counts);
+            self.tell_miss(place.name, trace);
             return Look::Absent;
         };
         if !entry.kind().is_visible() {
@@ -546,8 +550,8 @@ impl Store {
         self.inner.common.events.want(classes);
     }
 
-    /// Who hears events: called from under a shard's lock, so it must only note them down and not call the store. The first
-    /// one stays.
+    /// Who hears events: called from under a shard's lock, so it must only note them down and not call the store. A later
+    /// one takes its place.
     pub fn on_event(&self, listener: impl Fn(Event<'_>) + Send + Sync + 'static) {
         self.inner.common.events.listen(Box::new(listener));
     }

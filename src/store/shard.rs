@@ -418,8 +418,9 @@ impl Shard {
         self.deadlines.next()
     }
 
-    /// Takes out what has died, looking at so many reminders at most. More may be due: `next_due` tells.
-    pub fn sweep(&mut self, now: Millis, most: usize, trash: &mut Trash) {
+    /// Takes out what has died, looking at so many reminders at most, and tells its names, but not of what no command
+    /// sees. More may be due: `next_due` tells.
+    pub fn sweep(&mut self, now: Millis, most: usize, tell: impl Fn(&[u8]), trash: &mut Trash) {
         for done in (0..most).step_by(SWEEP_ROW) {
             // What a row of reminders leads to is fetched together, so that not each is waited for.
             let mut hashes: SmallVec<[u32; SWEEP_ROW]> = SmallVec::new();
@@ -433,7 +434,7 @@ impl Shard {
                     None => break,
                 }
             }
-            hashes.into_iter().for_each(|hash| self.retire(hash, now, trash));
+            hashes.into_iter().for_each(|hash| self.retire(hash, now, &tell, trash));
         }
     }
 
@@ -445,9 +446,13 @@ impl Shard {
     }
 
     /// Takes the dead entries of one hash and files a reminder for the living.
-    fn retire(&mut self, hash: u32, now: Millis, trash: &mut Trash) {
-        let dead = |shard: &Shard| shard.table.find(hash, |at| (!shard.read(at).is_live(now)).then_some(()));
-        while let Some((index, _)) = dead(self) {
+    fn retire(&mut self, hash: u32, now: Millis, tell: impl Fn(&[u8]), trash: &mut Trash) {
+        let dead = |shard: &Shard| shard.table.find(hash, |at| (!shard.read(at).is_live(now)).then_some(at));
+        while let Some((index, at)) = dead(self) {
+            let entry = self.read(at);
+            if entry.kind().is_visible() {
+                tell(entry.key());
+            }
             self.take(index, Cause::Expired, trash);
         }
         let Shard { table, arena, deadlines, .. } = self;

@@ -112,6 +112,9 @@ impl<'a> Slot<'a> {
         let found = shard.find(hash, name);
         let found = found.map(|(spot, entry)| Here { spot, kind: entry.kind(), live: entry.is_live(now) });
         if let Some(dead) = found.filter(|here| !here.live) {
+            if dead.kind.is_visible() {
+                common.events.tell(Event::expired(store, name));
+            }
             shard.take(dead.spot.bucket, Cause::Expired, trash);
         }
         Slot { shard, name, hash, rule, now, common, store, here: found.filter(|here| here.live), trash }
@@ -165,6 +168,7 @@ impl<'a> Slot<'a> {
     pub fn touch(&mut self, access: impl FnOnce(u32) -> u32) -> bool {
         let Some(spot) = self.seen() else {
             self.shard.stats.misses += 1;
+            self.tell(Class::KEY_MISS, "keymiss");
             return false;
         };
         self.shard.stats.hits += 1;
@@ -200,6 +204,10 @@ impl<'a> Slot<'a> {
     /// Puts a value here that lived under another key.
     pub fn put_loose(&mut self, loose: Loose) -> Result<()> {
         self.admits()?;
+        if self.seen().is_some() {
+            // What lay here is gone first, so that this is as new as anywhere else.
+            self.tell(Class::NEW, "new");
+        }
         match loose.content {
             Content::Bytes(bytes) => self.place(Kind::String, &bytes, loose.deadline, None),
             Content::Object(object) => self.place_object(object, loose.deadline),
@@ -351,6 +359,9 @@ impl<'a> Slot<'a> {
     }
 
     fn place(&mut self, kind: Kind, value: &[u8], deadline: Millis, bulk: Option<Bulk>) {
+        if kind.is_visible() && self.seen().is_none() {
+            self.tell(Class::NEW, "new");
+        }
         // Who writes over a value has accessed it; under LFU its count goes on.
         let access = match self.seen() {
             Some(spot) => self.common.access.touched(self.entry(spot).access(), self.now),

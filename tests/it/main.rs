@@ -1,6 +1,7 @@
 //! The server as its neighbours see it: over real sockets, on loopback.
 
 mod binary;
+mod blocking;
 mod browser;
 mod clients;
 mod differential;
@@ -8,6 +9,7 @@ mod faulty;
 mod http;
 mod http_faults;
 mod panics;
+mod pubsub;
 mod readme;
 mod resp;
 mod support;

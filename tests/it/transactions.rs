@@ -70,3 +70,29 @@ fn a_client_that_leaves_is_forgotten() {
     }
     other.send("GET a\r\nSET b 1\r\n").hears("$-1\r\n+OK\r\n");
 }
+
+/// A script without end keeps the stores to itself. Clients of other workers hear so, and can end it.
+#[test]
+fn a_script_without_end_is_ended_from_another_worker() {
+    let server = Running::start(&[("workers", "3"), ("busy-reply-threshold", "50")]);
+    let mut stuck = server.client();
+    let mut others = [server.client(), server.client()];
+    stuck.send("EVAL 'while true do end' 0\r\n");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    // Both come to the gate before it counts as long, and wait there until it does.
+    others[0].send("GET a\r\n");
+    others[1].send("MULTI\r\nSET a 1\r\nEXEC\r\nGET a\r\n");
+    for _ in 0..2 {
+        others[0].hears("-BUSY ");
+        let mut byte = [0];
+        while byte != *b"\n" {
+            others[0].0.read_exact(&mut byte).expect("the rest of the line");
+        }
+        others[0].send("GET a\r\n");
+    }
+    others[0].send("SCRIPT KILL\r\n");
+    stuck.hears("-ERR Script killed by user");
+    let [first, second] = &mut others;
+    first.hears("-BUSY ");
+    second.hears("+OK\r\n-BUSY ");
+}

@@ -74,7 +74,9 @@ impl Server<'_> {
         self.client.flow = Flow::Go;
         let reply = Reply::new(out, self.speaks);
         let mut ctx = Ctx { engine, client: self.client, now: self.now, reply, spec: found.spec, ahead: None };
+        let waited = std::mem::replace(&mut ctx.client.never_waits, true);
         let result = (found.spec.run)(&mut ctx, args);
+        ctx.client.never_waits = waited;
         let block = engine.metrics.block(ctx.client.worker);
         let failed = result.is_err();
         if let Err(error) = result {

@@ -76,6 +76,7 @@ fn other_keys_say_what_comes_first() {
     t.say("ZADD ranks 3 a 1 b 2 c").hears(":3");
     t.say("SORT ranks ALPHA").hears("*3 $1 a $1 b $1 c");
     t.say("SORT ranks BY nosort").hears("*3 $1 b $1 c $1 a");
+    t.say("SORT ranks BY nosort BY weight_*").hears("*3 $1 b $1 c $1 a");
     t.say("SORT ranks BY nosort DESC").hears("*3 $1 a $1 c $1 b");
     t.say("SORT ranks BY nosort DESC LIMIT 1 1").hears("*1 $1 c");
     t.say("SORT ranks BY nosort LIMIT 1 10").hears("*2 $1 c $1 a");

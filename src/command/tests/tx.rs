@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_queued_runs_at_exec() {
+fn what_never_waitss_at_exec() {
     let mut t = Transcript::start();
     t.say("MULTI").hears("+OK");
     t.say("SET a 1").hears("+QUEUED");
@@ -362,7 +362,7 @@ fn say_at(engine: &Engine, client: &mut Client, line: &str) -> String {
     let (request, mut parser, mut out) = (format!("{line}\r\n"), Parser::new(), Vec::new());
     let parsed = parser.parse(request.as_bytes(), &Limits::default());
     assert_eq!(parsed.ok().flatten(), Some(request.len()));
-    let _turn = engine.gate.enter(client.worker);
+    let _turn = engine.enter(client.worker);
     run(engine, client, parser.args(request.as_bytes()), None, engine.clock.now(), &mut out);
     Heard(out).text()
 }

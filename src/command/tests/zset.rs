@@ -593,3 +593,49 @@ fn a_sorted_set_keeps_its_deadline_when_it_changes() {
     t.say("TTL z").hears(":-1");
     Store::validate(&[t.engine.store(0).clone()]);
 }
+
+#[test]
+fn what_is_there_is_taken_at_once() {
+    let mut t = Transcript::start();
+    t.say("ZADD b 1 x 2 y 3 z 4 q").hears(":4");
+    t.say("BZPOPMIN a b 0").hears("*3 $1 b $1 x $1 1");
+    t.say("BZPOPMAX b a 0").hears("*3 $1 b $1 q $1 4");
+    t.say("BZMPOP 0 2 a b MAX COUNT 9").hears("*2 $1 b *2 *2 $1 z $1 3 *2 $1 y $1 2");
+    t.say("BZPOPMIN b x").hears("-ERR timeout is not a float or out of range");
+    t.say("BZPOPMAX b -1").hears("-ERR timeout is negative");
+    t.say("BZMPOP 0 0 b MIN").hears("-ERR numkeys should be greater than 0");
+    t.say("BZMPOP 0 1 b MIN COUNT 0").hears("-ERR count should be greater than 0");
+    t.say("BZMPOP 0 1 b LEFT").hears(SYNTAX);
+    t.say("RPUSH list 1").hears(":1");
+    t.say("BZPOPMIN a list 0").hears(WRONG_TYPE);
+    t.say("BZMPOP 0 1 list MIN").hears(WRONG_TYPE);
+    t.client.never_waits = true;
+    t.say("BZPOPMIN a 0").hears("*-1");
+}
+
+#[test]
+fn who_waits_is_served_by_whatever_brings_members() {
+    let mut t = Transcript::start();
+    let lines = ["BZPOPMIN a 0", "BZPOPMAX a b 0", "BZMPOP 0 2 b a MIN COUNT 2"];
+    let mut waiters = lines.map(|line| {
+        let mut client = t.enter();
+        t.say_as(&mut client, "HELLO 3");
+        t.say_as(&mut client, line).hears("");
+        client
+    });
+    t.say("SADD a x").hears(":1");
+    t.say("DEL a").hears(":1");
+    t.say("ZADD a 1 x 2 y").hears(":2");
+    t.say("EXISTS a").hears(":0");
+    t.say_as(&mut waiters[0], lines[0]).hears("*3 $1 a $1 x ,1");
+    t.say_as(&mut waiters[1], lines[1]).hears("*3 $1 a $1 y ,2");
+    t.say_as(&mut waiters[2], lines[2]).hears("");
+    t.say("ZADD c 1 p 2 q 3 r").hears(":3");
+    t.say("ZUNIONSTORE b 1 c").hears(":3");
+    t.say_as(&mut waiters[2], lines[2]).hears("*2 $1 b *2 *2 $1 p ,1 *2 $1 q ,2");
+    t.say("ZCARD b").hears(":1");
+    let mut late = t.enter();
+    t.say_as(&mut late, "BZPOPMIN d 0.5").hears("");
+    t.wait(crate::clock::Ttl(500));
+    t.say_as(&mut late, "BZPOPMIN d 0.5").hears("*-1");
+}

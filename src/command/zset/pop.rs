@@ -1,18 +1,58 @@
-//! Members taken from either end of a sorted set.
+//! Members taken from either end of a sorted set, at once or as soon as there are any.
 
 use super::{FAST, Pairs, ROW, WRITE, tell_change};
+use crate::command::blocking::{self, Wish};
 use crate::command::words::Words as _;
 use crate::command::{Arity, Ctx, Flags, Keys, Spec};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply};
-use crate::store::{Slot, Store, ZSet, ZSetIter};
+use crate::store::{Slot, Store, Type, ZSet, ZSetIter};
 
 use Arity::AtLeast;
 
 /// Returns what it removes.
 const TAKES: &[&str] = &["RW", "access", "delete"];
 
+/// May wait until there is something to take.
+const WAITS: Flags = WRITE.and(Flags::BLOCKING);
+
 pub(in crate::command) const COMMANDS: &[Spec] = &[
+    Spec {
+        name: "BZMPOP",
+        run: bzmpop,
+        arity: AtLeast(5),
+        flags: WAITS.and(Flags::MOVABLE_KEYS),
+        keys: Keys::counted(2).with(TAKES),
+        usage: "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        since: "7.0.0",
+        cost: "O(K) + O(M*log(N)) where K is the number of keys, N the number of members in the set and M of those taken",
+        summary: "Takes members with the lowest or highest scores from the first of several sorted sets that has any, as soon as one has.",
+        ..ROW
+    },
+    Spec {
+        name: "BZPOPMAX",
+        run: bzpopmax,
+        arity: AtLeast(3),
+        flags: WAITS.and(Flags::NOSCRIPT).and(FAST),
+        keys: Keys { last: -2, ..Keys::ALL.with(TAKES) },
+        usage: "key [key ...] timeout",
+        since: "5.0.0",
+        cost: "O(log(N)) where N is the number of members in the set",
+        summary: "Takes the member with the highest score from the first of several sorted sets that has any, as soon as one has.",
+        ..ROW
+    },
+    Spec {
+        name: "BZPOPMIN",
+        run: bzpopmin,
+        arity: AtLeast(3),
+        flags: WAITS.and(Flags::NOSCRIPT).and(FAST),
+        keys: Keys { last: -2, ..Keys::ALL.with(TAKES) },
+        usage: "key [key ...] timeout",
+        since: "5.0.0",
+        cost: "O(log(N)) where N is the number of members in the set",
+        summary: "Takes the member with the lowest score from the first of several sorted sets that has any, as soon as one has.",
+        ..ROW
+    },
     Spec {
         name: "ZMPOP",
         run: zmpop,
@@ -131,16 +171,16 @@ fn pop(slot: &mut Slot<'_>, end: End, count: usize, show: impl FnOnce(ZSetIter<'
     Ok(taken.is_some())
 }
 
-/// What ZMPOP asks for.
-struct Wish {
+/// What ZMPOP and BZMPOP ask for.
+struct Several {
     keys: usize,
     end: End,
     count: usize,
 }
 
-impl Wish {
+impl Several {
     /// Reads it from the number of keys on.
-    fn parse(args: Args<'_>, at: usize) -> Result<Wish> {
+    fn parse(args: Args<'_>, at: usize) -> Result<Several> {
         let positive = |at, error: Error| {
             let number = usize::try_from(args.int_or(at, error.clone())?).ok();
             number.filter(|number| *number > 0).ok_or(error)
@@ -160,30 +200,66 @@ impl Wish {
             count = Some(positive(option + 1, NO_COUNT)?);
             option += 2;
         }
-        Ok(Wish { keys, end, count: count.unwrap_or(1) })
+        Ok(Several { keys, end, count: count.unwrap_or(1) })
     }
 }
 
 fn zmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let wish = Wish::parse(args, 1)?;
-    if !pop_from_first(ctx, args, 2, &wish)? {
+    let several = Several::parse(args, 1)?;
+    if !pop_from_first(ctx, args, 2, &several)? {
         ctx.reply.null_array();
     }
     Ok(())
 }
 
 /// Takes members from the first set that has any, of those whose names begin at a position; `false` if none has.
-fn pop_from_first(ctx: &mut Ctx<'_>, args: Args<'_>, first: usize, wish: &Wish) -> Result<bool> {
+fn pop_from_first(ctx: &mut Ctx<'_>, args: Args<'_>, first: usize, several: &Several) -> Result<bool> {
     let store = ctx.store();
-    let keys: Vec<(&Store, &[u8])> = args.iter().skip(first).take(wish.keys).map(|key| (store, key)).collect();
+    let keys: Vec<(&Store, &[u8])> = args.iter().skip(first).take(several.keys).map(|key| (store, key)).collect();
     let reply = &mut ctx.reply;
     Store::with_all(&keys, ctx.now, |slots| {
         for (at, (_, key)) in keys.iter().enumerate() {
-            if pop(&mut slots.at(at), wish.end, wish.count, |pairs| show_named(reply, key, pairs))? {
+            if pop(&mut slots.at(at), several.end, several.count, |pairs| show_named(reply, key, pairs))? {
                 return Ok(true);
             }
         }
         Ok(false)
+    })
+}
+
+fn bzpopmin(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    pop_or_wait(ctx, args, End::Min)
+}
+
+fn bzpopmax(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    pop_or_wait(ctx, args, End::Max)
+}
+
+fn pop_or_wait(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> Result<()> {
+    let until = blocking::deadline(args, args.len() - 1, ctx.now)?;
+    let keys: Vec<&[u8]> = (1..args.len() - 1).map(|at| args.word(at)).collect();
+    let wish = Wish { keys: &keys, target: None, kind: Type::ZSet, until };
+    blocking::take_or_wait(ctx, args, &wish, |reply, slots, at| {
+        let show = |pairs: ZSetIter<'_>| {
+            reply.array(3);
+            reply.bulk(keys[at]);
+            pairs.for_each(|(member, score)| {
+                member.with_bytes(|bytes| reply.bulk(bytes));
+                reply.double(score);
+            });
+        };
+        pop(&mut slots.at(at), end, 1, show).map(drop)
+    })
+}
+
+fn bzmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let until = blocking::deadline(args, 1, ctx.now)?;
+    let several = Several::parse(args, 2)?;
+    let keys: Vec<&[u8]> = (3..3 + several.keys).map(|at| args.word(at)).collect();
+    let wish = Wish { keys: &keys, target: None, kind: Type::ZSet, until };
+    blocking::take_or_wait(ctx, args, &wish, |reply, slots, at| {
+        let show = |pairs: ZSetIter<'_>| show_named(reply, keys[at], pairs);
+        pop(&mut slots.at(at), several.end, several.count, show).map(drop)
     })
 }
 

@@ -309,10 +309,10 @@ impl Door {
     /// Answers the checks in `bytes`, up to the first that cannot be answered at once.
     fn run(&self, bytes: &[u8], out: &mut Vec<u8>, date: &mut Date) -> Next {
         let (sessions, clock) = (&self.hall.sessions, &self.hall.engine.clock);
-        let mut turn = self.hall.engine.gate.enter(self.worker);
+        let mut turn = self.hall.engine.enter(self.worker);
         let mut used = 0;
         while used < bytes.len() {
-            turn.give_way();
+            turn.give_way(|| self.hall.engine.scripts.is_busy());
             let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
             let Some(check) = Check::read(&bytes[used..], &mut room) else {
                 return Next::Other(Bytes::copy_from_slice(&bytes[used..]));

@@ -1,0 +1,117 @@
+//! Clients that wait for an element, over sockets.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{PATIENCE, Peer, Running};
+
+/// Waits until so many clients wait.
+fn until_waiting(server: &Running, count: usize) {
+    let waiting = || server.engine.clients.all().iter().filter(|peer| peer.flags() == "b").count();
+    let patience = Instant::now() + PATIENCE;
+    while waiting() != count {
+        assert!(Instant::now() < patience, "{} clients wait, not {count}", waiting());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Clients that wait for something, in this order, on both workers.
+fn waiters<const N: usize>(server: &Running, request: &str) -> [Peer; N] {
+    std::array::from_fn(|at| {
+        let mut client = server.client();
+        client.send(request);
+        until_waiting(server, at + 1);
+        client
+    })
+}
+
+#[test]
+fn who_waited_longest_gets_the_first_element_and_what_follows_waits() {
+    let server = Running::start(&[]);
+    let mut other = server.client();
+    let [mut one, mut two, mut three] = waiters(&server, "BLPOP list 0\r\nECHO after\r\n");
+    other.send("RPUSH list a b\r\nLLEN list\r\n").hears(":2\r\n:0\r\n");
+    for (client, element) in [(&mut one, "a"), (&mut two, "b")] {
+        client.hears(format!("*2\r\n$4\r\nlist\r\n$1\r\n{element}\r\n$5\r\nafter\r\n"));
+    }
+    until_waiting(&server, 1);
+    other.send("LPUSH list c\r\n").hears(":1\r\n");
+    three.hears("*2\r\n$4\r\nlist\r\n$1\r\nc\r\n$5\r\nafter\r\n").send("PING\r\n").hears("+PONG\r\n");
+}
+
+#[test]
+fn a_wait_ends_punctually_and_a_waiting_client_is_not_idle() {
+    let server = Running::start(&[("timeout", "1")]);
+    let mut client = server.client();
+    let began = Instant::now();
+    client.send("BLPOP list 0.2\r\n").hears("*-1\r\n");
+    let took = began.elapsed();
+    assert!((Duration::from_millis(200)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    client.send("BLPOP list 1.5\r\n").hears("*-1\r\n");
+    // A date that no clock of the machine reaches.
+    client.send("BLPOP list 900000000000\r\n");
+    until_waiting(&server, 1);
+    server.client().send("RPUSH list a\r\n").hears(":1\r\n");
+    client.hears("*2\r\n$4\r\nlist\r\n$1\r\na\r\n");
+}
+
+#[test]
+fn a_wait_can_be_called_off() {
+    let server = Running::start(&[]);
+    let mut client = server.client();
+    client.send("CLIENT ID\r\n").hears(":1\r\n");
+    let mut other = server.client();
+    for (line, answer) in [
+        ("CLIENT UNBLOCK 1\r\n", "*-1\r\n"),
+        ("CLIENT UNBLOCK 1 ERROR\r\n", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"),
+    ] {
+        client.send("BRPOP list 0\r\n");
+        until_waiting(&server, 1);
+        other.send(line).hears(":1\r\n");
+        client.hears(answer);
+    }
+    client.send("BRPOP list 0\r\n");
+    until_waiting(&server, 1);
+    other.send("CLIENT KILL ID 1\r\nRPUSH list a\r\nLLEN list\r\n").hears(":1\r\n:1\r\n:1\r\n");
+    assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn who_closes_its_end_takes_no_element() {
+    let server = Running::start(&[]);
+    let mut other = server.client();
+    let [one, mut two] = waiters(&server, "BLMOVE list there LEFT LEFT 0\r\n");
+    drop(one);
+    until_waiting(&server, 1);
+    other.send("RPUSH list a\r\n").hears(":1\r\n");
+    two.hears("$1\r\na\r\n");
+    other.send("LRANGE there 0 -1\r\n").hears("*1\r\n$1\r\na\r\n");
+}
+
+#[test]
+fn many_workers_hand_elements_on_and_lose_none() {
+    const ELEMENTS: usize = 2_000;
+    let server = Running::start(&[]);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let mut client = server.client();
+            scope.spawn(move || {
+                for _ in 0..ELEMENTS {
+                    client.send("BLMOVE one two LEFT RIGHT 0\r\n").hears("$1\r\nx\r\n");
+                }
+            });
+            let mut client = server.client();
+            scope.spawn(move || {
+                for _ in 0..ELEMENTS {
+                    client.send("BLPOP two 0\r\n").hears("*2\r\n$3\r\ntwo\r\n$1\r\nx\r\n");
+                }
+            });
+        }
+        let mut client = server.client();
+        client.send("CLIENT REPLY OFF\r\n");
+        for _ in 0..2 * ELEMENTS {
+            client.send("RPUSH one x\r\n");
+        }
+        client.send("CLIENT REPLY ON\r\n").hears("+OK\r\n");
+    });
+    server.client().send("EXISTS one two\r\n").hears(":0\r\n");
+}

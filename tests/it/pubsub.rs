@@ -1,0 +1,222 @@
+//! Subscribers through sockets: on all workers, stalled ones, and the news of what has died.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cloakroom::clock::Ttl;
+
+use crate::support::{PATIENCE, Peer, Running};
+
+/// A client that listens to a channel.
+fn listener(server: &Running, channel: &str) -> Peer {
+    let mut client = server.client();
+    let len = channel.len();
+    client.send(format!("SUBSCRIBE {channel}\r\n"));
+    client.hears(format!("*3\r\n$9\r\nsubscribe\r\n${len}\r\n{channel}\r\n:1\r\n"));
+    client
+}
+
+/// Waits until something holds.
+#[track_caller]
+fn wait_until(mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "it never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn subscribers_on_all_workers_hear_everything_in_order() {
+    let server = Running::start(&[("workers", "3")]);
+    let mut listeners: Vec<Peer> = (0..6).map(|_| listener(&server, "news")).collect();
+    let mut speakers = [server.client(), server.client()];
+    const EACH: usize = 500;
+    for number in 0..EACH {
+        for (name, speaker) in ["a", "b"].iter().zip(&mut speakers) {
+            speaker.send(format!("PUBLISH news {name}{number:03}\r\n"));
+        }
+    }
+    for speaker in &mut speakers {
+        speaker.hears(":6\r\n".repeat(EACH));
+    }
+    let mut first = Vec::new();
+    for listener in &mut listeners {
+        let mut heard = vec![0; 2 * EACH * "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$4\r\na000\r\n".len()];
+        listener.0.read_exact(&mut heard).expect("all messages");
+        let text = String::from_utf8(heard).expect("text");
+        let mut messages: Vec<&str> = text.split("\r\n").skip(6).step_by(7).collect();
+        messages.retain(|message| !message.is_empty());
+        if first.is_empty() {
+            first = messages.iter().map(|message| message.to_string()).collect();
+        }
+        assert_eq!(messages, first, "all hear the same order");
+        for name in ["a", "b"] {
+            let said: Vec<&&str> = messages.iter().filter(|message| message.starts_with(name)).collect();
+            assert!(said.len() == EACH && said.is_sorted(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_stalled_subscriber_is_cut_and_who_publishes_never_waits() {
+    let server = Running::start(&[("client-output-buffer-limit", "pubsub 1mb 0 0")]);
+    let mut stalled = listener(&server, "news");
+    let mut quick = listener(&server, "news");
+    let mut speaker = server.client();
+    let message = "x".repeat(50_000);
+    let expected = format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$50000\r\n{message}\r\n");
+    let mut cut = None;
+    for number in 0..1_000 {
+        let started = Instant::now();
+        speaker.send(format!("*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n$50000\r\n{message}\r\n"));
+        let mut answer = [0; 4];
+        speaker.0.read_exact(&mut answer).expect("an answer");
+        assert!(started.elapsed() < Duration::from_secs(1), "who publishes waited");
+        quick.hears(&expected);
+        if server.engine.metrics.sums().output_limit_disconnections > 0 {
+            cut = Some(number);
+            break;
+        }
+    }
+    assert!(cut.is_some(), "50 MB were kept for a subscriber that reads none");
+    // It hears some of it, and then the end.
+    assert!(stalled.rest().len() < 1_000 * message.len());
+    wait_until(|| {
+        speaker.send("PUBSUB NUMSUB news\r\n");
+        speaker.hears("*2\r\n$4\r\nnews\r\n:");
+        let mut count = [0; 3];
+        speaker.0.read_exact(&mut count).expect("a count");
+        count[0] == b'1'
+    });
+    assert_eq!(server.engine.metrics.sums().output_limit_disconnections, 1);
+}
+
+#[test]
+fn a_subscriber_over_the_soft_limit_has_its_seconds() {
+    let server = Running::start(&[("client-output-buffer-limit", "pubsub 0 100kb 1")]);
+    let _stalled = listener(&server, "news");
+    let mut speaker = server.client();
+    let message = "x".repeat(1_000_000);
+    for _ in 0..20 {
+        speaker.send(format!("*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n$1000000\r\n{message}\r\n")).hears(":1\r\n");
+    }
+    let started = Instant::now();
+    assert_eq!(server.engine.metrics.sums().output_limit_disconnections, 0);
+    wait_until(|| server.engine.metrics.sums().output_limit_disconnections == 1);
+    assert!(started.elapsed() > Duration::from_millis(500), "it was cut at once");
+    wait_until(|| server.engine.pubsub.is_empty());
+}
+
+#[test]
+fn silence_ends_others_but_not_who_listens() {
+    let server = Running::start(&[("timeout", "1")]);
+    let mut quiet = listener(&server, "news");
+    let mut idle = server.client();
+    idle.send("PING\r\n").hears("+PONG\r\n");
+    assert!(idle.rest().is_empty(), "an idle client is closed");
+    std::thread::sleep(Duration::from_millis(500));
+    server.client().send("PUBLISH news x\r\n").hears(":1\r\n");
+    quiet.hears("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n");
+}
+
+#[test]
+fn who_leaves_is_no_subscriber_any_more() {
+    let server = Running::start(&[]);
+    drop(listener(&server, "news"));
+    wait_until(|| server.engine.pubsub.is_empty());
+    let mut client = listener(&server, "news");
+    client.send("QUIT\r\n");
+    assert_eq!(client.rest(), b"+OK\r\n");
+    wait_until(|| server.engine.pubsub.bytes() == 0);
+}
+
+#[test]
+fn what_dies_is_told_on_time_though_nobody_asks() {
+    let server = Running::start(&[("notify-keyspace-events", "Ex")]);
+    let mut listener = listener(&server, "__keyevent@0__:expired");
+    let mut client = server.client();
+    for millis in [40, 120, 80] {
+        client.send(format!("SET coat:{millis:03} blue PX {millis}\r\n")).hears("+OK\r\n");
+    }
+    let started = server.engine.clock.now();
+    for millis in [40, 80, 120] {
+        let key = format!("coat:{millis:03}");
+        listener.hears(format!("*3\r\n$7\r\nmessage\r\n$22\r\n__keyevent@0__:expired\r\n${}\r\n{key}\r\n", key.len()));
+        let late = server.engine.clock.now().since(started + Ttl(millis));
+        assert!(late < Ttl(500), "{key} was told {late:?} late");
+    }
+}
+
+#[test]
+fn who_was_told_that_it_left_hears_nothing_more() {
+    let server = Running::start(&[("workers", "3")]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut speaker = server.client();
+                while !over.load(Ordering::Relaxed) {
+                    speaker.send("PUBLISH news x\r\nPUBLISH news y\r\n");
+                    speaker.0.read_exact(&mut [0; 8]).expect("counts");
+                }
+            });
+        }
+        let mut client = server.client();
+        let mut lines = BufReader::new(client.0.try_clone().expect("a socket")).lines();
+        let mut line = || lines.next().expect("a server").expect("a line");
+        let mut heard = 0;
+        for _ in 0..300 {
+            client.send("SUBSCRIBE news\r\n");
+            let begun: Vec<String> = (0..6).map(|_| line()).collect();
+            assert_eq!(begun[2], "subscribe");
+            client.send("UNSUBSCRIBE\r\nPING\r\n");
+            loop {
+                // The third line of a message and of a confirmation says what it is; the sixth and seventh what there is.
+                let words: Vec<String> = (0..6).map(|_| line()).collect();
+                if words[2] == "unsubscribe" {
+                    assert_eq!((words[5].as_str(), line().as_str()), (":0", "+PONG"));
+                    break;
+                }
+                assert_eq!((words[2].as_str(), words[5].as_str()), ("message", "$1"));
+                line();
+                heard += 1;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(heard > 0, "nothing was said meanwhile");
+    });
+}
+
+#[test]
+fn a_flood_keeps_nobody_from_being_served() {
+    let server = Running::start(&[("workers", "2"), ("client-output-buffer-limit", "pubsub 0 0 0")]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let listeners: Vec<Peer> = (0..2).map(|_| listener(&server, "news")).collect();
+        for mut listener in listeners {
+            scope.spawn(move || while listener.0.read(&mut [0; 65536]).is_ok_and(|got| got > 0) {});
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut speaker = server.client();
+                let batch = "PUBLISH news xxxxxxxxxxxxxxxx\r\n".repeat(100);
+                while !over.load(Ordering::Relaxed) {
+                    speaker.send(&batch);
+                    speaker.0.read_exact(&mut [0; 400]).expect("counts");
+                }
+            });
+        }
+        let slowest = (0..200).map(|_| {
+            let started = Instant::now();
+            // Clients are dealt out in turn, so both workers are asked.
+            server.client().send("PING\r\n").hears("+PONG\r\n");
+            started.elapsed()
+        });
+        let slowest = slowest.max().expect("some");
+        over.store(true, Ordering::Relaxed);
+        server.engine.clients.all().iter().filter(|peer| peer.is_subscriber()).for_each(|peer| peer.kill());
+        assert!(slowest < Duration::from_secs(2), "a client waited for {slowest:?}");
+    });
+}
