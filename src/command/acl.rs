@@ -10,8 +10,8 @@ use super::words::Words as _;
 use super::{Arity, Client, Ctx, Flags, Flow, Found, Group, Spec};
 use super::{all, client_list, config, docs, find_full, help, lookup, wrong_count};
 use crate::clock::Millis;
-use crate::engine::Engine;
 use crate::engine::acl::{Context, DEFAULT, Denied, Entry, Numbers, Rules, Selector, Table, Touch, User, Wish};
+use crate::engine::{Engine, Topic};
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Reply};
@@ -312,7 +312,8 @@ fn denied(
     if user.is_free() {
         return None;
     }
-    let denied = match user.is_gone() {
+    // Who is gone may only become somebody else.
+    let denied = match user.is_gone() && !found.spec.flags.has(Flags::NO_AUTH) {
         true => Denied::Command,
         false => check(&user.rules(), found, args).err()?,
     };
@@ -674,9 +675,36 @@ fn set_user(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         return Err(Error::refused("Usernames can't contain spaces or null characters"));
     }
     let rules: Vec<&[u8]> = args.tail(3).iter().collect();
-    ctx.engine.acl.set_user(name, &rules, &TABLE).map_err(|text| Error::Refused(text.into()))?;
+    let set = ctx.engine.acl.set_user(name, &rules, &TABLE);
+    let (user, _) = set.map_err(|text| Error::Refused(text.into()))?;
+    close_subscribers(ctx, &user);
     ctx.reply.ok();
     Ok(())
+}
+
+/// Closes the clients of a user who hear what the user may hear no longer; who asked gets an answer first.
+fn close_subscribers(ctx: &mut Ctx<'_>, user: &Arc<User>) {
+    if ctx.engine.pubsub.is_empty() {
+        return;
+    }
+    let rules = user.rules();
+    for peer in ctx.engine.clients.all() {
+        if !peer.is_subscriber() || !client_list::is_user(&peer, user) {
+            continue;
+        }
+        let keeps = |topic: Topic| {
+            let names = ctx.engine.pubsub.heard_by(&peer, topic);
+            names.iter().all(|name| rules.allows_channel(name, topic == Topic::Pattern))
+        };
+        if [Topic::Channel, Topic::Pattern, Topic::Shard].into_iter().all(keeps) {
+            continue;
+        }
+        if peer.id == ctx.client.peer.id {
+            ctx.client.flow = Flow::Close;
+        } else {
+            peer.kill();
+        }
+    }
 }
 
 fn users(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {

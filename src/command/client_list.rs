@@ -39,7 +39,7 @@ pub(super) fn is_of_kind(peer: &Peer, kind: Kind) -> bool {
 const REPLY_BUFFER: u64 = 16 * 1024;
 
 /// Whether a client is this user.
-fn is_user(peer: &Peer, user: &Arc<User>) -> bool {
+pub(super) fn is_user(peer: &Peer, user: &Arc<User>) -> bool {
     match peer.user() {
         Some(own) => Arc::ptr_eq(&own, user),
         None => user.name == DEFAULT.as_bytes(),
@@ -61,7 +61,7 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
     let [channels, patterns, shards] = peer.subscriptions();
     let seconds = |since: u64| now.since(Millis(since)).0 / 1000;
     let mut line = String::new();
-    // Writing to a String cannot fail. 
+    // Writing to a String cannot fail.
     let _ = writeln!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={channels} psub={patterns} ssub={shards} multi={} qbuf={} \

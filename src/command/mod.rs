@@ -537,7 +537,8 @@ fn call(
     let (start, began) = (out.len(), client.lap);
     let block = engine.metrics.block(client.worker);
     let waits = client.ticket != 0;
-    let is_shown = !waits && engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
+    let is_shown =
+        !waits && engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {

@@ -148,7 +148,9 @@ impl Kind {
                 }
                 Ok(show_span(span))
             }
-            Kind::Text | Kind::Secret => {
+            // A password may be any bytes that are text.
+            Kind::Secret => Ok(text.to_owned()),
+            Kind::Text => {
                 // A NUL would end the text early wherever a C program reads it: in a file name, in a rewritten file.
                 if text.contains('\0') {
                     return Err("argument must not contain a NUL byte".to_owned());

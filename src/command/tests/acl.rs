@@ -680,3 +680,19 @@ fn sort_follows_patterns_only_for_those_who_may_read_all() {
     t.say("ACL SETUSER guest %R~*").hears("+OK");
     t.say_as(&mut guest, "SORT mine BY v* GET v*").hears("*2 $-1 $-1");
 }
+
+#[test]
+fn who_hears_what_the_user_may_hear_no_longer_is_closed() {
+    let (mut t, mut guest) = as_user("+@all &foo:1 &bar:* &orders");
+    t.say_as(&mut guest, "SUBSCRIBE zap")
+        .hears("-NOPERM this user has no permissions to access one of the channels used as arguments");
+    t.say_as(&mut guest, "SUBSCRIBE foo:1").hears_start("*3 ");
+    t.say_as(&mut guest, "PSUBSCRIBE bar:*").hears_start("*3 ");
+    t.say_as(&mut guest, "PSUBSCRIBE bar:1").hears_start("-NOPERM ");
+    t.say("ACL SETUSER guest resetchannels &foo:* &bar:* &new").hears("+OK");
+    assert!(!guest.peer.is_killed());
+    t.say("ACL SETUSER guest allchannels").hears("+OK");
+    assert!(!guest.peer.is_killed());
+    t.say("ACL SETUSER guest resetchannels &foo:1").hears("+OK");
+    assert!(guest.peer.is_killed());
+}

@@ -279,14 +279,12 @@ fn a_mistake_is_one_line_with_its_place_its_value_and_the_cure() {
 #[test]
 fn no_mistake_shows_a_secret() {
     const CANARY: &str = "opensesame";
-    let nul = format!("{CANARY}\0");
     let (_file, path) = file(".conf", &format!("requirepass {CANARY} {CANARY}\n"));
     let (_quotes, quotes) = file(".conf", &format!("requirepass \"{CANARY}\n"));
     let (_toml, toml) = file(".toml", &format!("requirepass = [\"{CANARY}\"]\n"));
     let (_odd, odd) = file(".toml", &format!("requirepass = \"{CANARY}\nport = 1\n"));
     for args in [
         &["--requirepass", CANARY, CANARY][..],
-        &["--requirepass", &nul],
         &["--masterauth", CANARY, "--requirepass", CANARY, "--port", "x"],
         &["--upstream", "http://ada:opensesame@"],
         &["--requirepas", CANARY],
@@ -301,8 +299,6 @@ fn no_mistake_shows_a_secret() {
         let text = problem(args, &[]);
         assert!(!text.contains(CANARY), "{text}");
     }
-    let text = problem(&[], &[("CLOAKROOM_REQUIREPASS", &nul)]);
-    assert!(!text.contains(CANARY), "{text}");
     let env = [("CLOAKROOM_REQUIREPAS".into(), CANARY.into())];
     let Ok(loaded) = load_with([], env, &mut std::io::empty()) else { panic!("it stayed down") };
     assert!(loaded.warnings.len() == 1 && !loaded.warnings[0].contains(CANARY), "{:?}", loaded.warnings);
