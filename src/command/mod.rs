@@ -91,6 +91,8 @@ pub struct Client {
     pub is_local: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// A script keeps it from the stores, and has run for long.
+    pub is_barred: bool,
     /// CLIENT REPLY.
     pub replies: Replies,
     /// What the connection is to do after this command.
@@ -136,6 +138,7 @@ impl Client {
             authenticated: !engine.hot.needs_auth(),
             is_local,
             no_touch: false,
+            is_barred: false,
             replies: Replies::On,
             flow: Flow::Go,
             lap: engine.clock.micros(),
@@ -482,7 +485,7 @@ fn admit(engine: &Engine, client: &Client, spec: &Spec, now: Millis) -> Result<(
     if spec.flags.has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
-    if engine.scripts.is_busy() && !spec.flags.has(Flags::ALLOW_BUSY) {
+    if (client.is_barred || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
         return Err(Error::Busy);
     }
     Ok(())

@@ -8,11 +8,15 @@
 //! removes had died before, to the eyes of all.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// How often the counters of those inside are looked at before sleeping: most batches take a few microseconds.
 const LOOKS: usize = 200;
+
+/// How long a worker queues before it looks whether it should give up.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A worker's place. It shares no cache line with another's.
 #[derive(Default)]
@@ -67,6 +71,20 @@ impl Gate {
         Turn { gate: self, worker, was_inside }
     }
 
+    /// Lets a worker in as [`Gate::enter`] does, but gives up when `is_long` says that whoever is alone takes long.
+    #[inline]
+    pub fn enter_unless(&self, worker: usize, is_long: impl Fn() -> bool) -> Option<Turn<'_>> {
+        let was_inside = self.seats.len() == 1 || self.seats[worker].inside.load(Ordering::Relaxed);
+        if !was_inside {
+            // See `go_in`.
+            self.seats[worker].inside.store(true, Ordering::SeqCst);
+            if self.wanted.load(Ordering::SeqCst) > 0 && !self.queue_up_unless(worker, is_long) {
+                return None;
+            }
+        }
+        Some(Turn { gate: self, worker, was_inside })
+    }
+
     /// Runs something while no other worker is inside. What runs may ask for the same again.
     pub fn alone<R>(&self, worker: usize, f: impl FnOnce() -> R) -> R {
         if self.seats.len() == 1 || self.owner.load(Ordering::Relaxed) == worker + 1 {
@@ -107,6 +125,20 @@ impl Gate {
         let queue = self.queue.lock();
         self.seats[worker].inside.store(true, Ordering::SeqCst);
         MutexGuard::unlock_fair(queue);
+    }
+
+    /// Queues up until it is let in, or `is_long`.
+    #[cold]
+    fn queue_up_unless(&self, worker: usize, is_long: impl Fn() -> bool) -> bool {
+        self.go_out(worker);
+        while !is_long() {
+            if let Some(queue) = self.queue.try_lock_for(PATIENCE) {
+                self.seats[worker].inside.store(true, Ordering::SeqCst);
+                MutexGuard::unlock_fair(queue);
+                return true;
+            }
+        }
+        false
     }
 
     fn go_out(&self, worker: usize) {
@@ -152,6 +184,12 @@ impl Drop for Alone<'_> {
 }
 
 impl Turn<'_> {
+    /// Steps aside as [`Turn::give_way`] does. `false`: it is outside, as `is_long` said that the other takes long.
+    #[inline]
+    pub fn give_way_unless(&mut self, is_long: impl Fn() -> bool) -> bool {
+        !self.gate.is_wanted() || self.was_inside || self.gate.queue_up_unless(self.worker, is_long)
+    }
+
     /// Steps aside if somebody waits to be alone; to be called between two requests.
     #[inline]
     pub fn give_way(&mut self) {
@@ -216,6 +254,18 @@ mod tests {
         });
         assert_eq!(halves.read(), [2 * ROUNDS + 2 * ROUNDS.div_ceil(16); 2]);
         assert!(!gate.is_wanted() && gate.seats.iter().all(|seat| !seat.inside.load(Ordering::Relaxed)));
+    }
+
+    #[test]
+    fn who_queues_can_give_up() {
+        let gate = Gate::new(2);
+        gate.alone(0, || {
+            std::thread::scope(|scope| {
+                scope.spawn(|| assert!(gate.enter_unless(1, || true).is_none()));
+            });
+        });
+        let mut turn = gate.enter_unless(1, || true).expect("nobody is alone");
+        assert!(turn.give_way_unless(|| true));
     }
 
     #[test]

@@ -292,9 +292,15 @@ impl<'a> Connection<'a> {
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
-        let mut turn = engine.gate.enter(self.client.worker);
+        // While a script of another worker runs on and on, clients are told so.
+        let (is_long, worker) = (|| engine.scripts.is_busy(), self.client.worker);
+        let mut turn = engine.gate.enter_unless(worker, is_long);
         while used < input.len() {
-            turn.give_way();
+            turn = match turn {
+                Some(mut turn) => turn.give_way_unless(is_long).then_some(turn),
+                None => engine.gate.enter_unless(worker, is_long),
+            };
+            self.client.is_barred = turn.is_none();
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
             let len = match parser.parse(rest, &limits) {
