@@ -209,8 +209,14 @@ fn the_sandbox_holds() {
     eval(&mut t, "\u{1b}LuaQ").hears_start("-ERR Error compiling script");
 }
 
+/// With the stack of a worker.
 #[test]
 fn nothing_a_script_does_ends_the_server() {
+    let thread = std::thread::Builder::new().stack_size(8 * 1024 * 1024).spawn(run_what_could_end_the_server);
+    thread.expect("a thread").join().expect("no panic");
+}
+
+fn run_what_could_end_the_server() {
     let mut t = Transcript::start();
     for script in [
         "local function f() return f() + 1 end return f()",
