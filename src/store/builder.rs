@@ -40,7 +40,7 @@ impl Builder {
 
     /// The same hashes in each run, for tests of what depends on which shard a key falls into.
     #[cfg(test)]
-    fn hash_seed(mut self, seed: u64) -> Builder {
+    pub(super) fn hash_seed(mut self, seed: u64) -> Builder {
         self.hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         self
     }
