@@ -153,7 +153,6 @@ impl<'a> Connection<'a> {
         &self.shared.engine
     }
 
-    /// Gives up what the client waits for in the store.
     fn stop_waiting(&mut self) {
         let engine = self.engine();
         command::forget(engine, &mut self.client, engine.clock.now());
