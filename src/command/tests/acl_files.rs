@@ -3,7 +3,6 @@
 use super::acl::denied;
 use super::*;
 
-/// A server and a client who is this user.
 /// A server with an ACL file of this text, and the folder that holds it.
 fn with_file(text: &str) -> (Transcript, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
