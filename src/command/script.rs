@@ -33,7 +33,11 @@ use shebang::Promises;
 const ROW: Spec = Spec { group: Group::Scripting, since: "2.6.0", ..Spec::BASE };
 const RUN: Spec = Spec {
     arity: AtLeast(3),
-    flags: Flags::NOSCRIPT.and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::MOVABLE_KEYS),
+    flags: Flags::NOSCRIPT
+        .and(Flags::STALE)
+        .and(Flags::SKIP_MONITOR)
+        .and(Flags::MOVABLE_KEYS)
+        .and(Flags::NO_MANDATORY_KEYS),
     keys: Keys::counted(2).with(&["RW", "access", "update"]),
     usage: "script numkeys [key [key ...]] [arg [arg ...]]",
     cost: "O(N) where N is what the script does.",
