@@ -23,6 +23,7 @@
 mod access;
 mod aliases;
 mod arena;
+mod changes;
 mod chunks;
 mod deadlines;
 mod entry;
@@ -55,6 +56,7 @@ use foldhash::quality::SeedableRandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 pub use access::Access;
+pub use changes::{Change, Changes};
 pub use events::{Class, Event};
 pub use foresee::Foreseen;
 pub use janitor::{SWEEP_MAX, Sweep};
@@ -75,6 +77,7 @@ use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
 use crate::error::{Error, Result};
 use arena::At;
+use changes::Teller;
 use entry::Kind;
 use janitor::Alarm;
 use names::{Names, Rule};
@@ -125,6 +128,7 @@ struct Common {
     /// Up to where collections are compact.
     compact: value::Settings,
     events: events::Events,
+    changes: Arc<Changes>,
     /// Whose turn has come.
     called: Called,
 }
@@ -230,6 +234,7 @@ impl Builder {
             alarm: Alarm::default(),
             compact: value::Settings::default(),
             events: events::Events::default(),
+            changes: Arc::default(),
             called: Called::default(),
         });
         let inner = |id| Inner {
@@ -368,7 +373,8 @@ impl Store {
 
     fn cell(&self, index: usize) -> &Cell {
         let cells = self.inner.cells.get_or_init(|| {
-            let cell = |_| Cell { due: AtomicU64::new(u64::MAX), shard: Mutex::default() };
+            let shard = || Shard::new(Teller::new(&self.inner.common.changes, self.inner.id));
+            let cell = |_| Cell { due: AtomicU64::new(u64::MAX), shard: Mutex::new(shard()) };
             (0..SHARDS).map(cell).collect()
         });
         &cells[index]
@@ -543,6 +549,11 @@ impl Store {
         for cell in self.cells() {
             cell.shard.lock().stats = Stats::default();
         }
+    }
+
+    /// The number of this store among its family.
+    pub fn number(&self) -> usize {
+        self.inner.id
     }
 
     /// Says which events are told, for the whole family.
