@@ -56,7 +56,7 @@ pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 
 use crate::clock::{Millis, Ttl};
 use crate::engine::acl::User;
-use crate::engine::{Engine, Mode, Peer, Slow, Slowlog};
+use crate::engine::{Engine, Peer, Slow, Slowlog};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
 
@@ -632,8 +632,8 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
     }
     tx::admit(client, spec)?;
     let needs_room = tx::effects(client, spec).has(Flags::DENYOOM);
-    // Who keeps copies hears before the reply what has to go, whatever it asks for.
-    let makes_room = needs_room || engine.tracking.is_on() && client.peer.tracking().has(Mode::ON);
+    // Who keeps copies of what it reads hears before what has to go.
+    let makes_room = needs_room || engine.tracking.is_on() && tracking::is_noted(client, spec);
     if makes_room && !engine.make_room(now) && needs_room {
         return Err(Error::OutOfMemory);
     }
