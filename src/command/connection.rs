@@ -119,6 +119,8 @@ fn echo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn quit(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    // Before it hears the answer nobody finds it any more.
+    ctx.engine.leave(&ctx.client.peer);
     ctx.client.flow = Flow::Close;
     ctx.reply.ok();
     Ok(())
