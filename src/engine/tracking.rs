@@ -11,11 +11,11 @@
 
 mod table;
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
 
@@ -76,16 +76,8 @@ impl Mode {
     }
 }
 
-thread_local! {
-    /// The number of the client whose command runs on this thread, [`NOBODY`] if changes are gathered for another reason,
-    /// [`NOTHING`] if they are not.
-    static CURRENT: Cell<u64> = const { Cell::new(NOTHING) };
-}
-
-/// No client has this number.
-const NOTHING: u64 = 0;
-/// Nor this one.
-const NOBODY: u64 = u64::MAX;
+/// No client has this number: changes come by themselves.
+const NOBODY: u64 = 0;
 
 /// Who tracks what.
 pub struct Tracking {
@@ -116,6 +108,8 @@ struct State {
     trackers: BTreeMap<u64, Tracker>,
     prefixes: BTreeMap<Name, Audience>,
     prefix_bytes: usize,
+    /// The threads on which changes are gathered, and the clients whose commands make them.
+    gathering: HashMap<ThreadId, u64>,
 }
 
 struct Tracker {
@@ -160,9 +154,10 @@ pub struct Gathering<'a>(&'a Tracking);
 
 impl Drop for Gathering<'_> {
     fn drop(&mut self) {
-        CURRENT.set(NOTHING);
+        let state = &mut *self.0.shared.state.lock();
+        state.gathering.remove(&thread::current().id());
         if self.0.shared.is_pending.load(Ordering::Relaxed) {
-            self.0.shared.tell_pending(&mut self.0.shared.state.lock());
+            self.0.shared.tell_pending(state);
         }
     }
 }
@@ -201,9 +196,10 @@ impl Tracking {
         self.changes.are_wanted()
     }
 
-    /// Gathers the changes that a client's command makes, or nobody's, so that who is told by prefix hears of them together.
+    /// Gathers the changes on this thread that a client's command makes, or nobody's, so that who is told by prefix hears of
+    /// them together.
     pub fn gather(&self, client: Option<u64>) -> Gathering<'_> {
-        CURRENT.set(client.unwrap_or(NOBODY));
+        self.shared.state.lock().gathering.insert(thread::current().id(), client.unwrap_or(NOBODY));
         Gathering(self)
     }
 
@@ -339,7 +335,8 @@ impl Shared {
             return;
         }
         let state = &mut *self.state.lock();
-        let current = CURRENT.get();
+        let gathering = state.gathering.get(&thread::current().id()).copied();
+        let current = gathering.unwrap_or(NOBODY);
         let by = if change.is_natural { NOBODY } else { current };
         let mut is_pending = false;
         for (_, audience) in state.prefixes.iter_mut().filter(|(prefix, _)| change.key.starts_with(prefix)) {
@@ -348,7 +345,7 @@ impl Shared {
         }
         if is_pending {
             self.is_pending.store(true, Ordering::Relaxed);
-            if current == NOTHING {
+            if gathering.is_none() {
                 self.tell_pending(state);
             }
         }

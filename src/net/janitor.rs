@@ -107,7 +107,7 @@ async fn sweep(engine: &Engine) -> Millis {
     for store in engine.all_stores() {
         loop {
             let begun = Instant::now();
-            let gathering = engine.tracking.gather(None);
+            let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
             let swept = store.sweep_some(engine.clock.now(), pace.most);
             drop(gathering);
             match swept {
