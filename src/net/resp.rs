@@ -170,6 +170,8 @@ impl<'a> Connection<'a> {
             match event {
                 Event::Draining => return Poll::Ready(Ok(End::Flush)),
                 Event::Writable => self.write_rest()?,
+                // What its own request has made news of comes behind the answer.
+                Event::Bell if command::is_answered(self.engine, &self.client) => {}
                 Event::Bell => {
                     self.take_mail(scratch)?;
                     deliveries += 1;
@@ -408,14 +410,6 @@ impl<'a> Connection<'a> {
 
     /// Sends what others left in the mailbox.
     fn take_mail(&mut self, scratch: &Scratch) -> io::Result<()> {
-        if let Flow::Block(_) = self.client.flow {
-            // Who serves a request that waits has the room locked. What the request itself made news of comes behind its
-            // answer.
-            drop(self.engine.room());
-            if self.client.peer.is_called() {
-                return Ok(());
-            }
-        }
         let scratch = &mut *Buffers::lend(scratch);
         self.client.peer.collect(&mut scratch.output);
         self.write(&mut scratch.output)

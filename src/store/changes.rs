@@ -55,6 +55,11 @@ impl Changes {
 }
 
 impl Store {
+    /// The number of this store among its family.
+    pub fn number(&self) -> usize {
+        self.inner.id
+    }
+
     /// Who hears of changes in this family.
     pub fn changes(&self) -> &Arc<Changes> {
         &self.inner.common.changes

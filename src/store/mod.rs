@@ -551,11 +551,6 @@ impl Store {
         }
     }
 
-    /// The number of this store among its family.
-    pub fn number(&self) -> usize {
-        self.inner.id
-    }
-
     /// Says which events are told, for the whole family.
     pub fn want_events(&self, classes: Class) {
         self.inner.common.events.want(classes);
