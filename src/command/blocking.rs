@@ -322,6 +322,15 @@ pub(super) fn resume(ctx: &mut Ctx<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether a client's request that waits has its answer. Who serves it has the room locked until the answer is there.
+pub fn is_answered(engine: &Engine, client: &Client) -> bool {
+    if let Flow::Block(_) = client.flow {
+        drop(engine.room());
+        return client.peer.is_called();
+    }
+    false
+}
+
 /// Lets a client that leaves wait no longer.
 pub fn forget(engine: &Engine, client: &mut Client, now: Millis) {
     if client.ticket != 0 {

@@ -6,6 +6,7 @@ use super::blocking;
 use super::client_list::{self, Filter};
 use super::help;
 use super::spec::tips;
+use super::tracking;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Flow, Group, Replies, Spec};
 use crate::clock::Ttl;
@@ -34,11 +35,28 @@ pub(super) const COMMANDS: &[Spec] = &[Spec {
 
 const SUBCOMMANDS: &[Spec] = &[
     Spec {
+        name: "CACHING",
+        run: tracking::caching,
+        arity: Exactly(3),
+        usage: "<YES | NO>",
+        since: "6.0.0",
+        summary: "Says whether the keys of the next command are tracked.",
+        ..ROW
+    },
+    Spec {
         name: "GETNAME",
         run: get_name,
         arity: Exactly(2),
         since: "2.6.9",
         summary: "Returns the name of the connection.",
+        ..ROW
+    },
+    Spec {
+        name: "GETREDIR",
+        run: tracking::get_redirect,
+        arity: Exactly(2),
+        since: "6.0.0",
+        summary: "Returns the client that is told of changed keys in the place of this one.",
         ..ROW
     },
     Spec {
@@ -144,6 +162,24 @@ const SUBCOMMANDS: &[Spec] = &[
         ..ROW
     },
     Spec {
+        name: "TRACKING",
+        run: tracking::tracking,
+        arity: AtLeast(3),
+        usage: "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        since: "6.0.0",
+        cost: "O(N) where N is the number of prefixes",
+        summary: "Switches on or off that a client is told when keys change that it has read.",
+        ..ROW
+    },
+    Spec {
+        name: "TRACKINGINFO",
+        run: tracking::info,
+        arity: Exactly(2),
+        since: "6.2.0",
+        summary: "Returns how the keys are tracked that the connection reads.",
+        ..ROW
+    },
+    Spec {
         name: "UNBLOCK",
         run: unblock,
         arity: AtLeast(3),
@@ -165,6 +201,10 @@ const SUBCOMMANDS: &[Spec] = &[
 ];
 
 const HELP: &[&str] = &[
+    "CACHING (YES|NO)",
+    "    Track the keys of the next command, or do not, in modes OPTIN and OPTOUT.",
+    "GETREDIR",
+    "    Return the ID of the client that invalidations are redirected to.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
@@ -205,6 +245,11 @@ const HELP: &[&str] = &[
     "    Set client meta attr. Options are:",
     "    * LIB-NAME: the client lib name.",
     "    * LIB-VER: the client lib version.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control client-side caching that the server assists.",
+    "TRACKINGINFO",
+    "    Return how the connection tracks keys.",
     "UNBLOCK <clientid> [TIMEOUT|ERROR]",
     "    Unblock the specified blocked client.",
     "NO-EVICT (ON|OFF)",
@@ -407,9 +452,8 @@ mod tests {
         t.say("CLIENT").hears("-ERR wrong number of arguments for 'client' command");
         t.say("CLIENT MAINT_NOTIFICATIONS ON moving-endpoint-type none")
             .hears("-ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.");
-        t.say("CLIENT TRACKING ON").hears("-ERR unknown subcommand 'TRACKING'. Try CLIENT HELP.");
         t.say("CLIENT HELP")
-            .hears_start("*49 +CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are: +GETNAME");
+            .hears_start("*58 +CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are: +CACHING");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={channels} psub={patterns} ssub={shards} multi={} qbuf={} \
          qbuf-free={} argv-mem=0 multi-mem={} rbs={first} rbp={first} obl={first} oll={nodes} omem={rest} tot-mem={} events=r \
-         cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} watch={}",
+         cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} watch={}",
         peer.id,
         peer.addr,
         peer.local_addr,
@@ -82,6 +82,7 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
         pending.queue_bytes,
         u64::from(room) + output + (pending.queue_bytes + pending.watch_bytes) as u64 + size_of::<Peer>() as u64,
         text(peer.user().as_ref().map_or(DEFAULT.as_bytes(), |user| &user.name)),
+        super::tracking::redirect(peer),
         peer.protocol.load(Ordering::Relaxed),
         text(&labels.lib_name),
         text(&labels.lib_version),

@@ -119,6 +119,8 @@ fn echo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn quit(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
+    // Before it hears the answer nobody finds it any more.
+    ctx.engine.leave(&ctx.client.peer);
     ctx.client.flow = Flow::Close;
     ctx.reply.ok();
     Ok(())
@@ -151,8 +153,11 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     client.forget_transaction(ctx.engine);
     client.select(0);
     ctx.engine.pubsub.leave(&client.peer);
-    pubsub::catch_up(client, &mut ctx.reply);
-    client.speak(Version::Resp2);
+    ctx.engine.tracking.disable(&client.peer);
+    ctx.engine.tracking.quietly(|| {
+        pubsub::catch_up(client, &mut ctx.reply);
+        client.speak(Version::Resp2);
+    });
     client.authenticated = !ctx.engine.acl.needs_auth();
     client.set_user(None);
     client.set_no_touch(false);
@@ -213,11 +218,12 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     }
     let (client, reply) = (&mut *ctx.client, &mut ctx.reply);
     if version != client.version {
-        ctx.engine.pubsub.quietly(|| {
+        let change = || {
             // What was pushed before is in the old protocol, and so comes before the answer in the new one.
             pubsub::catch_up(client, reply);
             client.speak(version);
-        });
+        };
+        ctx.engine.tracking.quietly(|| ctx.engine.pubsub.quietly(change));
     }
     greet(ctx);
     Ok(())

@@ -148,12 +148,8 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     let watching: Vec<usize> = peers.iter().map(|peer| peer.pending().watched).filter(|watched| *watched > 0).collect();
     lines.field("watching_clients", watching.len());
     lines.field("total_watched_keys", watching.iter().sum::<usize>());
-    lines.zeros(&[
-        "tracking_clients",
-        "clients_in_timeout_table",
-        "total_blocking_keys",
-        "total_blocking_keys_on_nokey",
-    ]);
+    lines.field("tracking_clients", ctx.engine.tracking.tracked().clients);
+    lines.zeros(&["clients_in_timeout_table", "total_blocking_keys", "total_blocking_keys_on_nokey"]);
 }
 
 fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
@@ -248,8 +244,12 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.zeros(&["latest_fork_usec", "total_forks"]);
     lines.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits"]);
     lines.zeros(&["active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
-    lines.zeros(&["total_active_defrag_time", "current_active_defrag_time", "tracking_total_keys"]);
-    lines.zeros(&["tracking_total_items", "tracking_total_prefixes", "unexpected_error_replies"]);
+    lines.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
+    let tracked = ctx.engine.tracking.tracked();
+    lines.field("tracking_total_keys", tracked.keys);
+    lines.field("tracking_total_items", tracked.items);
+    lines.field("tracking_total_prefixes", tracked.prefixes);
+    lines.zeros(&["unexpected_error_replies"]);
     lines.field("total_error_replies", sums.errors);
     lines.field("dump_payload_sanitizations", 0);
     lines.field("total_reads_processed", sums.reads);

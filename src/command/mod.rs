@@ -40,6 +40,7 @@ mod sort;
 mod spec;
 mod string;
 mod table;
+mod tracking;
 mod tx;
 mod usage;
 mod words;
@@ -50,7 +51,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use acl::{load_users, may_read_all};
-pub use blocking::forget;
+pub use blocking::{forget, is_answered};
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 pub use table::{COUNT, Found, all, find, find_full, numbered};
@@ -264,7 +265,28 @@ pub fn run(
     now: Millis,
     out: &mut Vec<u8>,
 ) -> Flow {
-    let start = out.len();
+    if !engine.tracking.is_on() {
+        return run_one(engine, client, args, ahead, now, out);
+    }
+    let gathering = engine.tracking.gather(Some(client.peer.id));
+    run_one(engine, client, args, ahead, now, out);
+    tracking::end_caching(client, args);
+    drop(gathering);
+    if !matches!(client.flow, Flow::Hold(_) | Flow::Block(_)) {
+        client.peer.collect(out);
+    }
+    client.flow
+}
+
+fn run_one(
+    engine: &Engine,
+    client: &mut Client,
+    args: Args<'_>,
+    ahead: Option<&Foreseen<'_>>,
+    now: Millis,
+    out: &mut Vec<u8>,
+) -> Flow {
+    let mut start = out.len();
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker());
     // A request that waits was admitted when it came.
@@ -297,6 +319,10 @@ pub fn run(
     }
     if client.peer.held.load(Ordering::Relaxed) {
         client.peer.held.store(false, Ordering::Relaxed);
+    }
+    if !waits && engine.tracking.is_on() {
+        tracking::catch_up(client, out);
+        start = out.len();
     }
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
     if tx::keeps(client, found.spec) {
@@ -345,6 +371,10 @@ fn call(
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
 
+    let notes = engine.tracking.is_on() && tracking::is_noted(client, found.spec);
+    if notes {
+        tracking::note(engine, client, found.spec, args, now);
+    }
     let reply = Reply::new(out, client.version);
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
     let result = match waits {
@@ -357,6 +387,9 @@ fn call(
         ctx.reply.error(&error);
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
+    }
+    if notes {
+        tracking::note(engine, client, found.spec, args, now);
     }
     if comes_last {
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());
@@ -398,7 +431,10 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         acl::admit(engine, client, found, args, now)?;
     }
     tx::admit(client, spec)?;
-    if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
+    let needs_room = tx::effects(client, spec).has(Flags::DENYOOM);
+    // Who keeps copies of what it reads hears before what has to go.
+    let makes_room = needs_room || engine.tracking.is_on() && tracking::is_noted(client, spec);
+    if makes_room && !engine.make_room(now) && needs_room {
         return Err(Error::OutOfMemory);
     }
     if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {

@@ -277,7 +277,7 @@ impl<'a> Call<'a> {
         sha: &Sha,
         promises: Promises,
     ) -> Result<()> {
-        let Ctx { engine, client, now, reply, .. } = ctx;
+        let Ctx { engine, client, now, reply, spec, .. } = ctx;
         let (db, version, replies, flow) = (client.db(), client.version, client.replies, client.flow);
         let (lap, mark) = (client.lap, reply.mark());
         let is_short_of_memory = !promises.allow_oom && !engine.make_room(*now);
@@ -289,6 +289,7 @@ impl<'a> Call<'a> {
             speaks: Version::Resp2,
             is_readonly: self.is_readonly || promises.no_writes,
             is_short_of_memory,
+            called: (spec, self.args),
             scratch: Vec::new(),
         });
         let lua = &interpreter.lua;

@@ -17,6 +17,7 @@ mod set;
 mod sort;
 mod string;
 mod together;
+mod tracking;
 mod tx;
 mod zset;
 mod zset_ends;

@@ -87,7 +87,6 @@ pub(super) const KEPT: &[Param] = &[
     // Memory.
     kept("maxmemory-clients", Kind::MemoryOrPercent, "0", "No effect: each client has limits of its own."),
     kept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", "No effect: eviction works in bounded slices."),
-    kept("tracking-table-max-keys", LONG, "1000000", "No effect: keys are not tracked for clients."),
     kept("lazyfree-lazy-eviction", Kind::Bool, "no", ANY_THREAD),
     kept("lazyfree-lazy-expire", Kind::Bool, "no", ANY_THREAD),
     kept("lazyfree-lazy-server-del", Kind::Bool, "no", ANY_THREAD),

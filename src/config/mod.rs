@@ -78,6 +78,8 @@ pub struct Config {
     pub maxmemory_policy: Policy,
     /// `maxmemory-samples`
     pub maxmemory_samples: u32,
+    /// `tracking-table-max-keys`
+    pub tracking_table_max_keys: usize,
     /// `lfu-log-factor`
     pub lfu_log_factor: u32,
     /// `lfu-decay-time`, in minutes.
@@ -340,6 +342,7 @@ impl Config {
             maxmemory: 0,
             maxmemory_policy: Policy::NoEviction,
             maxmemory_samples: 0,
+            tracking_table_max_keys: 0,
             lfu_log_factor: 0,
             lfu_decay_time: 0,
             compact: Compact::default(),

@@ -217,6 +217,14 @@ const OWN: &[Param] = &[
         ..Param::MEMORY
     },
     Param {
+        name: "tracking-table-max-keys",
+        kind: Kind::Int(0, i64::MAX),
+        default: "1000000",
+        doc: "Keys that are remembered for clients which track what they read; 0 for no limit.",
+        home: field!(tracking_table_max_keys),
+        ..Param::MEMORY
+    },
+    Param {
         name: "lfu-log-factor",
         kind: Kind::Int(0, INT_MAX),
         default: "10",

@@ -13,6 +13,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::acl::User;
+use super::tracking::Mode;
 use crate::clock::Millis;
 use crate::store::Flag;
 
@@ -52,6 +53,8 @@ pub struct Peer {
     /// It is killed because it does not read what it is sent.
     cut: AtomicBool,
     subscriber: AtomicBool,
+    /// How it has the keys tracked that it reads.
+    tracking: AtomicU8,
     /// What it waited for is there.
     called: AtomicBool,
     has_mail: AtomicBool,
@@ -69,6 +72,8 @@ struct Seldom {
     pending: Option<Pending>,
     /// How many channels, patterns and channels of shards it hears.
     subscriptions: [usize; 3],
+    /// Who is told in its place of keys that have changed, 0 if nobody is.
+    redirect: u64,
 }
 
 /// What waits for a client's EXEC.
@@ -250,6 +255,37 @@ impl Peer {
         self.subscriber.store(counts != [0; 3], Ordering::Relaxed);
     }
 
+    /// How it has keys tracked.
+    pub fn tracking(&self) -> Mode {
+        Mode(self.tracking.load(Ordering::Relaxed))
+    }
+
+    /// Who is told in its place of keys that have changed, 0 if nobody is.
+    pub fn redirect(&self) -> u64 {
+        self.seldom.lock().as_ref().map_or(0, |seldom| seldom.redirect)
+    }
+
+    /// Notes how it has keys tracked.
+    pub(super) fn set_tracking(&self, mode: Mode, redirect: u64) {
+        self.seldom.lock().get_or_insert_default().redirect = redirect;
+        self.tracking.store(mode.0, Ordering::Relaxed);
+    }
+
+    /// Notes that this holds for its tracking too.
+    pub fn add_tracking(&self, mode: Mode) {
+        self.tracking.fetch_or(mode.0, Ordering::Relaxed);
+    }
+
+    /// Notes that this does not hold any more.
+    pub fn drop_tracking(&self, mode: Mode) {
+        self.tracking.fetch_and(!mode.0, Ordering::Relaxed);
+    }
+
+    /// Whether it can be told from replies what is pushed to it.
+    pub fn speaks_resp3(&self) -> bool {
+        self.protocol.load(Ordering::Relaxed) == 3
+    }
+
     /// Whether somebody left bytes.
     pub fn has_mail(&self) -> bool {
         self.has_mail.load(Ordering::Acquire)
@@ -262,14 +298,19 @@ impl Peer {
         if self.monitor.load(Ordering::Relaxed) {
             flags.push('O');
         }
-        if pending.queued.is_some() {
-            flags.push('x');
-        }
         if self.is_subscriber() {
             flags.push('P');
         }
+        if pending.queued.is_some() {
+            flags.push('x');
+        }
         if self.held.load(Ordering::Relaxed) {
             flags.push('b');
+        }
+        for (mode, letter) in [(Mode::ON, 't'), (Mode::BROKEN, 'R'), (Mode::BCAST, 'B')] {
+            if self.tracking().has(mode) {
+                flags.push(letter);
+            }
         }
         if pending.flag.is_set() {
             flags.push('d');
@@ -321,6 +362,7 @@ impl Clients {
             killed: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             subscriber: AtomicBool::new(false),
+            tracking: AtomicU8::new(0),
             called: AtomicBool::new(false),
             has_mail: AtomicBool::new(false),
             bell: Mutex::default(),

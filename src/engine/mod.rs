@@ -13,6 +13,7 @@ mod rates;
 mod room;
 mod scripts;
 mod slowlog;
+mod tracking;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
@@ -31,6 +32,7 @@ pub use rates::{Now, Rates};
 pub use room::{Room, Waiting};
 pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
+pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
@@ -51,11 +53,13 @@ pub struct Engine {
     /// Who may do what.
     pub acl: Acl,
     /// The clients of the RESP door.
-    pub clients: Clients,
+    pub clients: Arc<Clients>,
     /// Who of the workers is at the stores, and who must be alone.
     gate: Gate,
     /// Who hears what.
     pub pubsub: Arc<Pubsub>,
+    /// Who has read which keys.
+    pub tracking: Tracking,
     /// Commands that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
@@ -132,12 +136,15 @@ impl Engine {
         let mut dice = [0; 8];
         getrandom::fill(&mut dice).expect("the system has randomness");
         let dice = u64::from_le_bytes(dice) | 1;
+        let (clients, pubsub) = (Arc::<Clients>::default(), Arc::<Pubsub>::default());
+        let tracking = Tracking::new(clients.clone(), pubsub.clone(), records.changes().clone(), records.number());
         let engine = Engine {
             hot: Hot::default(),
             acl: Acl::new(commands),
-            clients: Clients::default(),
+            clients,
             gate: Gate::new(workers),
-            pubsub: Arc::default(),
+            pubsub,
+            tracking,
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
@@ -216,6 +223,7 @@ impl Engine {
 
     /// Strikes a client that is gone off all lists.
     pub fn leave(&self, peer: &Peer) {
+        self.tracking.disable(peer);
         self.pubsub.leave(peer);
         self.clients.leave(peer);
     }
@@ -223,6 +231,7 @@ impl Engine {
     fn apply(&self, config: &Config) {
         self.records.want_events(self.pubsub.set(config));
         self.hot.set(config);
+        self.tracking.set(config);
         self.acl.set_all_channels(config.acl_pubsub_default == PubsubDefault::AllChannels);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.records.set_compact(config.compact);
@@ -274,9 +283,9 @@ impl Engine {
         self.room.lock()
     }
 
-    /// Bytes in use by the stores, and by what clients subscribed to.
+    /// Bytes in use by the stores, and by what clients subscribed to or have read.
     pub fn used_memory(&self) -> u64 {
-        let used = (self.records.used_memory() + self.pubsub.bytes()) as u64;
+        let used = (self.records.used_memory() + self.pubsub.bytes() + self.tracking.bytes()) as u64;
         self.peak.fetch_max(used, Ordering::Relaxed);
         used
     }
@@ -334,6 +343,7 @@ impl Engine {
             count += store.len();
             gone.push(store.clear());
         }
+        self.tracking.flush();
         if !lazily && count <= FREED_AT_ONCE {
             return;
         }

@@ -107,7 +107,10 @@ async fn sweep(engine: &Engine) -> Millis {
     for store in engine.all_stores() {
         loop {
             let begun = Instant::now();
-            match store.sweep_some(engine.clock.now(), pace.most) {
+            let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
+            let swept = store.sweep_some(engine.clock.now(), pace.most);
+            drop(gathering);
+            match swept {
                 Sweep::MoreDue if pace.learn(begun.elapsed()) && started.elapsed() < Pace::CLIENTS_FIRST => {
                     sleep(Pace::REST).await;
                 }

@@ -172,6 +172,8 @@ impl<'a> Connection<'a> {
             match event {
                 Event::Draining => return Poll::Ready(Ok(End::Flush)),
                 Event::Writable => self.write_rest()?,
+                // What its own request has made news of comes behind the answer.
+                Event::Bell if command::is_answered(self.engine(), &self.client) => {}
                 Event::Bell => {
                     self.take_mail(scratch)?;
                     deliveries += 1;

@@ -54,6 +54,7 @@ impl Builder {
     /// Several stores that share clock, namespaces and memory budget.
     pub fn build_family(self, count: usize) -> Vec<Store> {
         let common = Arc::new(Common {
+            changes: Arc::default(),
             clock: self.clock,
             hasher: self.hasher,
             names: Names::new(&self.namespaces, self.fence),

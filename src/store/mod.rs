@@ -24,6 +24,7 @@ mod access;
 mod aliases;
 mod arena;
 mod builder;
+mod changes;
 mod chunks;
 mod deadlines;
 mod entry;
@@ -57,6 +58,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub use access::Access;
 pub use builder::Builder;
+pub use changes::{Change, Changes};
 pub use events::{Class, Event};
 pub use foresee::Foreseen;
 pub use janitor::{SWEEP_MAX, Sweep};
@@ -77,6 +79,7 @@ use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
 use crate::error::{Error, Result};
 use arena::At;
+use changes::Teller;
 use entry::Kind;
 use janitor::Alarm;
 use names::{Names, Rule};
@@ -127,6 +130,7 @@ struct Common {
     /// Up to where collections are compact.
     compact: value::Settings,
     events: events::Events,
+    changes: Arc<Changes>,
     /// Whose turn has come.
     called: Called,
 }
@@ -292,7 +296,8 @@ impl Store {
 
     fn cell(&self, index: usize) -> &Cell {
         let cells = self.inner.cells.get_or_init(|| {
-            let cell = |_| Cell { due: AtomicU64::new(u64::MAX), shard: Mutex::default() };
+            let shard = || Shard::new(Teller::new(&self.inner.common.changes, self.inner.id));
+            let cell = |_| Cell { due: AtomicU64::new(u64::MAX), shard: Mutex::new(shard()) };
             (0..SHARDS).map(cell).collect()
         });
         &cells[index]

@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 
 use super::arena::{Arena, At};
+use super::changes::Teller;
 use super::deadlines::{Deadlines, Due, Region};
 use super::entry::{self, Bulk, Draft, Entry, Kind, Marks, Shape, block_len, key_of};
 use super::names::NameBuf;
@@ -96,6 +97,8 @@ pub(super) struct Shard {
     deadlines: Deadlines,
     /// Who wants to know of changes. They stay when everything else goes.
     pub watchers: Watchers,
+    /// How others are told of changes.
+    teller: Teller,
     /// Bytes of what lies outside of blocks.
     bulk_bytes: usize,
     /// Entries with a deadline.
@@ -111,6 +114,11 @@ pub(super) struct Shard {
 }
 
 impl Shard {
+    /// An empty shard whose changes are told.
+    pub fn new(teller: Teller) -> Shard {
+        Shard { teller, ..Shard::default() }
+    }
+
     /// The entry of a key and where it is, dead or alive.
     #[inline]
     pub fn find(&self, hash: u32, key: &[u8]) -> Option<(Spot, Entry<'_>)> {
@@ -173,7 +181,7 @@ impl Shard {
 
     /// The value of an entry, to change in place.
     pub fn value_mut(&mut self, at: At) -> &mut [u8] {
-        self.tell_watchers(at);
+        self.tell_of(at);
         entry::value_mut(self.arena.at_mut(at), &mut self.bulks)
     }
 
@@ -190,7 +198,7 @@ impl Shard {
         let shape = draft.shape();
         let Some(Spot { bucket, mut at }) = spot else {
             if draft.kind.is_visible() {
-                self.watchers.tell(draft.key);
+                self.tell(draft.key, false);
             }
             let at = self.write(draft, shape, bulk);
             self.count_in(draft.marks());
@@ -199,7 +207,7 @@ impl Shard {
         };
         let old = self.read(at);
         if draft.kind.is_visible() || old.kind().is_visible() {
-            self.watchers.tell(draft.key);
+            self.tell(draft.key, false);
         }
         let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
         let object = old.object();
@@ -263,7 +271,7 @@ impl Shard {
         let entry = self.entry(place);
         let (kind, marks, object) = (entry.kind(), entry.marks(), entry.object());
         if kind.is_visible() {
-            self.watchers.tell(entry.key());
+            self.tell(entry.key(), matches!(cause, Cause::Expired | Cause::Evicted));
         }
         match cause {
             Cause::Expired if kind.is_visible() => self.stats.expired += 1,
@@ -288,7 +296,7 @@ impl Shard {
     /// Shows the collection of an entry to who may change it.
     pub fn edit_object<R>(&mut self, at: At, f: impl FnOnce(&mut Object) -> R) -> Option<R> {
         let number = self.read(at).object()?;
-        self.tell_watchers(at);
+        self.tell_of(at);
         self.objects.edit(number, f)
     }
 
@@ -301,7 +309,7 @@ impl Shard {
     /// Sets the deadline of an entry and tells where it is then.
     pub fn set_deadline(&mut self, spot: Spot, hash: u32, deadline: Millis, trash: &mut Trash) -> Spot {
         let Spot { bucket, mut at } = spot;
-        self.tell_watchers(at);
+        self.tell_of(at);
         let entry = self.read(at);
         let old = entry.deadline();
         let draft = Draft { deadline, ..entry.draft() };
@@ -324,7 +332,7 @@ impl Shard {
     /// Changes a value's length and tells where it is then. What is new is zero. Its block gets room to spare, so that a
     /// string built by many small appends is moved seldom.
     pub fn resize(&mut self, spot: Spot, len: usize, trash: &mut Trash) -> Spot {
-        self.tell_watchers(spot.at);
+        self.tell_of(spot.at);
         let old = self.read(spot.at);
         let (key_len, value_len, was) = (old.key().len(), old.value().len(), old.grown());
         let deadline = old.deadline();
@@ -359,10 +367,17 @@ impl Shard {
 
     /// Says that the entry in a block is changed where it is.
     #[inline]
-    fn tell_watchers(&self, at: At) {
-        if !self.watchers.is_empty() {
-            self.watchers.tell(self.read(at).key());
+    fn tell_of(&self, at: At) {
+        if !self.watchers.is_empty() || self.teller.is_heard() {
+            self.tell(self.read(at).key(), false);
         }
+    }
+
+    /// Says that a key is changed, or goes by itself.
+    #[inline]
+    fn tell(&self, key: &[u8], is_natural: bool) {
+        self.watchers.tell(key);
+        self.teller.tell(key, is_natural);
     }
 
     fn count_in(&mut self, marks: Marks) {
@@ -483,16 +498,22 @@ impl Shard {
         self.arena.live() + self.bulk_bytes + self.objects.bytes() + self.table.size() + self.deadlines.size()
     }
 
-    /// Everything that commands can see, taken out at once; aliases and fences stay. `hash` is how names are hashed.
+    /// Everything that commands can see, taken out at once; aliases and fences stay. Of keys that go so only their
+    /// watchers are told, as there may be millions. `hash` is how names are hashed.
     pub fn clear(&mut self, hash: impl Fn(&[u8]) -> u32) -> Shard {
         for name in self.watchers.names() {
             if self.find(hash(&name), &name).is_some_and(|(_, entry)| entry.kind().is_visible()) {
                 self.watchers.tell(&name);
             }
         }
-        let watchers = std::mem::take(&mut self.watchers);
-        let fresh =
-            Shard { charged: self.charged, stats: self.stats, watchers, waits: self.waits.take(), ..Shard::default() };
+        let fresh = Shard {
+            charged: self.charged,
+            stats: self.stats,
+            watchers: std::mem::take(&mut self.watchers),
+            teller: self.teller.clone(),
+            waits: self.waits.take(),
+            ..Shard::default()
+        };
         let gone = std::mem::replace(self, fresh);
         // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
         if gone.hidden > 0 {

@@ -13,4 +13,5 @@ mod pubsub;
 mod readme;
 mod resp;
 mod support;
+mod tracking;
 mod transactions;

@@ -5,11 +5,11 @@ use mlua::{Lua, MultiValue, Value};
 use super::args::{self, number, raise_reply};
 use super::convert;
 use crate::clock::Millis;
-use crate::command::{self, Client, Ctx, Flags, Flow, Found, acl};
+use crate::command::{self, Client, Ctx, Flags, Flow, Found, Spec, acl, tracking};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::num::Double;
-use crate::resp::{Reply, Version, Words};
+use crate::resp::{Args, Reply, Version, Words};
 
 /// See the module's text.
 pub(super) struct Server<'a> {
@@ -22,6 +22,8 @@ pub(super) struct Server<'a> {
     pub is_readonly: bool,
     /// There was no memory to be had when it began, and it has not said that it needs none.
     pub is_short_of_memory: bool,
+    /// What ran the script, and its words.
+    pub called: (&'static Spec, Args<'a>),
     /// Replies, before they are values.
     pub scratch: Vec<u8>,
 }
@@ -69,6 +71,11 @@ impl Server<'_> {
         }
         if found.spec.flags.has(Flags::WRITE) {
             engine.scripts.set_written();
+        }
+        if engine.tracking.is_on() && tracking::is_noted(self.client, found.spec) {
+            // As in Redis 7.0: who runs a script that reads anything keeps what it makes of the keys that it has named.
+            let (spec, args) = self.called;
+            tracking::note(engine, self.client, spec, args, self.now);
         }
         self.client.version = self.speaks;
         self.client.flow = Flow::Go;
