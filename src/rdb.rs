@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length, or a number of elements. Nothing says yet that so many are there.
-    pub fn len(&mut self) -> Option<usize> {
+    pub fn count(&mut self) -> Option<usize> {
         match self.len_or_special()? {
             Len::Plain(len) => usize::try_from(len).ok(),
             Len::Special(_) => None,
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
             Len::Special(INT_16) => number(i16::from_le_bytes(self.array()?).into()),
             Len::Special(INT_32) => number(i32::from_le_bytes(self.array()?)),
             Len::Special(LZF) => {
-                let (packed, plain) = (self.len()?, self.len()?);
+                let (packed, plain) = (self.count()?, self.count()?);
                 lzf::unpack(self.take(packed)?, Some(plain).filter(|plain| *plain <= most)?).map(Cow::Owned)
             }
             Len::Special(_) => None,

@@ -11,7 +11,7 @@ use crate::clock::{Millis, Ttl};
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Version};
-use crate::store::{Element, Hash, List, Set, Store, Type, Value, ZSet};
+use crate::store::{Element, Hash, List, Restored, STRING_MAX, Set, Store, Type, Value, ZSet, restore};
 
 pub(super) const COMMANDS: &[Spec] = &[Spec {
     name: "DEBUG",
@@ -54,6 +54,8 @@ const HELP: &[&str] = &[
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
+    "RELOAD",
+    "    Dump all values and read them again, in memory.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -102,9 +104,8 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         (b"protocol", 3) => protocol(ctx, args.word(2)),
         (b"populate", 3..=5) => populate(ctx, args),
         (b"htstats", 3..) => table_stats(ctx, args),
-        (b"reload" | b"loadaof" | b"restart", _) => {
-            Err(Error::refused("nothing is written to disk, so there is nothing to load"))
-        }
+        (b"reload", _) => reload(ctx),
+        (b"loadaof" | b"restart", _) => Err(Error::refused("nothing is written to disk, so there is nothing to load")),
         (b"quicklist-packed-threshold", 3) => {
             num::parse_memory(args.word(2))
                 .filter(|bytes| *bytes < 4 << 30)
@@ -120,6 +121,32 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 fn done(ctx: &mut Ctx<'_>) -> Result<()> {
     ctx.reply.ok();
     Ok(())
+}
+
+/// Dumps every value and puts what is read from that in its place, in memory: what a file would hold.
+fn reload(ctx: &mut Ctx<'_>) -> Result<()> {
+    let (engine, worker, now) = (ctx.engine, ctx.client.worker, ctx.now);
+    let compact = engine.with_config(|config| config.compact);
+    engine.alone(worker, || {
+        for store in engine.all_stores() {
+            let mut dumps = Vec::new();
+            store.for_each(now, |value| {
+                let mut bytes = Vec::new();
+                value.dump(&mut bytes);
+                dumps.push((value.name().to_vec(), bytes, value.deadline()));
+            });
+            for (name, bytes, deadline) in dumps {
+                let value =
+                    restore(&bytes, STRING_MAX, &compact).ok_or(Error::refused("a value that cannot be read"))?;
+                store.with(&name, now, |slot| match value {
+                    Restored::String(bytes) => slot.put_bytes(&bytes, deadline),
+                    Restored::Object(object) => slot.put_object(object, deadline),
+                })?;
+            }
+        }
+        Ok(())
+    })??;
+    done(ctx)
 }
 
 /// Other clients go on; a server that stood still would be no test of it.

@@ -178,9 +178,12 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("used_memory_dataset_perc", "100.00%");
     lines.bytes("total_system_memory", system_bytes("/proc/meminfo", "MemTotal:"));
     lines.bytes("used_memory_lua", 0);
-    lines.zeros(&["used_memory_vm_eval", "used_memory_scripts_eval", "number_of_cached_scripts"]);
+    let (scripts, script_bytes) = engine.scripts.sizes();
+    lines.zeros(&["used_memory_vm_eval"]);
+    lines.field("used_memory_scripts_eval", script_bytes);
+    lines.field("number_of_cached_scripts", scripts);
     lines.zeros(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
-    lines.bytes("used_memory_scripts", 0);
+    lines.bytes("used_memory_scripts", script_bytes as u64);
     lines.bytes("maxmemory", engine.hot.maxmemory());
     lines.field("maxmemory_policy", engine.hot.policy().name());
     lines.field("mem_fragmentation_ratio", format!("{:.2}", share(resident, used)));

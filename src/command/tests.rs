@@ -1,6 +1,7 @@
 //! Conversations in memory, and what must hold for every row of the table.
 
 mod acl;
+mod acl_files;
 mod bitmap;
 mod dump;
 mod events;

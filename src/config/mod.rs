@@ -16,6 +16,7 @@
 
 mod compact;
 mod compat;
+mod field;
 mod namespace;
 mod param;
 mod params;

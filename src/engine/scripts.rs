@@ -15,11 +15,14 @@ pub type Sha = [u8; 40];
 /// Texts that came with EVAL and are kept for EVALSHA. Programs that build a text for every call would fill the memory.
 const EVALUATED_MAX: usize = 500;
 
+/// A worker's interpreter, of which nothing is known here.
+type Interpreter = Box<dyn Any + Send>;
+
 /// See the module's text.
 #[derive(Default)]
 pub struct Scripts {
     texts: Mutex<Texts>,
-    interpreters: Box<[Mutex<Option<Box<dyn Any + Send>>>]>,
+    interpreters: Box<[Mutex<Option<Interpreter>>]>,
     running: Arc<Running>,
 }
 

@@ -59,7 +59,6 @@ enum End {
 struct Connection<'a> {
     stream: TcpStream,
     shared: &'a Shared,
-    engine: &'a Engine,
     client: Client,
     /// Who has read the beginning of a request that is not whole yet.
     midway: Option<Box<Parser>>,
@@ -121,10 +120,10 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
-        let _turn = self.engine.enter(self.client.worker);
+        let _turn = self.engine().enter(self.client.worker);
         self.stop_waiting();
-        self.client.forget_transaction(self.engine);
-        self.engine.leave(&self.client.peer);
+        self.client.forget_transaction(self.engine());
+        self.engine().leave(&self.client.peer);
     }
 }
 
@@ -140,7 +139,6 @@ impl<'a> Connection<'a> {
         Some(Connection {
             stream,
             shared: &watch.shared,
-            engine,
             client: Client::new(engine, peer, watch.worker, is_local),
             midway: None,
             input: Vec::new(),
@@ -151,9 +149,13 @@ impl<'a> Connection<'a> {
         })
     }
 
-    /// Gives up what the client waits for in the store.
+    fn engine(&self) -> &'a Engine {
+        &self.shared.engine
+    }
+
     fn stop_waiting(&mut self) {
-        command::forget(self.engine, &mut self.client, self.engine.clock.now());
+        let engine = self.engine();
+        command::forget(engine, &mut self.client, engine.clock.now());
     }
 
     /// Does what there is to do until the client ends.
@@ -231,11 +233,11 @@ impl<'a> Connection<'a> {
     /// Whether its requests were held and need not be any longer.
     fn is_released(&self) -> bool {
         self.held.as_ref().is_some_and(|held| {
-            let now = self.engine.clock.now();
+            let now = self.engine().clock.now();
             // A pause may have ended early; a sleep of this client's own has no bell.
             now >= held.until
                 || match self.client.flow {
-                    Flow::Hold(_) => self.engine.paused_until(now).is_none(),
+                    Flow::Hold(_) => self.engine().paused_until(now).is_none(),
                     Flow::Block(_) => self.client.peer.is_called(),
                     _ => false,
                 }
@@ -270,11 +272,11 @@ impl<'a> Connection<'a> {
             return Ok(Some(if self.backlog.is_none() { End::Gone } else { End::Flush }));
         }
         let scratch = &mut *Buffers::lend(scratch);
-        let block = self.engine.metrics.block(self.client.worker);
+        let block = self.engine().metrics.block(self.client.worker);
         block.reads.add(1);
         block.input_bytes.add(got as u64);
         if self.held.is_some() {
-            self.active = self.engine.clock.now();
+            self.active = self.engine().clock.now();
             if self.input.is_empty() {
                 self.input.extend_from_slice(&scratch.input[..got]);
             }
@@ -315,7 +317,7 @@ impl<'a> Connection<'a> {
         output: &mut Vec<u8>,
         parser: &mut Parser,
     ) -> io::Result<(usize, Option<End>)> {
-        let engine = self.engine;
+        let engine = self.engine();
         let micros = engine.clock.micros();
         let now = Millis(micros / 1000);
         self.client.lap = micros;
@@ -464,7 +466,7 @@ impl<'a> Connection<'a> {
     }
 
     fn count_write(&self, sent: usize) {
-        let block = self.engine.metrics.block(self.client.worker);
+        let block = self.engine().metrics.block(self.client.worker);
         block.writes.add(1);
         block.output_bytes.add(sent as u64);
     }
@@ -484,7 +486,7 @@ impl<'a> Connection<'a> {
     }
 
     fn output_limit(&self) -> BufferLimit {
-        self.engine.hot.output_limit(self.client.peer.is_subscriber())
+        self.engine().hot.output_limit(self.client.peer.is_subscriber())
     }
 
     /// Bytes that the socket has yet to take.
@@ -494,7 +496,7 @@ impl<'a> Connection<'a> {
 
     /// Counts and says that a client is ended for what it leaves unread.
     fn cut(&self, unread: usize) -> End {
-        self.engine.metrics.block(self.client.worker).output_limit_disconnections.add(1);
+        self.engine().metrics.block(self.client.worker).output_limit_disconnections.add(1);
         let addr = self.client.peer.addr;
         tracing::warn!(%addr, bytes = unread, "client closed: it does not read its replies");
         End::Gone
@@ -505,7 +507,7 @@ impl<'a> Connection<'a> {
         let mut soonest: Option<Instant> = None;
         let mut consider = |at: Instant| soonest = Some(soonest.map_or(at, |other| other.min(at)));
         if let Some(held) = &self.held {
-            let left = held.until.since(self.engine.clock.now()).min(TIMER_MAX);
+            let left = held.until.since(self.engine().clock.now()).min(TIMER_MAX);
             // Rounded up, so that it has really passed.
             if held.until != Millis::NEVER {
                 consider(Instant::now() + left.duration() + Duration::from_millis(1));
@@ -515,7 +517,7 @@ impl<'a> Connection<'a> {
             consider(since + Duration::from_secs(self.output_limit().seconds));
         }
         if let Some(limit) = self.idle_limit() {
-            let left = (self.active + limit).since(self.engine.clock.now());
+            let left = (self.active + limit).since(self.engine().clock.now());
             consider(Instant::now() + left.duration());
         }
         match (soonest, &mut self.timer) {
@@ -529,7 +531,7 @@ impl<'a> Connection<'a> {
     /// How long the client may be silent. Who is made to wait, or only listens, is not.
     fn idle_limit(&self) -> Option<Ttl> {
         let peer = &self.client.peer;
-        match self.engine.hot.timeout() {
+        match self.engine().hot.timeout() {
             0 => None,
             _ if self.held.is_some() || peer.is_subscriber() || peer.monitor.load(Ordering::Relaxed) => None,
             seconds => Some(Ttl::seconds(seconds)),
@@ -540,7 +542,7 @@ impl<'a> Connection<'a> {
         if self.is_released()
             && let Some(mut held) = self.held.take()
         {
-            self.active = self.engine.clock.now();
+            self.active = self.engine().clock.now();
             let scratch = &mut *Buffers::lend(scratch);
             scratch.output.append(&mut held.late);
             return match self.input.is_empty() {
@@ -548,7 +550,7 @@ impl<'a> Connection<'a> {
                 false => self.run_own(scratch),
             };
         }
-        let idle = self.idle_limit().is_some_and(|limit| self.active + limit <= self.engine.clock.now());
+        let idle = self.idle_limit().is_some_and(|limit| self.active + limit <= self.engine().clock.now());
         Ok(idle.then_some(End::Gone))
     }
 

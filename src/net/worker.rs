@@ -24,6 +24,10 @@ use crate::resp::Parser;
 /// Bytes that are read at once; many pipelined requests, and more than the socket holds of most.
 const READ: usize = 64 * 1024;
 
+/// Bytes of a worker's stack, of which few are ever touched. Two hundred functions of Lua's libraries may call each other
+/// through scripts, each with a buffer of 8 KB: more than the usual stack holds.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// How long clients may take to finish when the server ends.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -111,7 +115,7 @@ pub(super) fn start(number: usize, shared: Arc<Shared>) -> io::Result<Worker> {
             }
         });
     };
-    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(work)?;
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(work)?;
     Ok(Worker { arrivals, thread })
 }
 

@@ -233,20 +233,35 @@ fn rows_say_what_redis_says_of_its_commands() {
         String::from_utf8(asker.ask(&words)).expect("text").lines().map(str::to_owned).collect::<Vec<String>>()
     };
     let mut seen = 0;
-    for found in command::all().filter(|found| matches!(found.spec.group, Group::Generic | Group::String)) {
+    let has_redis = |found: &command::Found| !found.spec.since.starts_with("7.2");
+    let others = [Group::Connection, Group::Server, Group::Cluster];
+    // Functions are not here; what test harnesses send of them is.
+    let compared = |found: &command::Found| !others.contains(&found.spec.group) && found.spec.name != "FUNCTION";
+    for found in command::all().filter(has_redis).filter(compared) {
         let subcommands = found.spec.subs.iter().filter_map(|sub| found.subcommand(sub.name.as_bytes()));
-        for found in std::iter::once(found).chain(subcommands) {
+        for found in std::iter::once(found).chain(subcommands).filter(has_redis) {
             let (name, spec) = (found.full_name(), found.spec);
             let info = ask(&["COMMAND", "INFO", &name]);
             let docs = ask(&["COMMAND", "DOCS", &name]);
             assert_eq!(info[0..2], ["*1", "*10"], "{name}: Redis knows it");
 
             let number = |at: usize| info[at].strip_prefix(':').and_then(|text| text.parse::<i64>().ok());
-            assert_eq!(number(4), Some(spec.arity.number()), "{name}: arity");
+            // WITHSCORE came with 7.2.
+            if !["zrank", "zrevrank"].contains(&name.as_str()) {
+                assert_eq!(number(4), Some(spec.arity.number()), "{name}: arity");
+            }
             let (flags, behind) = words_from(&info, 5);
             let known = Flags::NAMES.iter().filter(|(flag, _)| spec.flags.has(*flag));
             let ours: BTreeSet<String> = known.filter_map(|(_, word)| word.map(str::to_owned)).collect();
             assert_eq!(flags, ours, "{name}: flags");
+            let doc = |field: &str| docs.iter().position(|line| line == field).map(|at| docs[at + 2].as_str());
+            assert_eq!(doc("since"), Some(spec.since), "{name}: since");
+            assert_eq!(doc("group"), Some(spec.group.name()), "{name}: group");
+            seen += 1;
+            // Keys that are counted, or lie in several places, are said in other words.
+            if spec.keys.also.is_some() || spec.keys.count_at > 0 || spec.group == Group::PubSub {
+                continue;
+            }
             let keys = [spec.keys.first, spec.keys.last, spec.keys.step].map(|number| Some(i64::from(number)));
             assert_eq!([number(behind), number(behind + 1), number(behind + 2)], keys, "{name}: keys");
 
@@ -258,14 +273,9 @@ fn rows_say_what_redis_says_of_its_commands() {
             // What Redis says of a container has its subcommands inside.
             let theirs = if spec.subs.is_empty() { theirs } else { Vec::new() };
             assert_eq!(theirs, ours.into_iter().chain(last).collect::<Vec<_>>(), "{name}: what happens to the keys");
-
-            let doc = |field: &str| docs.iter().position(|line| line == field).map(|at| docs[at + 2].as_str());
-            assert_eq!(doc("since"), Some(spec.since), "{name}: since");
-            assert_eq!(doc("group"), Some(spec.group.name()), "{name}: group");
-            seen += 1;
         }
     }
-    assert!(seen > 40, "{seen} rows were compared");
+    assert!(seen > 180, "{seen} rows were compared");
 }
 
 /// The statuses of an array that begins at a line, and the line behind it.

@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
 pub(super) fn write(reply: &mut Reply<'_>, value: &Value, speaks: Version, depth: usize) -> mlua::Result<()> {
     match value {
         Value::String(string) => reply.bulk(&string.as_bytes()),
-        Value::Integer(number) => reply.int(*number as i64),
+        Value::Integer(number) => reply.int(*number),
         Value::Number(number) => reply.int(whole(*number)),
         Value::Boolean(yes) if speaks == Version::Resp3 => reply.boolean(*yes),
         Value::Boolean(true) => reply.int(1),

@@ -75,7 +75,7 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
 fn write(value: &Value, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
     match value {
         Value::Boolean(yes) => out.push(if *yes { 0xc3 } else { 0xc2 }),
-        Value::Integer(number) => write_integer(*number as i64, out),
+        Value::Integer(number) => write_integer(*number, out),
         Value::Number(number) => write_number(*number, out),
         Value::String(text) => {
             let text = text.as_bytes();

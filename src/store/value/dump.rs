@@ -163,7 +163,7 @@ impl Source<'_> {
 
     /// Strings one by one, as many as are announced.
     fn strings(&mut self, each: usize) -> Option<Vec<Vec<u8>>> {
-        let count = self.reader.len()?.checked_mul(each)?;
+        let count = self.reader.count()?.checked_mul(each)?;
         let mut all = Vec::new();
         for _ in 0..count {
             all.push(self.string()?);
@@ -179,8 +179,8 @@ impl Source<'_> {
             LIST => push(self.strings(1)?),
             LIST_ZIPLIST => push(self.packed(true)?),
             _ => {
-                for _ in 0..self.reader.len()? {
-                    match (kind, if kind == LIST_LISTPACKS { self.reader.len()? } else { PACKED }) {
+                for _ in 0..self.reader.count()? {
+                    match (kind, if kind == LIST_LISTPACKS { self.reader.count()? } else { PACKED }) {
                         (LIST_LISTPACKS, PLAIN) => push(vec![self.string()?]),
                         (_, PACKED) => push(self.packed(kind == LIST_ZIPLISTS)?),
                         _ => return None,
@@ -205,7 +205,7 @@ impl Source<'_> {
         let mut zset = ZSet::default();
         let mut add = |member: &[u8], score: f64| !score.is_nan() && zset.set(member, score, compact).is_none();
         if matches!(kind, ZSET | ZSET_TEXT) {
-            for _ in 0..self.reader.len()? {
+            for _ in 0..self.reader.count()? {
                 let member = self.string()?;
                 let score = if kind == ZSET { self.reader.double()? } else { self.reader.double_text()? };
                 add(&member, score).then_some(())?;
