@@ -35,6 +35,12 @@ const DELIVERIES_MAX: usize = 16;
 /// Bytes of requests that are kept for a client whose commands are being held, beyond which it is not read.
 const HELD_MAX: usize = 64 * 1024;
 
+/// Bytes of replies that a client may leave unread as long as it has yet to log in: refusals are short.
+const STRANGER_UNREAD_MAX: u64 = 64 * 1024;
+
+/// How long a client may be silent as long as it has yet to log in.
+const STRANGER_SILENT_MAX: Ttl = Ttl::seconds(10);
+
 /// The longest time that a timer is set for; what is due later is looked at again then.
 const TIMER_MAX: Ttl = Ttl::seconds(24 * 60 * 60);
 
@@ -105,6 +111,8 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
             Poll::Ready(())
         })
         .await;
+        // Who never says anything is silent too.
+        connection.set_timer();
         let end = poll_fn(|cx| connection.poll_run(cx, &scratch)).await;
         // Nothing is served to who takes no answer any more.
         connection.stop_waiting();
@@ -486,7 +494,15 @@ impl<'a> Connection<'a> {
     }
 
     fn output_limit(&self) -> BufferLimit {
-        self.engine().hot.output_limit(self.client.peer.is_subscriber())
+        match self.is_stranger() {
+            true => BufferLimit { hard: STRANGER_UNREAD_MAX, soft: 0, seconds: 0 },
+            false => self.engine().hot.output_limit(self.client.peer.is_subscriber()),
+        }
+    }
+
+    /// Whether the client has yet to log in.
+    fn is_stranger(&self) -> bool {
+        !self.client.authenticated && self.engine().acl.needs_auth()
     }
 
     /// Bytes that the socket has yet to take.
@@ -532,6 +548,7 @@ impl<'a> Connection<'a> {
     fn idle_limit(&self) -> Option<Ttl> {
         let peer = &self.client.peer;
         match self.engine().hot.timeout() {
+            _ if self.is_stranger() => Some(STRANGER_SILENT_MAX),
             0 => None,
             _ if self.held.is_some() || peer.is_subscriber() || peer.monitor.load(Ordering::Relaxed) => None,
             seconds => Some(Ttl::seconds(seconds)),
