@@ -1,4 +1,5 @@
 """What differ.py sends: seeded random commands of all types, odd arguments among them."""
+import hashlib
 import random
 
 KEYS = [f"k{number}" for number in range(6)]
@@ -25,12 +26,15 @@ OPTIONS = ["NX", "XX", "GT", "LT", "CH", "INCR", "GET", "EX", "PX", "EXAT", "PXA
 UNCHANGED = {"SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "SCAN", "SSCAN", "HSCAN", "ZSCAN", "BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE",
              "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "SETBIT", "EVAL", "EVAL_RO", "SORT", "SORT_RO", "OBJECT", "@", "@CROSS",
              # Others in Redis 7.2.
-             "ZRANK", "ZREVRANK"}
+             "ZRANK", "ZREVRANK",
+             "SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", "CLIENT", "ACL", "COMMAND", "EVALSHA", "EVALSHA_RO"}
 
 SCRIPTS = [
     "return redis.call(unpack(ARGV))", "return redis.pcall(unpack(ARGV))", "redis.setresp(3) return redis.call(unpack(ARGV))",
     "redis.setresp(3) return redis.pcall(unpack(ARGV))",
 ]
+KEPT = "return {KEYS[1], redis.call(unpack(ARGV))}"
+KEPT_SHA1 = hashlib.sha1(KEPT.encode()).hexdigest()
 ODD_SCRIPTS = [
     "return {KEYS[1], #ARGV, 3.7, false, {1, nil, 2}}", "return redis.error_reply('MY failure')", "return redis.error_reply('')",
     "return redis.error_reply('-MY failure')", "return {err = 'x y'}", "return {err = 1}", "return {ok = 'fine'}", "return {ok = 2}",
@@ -98,7 +102,9 @@ def grammar(d):
     side = lambda: c(["LEFT", "RIGHT", "left", "right", "up"])
     far = lambda: c(["100", "200", "100000", "-1", "0", "x", "", "9223372036854775807", "9223372036854775", "-9223372036854775808"])
     at = lambda: c(["4102444800", "4102444800000", "1", "0", "-1", "9223372036854775807"])
-    expiry = lambda: c([["EX", "100"], ["PX", "100000"], ["EX", far()], ["PX", far()], ["EXAT", at()], ["PXAT", at()], ["KEEPTTL"], ["PERSIST"], ["EX"]])
+    # A key that SET lets expire at once is counted until somebody finds it.
+    to_come = lambda: c(["4102444800000", "0", "-1", "9223372036854775807", "x"])
+    expiry = lambda: c([["EX", "100"], ["PX", "100000"], ["EX", far()], ["PX", far()], ["EXAT", to_come()], ["PXAT", to_come()], ["KEEPTTL"], ["PERSIST"], ["EX"]])
     bits = lambda: c(["0", "1", "7", "8", "100", "-1", "4294967296", "4294967295000", "9223372036854775807", "x", ""])
     field = lambda: c(["u8", "i8", "i5", "u63", "i64", "u64", "u2", "i16", "u1", "i1", "u0", "x", "i65", "i63"])
     full = lambda: ["COUNT", c(HUGE[:1] + HUGE[2:])]
@@ -111,6 +117,11 @@ def grammar(d):
                        ["SMEMBERS", k()], ["HSET", k(), w(), w()], ["ZADD", k(), f(), w()], ["SADD", k(), w()], ["ZSCORE", k(), w()], ["DEL", k()],
                        ["INCRBYFLOAT", k(), f()], ["SISMEMBER", k(), w()], ["ZINCRBY", k(), f(), w()], ["LPOP", k()], ["TYPE", k()], ["LPOS", k(), w()],
                        ["HMGET", k(), w(), w()], ["MGET", k(), k()], ["EXPIRE", k(), far()], [w()], ["ZPOPMIN", k()], ["LRANGE", k(), "0", "-1"]])
+    rule = lambda: c(["on", "off", "~k[0-2]", "~*", "%R~k*", "%W~k1", "%RW~k4", "resetkeys", "allkeys", "+@all", "-@all", "+@read", "-@write", "+@string", "-@dangerous", "+get", "-get", "+set",
+                      "+config|get", "-config|set", "+@nothere", "+nothere", "nopass", "resetpass", ">secret", "<secret", "#x", "&c*", "allchannels", "resetchannels", "reset", "x", "",
+                      "(+get ~k5)", "(+@write %W~k5)", "clearselectors", "(", "~k ~k", "sanitize-payload", "+@hash", "+@sortedset", "-@list", "+multi", "+eval", "+@scripting", "allcommands", "nocommands"])
+    # None that could be different in Redis 7.2, or is a word of the run only.
+    known = lambda: (lambda words: ["GET", k()] if words[0] in ("ZRANK", "ZREVRANK") or words[0].startswith("@") or len(words) < 2 else words)(c(rows)())
     rows = [
         # Strings and keys.
         lambda: ["SET", k(), w()], lambda: ["SET", k(), i()],
@@ -198,6 +209,16 @@ def grammar(d):
         lambda: ["EVAL", c(ODD_SCRIPTS), "1", k(), c([w, i, f, k])()], lambda: ["EVAL", c(ODD_SCRIPTS), "1", k(), c(["k0", "k1", "[1,2,{\"a\":null}]", "{\"x\":1.5}", "[", "true"])],
         lambda: ["EVAL", "return 1", c(["0", "-1", "x", "3", "1"]), *some(k, 0, 2)],
         lambda: ["HELLO", c(["2", "3", "4", "x"])] if d.random() < 0.1 else ["PING"],
+        # Scripts that are kept, users, names, channels.
+        lambda: ["SCRIPT", *c([["LOAD", KEPT], ["EXISTS", KEPT_SHA1, w()], ["FLUSH", *m(c(["SYNC", "ASYNC", "X"]))], ["LOAD", "return ("], ["X"]])],
+        lambda: [c(["EVALSHA", "EVALSHA_RO"]), c([KEPT_SHA1, KEPT_SHA1.upper(), "x", ""]), "1", k(), *plain()], lambda: ["SCRIPT", "LOAD", KEPT],
+        lambda: ["COMMAND", c(["GETKEYS", "GETKEYSANDFLAGS"]), *known()], lambda: ["COMMAND", c(["GETKEYS", "GETKEYSANDFLAGS"]), *known()],
+        lambda: ["ACL", "SETUSER", "u", *some(rule, 1, 4)], lambda: ["ACL", "DRYRUN", "u", *known()], lambda: ["ACL", "DRYRUN", "u", *plain()], lambda: ["ACL", "GETUSER", c(["u", "u", "nobody"])],
+        lambda: ["ACL", *c([["DELUSER", "u"], ["WHOAMI"], ["USERS"], ["CAT", "x"], ["SETUSER", ""], ["DELUSER", "default"], ["GENPASS", "x"]])],
+        lambda: ["CLIENT", *c([["SETNAME", w()], ["GETNAME"], ["GETNAME"], ["NO-EVICT", c(["on", "off", "x"])], ["REPLY", "x"], ["UNBLOCK", "99999", *m("ERROR")], ["KILL", "x"],
+                               ["PAUSE", "x"], ["UNPAUSE"]])],
+        lambda: ["PUBLISH", "p", w()], lambda: ["PUBSUB", *c([["CHANNELS"], ["NUMSUB", "c", "d"], ["NUMPAT"], ["SHARDCHANNELS"], ["SHARDNUMSUB", "c"], ["X"]])],
+        lambda: [c(["SUBSCRIBE", "UNSUBSCRIBE", "UNSUBSCRIBE", "UNSUBSCRIBE"]), "c"] if d.random() < 0.5 else ["PING", w()], lambda: ["RESET"],
         # What nobody expects.
         lambda: [c(["HSET", "ZADD", "LPUSH", "SADD", "GET", "LINSERT", "BITFIELD", "ZRANGE", "MSET", "LMPOP", "ZUNION"]), *some(w, 0, 5)],
         lambda: ["@", *plain()],
@@ -238,4 +259,4 @@ def make(seed):
     d = Dice(seed)
     commands = grammar(d)
     return {"seed": seed, "resp": d.choice(["2", "3"]), "compact": d.choice(["128", "2"]),
-            "commands": [d.choice(commands)() for _ in range(d.randint(5, 60))] + [["EXEC"], ["SELECT", "0"], *look()]}
+            "commands": [d.choice(commands)() for _ in range(d.randint(5, 60))] + [["EXEC"], ["UNSUBSCRIBE", "c"], ["SELECT", "0"], *look()]}
