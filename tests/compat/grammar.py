@@ -101,10 +101,11 @@ def grammar(d):
     limit = lambda: m("LIMIT", i(), i())
     side = lambda: c(["LEFT", "RIGHT", "left", "right", "up"])
     far = lambda: c(["100", "200", "100000", "-1", "0", "x", "", "9223372036854775807", "9223372036854775", "-9223372036854775808"])
+    far_ms = lambda: c(["100000", "200000", "-1", "0", "x", "", "9223372036854775807", "9223372036854775", "-9223372036854775808"])
     at = lambda: c(["4102444800", "4102444800000", "1", "0", "-1", "9223372036854775807"])
     # A key that SET lets expire at once is counted until somebody finds it.
     to_come = lambda: c(["4102444800000", "0", "-1", "9223372036854775807", "x"])
-    expiry = lambda: c([["EX", "100"], ["PX", "100000"], ["EX", far()], ["PX", far()], ["EXAT", to_come()], ["PXAT", to_come()], ["KEEPTTL"], ["PERSIST"], ["EX"]])
+    expiry = lambda: c([["EX", "100"], ["PX", "100000"], ["EX", far()], ["PX", far_ms()], ["EXAT", to_come()], ["PXAT", to_come()], ["KEEPTTL"], ["PERSIST"], ["EX"]])
     bits = lambda: c(["0", "1", "7", "8", "100", "-1", "4294967296", "4294967295000", "9223372036854775807", "x", ""])
     field = lambda: c(["u8", "i8", "i5", "u63", "i64", "u64", "u2", "i16", "u1", "i1", "u0", "x", "i65", "i63"])
     full = lambda: ["COUNT", c(HUGE[:1] + HUGE[2:])]
@@ -127,7 +128,7 @@ def grammar(d):
         lambda: ["SET", k(), w()], lambda: ["SET", k(), i()],
         lambda: ["SET", k(), i(), *m(c(["NX", "XX", "nx"])), *m("GET"), *m(*expiry()), *m(*expiry(), chance=0.05)],
         lambda: ["GET", k()], lambda: ["GETSET", k(), w()], lambda: ["GETDEL", k()], lambda: ["GETEX", k(), *m(*expiry(), chance=0.7)],
-        lambda: [c(["SETEX", "PSETEX"]), k(), far(), w()],
+        lambda: ["SETEX", k(), far(), w()], lambda: ["PSETEX", k(), far_ms(), w()],
         lambda: ["APPEND", k(), w()], lambda: ["STRLEN", k()],
         lambda: ["SETRANGE", k(), c(["0", "3", "-1", "x", "12", "536870912", "9223372036854775807", "-9223372036854775808", "70000"]), w()],
         lambda: [c(["GETRANGE", "SUBSTR"]), k(), i(), i()], lambda: [c(["INCR", "DECR"]), k()], lambda: ["DECRBY", k(), i()], lambda: ["INCRBY", k(), i()],
@@ -139,7 +140,7 @@ def grammar(d):
         lambda: ["RENAME", k(), k()], lambda: ["RENAMENX", k(), k()],
         lambda: ["COPY", k(), k(), *m("REPLACE"), *m("DB", c(["0", "1", "15", "16", "-1", "x"]))], lambda: ["MOVE", k(), c(["0", "1", "99", "x", "-1"])],
         lambda: ["SELECT", c(["0", "0", "1", "16", "-1", "x", ""])], lambda: ["SELECT", "0"], lambda: ["SWAPDB", c(["0", "1", "99", "x"]), c(["0", "1", "x"])],
-        lambda: [c(["EXPIRE", "PEXPIRE"]), k(), far(), *m(c(["NX", "XX", "GT", "LT", "nx", "ZZ"])), *m(c(["NX", "XX", "GT", "LT"]), chance=0.1)],
+        lambda: [*c([["EXPIRE", k(), far()], ["PEXPIRE", k(), far_ms()]]), *m(c(["NX", "XX", "GT", "LT", "nx", "ZZ"])), *m(c(["NX", "XX", "GT", "LT"]), chance=0.1)],
         lambda: [c(["EXPIREAT", "PEXPIREAT"]), k(), at(), *m(c(["NX", "XX", "GT", "LT"]))],
         lambda: ["PERSIST", k()], lambda: ["TTL", k()], lambda: [c(["EXPIRETIME", "PEXPIRETIME"]), c(["nokey", k()])],
         lambda: ["OBJECT", c(["ENCODING", "IDLETIME", "FREQ", "encoding", "X"]), k()], lambda: ["DBSIZE"],
