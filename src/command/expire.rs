@@ -160,12 +160,12 @@ impl Term {
 
     /// The instant that an amount means, which may have passed. Refused is what Redis cannot say in 63 bits of Unix time.
     fn instant(&self, ctx: &Ctx<'_>, amount: i64) -> Result<Millis> {
-        let span = amount.checked_mul(self.unit).ok_or(invalid(ctx))?;
+        let span = amount.checked_mul(self.unit).ok_or_else(|| invalid(ctx))?;
         if self.absolute {
             // A time before 1970 has passed like 1970 itself.
             return Ok(ctx.engine.clock.from_wall(u64::try_from(span).unwrap_or(0)));
         }
-        span.checked_add_unsigned(ctx.now.0).ok_or(invalid(ctx))?;
+        span.checked_add_unsigned(ctx.now.0).ok_or_else(|| invalid(ctx))?;
         let ttl = Ttl(span.unsigned_abs());
         Ok(if span < 0 { ctx.now - ttl } else { ctx.now + ttl })
     }

@@ -196,6 +196,8 @@ flags! {
     DANGEROUS = 20, None;
     /// In the categories of what is for administrators, but open to all.
     ADMIN_CATEGORY = 21, None;
+    /// Needs no keys, though it may have some.
+    NO_MANDATORY_KEYS = 24, Some("no_mandatory_keys");
     /// Meant for nodes of a cluster.
     ASKING = 23, Some("asking");
     /// Works on all types that have elements.

@@ -308,7 +308,8 @@ impl Options {
         let mut options = Options { condition: Condition::Always, get: false, life: Life::Unsaid };
         let mut at = from;
         while at < args.len() {
-            at += options.take(args, at, whom).ok_or(Error::Syntax)?;
+            let Some(words) = options.take(args, at, whom) else { return Err(Error::Syntax) };
+            at += words;
         }
         Ok(options)
     }

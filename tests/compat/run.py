@@ -128,17 +128,22 @@ class Run:
     """What one run of one unit printed."""
 
     def __init__(self, text, killed, unit):
-        self.passed, self.failed, self.culprit, self.trouble = {}, {}, None, None
-        running, ended = None, False
+        self.passed, self.failed, self.culprit, self.trouble = set(), {}, None, None
+        running, ended, seen = None, False, {}
+
+        def nth(name):
+            # Some names come again, for the same test in other circumstances.
+            seen[name] = seen.get(name, 0) + 1
+            return name if seen[name] == 1 else f"{name} #{seen[name]}"
+
         for line in text.split("\n"):
             kind, _, rest = line.partition(": ")
             if kind == "[ok]":
-                name = TOOK.sub("", rest)
-                self.passed[name] = self.passed.get(name, 0) + 1
-                running = name
+                running = TOOK.sub("", rest)
+                self.passed.add(nth(running))
             elif kind == "[err]" and not ended:
                 running = rest.split(" in tests/")[0]
-                self.failed.setdefault(running, rest)
+                self.failed[nth(running)] = rest
             elif kind == "[exception]":
                 self.trouble = rest
             elif line.startswith("[TIMEOUT]"):
@@ -179,8 +184,8 @@ def run_once(root, unit, where, skipped, environment):
 
 
 def run_unit(root, unit, server_command, spawn, environment, hanging):
-    """Passed tests with their counts, failed ones with what was printed, and what went wrong besides."""
-    passed, failed, skipped, trouble = {}, {}, list(hanging), None
+    """Passed tests, failed ones with what was printed, and what went wrong besides."""
+    passed, failed, skipped, trouble = set(), {}, list(hanging), None
     for _ in range(RERUNS):
         port = free_port()
         if spawn:
@@ -193,8 +198,7 @@ def run_unit(root, unit, server_command, spawn, environment, hanging):
         finally:
             if server:
                 server.stop()
-        for name, count in run.passed.items():
-            passed[name] = max(count, passed.get(name, 0))
+        passed |= run.passed
         failed.update(run.failed)
         trouble = run.trouble
         if trouble != "hang":
@@ -204,9 +208,7 @@ def run_unit(root, unit, server_command, spawn, environment, hanging):
             break
         failed[culprit] = "hangs"
         skipped.append(culprit)
-    for name in failed:
-        passed.pop(name, None)
-    return passed, failed, trouble
+    return passed - failed.keys(), failed, trouble
 
 
 def read_list(path):
@@ -261,13 +263,13 @@ def main():
         hanging = [name for name, reason in missing.get(unit, {}).items() if reason.startswith("hangs")]
         passed, failed, trouble = run_unit(root, unit, server, unit in SPAWNED, environment, hanging)
         seconds = time.monotonic() - began
-        total += sum(passed.values())
+        total += len(passed)
         found[unit] = passed
         gone = [name for name in known.get(unit, {}) if name not in passed]
         lost += [(unit, name, failed.get(name, trouble or "not run")) for name in gone]
         new = sum(name not in known.get(unit, {}) for name in passed)
         notes = [f"{len(gone)} lost"] * bool(gone) + [f"{new} new"] * bool(new) + [trouble] * bool(trouble)
-        print(f"{unit:28} {sum(passed.values()):4} passed {len(failed):3} failed  {seconds:4.0f} s  {', '.join(notes)}",
+        print(f"{unit:28} {len(passed):4} passed {len(failed):3} failed  {seconds:4.0f} s  {', '.join(notes)}",
               flush=True)
         if options.verbose:
             for text in failed.values():
@@ -276,7 +278,7 @@ def main():
 
     if options.update:
         for unit, passed in found.items():
-            known.setdefault(unit, {}).update((name, "") for name in passed)
+            known.setdefault(unit, {}).update(dict.fromkeys(passed, ""))
             for name in passed:
                 missing.get(unit, {}).pop(name, None)
         write_list(HERE / "passing.txt", ["Tests of Redis 7.0.15 that pass: unit, name. It only grows."], known)
