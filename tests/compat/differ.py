@@ -43,6 +43,7 @@ MEANT = [
     (r"^SORT", "converted into double", r"b'[*:]'", "Redis takes an ERANGE that an earlier command has left for its own"),
     (r"^ZINCRBY ", "syntax error", "not a valid float", "Redis reads an increment that is called like an option of ZADD as one"),
     (r"^ACL SETUSER ", "modifier '[<>#!]", "redacted", "what may be a password is not repeated"),
+    (r"^ZSCAN ", r"b'-?\d{16,}'", r"e\+1\d'", "a score looks the same in all replies; Redis shows here how a small set keeps it"),
     (r"^DUMP ", r"^\(b'\$', b.[^-]", r"^\(b'\$', b.[^-]", "Redis compresses long strings; @CROSS compares what is dumped"),
     (r"^OBJECT ENCODING", "skiplist", "listpack", "SORT changes the encoding of the sorted set which it reads"),
 ]
@@ -98,6 +99,8 @@ def normal(words, reply):
     name = words[0].upper() if words else ""
     if name in ("EXPIRETIME", "PEXPIRETIME") and kind == b":" and int(value) > 1 << 30:
         return (kind, "a time to come")
+    if [word.upper() for word in words[:2]] == ["OBJECT", "IDLETIME"] and kind == b":":
+        return (kind, "a while")
     if not isinstance(value, list):
         # What is no text is shown as text in our errors.
         return (kind, re.sub(rb"[\x80-\xff]+", b"?", value)) if kind == b"-" else reply
