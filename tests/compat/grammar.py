@@ -27,7 +27,7 @@ UNCHANGED = {"SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "SCAN", "SSCAN"
              "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "SETBIT", "EVAL", "EVAL_RO", "SORT", "SORT_RO", "OBJECT", "@", "@CROSS",
              # Others in Redis 7.2.
              "ZRANK", "ZREVRANK",
-             "SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", "CLIENT", "ACL", "COMMAND", "EVALSHA", "EVALSHA_RO"}
+             "PSETEX", "PEXPIRE", "SUBSCRIBE", "UNSUBSCRIBE", "PUBLISH", "CLIENT", "ACL", "COMMAND", "EVALSHA", "EVALSHA_RO"}
 
 SCRIPTS = [
     "return redis.call(unpack(ARGV))", "return redis.pcall(unpack(ARGV))", "redis.setresp(3) return redis.call(unpack(ARGV))",
