@@ -103,8 +103,9 @@ fn move_or_wait(ctx: &mut Ctx<'_>, args: Args<'_>, timeout: usize, ends: (End, E
 }
 
 fn blmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let until = deadline(args, 1, ctx.now)?;
+    // Of two faults, the timeout's comes last.
     let several = Several::parse(args, 2)?;
+    let until = deadline(args, 1, ctx.now)?;
     let keys: Vec<&[u8]> = several.keys.clone().map(|at| args.word(at)).collect();
     let wish = Wish { keys: &keys, target: None, kind: Type::List, until };
     take_or_wait(ctx, args, &wish, |reply, slots, at| {
@@ -165,7 +166,11 @@ pub(super) fn take_or_wait(
         return Ok(());
     }
     if ctx.client.never_waits {
-        ctx.reply.null_array();
+        // What is moved would have been one element.
+        match wish.target {
+            Some(_) => ctx.reply.null(),
+            None => ctx.reply.null_array(),
+        }
         return Ok(());
     }
     // Nobody is served meanwhile, so that the ticket is known when it is called.

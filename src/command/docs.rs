@@ -304,6 +304,10 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     let sub = |found: Found| request.get(1).and_then(|word| found.subcommand(word)).unwrap_or(found);
     let found = find(request.word(0)).map(sub).ok_or(Error::refused("Invalid command specified"))?;
     let spec = found.spec;
+    // A container alone, or with a subcommand that it does not have.
+    if !spec.subs.is_empty() {
+        return Err(Error::refused("Invalid command specified"));
+    }
     if !spec.keys.names_keys() {
         return Err(Error::refused("The command has no key arguments"));
     }
@@ -311,6 +315,14 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
         return Err(Error::refused("Invalid number of arguments specified for command"));
     }
     let reply = &mut ctx.reply;
+    if !spec.keys.counts_fit(request) {
+        // Only scripts need no keys.
+        if spec.group != Group::Scripting {
+            return Err(Error::refused("Invalid arguments specified for command"));
+        }
+        reply.array(0);
+        return Ok(());
+    }
     reply.array(spec.keys.positions(request).count());
     for run in spec.keys.runs() {
         let access = access(run, request);
@@ -423,6 +435,11 @@ mod tests {
         t.say("COMMAND GETKEYSANDFLAGS mset a b c d").hears("*2 *2 $1 a *2 +OW +update *2 $1 c *2 +OW +update");
         t.say("COMMAND GETKEYSANDFLAGS rename a b").hears("*2 *2 $1 a *3 +RW +access +delete *2 $1 b *2 +OW +update");
         t.say("COMMAND GETKEYS ping a").hears("-ERR The command has no key arguments");
+        t.say("COMMAND GETKEYS object nosuch a").hears("-ERR Invalid command specified");
+        t.say("COMMAND GETKEYS LMPOP 3 a b LEFT").hears("*3 $1 a $1 b $4 LEFT");
+        for line in ["LMPOP 4 a b LEFT", "LMPOP 0 a LEFT", "ZUNIONSTORE to x a", "ZINTER -1 a b"] {
+            t.say(&format!("COMMAND GETKEYS {line}")).hears("-ERR Invalid arguments specified for command");
+        }
         t.say("COMMAND GETKEYS nosuch a").hears("-ERR Invalid command specified");
         t.say("COMMAND GETKEYS memory usage").hears("-ERR Invalid number of arguments specified for command");
         t.say("COMMAND GETKEYS").hears("-ERR wrong number of arguments for 'command|getkeys' command");

@@ -590,18 +590,16 @@ impl Several {
             return Err(Error::Syntax);
         }
         let end = end(args, behind)?;
-        let count = match args.len() - behind {
-            1 => 1,
-            3 if args.is(behind + 1, "COUNT") => {
-                let count = args.int_or(behind + 2, BAD_COUNT)?;
-                usize::try_from(count).ok().filter(|count| *count > 0).ok_or(BAD_COUNT)?
-            }
-            _ if args.is(behind + 1, "COUNT") && args.len() > behind + 2 => {
-                args.int_or(behind + 2, BAD_COUNT)?;
-                return Err(Error::Syntax);
-            }
-            _ => return Err(Error::Syntax),
+        let has_count = args.is(behind + 1, "COUNT") && args.len() > behind + 2;
+        let count = match has_count {
+            true => args.int_or(behind + 2, BAD_COUNT)?,
+            false => 1,
         };
+        let count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(BAD_COUNT)?;
+        // What comes behind a wrong count is not looked at.
+        if args.len() > behind + if has_count { 3 } else { 1 } {
+            return Err(Error::Syntax);
+        }
         Ok(Several { keys: at + 1..behind, end, count })
     }
 }

@@ -205,8 +205,12 @@ fn flush_all(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn swap_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let one = args.int_or(1, Error::refused("invalid first DB index"))?;
-    let other = args.int_or(2, Error::refused("invalid second DB index"))?;
+    let index = |at, refusal: Error| {
+        let index = args.int_or(at, refusal.clone())?;
+        i32::try_from(index).map(i64::from).map_err(|_| refusal)
+    };
+    let one = index(1, Error::refused("invalid first DB index"))?;
+    let other = index(2, Error::refused("invalid second DB index"))?;
     let (one, other) = (connection::database(ctx.engine, one)?, connection::database(ctx.engine, other)?);
     ctx.engine.alone(ctx.client.worker(), || blocking::swap(ctx.engine, one, other, ctx.client.worker(), ctx.now))?;
     ctx.reply.ok();
@@ -355,6 +359,8 @@ mod tests {
         t.say("SWAPDB 0 0").hears("+OK");
         t.say("SWAPDB x 1").hears("-ERR invalid first DB index");
         t.say("SWAPDB 1 x").hears("-ERR invalid second DB index");
+        t.say("SWAPDB 2147483648 1").hears("-ERR invalid first DB index");
+        t.say("SWAPDB 0 9223372036854775807").hears("-ERR invalid second DB index");
         t.say("SWAPDB 1 77").hears("-ERR DB index is out of range");
     }
 

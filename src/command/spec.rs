@@ -333,6 +333,15 @@ impl Keys {
         self.runs().filter(|run| run.names_keys()).flat_map(move |run| run.run_positions(request))
     }
 
+    /// Whether the numbers of keys that a request tells are numbers of keys that it has.
+    pub fn counts_fit(self, request: Args<'_>) -> bool {
+        self.runs().filter(|run| run.count_at > 0).all(|run| {
+            let at = usize::from(run.count_at.unsigned_abs());
+            let count = request.get(at).and_then(num::parse_i64).and_then(|count| usize::try_from(count).ok());
+            count.is_some_and(|count| count > 0 && count < request.len().saturating_sub(at))
+        })
+    }
+
     fn run_positions(self, request: Args<'_>) -> impl Iterator<Item = usize> + use<> {
         let words = request.len() as i64;
         let (first, last) = match self.count_at {

@@ -660,12 +660,13 @@ fn count_up(ctx: &mut Ctx<'_>, key: &[u8], step: i64) -> Result<()> {
 }
 
 fn incr_by_float(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let step = LongDouble::parse(args.word(2)).ok_or(Error::NotFloat)?;
+    // What is there is looked at first: of two faults, its type is told.
     let add = |slot: &mut Slot<'_>| {
         let old = match slot.string()? {
             Some(bytes) => LongDouble::parse(bytes).ok_or(Error::NotFloat)?,
             None => LongDouble::from(0.0),
         };
+        let step = LongDouble::parse(args.word(2)).ok_or(Error::NotFloat)?;
         let sum = old.checked_add(step).ok_or(NOT_FINITE)?.to_string();
         slot.set_string(sum.as_bytes())?;
         slot.tell(Class::STRING, "incrbyfloat");

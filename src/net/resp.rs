@@ -35,6 +35,12 @@ const DELIVERIES_MAX: usize = 16;
 /// Bytes of requests that are kept for a client whose commands are being held, beyond which it is not read.
 const HELD_MAX: usize = 64 * 1024;
 
+/// Bytes of replies that a client may leave unread as long as it has yet to log in: refusals are short.
+const STRANGER_UNREAD_MAX: u64 = 64 * 1024;
+
+/// How long a client may be silent as long as it has yet to log in.
+const STRANGER_SILENT_MAX: Ttl = Ttl::seconds(10);
+
 /// The longest time that a timer is set for; what is due later is looked at again then.
 const TIMER_MAX: Ttl = Ttl::seconds(24 * 60 * 60);
 
@@ -105,6 +111,8 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
             Poll::Ready(())
         })
         .await;
+        // Who never says anything is silent too.
+        connection.set_timer();
         let end = poll_fn(|cx| connection.poll_run(cx, &scratch)).await;
         // Nothing is served to who takes no answer any more.
         connection.stop_waiting();
@@ -488,7 +496,15 @@ impl<'a> Connection<'a> {
     }
 
     fn output_limit(&self) -> BufferLimit {
-        self.engine().hot.output_limit(self.client.peer.is_subscriber())
+        match self.is_stranger() {
+            true => BufferLimit { hard: STRANGER_UNREAD_MAX, soft: 0, seconds: 0 },
+            false => self.engine().hot.output_limit(self.client.peer.is_subscriber()),
+        }
+    }
+
+    /// Whether the client has yet to log in.
+    fn is_stranger(&self) -> bool {
+        !self.client.authenticated && self.engine().acl.needs_auth()
     }
 
     /// Bytes that the socket has yet to take.
@@ -534,6 +550,7 @@ impl<'a> Connection<'a> {
     fn idle_limit(&self) -> Option<Ttl> {
         let peer = &self.client.peer;
         match self.engine().hot.timeout() {
+            _ if self.is_stranger() => Some(STRANGER_SILENT_MAX),
             0 => None,
             _ if self.held.is_some() || peer.is_subscriber() || peer.monitor.load(Ordering::Relaxed) => None,
             seconds => Some(Ttl::seconds(seconds)),
@@ -586,37 +603,5 @@ fn is_http(word: Option<&[u8]>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    use super::*;
-    use crate::engine::Peer;
-    use crate::resp::Limits;
-
-    #[test]
-    fn an_idle_client_weighs_less_than_a_kilobyte() {
-        fn size<F>(_: fn(std::net::TcpStream, Watch, Scratch) -> F) -> usize {
-            size_of::<F>()
-        }
-        // The allocator has 256 bytes for it, or else 320, and to be aligned takes 7.
-        assert!(size(serve) + 7 <= 256, "a future of {} bytes", size(serve));
-        // 192, or else 224. What is shared has two counters before it.
-        assert!(size_of::<Peer>() + 16 + 7 <= 192, "a peer of {} bytes", size_of::<Peer>());
-        // The rest are tokio's: the task, 128 bytes, and the socket's readiness, 256; and the place in the list of
-        // clients, about 40.
-    }
-
-    #[test]
-    fn what_a_panic_leaves_behind_is_not_the_next_clients() {
-        let scratch: Scratch = Rc::new(RefCell::new(Buffers::default()));
-        {
-            let buffers = &mut *scratch.borrow_mut();
-            buffers.output.extend_from_slice(b"+secret\r\n");
-            assert_eq!(buffers.parser.parse(b"*2\r\n$4\r\n", &Limits::default()), Ok(None));
-        }
-        let buffers = &mut *Buffers::lend(&scratch);
-        assert!(buffers.output.is_empty());
-        assert_eq!(buffers.parser.parse(b"PING\r\n", &Limits::default()), Ok(Some(6)));
-    }
-}
+#[path = "resp_tests.rs"]
+mod tests;

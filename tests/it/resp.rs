@@ -1,6 +1,7 @@
 //! The RESP door: batches, slow readers, broken protocol, limits, punctual death, an end in good order.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use cloakroom::clock::Ttl;
@@ -138,11 +139,34 @@ fn one_client_too_many_is_told_so() {
 #[test]
 fn a_silent_client_is_closed_after_the_timeout() {
     let server = Running::start(&[("timeout", "1")]);
-    let mut client = server.client();
+    let (mut client, mut mute) = (server.client(), server.client());
     client.send("PING\r\n").hears("+PONG\r\n");
     let began = Instant::now();
     assert_eq!(client.rest(), b"");
+    assert_eq!(mute.rest(), b"", "one that has never said anything");
     assert!((Duration::from_millis(900)..PATIENCE).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[test]
+fn who_has_yet_to_log_in_is_not_waited_for_and_reads_its_refusals() {
+    let server = Running::start(&[("requirepass", "secret")]);
+    let mut known = server.client();
+    known.send("AUTH secret\r\n").hears("+OK\r\n");
+    let mut silent = TcpStream::connect(server.resp).expect("a server");
+    silent.set_read_timeout(Some(2 * PATIENCE)).expect("a timeout");
+    let began = Instant::now();
+
+    let mut deaf = TcpStream::connect(server.resp).expect("a server");
+    deaf.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    let request = "PING\r\n".repeat(10_000);
+    let sent = (0..1000).take_while(|_| deaf.write_all(request.as_bytes()).is_ok()).count();
+    assert!(sent < 1000, "cut once the sockets are full");
+    assert!(server.engine.metrics.sums().output_limit_disconnections > 0);
+
+    assert_eq!(silent.read(&mut [0; 1]).expect("an end"), 0);
+    let limit = Duration::from_secs(10);
+    assert!((limit - Duration::from_millis(100)..limit * 3 / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    known.send("PING\r\n").hears("+PONG\r\n");
 }
 
 #[test]

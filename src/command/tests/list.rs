@@ -135,6 +135,7 @@ fn elements_move_between_lists() {
     t.say("LMPOP 1 b right COUNT 0").hears("-ERR count should be greater than 0");
     t.say("LMPOP 1 b right COUNT 1 COUNT 2").hears("-ERR syntax error");
     t.say("LMPOP 1 b right COUNT").hears("-ERR syntax error");
+    t.say("LMPOP 1 b right COUNT 0 1").hears("-ERR count should be greater than 0");
     t.say("HELLO 3");
     t.say("LPOP a").hears("_");
     t.say("LPOP a 1").hears("_");
@@ -181,8 +182,13 @@ fn what_is_there_is_taken_at_once() {
     t.say("BLPOP d -1").hears("-ERR timeout is negative");
     t.say("BLPOP d 1e20").hears("-ERR timeout is out of range");
     t.say("BLPOP d inf").hears("-ERR timeout is out of range");
+    t.say("BLMPOP x 0 a LEFT").hears("-ERR numkeys should be greater than 0");
+    t.say("BLMPOP -1 1 a UP").hears("-ERR syntax error");
+    t.say("BLMPOP -1 1 a LEFT").hears("-ERR timeout is negative");
     t.client.never_waits = true;
     t.say("BLPOP a 0").hears("*-1");
+    t.say("BLMOVE a b LEFT LEFT 0").hears("$-1");
+    t.say("BRPOPLPUSH a b 0").hears("$-1");
 }
 
 /// Lets another client in that asks for something and waits.

@@ -243,6 +243,8 @@ fn floats_are_added_with_the_precision_of_redis() {
     t.say("INCRBYFLOAT n inf").hears("-ERR increment would produce NaN or Infinity");
     t.say("INCRBYFLOAT n nan").hears(NOT_FLOAT);
     t.say("INCRBYFLOAT n ' 1'").hears(NOT_FLOAT);
+    t.say("RPUSH l x").hears(":1");
+    t.say("INCRBYFLOAT l nan").hears("-WRONGTYPE Operation against a key holding the wrong kind of value");
     t.say("GET n").hears("$3 153");
     t.say("SET n '1 '").hears("+OK");
     t.say("INCRBYFLOAT n 1").hears(NOT_FLOAT);

@@ -53,6 +53,7 @@ fn what_is_there_is_taken_at_once() {
     t.say("BZMPOP 0 0 b MIN").hears("-ERR numkeys should be greater than 0");
     t.say("BZMPOP 0 1 b MIN COUNT 0").hears("-ERR count should be greater than 0");
     t.say("BZMPOP 0 1 b LEFT").hears(SYNTAX);
+    t.say("BZMPOP x 1 b LEFT").hears(SYNTAX);
     t.say("RPUSH list 1").hears(":1");
     t.say("BZPOPMIN a list 0").hears(WRONG_TYPE);
     t.say("BZMPOP 0 1 list MIN").hears(WRONG_TYPE);

@@ -253,8 +253,8 @@ fn pop_or_wait(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> Result<()> {
 }
 
 fn bzmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let until = blocking::deadline(args, 1, ctx.now)?;
     let several = Several::parse(args, 2)?;
+    let until = blocking::deadline(args, 1, ctx.now)?;
     let keys: Vec<&[u8]> = (3..3 + several.keys).map(|at| args.word(at)).collect();
     let wish = Wish { keys: &keys, target: None, kind: Type::ZSet, until };
     blocking::take_or_wait(ctx, args, &wish, |reply, slots, at| {
