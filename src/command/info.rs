@@ -202,7 +202,9 @@ fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
     // The ready check of some clients reads this one alone.
     lines.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     lines.field("current_fork_perc", "0.00");
-    lines.zeros(&["current_save_keys_processed", "current_save_keys_total", "rdb_changes_since_last_save"]);
+    lines.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    let changes = ctx.engine.all_stores().map(Store::changes).sum::<u64>();
+    lines.field("rdb_changes_since_last_save", changes);
     lines.field("rdb_bgsave_in_progress", 0);
     lines.field("rdb_last_save_time", ctx.engine.clock.to_wall(ctx.engine.started) / 1000);
     lines.field("rdb_last_bgsave_status", "ok");

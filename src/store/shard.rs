@@ -108,6 +108,8 @@ pub(super) struct Shard {
     pub charged: usize,
     /// Who waits for keys, if anybody does.
     pub waits: Option<Box<Waits>>,
+    /// Changes that commands made. They are not reset with the other counters.
+    pub changes: u64,
 }
 
 impl Shard {
@@ -491,8 +493,14 @@ impl Shard {
             }
         }
         let watchers = std::mem::take(&mut self.watchers);
-        let fresh =
-            Shard { charged: self.charged, stats: self.stats, watchers, waits: self.waits.take(), ..Shard::default() };
+        let fresh = Shard {
+            charged: self.charged,
+            stats: self.stats,
+            watchers,
+            waits: self.waits.take(),
+            changes: self.changes + self.visible() as u64,
+            ..Shard::default()
+        };
         let gone = std::mem::replace(self, fresh);
         // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
         if gone.hidden > 0 {
