@@ -280,7 +280,7 @@ pub fn run(
     };
     if let Some((until, all)) = engine.paused_until(now)
         && !waits
-        && (all || tx::effects(client, found.spec).has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
+        && (all || tx::effects(client, found.spec, flags_of(engine, found.spec, args)).has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
         client.peer.held.store(true, Ordering::Relaxed);
         client.flow = Flow::Hold(until);
@@ -389,7 +389,7 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         acl::admit(engine, client, found, args, now)?;
     }
     tx::admit(client, spec)?;
-    if tx::effects(client, spec).has(Flags::DENYOOM) && !engine.make_room(now) {
+    if tx::effects(client, spec, spec.flags).has(Flags::DENYOOM) && !engine.make_room(now) {
         return Err(Error::OutOfMemory);
     }
     if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
@@ -400,6 +400,17 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         return Err(pubsub::not_allowed(found));
     }
     Ok(())
+}
+
+/// The flags of a request: those of its command, unless a script says more of itself.
+fn flags_of(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
+    #[cfg(feature = "server")]
+    return script::flags(engine, spec, args);
+    #[cfg(not(feature = "server"))]
+    {
+        let _ = (engine, args);
+        spec.flags
+    }
 }
 
 /// Takes back replies that the client does not want.

@@ -249,7 +249,8 @@ def main():
         server = ["redis-server", "--port", "{port}", "--save", "", "--enable-debug-command", "yes"]
         spawned = shutil.which("redis-server")
     else:
-        server = [binary, "--port", "{port}", "--http-port", "0", "--enable-debug-command", "yes"]
+        server = [binary, "--port", "{port}", "--http-port", "0", "--enable-debug-command", "yes", "--maxmemory-policy",
+                  "noeviction"]
         spawned = str(HERE / "spawn.sh")
     link = root / "src" / "redis-server"
     if os.path.lexists(link):
