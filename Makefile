@@ -5,7 +5,7 @@ CARGO ?= cargo
 BIN := target/release/cloakroom
 export NEXT_TELEMETRY_DISABLED := 1
 
-.PHONY: help run test unit lint memcheck clients e2e bench peers clean tools
+.PHONY: help run test unit lint memcheck clients compat e2e bench peers clean tools
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ help: ## This list
 run: ## Run the server on its defaults: Redis clients on 127.0.0.1:6379, sessions on http://127.0.0.1:8379
 	$(CARGO) run --release -- $(ARGS)
 
-test: tools lint unit memcheck clients e2e ## Everything that must hold before anybody gets it
+test: tools lint unit memcheck clients compat e2e ## Everything that must hold before anybody gets it
 	@echo "all tests passed"
 
 lint: ## Formatting and lints, warnings are errors
@@ -33,6 +33,10 @@ $(BIN): $(shell find src -name '*.rs') Cargo.toml Cargo.lock
 
 clients: tools $(BIN) ## Real Redis clients and session libraries against the binary
 	CLOAKROOM_BIN=$(abspath $(BIN)) tests/clients/run.sh
+
+compat: tools $(BIN) ## Redis' own test suite; fails when a test that passed before does not
+	CLOAKROOM_BIN=$(abspath $(BIN)) tests/compat/run.py
+	CLOAKROOM_BIN=$(abspath $(BIN)) tests/compat/differ.py --corpus
 
 e2e: tools $(BIN) ## Next.js with NextAuth v4 and Auth.js v5 in a real browser, with and without cloakroom
 	CLOAKROOM_BIN=$(abspath $(BIN)) node tests/e2e/run.mjs

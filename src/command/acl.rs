@@ -318,7 +318,7 @@ fn denied(
         false => check(&user.rules(), found, args).err()?,
     };
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
-    let block = engine.metrics.block(client.worker);
+    let block = engine.metrics.block(client.worker());
     let object = |at: usize| engine.records().redacted(args.word(at)).into_owned();
     let (reason, object) = match denied {
         Denied::Command => {
@@ -422,7 +422,7 @@ fn note(
 /// Makes a client a user, if the password is right.
 pub(super) fn log_in(ctx: &mut Ctx<'_>, args: Args<'_>, name: &[u8], password: &[u8]) -> Result<()> {
     let Some(user) = ctx.engine.acl.log_in(name, password) else {
-        ctx.engine.metrics.block(ctx.client.worker).auth_failures.add(1);
+        ctx.engine.metrics.block(ctx.client.worker()).auth_failures.add(1);
         let context = if ctx.client.never_waits { Context::Multi } else { Context::Toplevel };
         note(ctx.engine, ctx.client, ("auth", context), args.word(0).to_vec(), name, ctx.now);
         return Err(Error::WrongPass);

@@ -180,7 +180,7 @@ pub(super) fn take_or_wait(
     let waiting = Waiting {
         peer: ctx.client.peer.clone(),
         words,
-        db: ctx.client.db,
+        db: ctx.client.db(),
         version: ctx.client.version,
         store: ctx.store().clone(),
         keys: wish.keys.iter().map(|key| key.to_vec()).collect(),
@@ -282,7 +282,8 @@ fn run_for(
     let args = waiting.words.args();
     let Some(found) = super::find(args.word(0)) else { return false };
     let mut client = Client::new(engine, waiting.peer.clone(), worker, false);
-    (client.db, client.version, client.ticket) = (waiting.db, waiting.version, ticket);
+    client.select(waiting.db);
+    (client.version, client.ticket) = (waiting.version, ticket);
     let reply = Reply::new(answer, waiting.version);
     let mut ctx = Ctx { engine, client: &mut client, now, reply, spec: found.spec, ahead: None };
     if let Err(error) = (found.spec.run)(&mut ctx, args) {
@@ -328,7 +329,7 @@ pub fn forget(engine: &Engine, client: &mut Client, now: Millis) {
         finish(&mut room, client.ticket, Vec::new(), now);
         room.leave(client.ticket);
         client.ticket = 0;
-        serve_called(engine, &mut room, client.worker, now, VecDeque::new());
+        serve_called(engine, &mut room, client.worker(), now, VecDeque::new());
     }
 }
 

@@ -93,7 +93,7 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         (b"error", 3) => {
             let text = String::from_utf8_lossy(args.word(2)).into_owned();
             let code = text.split(' ').next().unwrap_or_default();
-            ctx.engine.metrics.block(ctx.client.worker).refuse(code);
+            ctx.engine.metrics.block(ctx.client.worker()).refuse(code);
             ctx.reply.raw_error(&text);
             Ok(())
         }
@@ -125,7 +125,7 @@ fn done(ctx: &mut Ctx<'_>) -> Result<()> {
 
 /// Dumps every value and puts what is read from that in its place, in memory: what a file would hold.
 fn reload(ctx: &mut Ctx<'_>) -> Result<()> {
-    let (engine, worker, now) = (ctx.engine, ctx.client.worker, ctx.now);
+    let (engine, worker, now) = (ctx.engine, ctx.client.worker(), ctx.now);
     let compact = engine.with_config(|config| config.compact);
     engine.alone(worker, || {
         for store in engine.all_stores() {
@@ -486,11 +486,12 @@ mod tests {
         t.say("DEBUG QUICKLIST-PACKED-THRESHOLD 200b").hears("+OK");
         t.say("DEBUG QUICKLIST-PACKED-THRESHOLD x")
             .hears("-ERR argument must be a memory value bigger than 1 and smaller than 4gb");
-        t.say("DEBUG RELOAD").hears("-ERR nothing is written to disk, so there is nothing to load");
+        t.say("DEBUG RELOAD").hears("+OK");
+        t.say("DEBUG LOADAOF").hears("-ERR nothing is written to disk, so there is nothing to load");
         t.say("DEBUG HTSTATS 77").hears("-ERR Out of range database");
         t.say("DEBUG HTSTATS 0").hears_start("$113 [Dictionary HT]\nNo stats available");
         t.say("DEBUG nosuch")
             .hears("-ERR unknown subcommand or wrong number of arguments for 'nosuch'. Try DEBUG HELP.");
-        t.say("DEBUG HELP").hears_start("*34 +DEBUG <subcommand> ");
+        t.say("DEBUG HELP").hears_start("*36 +DEBUG <subcommand> ");
     }
 }

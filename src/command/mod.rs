@@ -106,10 +106,9 @@ const FAMILIES: &[&[Spec]] = &[
 pub struct Client {
     /// What it shares with others.
     pub peer: Arc<Peer>,
-    /// The worker that serves it.
-    pub worker: usize,
-    /// Its database.
-    pub db: usize,
+    /// The worker that serves it, and its database.
+    worker: u32,
+    db: u32,
     /// RESP2 or RESP3.
     pub version: Version,
     /// Whether it has authenticated, or need not.
@@ -172,7 +171,7 @@ impl Client {
     pub fn new(engine: &Engine, peer: Arc<Peer>, worker: usize, is_local: bool) -> Client {
         Client {
             peer,
-            worker,
+            worker: worker as u32,
             db: 0,
             version: Version::Resp2,
             authenticated: !engine.acl.needs_auth(),
@@ -190,9 +189,19 @@ impl Client {
         }
     }
 
+    /// The worker that serves it.
+    pub fn worker(&self) -> usize {
+        self.worker as usize
+    }
+
+    /// The database it has selected.
+    pub fn db(&self) -> usize {
+        self.db as usize
+    }
+
     /// Selects a database that exists.
     fn select(&mut self, db: usize) {
-        self.db = db;
+        self.db = db as u32;
         self.peer.db.store(db as u8, Ordering::Relaxed);
     }
 
@@ -239,7 +248,7 @@ pub struct Ctx<'a> {
 impl<'a> Ctx<'a> {
     /// The store of the client's database.
     pub fn store(&self) -> &'a Store {
-        self.engine.store(self.client.db)
+        self.engine.store(self.client.db())
     }
 }
 
@@ -257,7 +266,7 @@ pub fn run(
 ) -> Flow {
     let start = out.len();
     client.flow = Flow::Go;
-    let block = engine.metrics.block(client.worker);
+    let block = engine.metrics.block(client.worker());
     // A request that waits was admitted when it came.
     let waits = client.ticket != 0;
     let admitted = |found: Found| match waits {
@@ -326,7 +335,7 @@ fn call(
     out: &mut Vec<u8>,
 ) {
     let (start, began) = (out.len(), client.lap);
-    let block = engine.metrics.block(client.worker);
+    let block = engine.metrics.block(client.worker());
     let waits = client.ticket != 0;
     let is_shown =
         !waits && engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
@@ -353,7 +362,7 @@ fn call(
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());
     }
     if !client.never_waits {
-        blocking::serve(engine, client.worker, now);
+        blocking::serve(engine, client.worker(), now);
     }
     if let Flow::Block(_) = client.flow {
         return;
@@ -452,7 +461,7 @@ fn watch_time(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, m
 /// Shows a request to those who watch, as Redis words it, tokens replaced.
 fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, who: &str) {
     let micros = engine.clock.wall_micros();
-    let mut line = format!("+{}.{:06} [{} {who}]", micros / 1_000_000, micros % 1_000_000, client.db);
+    let mut line = format!("+{}.{:06} [{} {who}]", micros / 1_000_000, micros % 1_000_000, client.db());
     for word in shown_words(engine, found, args) {
         line.push(' ');
         words::quote_into(&word, &mut line);

@@ -251,7 +251,7 @@ impl<'a> Call<'a> {
             let found = Found { spec: ctx.spec, container: None, number: 0 };
             super::show_monitors(ctx.engine, ctx.client, &found, self.args, &ctx.client.peer.addr.to_string());
         }
-        let (engine, worker) = (ctx.engine, ctx.client.worker);
+        let (engine, worker) = (ctx.engine, ctx.client.worker());
         let patience = engine.hot.busy_after().map_or(u64::MAX, |millis| millis.saturating_mul(1000));
         let patience_ends = engine.clock.micros().saturating_add(patience);
         let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
@@ -295,7 +295,7 @@ impl<'a> Call<'a> {
         promises: Promises,
     ) -> Result<()> {
         let Ctx { engine, client, now, reply, .. } = ctx;
-        let (db, version, replies, flow) = (client.db, client.version, client.replies, client.flow);
+        let (db, version, replies, flow) = (client.db(), client.version, client.replies, client.flow);
         let (lap, mark) = (client.lap, reply.mark());
         let is_short_of_memory = !promises.allow_oom && !engine.make_room(*now);
         client.lap = engine.clock.micros();
@@ -326,14 +326,14 @@ impl<'a> Call<'a> {
         });
         let client = server.into_inner().client;
         (client.version, client.replies, client.flow, client.lap) = (version, replies, flow, lap);
-        if client.db != db {
+        if client.db() != db {
             client.select(db);
         }
         match result {
             Ok(None) => Ok(()),
             Ok(Some(text)) => {
                 let code = text.split(' ').next().unwrap_or_default();
-                engine.metrics.block(client.worker).refuse(code);
+                engine.metrics.block(client.worker()).refuse(code);
                 let shown = engine.records().redacted(text.as_bytes()).into_owned();
                 reply.raw_error(&String::from_utf8_lossy(&shown));
                 Ok(())
@@ -392,7 +392,7 @@ fn load(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let compile = |interpreter: &mut Interpreter| (interpreter.compile(&sha, body).map(drop), true);
     engine
         .scripts
-        .with_interpreter(ctx.client.worker, make, compile)
+        .with_interpreter(ctx.client.worker(), make, compile)
         .map_err(|error| failed(&error))?
         .map_err(|problem| uncompiled(&problem))?;
     engine.scripts.keep(sha, text, true);

@@ -98,7 +98,7 @@ impl Transcript {
         while let Some(used) = self.parser.parse(request, &Limits::default()).expect("a sound request") {
             let args = self.parser.args(request);
             if !args.is_empty() {
-                let ahead = args.get(1).and_then(|key| self.engine.store(self.client.db).foresee(key, 0));
+                let ahead = args.get(1).and_then(|key| self.engine.store(self.client.db()).foresee(key, 0));
                 run(&self.engine, &mut self.client, args, ahead.as_ref(), self.clock.now(), &mut out);
             }
             request = &request[used..];

@@ -227,7 +227,7 @@ pub(super) fn keep(engine: &Engine, client: &mut Client, found: Found, args: Arg
             queue.spoil();
             client.publish_tx();
             let error = Error::refused("the transaction is larger than client-query-buffer-limit");
-            engine.metrics.block(client.worker).refuse(error.faces().0);
+            engine.metrics.block(client.worker()).refuse(error.faces().0);
             return Reply::new(out, client.version).error(&error);
         }
         args.iter().for_each(|word| queue.words.push(word));
@@ -263,7 +263,7 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     if ctx.client.is_in_multi() {
         return Err(Error::refused("WATCH inside MULTI is not allowed"));
     }
-    let (engine, db, limit) = (ctx.engine, ctx.client.db, ctx.engine.hot.limits(true).request);
+    let (engine, db, limit) = (ctx.engine, ctx.client.db(), ctx.engine.hot.limits(true).request);
     let watch = &mut ctx.client.tx.get_or_insert_default().watch;
     let new: usize = args.iter().skip(1).map(|key| key.len() + WATCHED).sum();
     if watch.bytes + new > limit {
@@ -298,7 +298,7 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     if !ctx.client.is_in_multi() {
         return Err(Error::refused("EXEC without MULTI"));
     }
-    let (engine, worker) = (ctx.engine, ctx.client.worker);
+    let (engine, worker) = (ctx.engine, ctx.client.worker());
     let result = engine.alone(worker, || exec_alone(ctx)).map_err(|busy| refuse(engine, ctx.client, b"EXEC", busy));
     ctx.client.forget_transaction(engine);
     result?

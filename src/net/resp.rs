@@ -120,7 +120,7 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
-        let _turn = self.engine().enter(self.client.worker);
+        let _turn = self.engine().enter(self.client.worker());
         self.stop_waiting();
         self.client.forget_transaction(self.engine());
         self.engine().leave(&self.client.peer);
@@ -272,7 +272,7 @@ impl<'a> Connection<'a> {
             return Ok(Some(if self.backlog.is_none() { End::Gone } else { End::Flush }));
         }
         let scratch = &mut *Buffers::lend(scratch);
-        let block = self.engine().metrics.block(self.client.worker);
+        let block = self.engine().metrics.block(self.client.worker());
         block.reads.add(1);
         block.input_bytes.add(got as u64);
         if self.held.is_some() {
@@ -333,7 +333,7 @@ impl<'a> Connection<'a> {
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
-        let mut turn = engine.enter(self.client.worker);
+        let mut turn = engine.enter(self.client.worker());
         while used < input.len() {
             turn.give_way(|| engine.scripts.is_busy());
             self.client.is_outside = !turn.is_inside();
@@ -343,7 +343,7 @@ impl<'a> Connection<'a> {
                 Ok(Some(len)) => len,
                 Ok(None) => break,
                 Err(error) => {
-                    engine.metrics.block(self.client.worker).protocol_errors.add(1);
+                    engine.metrics.block(self.client.worker()).protocol_errors.add(1);
                     let peer = &self.client.peer;
                     tracing::info!(client = peer.id, addr = %peer.addr, %error, "protocol error");
                     Reply::new(output, self.client.version).error(&error);
@@ -359,7 +359,7 @@ impl<'a> Connection<'a> {
                 used = input.len();
                 break;
             }
-            let store = engine.store(self.client.db);
+            let store = engine.store(self.client.db());
             let ahead = next.take().or_else(|| {
                 let len = args.get(2).map_or(0, <[u8]>::len);
                 args.get(1).and_then(|key| store.foresee(key, len))
@@ -466,7 +466,7 @@ impl<'a> Connection<'a> {
     }
 
     fn count_write(&self, sent: usize) {
-        let block = self.engine().metrics.block(self.client.worker);
+        let block = self.engine().metrics.block(self.client.worker());
         block.writes.add(1);
         block.output_bytes.add(sent as u64);
     }
@@ -496,7 +496,7 @@ impl<'a> Connection<'a> {
 
     /// Counts and says that a client is ended for what it leaves unread.
     fn cut(&self, unread: usize) -> End {
-        self.engine().metrics.block(self.client.worker).output_limit_disconnections.add(1);
+        self.engine().metrics.block(self.client.worker()).output_limit_disconnections.add(1);
         let addr = self.client.peer.addr;
         tracing::warn!(%addr, bytes = unread, "client closed: it does not read its replies");
         End::Gone

@@ -77,7 +77,7 @@ impl Server<'_> {
         let waited = std::mem::replace(&mut ctx.client.never_waits, true);
         let result = (found.spec.run)(&mut ctx, args);
         ctx.client.never_waits = waited;
-        let block = engine.metrics.block(ctx.client.worker);
+        let block = engine.metrics.block(ctx.client.worker());
         let failed = result.is_err();
         if let Err(error) = result {
             ctx.reply.rewind(0);

@@ -362,7 +362,7 @@ fn say_at(engine: &Engine, client: &mut Client, line: &str) -> String {
     let (request, mut parser, mut out) = (format!("{line}\r\n"), Parser::new(), Vec::new());
     let parsed = parser.parse(request.as_bytes(), &Limits::default());
     assert_eq!(parsed.ok().flatten(), Some(request.len()));
-    let _turn = engine.enter(client.worker);
+    let _turn = engine.enter(client.worker());
     run(engine, client, parser.args(request.as_bytes()), None, engine.clock.now(), &mut out);
     Heard(out).text()
 }
@@ -390,9 +390,9 @@ fn crossing_transactions_are_seen_whole_or_not_at_all() {
             let engine = &engine;
             scope.spawn(move || {
                 for round in 0..ROUNDS {
-                    let (from, to) = ((round + client.worker) % 8, (round * 3 + 7 * client.worker) % 8);
+                    let (from, to) = ((round + client.worker()) % 8, (round * 3 + 7 * client.worker()) % 8);
                     let mut lines = vec!["MULTI".to_owned()];
-                    if client.worker > 0 {
+                    if client.worker() > 0 {
                         let (from, to) = if round % 2 == 0 { (from, to) } else { (to, from) };
                         lines.push(format!("DECRBY k{from} {round}"));
                         lines.push(format!("INCRBY k{to} {round}"));
