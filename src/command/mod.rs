@@ -289,7 +289,9 @@ pub fn run(
     };
     if let Some((until, all)) = engine.paused_until(now)
         && !waits
-        && (all || tx::effects(client, found.spec, flags_of(engine, found.spec, args)).has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
+        && (all
+            || tx::effects(client, found.spec, flags_of(engine, found.spec, args))
+                .has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
         client.peer.held.store(true, Ordering::Relaxed);
         client.flow = Flow::Hold(until);
@@ -351,12 +353,16 @@ fn call(
         true => blocking::resume(&mut ctx),
         false => (found.spec.run)(&mut ctx, args),
     };
-    let failed = result.is_err() || waits && ctx.reply.is_error(start);
+    let failed = result.is_err() || ctx.reply.is_error(start);
     if let Err(error) = result {
         ctx.reply.rewind(start);
         ctx.reply.error(&error);
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
+    } else if failed {
+        // A script has returned it, or CLIENT UNBLOCK.
+        let code = out[start + 1..].split(|byte| matches!(byte, b' ' | b'\r')).next().unwrap_or_default();
+        block.refuse(&String::from_utf8_lossy(code));
     }
     if comes_last {
         show_monitors(engine, client, found, args, &client.peer.addr.to_string());

@@ -214,7 +214,9 @@ pub(super) fn flags(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
     }
     let no_writes = |text: &[u8]| shebang::read(text).is_ok_and(|(promises, _)| promises.no_writes);
     let changes_nothing = match spec.name {
-        "EVALSHA" => given_sha(args.word(1)).and_then(|sha| engine.scripts.get(&sha)).is_some_and(|text| no_writes(&text)),
+        "EVALSHA" => {
+            given_sha(args.word(1)).and_then(|sha| engine.scripts.get(&sha)).is_some_and(|text| no_writes(&text))
+        }
         _ => no_writes(args.word(1)),
     };
     match changes_nothing {
