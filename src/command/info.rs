@@ -198,7 +198,9 @@ fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
     // The ready check of some clients reads this one alone.
     lines.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     lines.field("current_fork_perc", "0.00");
-    lines.zeros(&["current_save_keys_processed", "current_save_keys_total", "rdb_changes_since_last_save"]);
+    lines.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    let changes = ctx.engine.all_stores().map(Store::changes_made).sum::<u64>();
+    lines.field("rdb_changes_since_last_save", changes);
     lines.field("rdb_bgsave_in_progress", 0);
     lines.field("rdb_last_save_time", ctx.engine.clock.to_wall(ctx.engine.started) / 1000);
     lines.field("rdb_last_bgsave_status", "ok");
@@ -315,17 +317,24 @@ fn error_stats(ctx: &Ctx<'_>, lines: &mut Lines) {
 
 /// Percentiles from the distribution of each command: the end of the step in which they lie.
 fn latency_stats(ctx: &Ctx<'_>, lines: &mut Lines) {
-    const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+    let (is_shown, percentiles) =
+        ctx.engine.with_config(|config| (config.latency_tracking, config.latency_percentiles.clone()));
+    let percentiles = || percentiles.split(' ').filter_map(|name| Some((name, name.parse::<f64>().ok()? / 100.0)));
+    if !is_shown || percentiles().next().is_none() {
+        return;
+    }
     for found in all().flat_map(|found| std::iter::once(found).chain(found.subcommands())) {
         let steps = ctx.engine.metrics.distribution(found.number);
         let total = steps.last().copied().unwrap_or(0);
         if total == 0 {
             continue;
         }
-        let values = PERCENTILES.map(|(name, part)| {
-            let step = steps.iter().position(|count| *count as f64 >= total as f64 * part).unwrap_or(0);
-            format!("{name}={}.000", 1u64 << step)
-        });
+        let values: Vec<String> = percentiles()
+            .map(|(name, part)| {
+                let step = steps.iter().position(|count| *count as f64 >= (total as f64 * part).max(1.0)).unwrap_or(0);
+                format!("p{name}={}.000", 1u64 << step)
+            })
+            .collect();
         lines.field(&format!("latency_percentiles_usec_{}", found.full_name()), values.join(","));
     }
 }

@@ -259,7 +259,7 @@ pub(super) fn end(args: Args<'_>, at: usize) -> Result<End> {
 }
 
 /// Tells that elements were taken, and that the list is gone if none are left.
-fn tell_taken(slot: &Slot<'_>, name: &'static str) {
+fn tell_taken(slot: &mut Slot<'_>, name: &'static str) {
     slot.tell(Class::LIST, name);
     if slot.value().is_none() {
         slot.tell(Class::GENERIC, "del");
@@ -548,7 +548,7 @@ pub(super) fn move_one(
         slots.at(target).edit_or_new::<List, _>(|list, compact| list.push(to, &moved, compact))?;
     }
     slots.at(target).tell(Class::LIST, pushed);
-    tell_taken(&slots.at(source), popped(from));
+    tell_taken(&mut slots.at(source), popped(from));
     reply.bulk(&moved);
     Ok(())
 }

@@ -311,7 +311,9 @@ fn run_one(
     };
     if let Some((until, all)) = engine.paused_until(now)
         && !waits
-        && (all || tx::effects(client, found.spec).has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
+        && (all
+            || tx::effects(client, found.spec, flags_of(engine, found.spec, args))
+                .has(Flags::WRITE.and(Flags::MAY_REPLICATE)))
     {
         client.peer.held.store(true, Ordering::Relaxed);
         client.flow = Flow::Hold(until);
@@ -381,12 +383,16 @@ fn call(
         true => blocking::resume(&mut ctx),
         false => (found.spec.run)(&mut ctx, args),
     };
-    let failed = result.is_err() || waits && ctx.reply.is_error(start);
+    let failed = result.is_err() || ctx.reply.is_error(start);
     if let Err(error) = result {
         ctx.reply.rewind(start);
         ctx.reply.error(&error);
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
+    } else if failed {
+        // A script has returned it, or CLIENT UNBLOCK.
+        let code = out[start + 1..].split(|byte| matches!(byte, b' ' | b'\r')).next().unwrap_or_default();
+        block.refuse(&String::from_utf8_lossy(code));
     }
     if notes {
         tracking::note(engine, client, found.spec, args, now);
@@ -431,7 +437,7 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         acl::admit(engine, client, found, args, now)?;
     }
     tx::admit(client, spec)?;
-    let needs_room = tx::effects(client, spec).has(Flags::DENYOOM);
+    let needs_room = tx::effects(client, spec, spec.flags).has(Flags::DENYOOM);
     // Who keeps copies of what it reads hears before what has to go.
     let makes_room = needs_room || engine.tracking.is_on() && tracking::is_noted(client, spec);
     if makes_room && !engine.make_room(now) && needs_room {
@@ -445,6 +451,17 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         return Err(pubsub::not_allowed(found));
     }
     Ok(())
+}
+
+/// The flags of a request: those of its command, unless a script says more of itself.
+fn flags_of(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
+    #[cfg(feature = "server")]
+    return script::flags(engine, spec, args);
+    #[cfg(not(feature = "server"))]
+    {
+        let _ = (engine, args);
+        spec.flags
+    }
 }
 
 /// Takes back replies that the client does not want.

@@ -21,7 +21,7 @@ use super::help;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Found, Group, Keys, Spec};
-use crate::engine::{Killed, Sha};
+use crate::engine::{Engine, Killed, Sha};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
 
@@ -37,6 +37,7 @@ const RUN: Spec = Spec {
         .and(Flags::STALE)
         .and(Flags::SKIP_MONITOR)
         .and(Flags::MOVABLE_KEYS)
+        .and(Flags::MAY_REPLICATE)
         .and(Flags::NO_MANDATORY_KEYS),
     keys: Keys::counted(2).with(&["RW", "access", "update"]),
     usage: "script numkeys [key [key ...]] [arg [arg ...]]",
@@ -44,7 +45,7 @@ const RUN: Spec = Spec {
     ..ROW
 };
 const RUN_RO: Spec = Spec {
-    flags: RUN.flags.and(Flags::READONLY),
+    flags: RUN.flags.without(Flags::MAY_REPLICATE).and(Flags::READONLY),
     keys: Keys::counted(2).with(&["RO", "access"]),
     since: "7.0.0",
     ..RUN
@@ -204,6 +205,24 @@ fn run_sha(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
     let sha = given_sha(args.word(1)).ok_or(Error::NoScript)?;
     let text = ctx.engine.scripts.get(&sha).ok_or(Error::NoScript)?;
     call.run(ctx, sha, &text, false)
+}
+
+/// The flags of a command, but that a script which promises to change nothing runs where changes have to wait.
+pub(super) fn flags(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
+    if spec.group != Group::Scripting || !spec.flags.has(Flags::MAY_REPLICATE) {
+        return spec.flags;
+    }
+    let no_writes = |text: &[u8]| shebang::read(text).is_ok_and(|(promises, _)| promises.no_writes);
+    let changes_nothing = match spec.name {
+        "EVALSHA" => {
+            given_sha(args.word(1)).and_then(|sha| engine.scripts.get(&sha)).is_some_and(|text| no_writes(&text))
+        }
+        _ => no_writes(args.word(1)),
+    };
+    match changes_nothing {
+        true => spec.flags.without(Flags::MAY_REPLICATE),
+        false => spec.flags,
+    }
 }
 
 /// One run of a script.

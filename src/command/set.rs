@@ -246,7 +246,7 @@ fn look<R: Default>(ctx: &Ctx<'_>, key: &[u8], f: impl FnOnce(&Set) -> R) -> Res
 }
 
 /// Tells that members went, and that the set went with them.
-fn tell_gone(slot: &Slot<'_>, name: &'static str) {
+fn tell_gone(slot: &mut Slot<'_>, name: &'static str) {
     slot.tell(Class::SET, name);
     if slot.value().is_none() {
         slot.tell(Class::GENERIC, "del");
@@ -369,7 +369,7 @@ fn smove(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         slots.at(1).admits()?;
         let mut source = slots.at(0);
         source.edit(|set: &mut Set, _| set.remove(member))?;
-        tell_gone(&source, "srem");
+        tell_gone(&mut source, "srem");
         let mut destination = slots.at(1);
         // A destination that has it already has not changed.
         if !destination.see::<Set>()?.is_some_and(|set| set.contains(member)) {

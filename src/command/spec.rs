@@ -213,6 +213,11 @@ impl Flags {
         Flags(self.0 | other.0)
     }
 
+    /// Those of this set that are not in the other.
+    pub const fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
+    }
+
     /// The words that COMMAND INFO has for those set.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
         Flags::NAMES.iter().filter(move |(flag, _)| self.has(*flag)).filter_map(|(_, word)| *word)

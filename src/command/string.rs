@@ -392,7 +392,7 @@ fn put(ctx: &Ctx<'_>, key: &[u8], value: &[u8], deadline: Millis) -> Result<()> 
 }
 
 /// Tells that a key was set, and perhaps when it is to die.
-fn tell_set(slot: &Slot<'_>, expires: bool) {
+fn tell_set(slot: &mut Slot<'_>, expires: bool) {
     slot.tell(Class::STRING, "set");
     if expires {
         slot.tell(Class::GENERIC, "expire");
@@ -495,7 +495,7 @@ fn put_all(ctx: &Ctx<'_>, args: Args<'_>, name: &'static str, condition: Conditi
         for at in 0..keys.len() {
             let mut slot = slots.at(at);
             slot.put_bytes(args.word(2 * at + 2), Millis::NEVER)?;
-            tell_set(&slot, false);
+            tell_set(&mut slot, false);
         }
         Ok(true)
     })

@@ -186,12 +186,12 @@ pub(super) fn admit(client: &Client, spec: &Spec) -> Result<()> {
 
 /// What a command does, as far as memory and pauses are concerned: EXEC does what was queued. What is queued needs memory
 /// itself.
-pub(super) fn effects(client: &Client, spec: &Spec) -> Flags {
+pub(super) fn effects(client: &Client, spec: &Spec, flags: Flags) -> Flags {
     match client.queue() {
-        None => spec.flags,
-        Some(queue) if spec.name == "EXEC" => spec.flags.and(queue.flags),
-        Some(_) if passes(spec) => spec.flags,
-        Some(_) => spec.flags.and(Flags::DENYOOM),
+        None => flags,
+        Some(queue) if spec.name == "EXEC" => flags.and(queue.flags),
+        Some(_) if passes(spec) => flags,
+        Some(_) => flags.and(Flags::DENYOOM),
     }
 }
 
@@ -232,7 +232,7 @@ pub(super) fn keep(engine: &Engine, client: &mut Client, found: Found, args: Arg
         }
         args.iter().for_each(|word| queue.words.push(word));
         queue.rows.push((found, args.len()));
-        queue.flags = queue.flags.and(found.spec.flags);
+        queue.flags = queue.flags.and(super::flags_of(engine, found.spec, args));
         client.publish_tx();
     }
     Reply::new(out, client.version).simple("QUEUED");

@@ -196,7 +196,7 @@ impl Pairs {
 }
 
 /// Tells that a command has changed the sorted set here, and that nothing is left of it if that is so.
-fn tell_change(slot: &Slot<'_>, name: &'static str) {
+fn tell_change(slot: &mut Slot<'_>, name: &'static str) {
     slot.tell(Class::ZSET, name);
     if slot.value().is_none() {
         slot.tell(Class::GENERIC, "del");

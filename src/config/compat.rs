@@ -5,7 +5,7 @@
 
 use super::param::{Change, Kind, Lines, Param};
 use super::params::{INT_MAX, LONG_MAX};
-use super::values::{nothing, percentiles, save_points};
+use super::values::{nothing, save_points};
 
 /// Redis' own switches for its tests: only their exact names find them.
 pub(super) const HIDDEN: &[&str] = &["key-load-delay", "rdb-key-save-delay", "loading-process-events-interval-bytes"];
@@ -98,16 +98,6 @@ pub(super) const KEPT: &[Param] = &[
     kept("dynamic-hz", Kind::Bool, "yes", NO_TICK),
     kept("active-expire-effort", Kind::Int(1, 10), "1", NO_TICK),
     kept("activerehashing", Kind::Bool, "yes", "No effect: tables are small and grow at once."),
-    kept("latency-tracking", Kind::Bool, "yes", "No effect: command latencies are always counted."),
-    several(
-        Lines::Words,
-        kept(
-            "latency-tracking-info-percentiles",
-            Kind::Form("percentiles", percentiles),
-            "50 99 99.9",
-            "No effect: INFO shows no percentiles of commands.",
-        ),
-    ),
     fixed(kept("daemonize", Kind::Bool, "no", FOREGROUND)),
     fixed(kept("supervised", Kind::Choice(&["upstart", "systemd", "auto", "no"]), "no", FOREGROUND)),
     fixed(kept("pidfile", Kind::Text, "", FOREGROUND)),

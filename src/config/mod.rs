@@ -132,6 +132,10 @@ pub struct Config {
     pub acllog_max_len: usize,
     /// `latency-monitor-threshold`, in milliseconds; 0 for off.
     pub latency_monitor_threshold: u64,
+    /// `latency-tracking`
+    pub latency_tracking: bool,
+    /// `latency-tracking-info-percentiles`, separated by spaces.
+    pub latency_percentiles: String,
     /// `busy-reply-threshold`, in milliseconds; 0 for never.
     pub busy_reply_threshold: u64,
     /// `notify-keyspace-events`, in Redis' order; empty for none.
@@ -369,6 +373,8 @@ impl Config {
             slowlog_max_len: 0,
             acllog_max_len: 0,
             latency_monitor_threshold: 0,
+            latency_tracking: false,
+            latency_percentiles: String::new(),
             busy_reply_threshold: 0,
             notify_keyspace_events: String::new(),
             users: Vec::new(),

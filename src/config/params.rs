@@ -5,7 +5,7 @@ use super::field::{Field as _, span};
 use super::namespace::TTL_MAX;
 use super::param::{Change, Group, Home, Kind, Lines, Param, show_span};
 use super::values::{
-    Binds, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault, SessionError, Upstream, events,
+    Binds, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault, SessionError, Upstream, events, percentiles,
 };
 use crate::clock::Ttl;
 
@@ -552,6 +552,23 @@ const OWN: &[Param] = &[
         default: "0",
         doc: "Milliseconds from which LATENCY keeps an event; 0 for off.",
         home: field!(latency_monitor_threshold),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "latency-tracking",
+        kind: Kind::Bool,
+        default: "yes",
+        doc: "Whether INFO latencystats shows how long commands took.",
+        home: field!(latency_tracking),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "latency-tracking-info-percentiles",
+        kind: Kind::Form("percentiles", percentiles),
+        default: "50 99 99.9",
+        lines: Lines::Words,
+        doc: "What INFO latencystats shows: the time that so many percent of the calls stayed below.",
+        home: field!(latency_percentiles),
         ..Param::LOGGING
     },
     Param {

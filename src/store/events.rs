@@ -55,6 +55,15 @@ impl Class {
     /// None.
     pub const NONE: Class = Class(0);
 
+    /// What commands tell of a key that they changed.
+    const CHANGES: Class =
+        Class::GENERIC.and(Class::STRING).and(Class::LIST).and(Class::SET).and(Class::HASH).and(Class::ZSET);
+
+    /// Whether it tells that a command changed a key.
+    pub const fn is_change(self) -> bool {
+        self.has(Class::CHANGES)
+    }
+
     /// Both sets together.
     pub const fn and(self, other: Class) -> Class {
         Class(self.0 | other.0)

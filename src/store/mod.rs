@@ -466,6 +466,11 @@ impl Store {
         sum
     }
 
+    /// Changes that commands made to keys since the start, those that made nothing different left out.
+    pub fn changes_made(&self) -> u64 {
+        self.cells().iter().map(|cell| cell.shard.lock().changes).sum()
+    }
+
     /// Resets the counters.
     pub fn reset_stats(&self) {
         self.inner.early_misses.store(0, Ordering::Relaxed);

@@ -111,6 +111,8 @@ pub(super) struct Shard {
     pub charged: usize,
     /// Who waits for keys, if anybody does.
     pub waits: Option<Box<Waits>>,
+    /// Changes that commands made. They are not reset with the other counters.
+    pub changes: u64,
 }
 
 impl Shard {
@@ -512,6 +514,7 @@ impl Shard {
             watchers: std::mem::take(&mut self.watchers),
             teller: self.teller.clone(),
             waits: self.waits.take(),
+            changes: self.changes + self.visible() as u64,
             ..Shard::default()
         };
         let gone = std::mem::replace(self, fresh);

@@ -271,7 +271,8 @@ impl<'a> Slot<'a> {
     }
 
     /// Tells that something happened to this key.
-    pub fn tell(&self, class: Class, name: &'static str) {
+    pub fn tell(&mut self, class: Class, name: &'static str) {
+        self.shard.changes += u64::from(class.is_change());
         self.common.events.tell(Event { class, name, store: self.store, key: self.name });
     }
 

@@ -105,7 +105,7 @@ impl Server<'_> {
         if flags.has(Flags::NOSCRIPT) {
             return Err("ERR This Redis command is not allowed from script".to_owned());
         }
-        if self.is_readonly && flags.has(Flags::WRITE) {
+        if self.is_readonly && flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Err("ERR Write commands are not allowed from read-only scripts.".to_owned());
         }
         // Half a change is worse than a little memory too much.
