@@ -92,8 +92,6 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         (b"digest-value", _) => digest_values(ctx, args),
         (b"error", 3) => {
             let text = String::from_utf8_lossy(args.word(2)).into_owned();
-            let code = text.split(' ').next().unwrap_or_default();
-            ctx.engine.metrics.block(ctx.client.worker()).refuse(code);
             ctx.reply.raw_error(&text);
             Ok(())
         }

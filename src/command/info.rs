@@ -438,6 +438,18 @@ mod tests {
     }
 
     #[test]
+    fn percentiles_are_those_asked_for() {
+        let mut t = Transcript::start();
+        t.say("PING");
+        t.say("CONFIG SET latency-tracking-info-percentiles \"0.0 50.0 100.0\"").hears("+OK");
+        let text = t.say("INFO latencystats").text();
+        assert!(text.contains("latency_percentiles_usec_ping:p0=1.000,p50=1.000,p100=1.000 "), "{text}");
+        t.say("CONFIG SET latency-tracking no").hears("+OK");
+        let text = t.say("INFO latencystats").text();
+        assert!(!text.contains("latency_percentiles_usec"), "{text}");
+    }
+
+    #[test]
     fn a_report_is_a_section() {
         let mut t = Transcript::start();
         t.engine.add_report("Session", || vec![("session_fills", "Fills.", 7)]);

@@ -335,8 +335,6 @@ impl<'a> Call<'a> {
         match result {
             Ok(None) => Ok(()),
             Ok(Some(text)) => {
-                let code = text.split(' ').next().unwrap_or_default();
-                engine.metrics.block(client.worker()).refuse(code);
                 let shown = engine.records().redacted(text.as_bytes()).into_owned();
                 reply.raw_error(&String::from_utf8_lossy(&shown));
                 Ok(())

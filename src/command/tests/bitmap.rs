@@ -291,3 +291,28 @@ fn what_happens_to_bits_is_told() {
     t.say("COMMAND GETKEYSANDFLAGS BITFIELD f GET u8 0").hears("*1 *2 $1 f *2 +RO +access");
     t.say("COMMAND GETKEYS BITOP OR to a b").hears("*3 $2 to $1 a $1 b");
 }
+
+#[test]
+fn only_what_changes_something_is_a_change() {
+    let mut t = Transcript::start();
+    let mut changes = |line: &str| {
+        t.say(line);
+        let text = t.say("INFO persistence").text();
+        let (_, rest) = text.split_once("rdb_changes_since_last_save:").expect("a field");
+        rest.split(' ').next().expect("a number").parse::<u64>().expect("a number")
+    };
+    for (line, expected) in [
+        ("SETBIT s 0 0", 1),
+        ("SETBIT s 0 0", 1),
+        ("SETBIT s 0 1", 2),
+        ("BITFIELD f SET i5 0 0", 3),
+        ("BITFIELD f SET i5 0 0", 3),
+        ("BITFIELD f SET i5 90 0", 4),
+        ("GET s", 4),
+        ("DEL s none", 5),
+        ("CONFIG RESETSTAT", 5),
+        ("FLUSHALL", 6),
+    ] {
+        assert_eq!(changes(line), expected, "{line}");
+    }
+}

@@ -515,3 +515,44 @@ fn who_watches_sees_the_script_and_what_it_does() {
     assert!(lines[0].ends_with(r#""EVAL" "return redis.call('get', 'a')" "0""#), "{seen}");
     assert!(lines[1].ends_with(r#" [0 lua] "get" "a""#), "{seen}");
 }
+
+#[test]
+fn a_pause_of_writers_holds_scripts_that_may_write() {
+    let mut t = Transcript::start();
+    let sha = t.words(&[b"SCRIPT", b"LOAD", b"#!lua flags=no-writes\nreturn 2"]).text();
+    let sha = sha.rsplit(' ').next().expect("a hash").to_owned();
+    let mut other = t.enter();
+    t.say_as(&mut other, "CLIENT PAUSE 1000 WRITE").hears("+OK");
+    let promised: &[u8] = b"#!lua flags=no-writes\nreturn 1";
+    t.words(&[b"EVAL", promised, b"0"]).hears(":1");
+    t.words(&[b"EVALSHA", sha.as_bytes(), b"0"]).hears(":2");
+    t.words(&[b"EVAL_RO", b"return 3", b"0"]).hears(":3");
+    t.say("MULTI").hears("+OK");
+    t.words(&[b"EVAL", promised, b"0"]).hears("+QUEUED");
+    t.say("EXEC").hears("*1 :1");
+    for script in [&b"return 1"[..], b"#!lua\nreturn 1"] {
+        t.words(&[b"EVAL", script, b"0"]);
+        assert!(matches!(t.client.flow, crate::command::Flow::Hold(_)), "{script:?}");
+    }
+    t.say_as(&mut other, "CLIENT UNPAUSE").hears("+OK");
+}
+
+#[test]
+fn what_only_reads_does_not_publish() {
+    let mut t = Transcript::start();
+    let text = t.words(&[b"EVAL_RO", b"return redis.call('publish', 'c', 'm')", b"0"]).text();
+    assert!(text.starts_with("-ERR Write commands are not allowed from read-only scripts."), "{text}");
+    eval(&mut t, "return redis.call('publish', 'c', 'm')").hears(":0");
+}
+
+#[test]
+fn errors_that_scripts_return_are_counted() {
+    let mut t = Transcript::start();
+    eval(&mut t, "return redis.error_reply('MY_CODE of mine')").hears("-MY_CODE of mine");
+    eval(&mut t, "return redis.call('nosuch')");
+    let text = t.say("INFO everything").text();
+    for line in ["errorstat_MY_CODE:count=1 ", "errorstat_ERR:count=1 ", "total_error_replies:2 "] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert!(text.contains("cmdstat_eval:calls=2,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=2 "), "{text}");
+}
