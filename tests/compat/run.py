@@ -50,6 +50,7 @@ TAGS = "-slow -needs:repl"
 UNIT_SECONDS = 600
 STALL_SECONDS = 60
 RERUNS = 8
+TRIES = 3
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 TOOK = re.compile(r" \(\d+ ms\)$")
 
@@ -266,6 +267,12 @@ def main():
         # gone.
         left_out = [name for name, reason in missing.get(unit, {}).items() if reason.startswith(("hangs", "spoils"))]
         passed, failed, trouble = run_unit(root, unit, server, unit in SPAWNED, environment, left_out)
+        # Many tests measure time, and a busy machine makes one fail now and then: a unit has three tries.
+        for _ in range(TRIES - 1):
+            if all(name in passed for name in known.get(unit, {})):
+                break
+            again, failed, trouble = run_unit(root, unit, server, unit in SPAWNED, environment, left_out)
+            passed |= again
         seconds = time.monotonic() - began
         total += len(passed)
         found[unit] = passed
