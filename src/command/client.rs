@@ -335,7 +335,9 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         }
         _ => return Err(Error::Syntax),
     };
-    let lines: String = peers.iter().map(|peer| client_list::line(peer, ctx.now)).collect();
+    // Who has been killed is gone, even if another worker has yet to close it; who asks is here.
+    let here = peers.iter().filter(|peer| !peer.is_killed() || peer.id == ctx.client.peer.id);
+    let lines: String = here.map(|peer| client_list::line(peer, ctx.now)).collect();
     ctx.reply.verbatim("txt", &lines);
     Ok(())
 }

@@ -313,6 +313,9 @@ fn who_is_deleted_is_closed() {
     let mut other = t.enter();
     t.say_as(&mut other, "ACL DELUSER nosuch guest").hears(":1");
     assert!(guest.peer.is_killed() && !other.peer.is_killed());
+    // Not even while another worker has yet to close it.
+    let listed = t.say_as(&mut other, "CLIENT LIST").text();
+    assert!(listed.contains(&format!("id={} ", other.peer.id)) && !listed.contains(&format!("id={} ", guest.peer.id)));
     // What was already on its way is not run.
     t.say_as(&mut guest, "GET x").hears("-NOAUTH Authentication required.");
     t.say_as(&mut guest, "AUTH guest x").hears_start("-WRONGPASS");
