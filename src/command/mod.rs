@@ -390,7 +390,8 @@ fn call(
         block.refuse(error.faces().0);
         hide_tokens(engine, out, start);
     } else if failed {
-        // A script has returned it, or CLIENT UNBLOCK.
+        // A script has returned it, or CLIENT UNBLOCK. Its first word is counted by name, so it is no token by then.
+        hide_tokens(engine, out, start);
         let code = out[start + 1..].split(|byte| matches!(byte, b' ' | b'\r')).next().unwrap_or_default();
         block.refuse(&String::from_utf8_lossy(code));
     }

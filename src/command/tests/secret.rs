@@ -175,3 +175,14 @@ fn a_session_can_be_renamed_copied_and_moved() {
     t.say("MOVE auth:session:other 1").hears(FENCED);
     t.say("GET auth:session:other").hears("$3 bob");
 }
+
+#[cfg(feature = "server")]
+#[test]
+fn an_error_that_a_script_makes_of_a_key_shows_no_token() {
+    let mut t = Transcript::start();
+    let heard = t.say("EVAL \"return redis.error_reply(KEYS[1])\" 1 auth:session:only-hers-to-know").text();
+    assert!(heard.starts_with('-') && heard.contains("auth:session:"), "{heard}");
+    for text in [heard, t.say("INFO errorstats").text()] {
+        assert!(!text.contains("only-hers-to-know"), "{text}");
+    }
+}
