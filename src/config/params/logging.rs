@@ -1,0 +1,101 @@
+//! What is logged, counted and told.
+
+use super::super::field::Field as _;
+use super::super::param::{Change, Home, Kind, Lines, Param};
+use super::super::values::{LogFormat, LogLevel, events, percentiles};
+
+pub(super) const ROWS: &[Param] = &[
+    Param {
+        name: "loglevel",
+        aliases: &["log-level"],
+        kind: Kind::Choice(LogLevel::NAMES),
+        default: "notice",
+        doc: "How much is logged.",
+        home: field!(loglevel),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "logfile",
+        kind: Kind::Text,
+        change: Change::AtStart,
+        doc: "File that is logged to; empty for standard error.",
+        home: field!(logfile),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "log-format",
+        kind: Kind::Choice(LogFormat::NAMES),
+        default: "text",
+        change: Change::AtStart,
+        doc: "Log lines for people, or one JSON object each.",
+        home: field!(log_format),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "metrics",
+        kind: Kind::Bool,
+        default: "yes",
+        change: Change::AtStart,
+        doc: "Whether HTTP answers /metrics for Prometheus.",
+        home: field!(metrics),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "slowlog-log-slower-than",
+        kind: Kind::Int(-1, i64::MAX),
+        default: "10000",
+        doc: "Microseconds from which a command enters SLOWLOG; 0 for all, -1 for none.",
+        home: field!(slowlog_log_slower_than),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "slowlog-max-len",
+        kind: Kind::Int(0, i64::MAX),
+        default: "128",
+        doc: "Commands SLOWLOG keeps.",
+        home: field!(slowlog_max_len),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "acllog-max-len",
+        kind: Kind::Int(0, i64::MAX),
+        default: "128",
+        doc: "Denied requests ACL LOG keeps.",
+        home: field!(acllog_max_len),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "latency-monitor-threshold",
+        kind: Kind::Int(0, i64::MAX),
+        default: "0",
+        doc: "Milliseconds from which LATENCY keeps an event; 0 for off.",
+        home: field!(latency_monitor_threshold),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "latency-tracking",
+        kind: Kind::Bool,
+        default: "yes",
+        doc: "Whether INFO latencystats shows how long commands took.",
+        home: field!(latency_tracking),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "latency-tracking-info-percentiles",
+        kind: Kind::Form("percentiles", percentiles),
+        default: "50 99 99.9",
+        lines: Lines::Words,
+        doc: "What INFO latencystats shows: the time that so many percent of the calls stayed below.",
+        home: field!(latency_percentiles),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "notify-keyspace-events",
+        kind: Kind::Form("letters", events),
+        doc: "Which events of keys are published, as Redis' letters; empty for none. K and E choose the channels, the \
+              others the events; those of streams (t) and modules (d) never happen. A key of a secret namespace is \
+              named by its hash.",
+        home: field!(notify_keyspace_events),
+        ..Param::LOGGING
+    },
+];

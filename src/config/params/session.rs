@@ -1,0 +1,153 @@
+//! The HTTP door: sessions and the application behind it.
+
+use super::super::field::{Field as _, span};
+use super::super::namespace::TTL_MAX;
+use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
+use super::super::values::{Profile, SessionError, Upstream};
+use super::WAIT_MAX;
+use crate::clock::Ttl;
+
+pub(super) const ROWS: &[Param] = &[
+    Param {
+        name: "upstream",
+        kind: Kind::Form("URL", optional::<Upstream>),
+        change: Change::AtStart,
+        doc: "The application that is asked for sessions, such as http://127.0.0.1:3000. Empty for the store alone: \
+              the application writes sessions as a Redis client.",
+        home: field!(upstream),
+        ..Param::SESSION
+    },
+    Param {
+        name: "upstream-timeout",
+        kind: Kind::Span(Ttl(1), WAIT_MAX),
+        default: "2s",
+        doc: "How long a session check may wait for the upstream.",
+        home: field!(upstream_timeout),
+        ..Param::SESSION
+    },
+    Param {
+        name: "upstream-body-limit",
+        kind: Kind::Memory(1024, 1 << 30),
+        default: "64kb",
+        doc: "Bytes of a session that are read from the upstream at most.",
+        home: field!(upstream_body_limit),
+        ..Param::SESSION
+    },
+    Param {
+        name: "upstream-connections",
+        kind: Kind::Int(1, 65535),
+        default: "64",
+        change: Change::AtStart,
+        doc: "Connections to the upstream at once.",
+        home: field!(upstream_connections),
+        ..Param::SESSION
+    },
+    Param {
+        name: "profile",
+        kind: Kind::Choice(Profile::NAMES),
+        default: "auto",
+        change: Change::AtStart,
+        doc: "Whose cookie names and empty answer: NextAuth v4, Auth.js v5, or as the cookies tell.",
+        home: field!(profile),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-cookie",
+        kind: Kind::Form("cookie name", cookie_name),
+        change: Change::AtStart,
+        doc: "Name of the session cookie; empty for the profile's own.",
+        home: field!(session_cookie),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-prefix",
+        kind: Kind::Form("text", not_empty),
+        default: "auth:session:",
+        change: Change::AtStart,
+        doc: "What the keys of sessions begin with.",
+        home: Home::Field {
+            get: |config| String::from_utf8_lossy(&config.session().prefix).into_owned(),
+            set: |config, text| {
+                config.namespaces = config.namespaces.change_session(|session| session.prefix = text.into())?;
+                Ok(())
+            },
+        },
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-ttl",
+        kind: Kind::Span(Ttl(1), TTL_MAX),
+        default: "5s",
+        doc: "How long a session is answered from here before the upstream is asked again.",
+        home: Home::Field {
+            get: |config| show_span(config.session().ttl),
+            set: |config, text| {
+                let ttl = span(text)?;
+                config.namespaces = config.namespaces.change_session(|session| session.ttl = ttl)?;
+                Ok(())
+            },
+        },
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-stale",
+        kind: Kind::Span(Ttl(0), TTL_MAX),
+        default: "30s",
+        doc: "How long the last good session may stand in for a failing upstream. Counted from the end of its \
+              session-ttl; 0 for not at all.",
+        home: field!(session_stale),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-error",
+        kind: Kind::Choice(SessionError::NAMES),
+        default: "empty",
+        doc: "What is answered when the upstream fails and no good session is left. empty is an empty session, pass \
+              is the upstream's failure.",
+        home: field!(session_error),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-revoke",
+        kind: Kind::Bool,
+        default: "yes",
+        doc: "Whether a signed-out token stays dead until it would have expired.",
+        home: field!(session_revoke),
+        ..Param::SESSION
+    },
+    // After the two settings that are parts of it: a rewritten file then names it only when they do not suffice.
+    Param {
+        name: "namespace",
+        kind: Kind::Form("namespaces", |text| Ok(text.to_owned())),
+        default: "SESSION prefix=auth:session: ttl=5s secret=yes fence=yes login=no jitter=0 \
+                  USER_PROFILE prefix=user: ttl=300s secret=no fence=no login=no jitter=0 \
+                  DASHBOARD prefix=dash: ttl=60s secret=no fence=no login=no jitter=0 \
+                  LOGIN prefix=sess: ttl=86400s secret=no fence=no login=yes jitter=0",
+        change: Change::AtStart,
+        lines: Lines::Add,
+        doc: "A named part of the key space: NAME prefix=user: ttl=300s secret fence login jitter=0.1. Its keys begin \
+              with the prefix; secret hides the rest of the key, fence refuses late writes after a removal, login says \
+              that people stay signed in only as long as these entries live (they are evicted last; SESSION is so \
+              marked where no upstream is named), jitter shortens TTLs at random by up to that share. Several lines add up, and naming one again changes what is written; \
+              in TOML a namespace is a table: [namespace.NAME].",
+        home: field!(namespaces),
+        ..Param::SESSION
+    },
+];
+
+fn optional<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { text.parse().map(|value: T| value.to_string()) }
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("argument must not be empty".to_owned()) } else { Kind::Text.read(text) }
+}
+
+/// A cookie's name as RFC 6265 has it: a token.
+fn cookie_name(text: &str) -> Result<String, String> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if !text.bytes().all(token) {
+        return Err("argument must be the name of a cookie: letters, digits, '-', '_', '.'".to_owned());
+    }
+    Ok(text.to_owned())
+}
