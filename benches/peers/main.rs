@@ -22,6 +22,7 @@ mod memory;
 mod misses;
 mod report;
 mod resp;
+mod types;
 
 use std::io;
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ const PARTS: &[Part] = &[
     Part { name: "misses", run: misses::compare },
     Part { name: "memory", run: memory::compare },
     Part { name: "idle", run: idle::compare },
+    Part { name: "types", run: types::compare },
 ];
 
 /// What the command line says.

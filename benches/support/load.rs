@@ -34,6 +34,8 @@ pub enum Reply<'a> {
     Bytes(&'a [u8]),
     /// An HTTP answer with this body.
     Body(&'a [u8]),
+    /// A reply of the Redis protocol that is no error.
+    NoError,
 }
 
 /// Which request comes next.
@@ -124,6 +126,7 @@ impl Load<'_> {
             let expected = match self.reply {
                 Reply::Bytes(bytes) => Expected::Bytes(bytes.repeat(self.depth)),
                 Reply::Body(body) => Expected::Body(body.to_vec()),
+                Reply::NoError => Expected::NoErrors(self.depth),
             };
             let (depth, pick) = (self.depth, self.pick);
             let plan = Plan { requests, pick, depth, expected };
@@ -148,6 +151,7 @@ impl Load<'_> {
 enum Expected {
     Bytes(Vec<u8>),
     Body(Vec<u8>),
+    NoErrors(usize),
 }
 
 /// What a connection asks and hears.
@@ -193,6 +197,7 @@ async fn converse(
         match &plan.expected {
             Expected::Bytes(bytes) => read_bytes(&mut stream, &mut input, bytes).await?,
             Expected::Body(body) => read_answer(&mut stream, &mut input, body).await?,
+            Expected::NoErrors(count) => read_replies(&mut stream, &mut input, *count).await?,
         }
         let mut tally = tally.borrow_mut();
         tally.latency.record(began.elapsed());
@@ -220,6 +225,61 @@ async fn read_answer(stream: &mut TcpStream, input: &mut [u8], body: &[u8]) -> i
             return expect(&input[range], body);
         }
     }
+}
+
+async fn read_replies(stream: &mut TcpStream, input: &mut [u8], count: usize) -> io::Result<()> {
+    let (mut len, mut missing) = (0, count);
+    loop {
+        len += more(stream.read(&mut input[len..]).await?)?;
+        let mut used = 0;
+        while missing > 0
+            && let Some(end) = reply_end(&input[used..len])?
+        {
+            used += end;
+            missing -= 1;
+        }
+        if missing == 0 {
+            return expect(&input[used..len], b"");
+        }
+        input.copy_within(used..len, 0);
+        len -= used;
+    }
+}
+
+/// Where the reply ends that the bytes begin with; `None` while it is not all there. An error is an error.
+fn reply_end(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let Some(line) = memchr::memmem::find(bytes, b"\r\n") else { return Ok(None) };
+    let text = String::from_utf8_lossy(bytes.get(1..line).unwrap_or_default());
+    let mut end = line + 2;
+    if let b'$' | b'*' = bytes[0] {
+        let length: i64 = text.parse().map_err(io::Error::other)?;
+        match bytes[0] {
+            b'$' if length >= 0 => end += length as usize + 2,
+            _ => {
+                for _ in 0..length {
+                    let Some(element) = reply_end(&bytes[end.min(bytes.len())..])? else { return Ok(None) };
+                    end += element;
+                }
+            }
+        }
+    } else if bytes[0] == b'-' {
+        return Err(io::Error::other(format!("a request failed: {text}")));
+    }
+    Ok((end <= bytes.len()).then_some(end))
+}
+
+/// Sends every request once, in order, over one connection, and waits for the reply to each; none may be an error.
+pub fn ask_all(address: SocketAddr, requests: Vec<Vec<u8>>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut stream = TcpStream::connect(address).await?;
+        let mut input = vec![0; http::ROOM];
+        for batch in requests.chunks(FILL_BATCH) {
+            stream.write_all(&batch.concat()).await?;
+            timeout(PATIENCE, read_replies(&mut stream, &mut input, batch.len())).await??;
+        }
+        Ok(())
+    })
 }
 
 /// Sends every request once, in order, over one connection. Writing and reading go on side by side: a server that sends
