@@ -48,6 +48,12 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     pattern[pattern_at..].iter().all(|&byte| byte == b'*')
 }
 
+/// About how many bytes a match looks at, at most.
+pub fn cost(pattern: &[u8], text: &[u8]) -> usize {
+    let each = pattern.len().saturating_mul(text.len());
+    pattern.len() + text.len() + each.min(PATIENCE + each / 64)
+}
+
 /// Whether a pattern has a meaning beyond its own bytes. One that has not can be looked up instead of searched for.
 pub fn is_literal(pattern: &[u8]) -> bool {
     !pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'))
