@@ -256,7 +256,15 @@ impl Client {
 fn walk(ctx: &mut Ctx<'_>, search: &Search<'_>, cursor: Cursor, left: usize) -> Result<()> {
     let engine = ctx.engine;
     let begun = ctx.client.begun.as_mut().and_then(|begun| begun.walk.take());
-    let mut walk = begun.unwrap_or(Walk { cursor, left, found: 0, pieces: VecDeque::new(), bytes: 0, is_sending: false, spent: 0 });
+    let mut walk = begun.unwrap_or(Walk {
+        cursor,
+        left,
+        found: 0,
+        pieces: VecDeque::new(),
+        bytes: 0,
+        is_sending: false,
+        spent: 0,
+    });
     loop {
         if !walk.is_sending {
             walk.look(ctx, search);

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::strangers::{TLS_ALERT, is_tls};
+use super::strangers::{TLS_ALERT, is_http, is_tls};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
@@ -503,16 +503,11 @@ impl<'a> Connection<'a> {
             return None;
         }
         let (limit, waiting) = (self.output_limit(), self.unread());
-        let mut too_long = false;
-        if let Some(backlog) = &mut self.backlog {
-            if limit.soft == 0 || waiting as u64 <= limit.soft {
-                backlog.over_soft = None;
-            } else if backlog.over_soft.is_none() {
-                backlog.over_soft = Some(Instant::now());
-            }
-            let is_over = |since: Instant| since.elapsed() >= Duration::from_secs(limit.seconds);
-            too_long = backlog.over_soft.is_some_and(is_over);
-        }
+        let is_over = limit.soft > 0 && waiting as u64 > limit.soft;
+        let too_long = self.backlog.as_mut().is_some_and(|backlog| {
+            backlog.over_soft = is_over.then(|| backlog.over_soft.unwrap_or_else(Instant::now));
+            backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds))
+        });
         ((limit.hard > 0 && waiting as u64 > limit.hard) || too_long).then(|| self.cut(waiting))
     }
 
@@ -616,11 +611,6 @@ impl<'a> Connection<'a> {
         // Whether it took everything or not, it is closed now.
         let _ = tokio::time::timeout(PATIENCE, flush).await;
     }
-}
-
-/// The first word of a request that a browser was tricked into sending, or of an HTTP client at the wrong port.
-fn is_http(word: Option<&[u8]>) -> bool {
-    word.is_some_and(|word| word.eq_ignore_ascii_case(b"POST") || word.eq_ignore_ascii_case(b"Host:"))
 }
 
 #[cfg(test)]

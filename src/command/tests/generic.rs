@@ -234,7 +234,8 @@ fn many_names_are_shown_in_many_turns() {
         t.say(&format!("SET {name} v"));
     }
     let names_in = |text: &str| -> Vec<String> {
-        let mut names: Vec<String> = text.split(' ').filter(|word| word.starts_with("key:")).map(str::to_owned).collect();
+        let mut names: Vec<String> =
+            text.split(' ').filter(|word| word.starts_with("key:")).map(str::to_owned).collect();
         names.sort_unstable();
         names
     };
