@@ -135,8 +135,16 @@ pub struct Client {
     pub never_waits: bool,
     /// What it holds while its request waits for a key, 0 if it does not.
     pub ticket: Ticket,
-    /// What waits for an EXEC.
-    tx: Option<Box<tx::Tx>>,
+    /// What it has begun with one request and ends with another: few have, and not for long.
+    begun: Option<Box<Begun>>,
+}
+
+/// What a client has begun and not ended.
+#[derive(Default)]
+struct Begun {
+    tx: tx::Tx,
+    /// A walk over all keys, of which it has more turns to come.
+    walk: Option<scan::Walk>,
 }
 
 /// Which replies a client wants.
@@ -163,8 +171,17 @@ pub enum Flow {
     Hold(Millis),
     /// The request waits for a key: offer it again at this instant, or when called.
     Block(Millis),
+    /// A part of the request was run: offer it again when others have had their turn.
+    Again,
     /// Serve this client nothing for so long, and send the reply only then.
     Sleep(Ttl),
+}
+
+impl Flow {
+    /// Whether the request is to be offered again.
+    fn is_open(self) -> bool {
+        matches!(self, Flow::Hold(_) | Flow::Block(_) | Flow::Again)
+    }
 }
 
 impl Client {
@@ -186,7 +203,7 @@ impl Client {
             is_outside: false,
             never_waits: false,
             ticket: 0,
-            tx: None,
+            begun: None,
         }
     }
 
@@ -272,7 +289,7 @@ pub fn run(
     run_one(engine, client, args, ahead, now, out);
     tracking::end_caching(client, args);
     drop(gathering);
-    if !matches!(client.flow, Flow::Hold(_) | Flow::Block(_)) {
+    if !client.flow.is_open() {
         client.peer.collect(out);
     }
     client.flow
@@ -287,10 +304,14 @@ fn run_one(
     out: &mut Vec<u8>,
 ) -> Flow {
     let mut start = out.len();
+    // A request that waits, or was run in part, was admitted when it came.
+    let goes_on = client.flow == Flow::Again;
+    let waits = client.ticket != 0 || goes_on;
+    if goes_on {
+        client.lap = client.lap.saturating_sub(client.spent());
+    }
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker());
-    // A request that waits was admitted when it came.
-    let waits = client.ticket != 0;
     let admitted = |found: Found| match waits {
         true => Ok(found),
         false => admit(engine, client, &found, args, now).map(|()| found),
@@ -336,9 +357,18 @@ fn run_one(
     let is_exec = client.is_in_multi() && found.spec.name == "EXEC";
     let was = client.replies;
     call(engine, client, &found, args, ahead, now, out);
-    if let Flow::Block(_) = client.flow {
-        client.peer.held.store(true, Ordering::Relaxed);
-        return client.flow;
+    match client.flow {
+        Flow::Block(_) => {
+            client.peer.held.store(true, Ordering::Relaxed);
+            return client.flow;
+        }
+        Flow::Again => {
+            if client.replies != Replies::On {
+                out.truncate(start);
+            }
+            return client.flow;
+        }
+        _ => {}
     }
     if is_exec {
         tx::settle(client, was, out, start);
@@ -365,8 +395,10 @@ fn call(
     let (start, began) = (out.len(), client.lap);
     let block = engine.metrics.block(client.worker());
     let waits = client.ticket != 0;
-    let is_shown =
-        !waits && engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
+    let is_shown = !waits
+        && engine.clients.has_monitors()
+        && !client.walks()
+        && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
@@ -404,7 +436,7 @@ fn call(
     if !client.never_waits {
         blocking::serve(engine, client.worker(), now);
     }
-    if let Flow::Block(_) = client.flow {
+    if client.flow.is_open() {
         return;
     }
 

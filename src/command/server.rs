@@ -182,7 +182,7 @@ fn db_size(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 /// Whether a flush is to be lazy: asked for, or set for those that say nothing.
 fn is_lazy(ctx: &Ctx<'_>, args: Args<'_>) -> Result<bool> {
     match args.len() {
-        1 => Ok(ctx.engine.with_config(|config| config.get("lazyfree-lazy-user-flush")).as_deref() == Some("yes")),
+        1 => Ok(ctx.engine.with_config(|config| config.lazy_flush)),
         2 if args.is(1, "ASYNC") => Ok(true),
         2 if args.is(1, "SYNC") => Ok(false),
         _ => Err(Error::Syntax),

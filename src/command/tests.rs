@@ -100,7 +100,11 @@ impl Transcript {
             let args = self.parser.args(request);
             if !args.is_empty() {
                 let ahead = args.get(1).and_then(|key| self.engine.store(self.client.db()).foresee(key, 0));
-                run(&self.engine, &mut self.client, args, ahead.as_ref(), self.clock.now(), &mut out);
+                while run(&self.engine, &mut self.client, args, ahead.as_ref(), self.clock.now(), &mut out)
+                    == Flow::Again
+                {
+                    self.client.lap = self.engine.clock.micros();
+                }
             }
             request = &request[used..];
         }

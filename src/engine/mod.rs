@@ -235,6 +235,7 @@ impl Engine {
         self.acl.set_all_channels(config.acl_pubsub_default == PubsubDefault::AllChannels);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.records.set_compact(config.compact);
+        self.records.set_lazily(config.lazily);
         self.slowlog.truncate(config.slowlog_max_len);
     }
 
@@ -301,15 +302,17 @@ impl Engine {
         /// Evictions that one command may have to wait for, about 100 µs.
         const EVICTIONS_MAX: usize = 128;
         let limit = self.hot.maxmemory();
-        if limit == 0 || self.used_memory() <= limit {
+        // What is being freed is as good as gone.
+        let kept = || self.used_memory().saturating_sub(self.records.freeing() as u64);
+        if limit == 0 || kept() <= limit {
             return true;
         }
         let (policy, samples) = (self.hot.policy(), self.hot.samples());
         for _ in 0..EVICTIONS_MAX {
             if !Store::evict(&self.stores, policy, samples, || self.chance(), now) {
-                return self.used_memory() <= limit;
+                return kept() <= limit;
             }
-            if self.used_memory() <= limit {
+            if kept() <= limit {
                 return true;
             }
         }
@@ -360,9 +363,10 @@ impl Engine {
         }
     }
 
-    /// Entries that are being freed by a thread, and those that were.
+    /// Entries that wait to be freed little by little or are being freed by a thread, and those that were.
     pub fn lazily_freed(&self) -> (u64, u64) {
-        (self.lazy[0].load(Ordering::Relaxed), self.lazy[1].load(Ordering::Relaxed))
+        let (pending, freed) = self.records.lazily_freed();
+        (self.lazy[0].load(Ordering::Relaxed) + pending, self.lazy[1].load(Ordering::Relaxed) + freed)
     }
 
     /// Starts all counters anew.

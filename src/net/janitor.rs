@@ -19,6 +19,9 @@ const NAP_MAX: Ttl = Ttl::seconds(1);
 /// How often it looks whether it may work again, when DEBUG SET-ACTIVE-EXPIRE has told it not to.
 const REST: Ttl = Ttl(100);
 
+/// Pieces of memory that are freed in a row meanwhile.
+const FREED_AT_REST: usize = 256;
+
 /// How often it is seen to that freed memory goes back to the system.
 const GIVE_BACK_EACH: Ttl = Ttl(1_000);
 /// Bytes that are worth it.
@@ -53,6 +56,9 @@ pub(super) async fn run(engine: Arc<Engine>) {
     engine.records().on_earlier(move || ring.notify_one());
     loop {
         if !engine.expires_actively() {
+            while engine.records().free_some(FREED_AT_REST) {
+                tokio::task::yield_now().await;
+            }
             sleep(REST.duration()).await;
             continue;
         }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::strangers::{TLS_ALERT, is_tls};
+use super::strangers::{TLS_ALERT, is_http, is_tls};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
@@ -202,6 +202,11 @@ impl<'a> Connection<'a> {
             }
             self.set_timer();
             self.publish();
+            if self.is_midway() && self.backlog.is_none() {
+                // It goes on when others, and those who are yet to be heard, have had their turn.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
+                return Poll::Pending;
+            }
             if deliveries == DELIVERIES_MAX {
                 // Others may push faster than this client's worker has turns for it; the rest waits for the next one.
                 cx.waker().wake_by_ref();
@@ -211,7 +216,7 @@ impl<'a> Connection<'a> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<Event>> {
-        if self.shared.is_draining() {
+        if self.shared.is_draining() && !self.is_midway() {
             return Poll::Ready(Ok(Event::Draining));
         }
         if self.client.peer.is_killed() {
@@ -223,12 +228,12 @@ impl<'a> Connection<'a> {
         if self.backlog.is_some() && self.stream.poll_write_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Writable));
         }
-        let deaf = self.held.is_some() && (self.is_asleep() || self.input.len() >= HELD_MAX);
+        let deaf = self.held.is_some() && (self.is_asleep() || self.is_midway() || self.input.len() >= HELD_MAX);
         if !deaf && let Poll::Ready(got) = self.poll_read(cx, scratch) {
             return Poll::Ready(got.map(Event::Read));
         }
         // Behind reading, which tokio has come to an end: so neither keeps the other waiting.
-        if self.client.peer.has_mail() {
+        if self.client.peer.has_mail() && !self.is_midway() {
             return Poll::Ready(Ok(Event::Bell));
         }
         if let Some(timer) = &mut self.timer
@@ -249,9 +254,16 @@ impl<'a> Connection<'a> {
                 || match self.client.flow {
                     Flow::Hold(_) => self.engine().paused_until(now).is_none(),
                     Flow::Block(_) => self.client.peer.is_called(),
+                    // What there is of the reply must be on its way, so that it does not pile up.
+                    Flow::Again => self.backlog.is_none(),
                     _ => false,
                 }
         })
+    }
+
+    /// Whether a part of a request was run, and perhaps of its reply written, which nothing may come in between of.
+    fn is_midway(&self) -> bool {
+        self.client.flow == Flow::Again
     }
 
     /// Whether a command of this client's own is what its next requests wait for. As Redis does, nothing is read then:
@@ -383,6 +395,10 @@ impl<'a> Connection<'a> {
             };
             match flow {
                 Flow::Go => used += len,
+                Flow::Again => {
+                    self.held = Some(Box::new(Held { until: Millis::NEVER, late: Vec::new() }));
+                    break;
+                }
                 Flow::Hold(until) | Flow::Block(until) => {
                     self.held = Some(Box::new(Held { until, late: Vec::new() }));
                     break;
@@ -483,15 +499,15 @@ impl<'a> Connection<'a> {
 
     /// Ends a client that does not read what it asked for.
     fn check_output(&mut self) -> Option<End> {
-        let limit = self.output_limit();
-        let backlog = self.backlog.as_mut()?;
-        let waiting = backlog.waiting();
-        if limit.soft == 0 || waiting as u64 <= limit.soft {
-            backlog.over_soft = None;
-        } else if backlog.over_soft.is_none() {
-            backlog.over_soft = Some(Instant::now());
+        if self.backlog.is_none() && !self.is_midway() {
+            return None;
         }
-        let too_long = backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds));
+        let (limit, waiting) = (self.output_limit(), self.unread());
+        let is_over = limit.soft > 0 && waiting as u64 > limit.soft;
+        let too_long = self.backlog.as_mut().is_some_and(|backlog| {
+            backlog.over_soft = is_over.then(|| backlog.over_soft.unwrap_or_else(Instant::now));
+            backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds))
+        });
         ((limit.hard > 0 && waiting as u64 > limit.hard) || too_long).then(|| self.cut(waiting))
     }
 
@@ -509,7 +525,7 @@ impl<'a> Connection<'a> {
 
     /// Bytes that the socket has yet to take.
     fn unread(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting())
+        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting()) + self.client.gathered()
     }
 
     /// Counts and says that a client is ended for what it leaves unread.
@@ -595,11 +611,6 @@ impl<'a> Connection<'a> {
         // Whether it took everything or not, it is closed now.
         let _ = tokio::time::timeout(PATIENCE, flush).await;
     }
-}
-
-/// The first word of a request that a browser was tricked into sending, or of an HTTP client at the wrong port.
-fn is_http(word: Option<&[u8]>) -> bool {
-    word.is_some_and(|word| word.eq_ignore_ascii_case(b"POST") || word.eq_ignore_ascii_case(b"Host:"))
 }
 
 #[cfg(test)]
