@@ -238,7 +238,12 @@ mod tests {
 
     fn library(name: &str, functions: &[&str]) -> Library {
         let function = |name: &&str| Function { name: (*name).into(), description: None, flags: Vec::new() };
-        Library { number: 0, name: name.into(), code: b"x".as_slice().into(), functions: functions.iter().map(function).collect() }
+        Library {
+            number: 0,
+            name: name.into(),
+            code: b"x".as_slice().into(),
+            functions: functions.iter().map(function).collect(),
+        }
     }
 
     fn names(functions: &Functions) -> Vec<String> {

@@ -46,6 +46,8 @@ pub struct Scripts {
     texts: Mutex<Texts>,
     interpreters: Box<[Mutex<Option<Interpreter>>]>,
     running: Arc<Running>,
+    /// Scripts may call DEBUG, for tests of what they make of replies.
+    may_debug: AtomicBool,
 }
 
 #[derive(Default)]
@@ -177,6 +179,16 @@ impl Scripts {
         f: impl FnOnce(&mut T) -> (R, bool),
     ) -> Result<R, E> {
         lend(&self.interpreters[worker % self.interpreters.len()], make, f)
+    }
+
+    /// Whether scripts may call DEBUG.
+    pub fn may_debug(&self) -> bool {
+        self.may_debug.load(Ordering::Relaxed)
+    }
+
+    /// Lets scripts call DEBUG, or not.
+    pub fn let_debug(&self, on: bool) {
+        self.may_debug.store(on, Ordering::Relaxed);
     }
 
     // ---- the script that runs ----------------------------------------------------------------------------------

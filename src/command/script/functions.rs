@@ -190,8 +190,7 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
     // Libraries change meanwhile, unless one is alone.
     engine.alone(worker, || {
         let libraries = engine.functions.libraries();
-        let (library, function) =
-            libraries.function(args.word(1)).ok_or(Error::refused("Function not found"))?;
+        let (library, function) = libraries.function(args.word(1)).ok_or(Error::refused("Function not found"))?;
         let keys = args.int_or(2, Error::refused("Bad number of keys provided"))?;
         let call = Call::new(args, keys, is_readonly)?;
         call.admit(ctx, promises(function))?;
@@ -290,9 +289,7 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         Some(_) if args.is(3, "REPLACE") => Restoring::Replace,
         Some(_) if args.is(3, "FLUSH") => Restoring::Flush,
         Some(_) => {
-            return Err(Error::refused(
-                "Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
-            ));
+            return Err(Error::refused("Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE."));
         }
     };
     let payload = rdb::unseal(args.word(2)).ok_or(Error::refused("DUMP payload version or checksum are wrong"))?;
@@ -317,11 +314,7 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 /// Reads the libraries of a dump, each made of its text by `make`.
-fn read_dump(
-    mut reader: Reader<'_>,
-    most: usize,
-    mut make: impl FnMut(&[u8]) -> Result<Library>,
-) -> Result<Libraries> {
+fn read_dump(mut reader: Reader<'_>, most: usize, mut make: impl FnMut(&[u8]) -> Result<Library>) -> Result<Libraries> {
     let mut libraries = Libraries::default();
     while !reader.is_done() {
         let code = match reader.byte() {
@@ -363,9 +356,8 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         at += 1;
     }
     let libraries = ctx.engine.functions.libraries();
-    let is_meant = |library: &&Arc<Library>| {
-        pattern.is_none_or(|pattern| glob::matches(pattern, library.name.as_bytes(), true))
-    };
+    let is_meant =
+        |library: &&Arc<Library>| pattern.is_none_or(|pattern| glob::matches(pattern, library.name.as_bytes(), true));
     ctx.reply.array(libraries.iter().filter(is_meant).count());
     libraries.iter().filter(is_meant).for_each(|library| show(&mut ctx.reply, library, with_code));
     Ok(())

@@ -67,12 +67,7 @@ impl Interpreter {
         Interpreter::make(name, true, running, clock)
     }
 
-    fn make(
-        name: &'static str,
-        has_functions: bool,
-        running: Arc<Running>,
-        clock: Clock,
-    ) -> mlua::Result<Interpreter> {
+    fn make(name: &'static str, has_functions: bool, running: Arc<Running>, clock: Clock) -> mlua::Result<Interpreter> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         let json: Function = chunk(&lua, "=cjson", include_str!("json.lua"))?;
