@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::library::{ENGINE, Runtime, promises};
+use super::library::{ENGINE, RESTORING_MAX, Runtime, promises};
 use super::{Call, RUN, RUN_RO, killed};
 use crate::command::spec::tips;
 use crate::command::words::Words as _;
@@ -296,6 +296,7 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (engine, most) = (ctx.engine, ctx.engine.hot.bulk_max());
     let restored = Runtime::with(engine, |runtime| {
         runtime.follow(&engine.functions.libraries()).map_err(|error| super::failed(&error))?;
+        runtime.allow(RESTORING_MAX);
         let mut numbers = Vec::new();
         let read = read_dump(Reader::new(payload), most, |code| {
             let number = engine.functions.next_number();

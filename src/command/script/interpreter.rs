@@ -11,7 +11,7 @@ use super::args::{Arguments, answer, number, raise_reply, raised};
 use super::random::Random;
 use super::shebang::FLAGS;
 use super::{bit, msgpack, pack, server, sha1};
-use crate::clock::{Clock, Ttl};
+use crate::clock::Clock;
 use crate::command::connection::REDIS_VERSION;
 use crate::engine::{self, Running, Sha};
 
@@ -29,9 +29,6 @@ const INSTRUCTIONS: u32 = 10_000;
 
 /// What a script is called in messages.
 const NAME: &str = "@user_script";
-
-/// How long a library of functions may take to register them.
-const LOADING_MAX: Ttl = Ttl(500);
 
 /// See the module's text.
 pub(super) struct Interpreter {
@@ -122,15 +119,17 @@ impl Interpreter {
         })
     }
 
-    /// Runs the text of a library, which registers its functions; a message is what went wrong.
+    /// Runs the text of a library, which registers its functions, until so many microseconds on the clock at most; a message
+    /// is what went wrong.
     pub fn load(
         &self,
         chunk: Function,
         number: u64,
+        ends: u64,
         running: &Arc<Running>,
         clock: &Clock,
     ) -> mlua::Result<Result<Vec<engine::Function>, String>> {
-        let (ends, now) = (clock.micros().saturating_add(LOADING_MAX.0 * 1000), clock.clone());
+        let now = clock.clone();
         self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS), move |_, _| {
             match now.micros() < ends {
                 true => Ok(VmState::Continue),

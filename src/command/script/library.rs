@@ -16,6 +16,12 @@ const NAME: &str = "@user_function";
 /// The only engine, in the letters in which it is listed.
 pub(super) const ENGINE: &str = "LUA";
 
+/// Microseconds that a library may take to register its functions, as in Redis.
+const LOADING_MAX: u64 = 500_000;
+
+/// The same for all libraries that are restored at once: nobody else is served meanwhile.
+pub(super) const RESTORING_MAX: u64 = 5_000_000;
+
 const BAD_NAME: Error = Error::refused(
     "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
 );
@@ -28,6 +34,8 @@ pub(super) struct Runtime {
     seen: Arc<Libraries>,
     /// The numbers of those that are in the state.
     loaded: HashSet<u64>,
+    /// Microseconds on the clock until which libraries may be loaded.
+    ends: u64,
     running: Arc<Running>,
     clock: Clock,
 }
@@ -38,15 +46,21 @@ impl Runtime {
         let make = || -> mlua::Result<Runtime> {
             let (running, clock) = (engine.scripts.running(), engine.clock.clone());
             let interpreter = Interpreter::for_functions(NAME, running.clone(), clock.clone())?;
-            Ok(Runtime { interpreter, seen: Arc::default(), loaded: HashSet::new(), running, clock })
+            Ok(Runtime { interpreter, seen: Arc::default(), loaded: HashSet::new(), ends: 0, running, clock })
         };
         engine.functions.with_interpreter(make, |runtime: &mut Runtime| {
+            runtime.allow(LOADING_MAX);
             let result = f(runtime);
             let is_good = runtime.interpreter.is_good_after_collecting();
             let held = if is_good { runtime.interpreter.lua.used_memory() } else { 0 };
             engine.functions.note_interpreter_bytes(held);
             (result, is_good)
         })
+    }
+
+    /// Gives what is loaded so many microseconds from now on.
+    pub fn allow(&mut self, micros: u64) {
+        self.ends = self.clock.micros().saturating_add(micros);
     }
 
     /// Forgets what is no library any more.
@@ -95,7 +109,7 @@ impl Runtime {
             .interpreter
             .chunk(body)
             .map_err(|problem| Error::Refused(format!("Error compiling function: {problem}").into()))?;
-        let outcome = self.interpreter.load(chunk, number, &self.running, &self.clock);
+        let outcome = self.interpreter.load(chunk, number, self.ends, &self.running, &self.clock);
         let mut functions = outcome
             .map_err(|error| super::failed(&error))?
             .map_err(|problem| Error::Refused(format!("Error registering functions: {problem}").into()))?;

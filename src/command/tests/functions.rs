@@ -1,6 +1,9 @@
 //! Functions: how libraries come and go, what their functions may do, and who may end them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{Heard, Transcript};
+use crate::clock::Ttl;
 
 /// Loads the library `l` with this text behind its first line.
 fn load(t: &mut Transcript, text: &str) -> Heard {
@@ -41,7 +44,7 @@ fn a_library_is_loaded_and_its_functions_called() {
     t.say("FUNCTION DELETE L").hears("-ERR Library not found");
     t.say("FUNCTION DELETE l").hears("+OK");
     t.say("FCALL f 0").hears("-ERR Function not found");
-    t.say("FUNCTION HELP").hears_start("*39 +FUNCTION <subcommand> ");
+    t.say("FUNCTION HELP").hears_start("*40 +FUNCTION <subcommand> ");
 }
 
 #[test]
@@ -159,8 +162,10 @@ fn libraries_are_dumped_and_restored() {
     let mut t = Transcript::start();
     load(&mut t, "redis.register_function('f', function() return 1 end)").hears("$1 l");
     let Heard(dump) = t.say("FUNCTION DUMP");
-    // 245, the text, and the seal.
-    assert_eq!(dump.strip_prefix(b"$81\r\n\xf5\x40\x44#!lua name=l\n").map(|rest| rest.len()), Some(81 - 16 + 2));
+    let text = b"#!lua name=l\nredis.register_function('f', function() return 1 end)";
+    // The mark of a library, the length of its text in 14 bits, and the text; the seal follows.
+    let start = [&b"$79\r\n\xf5\x40"[..], &[text.len() as u8], text].concat();
+    assert!(dump.starts_with(&start), "{:?}", String::from_utf8_lossy(&dump));
     let dump = &dump[5..dump.len() - 2];
     t.words(&[b"FUNCTION", b"RESTORE", dump]).hears("-ERR Library l already exists");
     load(&mut t, "redis.register_function('g', function() return 2 end)").hears("$1 l");
@@ -245,6 +250,25 @@ fn who_watches_sees_the_function_and_what_it_does() {
     let lines: Vec<&str> = seen.split(" +").collect();
     assert_eq!(lines.len(), 2, "{seen}");
     assert!(lines[0].ends_with(r#""FCALL" "f" "1" "a""#) && lines[1].ends_with(r#" [0 lua] "get" "a""#), "{seen}");
+}
+
+#[test]
+fn a_library_that_does_not_end_is_given_up() {
+    let mut t = Transcript::start();
+    let (clock, is_done) = (t.clock.clone(), AtomicBool::new(false));
+    let given_up = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                clock.advance(Ttl(100));
+                std::thread::yield_now();
+            }
+        });
+        let given_up = load(&mut t, "while true do end").text();
+        is_done.store(true, Ordering::Relaxed);
+        given_up
+    });
+    assert_eq!(given_up, "-ERR Error registering functions: ERR FUNCTION LOAD timeout");
+    assert_eq!(call(&mut t, "for i = 1, 100000 do end return 'fine'"), "$4 fine");
 }
 
 #[test]
