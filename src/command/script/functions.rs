@@ -351,7 +351,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             at += 1;
             pattern = Some(args.get(at).ok_or(Error::refused("library name argument was not given"))?);
         } else {
-            let given = String::from_utf8_lossy(args.word(at)).into_owned();
+            let given = String::from_utf8_lossy(args.word(at)).replace(['\r', '\n'], " ");
             return Err(Error::Refused(format!("Unknown argument {given}").into()));
         }
         at += 1;
