@@ -452,8 +452,8 @@ mod tests {
         t.say("COMMAND LIST").hears_start(&format!("*{rows} $4 auth "));
         t.say("COMMAND LIST FILTERBY PATTERN CONFIG|*re*").hears("*2 $16 config|resetstat $14 config|rewrite");
         t.say("COMMAND LIST filterby aclcat scripting").hears_start(match cfg!(feature = "server") {
-            true => "*13 $14 function|flush $13 function|help $13 function|list $4 eval ",
-            false => "*3 $14 function|flush $13 function|help $13 function|list",
+            true => "*21 $4 eval $7 evalsha ",
+            false => "*0",
         });
         t.say("COMMAND LIST FILTERBY ACLCAT nosuch").hears("*0");
         t.say("COMMAND LIST FILTERBY MODULE nosuch").hears("*0");

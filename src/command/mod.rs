@@ -100,6 +100,8 @@ const FAMILIES: &[&[Spec]] = &[
     tx::COMMANDS,
     #[cfg(feature = "server")]
     script::COMMANDS,
+    #[cfg(feature = "server")]
+    script::functions::COMMANDS,
     pubsub::COMMANDS,
 ];
 
@@ -477,7 +479,7 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         return Err(Error::OutOfMemory);
     }
     if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
-        return Err(Error::Busy);
+        return Err(engine.scripts.busy());
     }
     // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.
     if client.version == Version::Resp2 && client.peer.is_subscriber() && !pubsub::is_allowed(spec) {

@@ -5,6 +5,7 @@
 
 pub mod acl;
 mod clients;
+mod functions;
 mod gate;
 mod hot;
 mod latency;
@@ -23,6 +24,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
 pub use clients::{Clients, Labels, Peer, Pending};
+pub use functions::{Function, Functions, Libraries, Library, Restoring};
 use gate::Gate;
 pub use gate::Turn;
 pub use hot::Hot;
@@ -30,7 +32,7 @@ pub use latency::{Event, Latency};
 pub use pubsub::{Pubsub, Topic};
 pub use rates::{Now, Rates};
 pub use room::{Room, Waiting};
-pub use scripts::{Killed, Running, Scripts, Sha};
+pub use scripts::{Called, Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
 
@@ -68,6 +70,8 @@ pub struct Engine {
     pub metrics: Metrics,
     /// Scripts.
     pub scripts: Scripts,
+    /// Libraries of functions.
+    pub functions: Functions,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that name this run.
@@ -149,6 +153,7 @@ impl Engine {
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
             scripts: Scripts::new(workers),
+            functions: Functions::default(),
             started: clock.now(),
             run_id: random_id(),
             clock,
@@ -184,7 +189,7 @@ impl Engine {
 
     /// Runs something while no other worker is at the stores, unless a script takes so long that others are told.
     pub fn alone<R>(&self, worker: usize, f: impl FnOnce() -> R) -> Result<R, Error> {
-        self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or(Error::Busy)
+        self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or_else(|| self.scripts.busy())
     }
 
     /// A copy of the settings.
@@ -284,9 +289,10 @@ impl Engine {
         self.room.lock()
     }
 
-    /// Bytes in use by the stores, and by what clients subscribed to or have read.
+    /// Bytes in use by the stores, by what clients subscribed to or have read, and by libraries of functions.
     pub fn used_memory(&self) -> u64 {
-        let used = (self.records.used_memory() + self.pubsub.bytes() + self.tracking.bytes()) as u64;
+        let of_clients = self.pubsub.bytes() + self.tracking.bytes();
+        let used = (self.records.used_memory() + of_clients + self.functions.bytes()) as u64;
         self.peak.fetch_max(used, Ordering::Relaxed);
         used
     }

@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::error::Error;
+use crate::resp::{Args, Words};
+
 /// 40 hexadecimal digits in lower case.
 pub type Sha = [u8; 40];
 
@@ -16,7 +19,26 @@ pub type Sha = [u8; 40];
 const EVALUATED_MAX: usize = 500;
 
 /// A worker's interpreter, of which nothing is known here.
-type Interpreter = Box<dyn Any + Send>;
+pub(super) type Interpreter = Box<dyn Any + Send>;
+
+/// Lends the interpreter of a place, which `make` makes if there is none. `f` says whether it is worth keeping.
+pub(super) fn lend<T: Any + Send, E, R>(
+    place: &Mutex<Option<Interpreter>>,
+    make: impl FnOnce() -> Result<T, E>,
+    f: impl FnOnce(&mut T) -> (R, bool),
+) -> Result<R, E> {
+    let mut place = place.lock();
+    let mut interpreter = match place.take().and_then(|any| any.downcast::<T>().ok()) {
+        Some(interpreter) => interpreter,
+        None => Box::new(make()?),
+    };
+    let (result, is_good) = f(&mut interpreter);
+    // After a panic it is not put back either.
+    if is_good {
+        *place = Some(interpreter);
+    }
+    Ok(result)
+}
 
 /// See the module's text.
 #[derive(Default)]
@@ -24,6 +46,8 @@ pub struct Scripts {
     texts: Mutex<Texts>,
     interpreters: Box<[Mutex<Option<Interpreter>>]>,
     running: Arc<Running>,
+    /// Scripts may call DEBUG, for tests of what they make of replies.
+    may_debug: AtomicBool,
 }
 
 #[derive(Default)]
@@ -50,9 +74,37 @@ pub struct Running {
     is_busy: AtomicBool,
     has_written: AtomicBool,
     is_to_end: AtomicBool,
+    /// The function that runs, if it is no script.
+    function: Mutex<Option<Called>>,
 }
 
-/// What came of SCRIPT KILL.
+/// The function that runs, for FUNCTION STATS.
+#[derive(Clone, Default)]
+pub struct Called {
+    /// Its name.
+    pub name: String,
+    /// The request that runs it, as far as it is kept.
+    pub words: Words,
+    /// Microseconds on the engine's clock when it began.
+    pub began: u64,
+}
+
+impl Called {
+    /// Notes a call. Of a long request only the first words are kept: they are there to tell one call from another.
+    pub fn new(name: &str, request: Args<'_>, began: u64) -> Called {
+        /// Bytes of a request that are kept.
+        const KEPT_MAX: usize = 16 * 1024;
+        let mut room = KEPT_MAX;
+        let fits = |word: &&[u8]| {
+            let fits = word.len() <= room;
+            room -= word.len().min(room);
+            fits
+        };
+        Called { name: name.to_owned(), words: request.iter().take_while(fits).collect(), began }
+    }
+}
+
+/// What came of SCRIPT KILL or FUNCTION KILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Killed {
     /// It will end.
@@ -61,6 +113,8 @@ pub enum Killed {
     NoneRuns,
     /// It has changed data, and half a change is worse than a long one.
     HasWritten,
+    /// It is a function where a script was meant, or the other way round.
+    IsOther,
 }
 
 impl Scripts {
@@ -124,17 +178,17 @@ impl Scripts {
         make: impl FnOnce() -> Result<T, E>,
         f: impl FnOnce(&mut T) -> (R, bool),
     ) -> Result<R, E> {
-        let mut place = self.interpreters[worker % self.interpreters.len()].lock();
-        let mut interpreter = match place.take().and_then(|any| any.downcast::<T>().ok()) {
-            Some(interpreter) => interpreter,
-            None => Box::new(make()?),
-        };
-        let (result, is_good) = f(&mut interpreter);
-        // After a panic it is not put back either.
-        if is_good {
-            *place = Some(interpreter);
-        }
-        Ok(result)
+        lend(&self.interpreters[worker % self.interpreters.len()], make, f)
+    }
+
+    /// Whether scripts may call DEBUG.
+    pub fn may_debug(&self) -> bool {
+        self.may_debug.load(Ordering::Relaxed)
+    }
+
+    /// Lets scripts call DEBUG, or not.
+    pub fn let_debug(&self, on: bool) {
+        self.may_debug.store(on, Ordering::Relaxed);
     }
 
     // ---- the script that runs ----------------------------------------------------------------------------------
@@ -161,6 +215,37 @@ impl Scripts {
         f()
     }
 
+    /// The same for a function.
+    pub fn run_function<R>(&self, called: Called, patience_ends: u64, f: impl FnOnce() -> R) -> R {
+        struct End<'a>(&'a Running);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                *self.0.function.lock() = None;
+            }
+        }
+        *self.running.function.lock() = Some(called);
+        let _end = End(&self.running);
+        self.run(patience_ends, f)
+    }
+
+    /// The function that runs, if one does.
+    pub fn called(&self) -> Option<Called> {
+        self.running.function.lock().clone()
+    }
+
+    /// Whether a function or a script runs.
+    pub fn is_running(&self) -> bool {
+        self.running.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// What others are told while one runs that takes long.
+    pub fn busy(&self) -> Error {
+        match self.running.function.lock().is_some() {
+            true => Error::BusyFunction,
+            false => Error::Busy,
+        }
+    }
+
     /// Whether a script has run for so long that others are told so.
     #[inline]
     pub fn is_busy(&self) -> bool {
@@ -177,13 +262,16 @@ impl Scripts {
         self.running.has_written.load(Ordering::SeqCst)
     }
 
-    /// Asks the script that runs to end.
-    pub fn kill(&self) -> Killed {
-        if self.running.count.load(Ordering::SeqCst) == 0 {
+    /// Asks what runs to end, if it is a script or if it is a function.
+    pub fn kill(&self, function: bool) -> Killed {
+        if !self.is_running() {
             return Killed::NoneRuns;
         }
         if self.has_written() {
             return Killed::HasWritten;
+        }
+        if self.running.function.lock().is_some() != function {
+            return Killed::IsOther;
         }
         self.running.is_to_end.store(true, Ordering::SeqCst);
         Killed::Yes
@@ -225,18 +313,32 @@ mod tests {
     #[test]
     fn a_script_can_be_killed_until_it_writes() {
         let scripts = Scripts::new(1);
-        assert_eq!(scripts.kill(), Killed::NoneRuns);
+        assert_eq!(scripts.kill(false), Killed::NoneRuns);
         let running = scripts.running();
         scripts.run(9, || {
-            assert_eq!(scripts.kill(), Killed::Yes);
+            assert_eq!(scripts.kill(false), Killed::Yes);
             assert!(running.look(8) && !scripts.is_busy());
         });
         scripts.run(9, || {
             assert!(!running.look(9) && scripts.is_busy());
             scripts.set_written();
-            assert_eq!(scripts.kill(), Killed::HasWritten);
+            assert_eq!(scripts.kill(false), Killed::HasWritten);
         });
         assert!(!scripts.is_busy());
+    }
+
+    #[test]
+    fn a_function_is_told_from_a_script() {
+        let scripts = Scripts::new(1);
+        let words: Words = [&b"FCALL"[..], b"f", b"0", &[b'x'; 20_000], b"y"].into_iter().collect();
+        scripts.run_function(Called::new("f", words.args(), 7), 9, || {
+            assert_eq!((scripts.kill(false), scripts.busy()), (Killed::IsOther, Error::BusyFunction));
+            let called = scripts.called().expect("it runs");
+            assert_eq!((&*called.name, called.words.args().len(), called.began), ("f", 3, 7));
+            assert_eq!(scripts.kill(true), Killed::Yes);
+        });
+        assert!(scripts.called().is_none() && !scripts.is_running());
+        scripts.run(9, || assert_eq!((scripts.kill(true), scripts.busy()), (Killed::IsOther, Error::Busy)));
     }
 
     #[test]

@@ -44,7 +44,8 @@ MEANT = [
     (r"^ZINCRBY ", "syntax error", "not a valid float", "Redis reads an increment that is called like an option of ZADD as one"),
     (r"^ACL SETUSER ", "modifier '[<>#!]", "redacted", "what may be a password is not repeated"),
     (r"^ZSCAN ", r"b'-?\d{16,}'", r"e\+1\d'", "a score looks the same in all replies; Redis shows here how a small set keeps it"),
-    (r"^DUMP ", r"^\(b'\$', b.[^-]", r"^\(b'\$', b.[^-]", "Redis compresses long strings; @CROSS compares what is dumped"),
+    (r"^(DUMP |FUNCTION DUMP)", r"^\(b'\$', b.[^-]", r"^\(b'\$', b.[^-]", "Redis compresses long strings; @CROSS compares what is dumped"),
+    (r"^FUNCTION RESTORE", "already exists", "already exists", "of several collisions Redis tells the one that its hash table has first"),
     (r"^OBJECT ENCODING", "skiplist", "listpack", "SORT changes the encoding of the sorted set which it reads"),
 ]
 
@@ -93,6 +94,12 @@ def is_unordered(words):
     return bool(UNORDERED.match(name))
 
 
+def sorted_all_through(reply):
+    """The same with all lists in order: of a reply of lists in lists that have no order."""
+    kind, value = reply
+    return (kind, sorted(map(sorted_all_through, value), key=repr)) if isinstance(value, list) else reply
+
+
 def normal(words, reply):
     """A reply in the form in which two servers must agree."""
     kind, value = reply
@@ -106,7 +113,11 @@ def normal(words, reply):
         return (kind, re.sub(rb"[\x80-\xff]+", b"?", value)) if kind == b"-" else reply
     if name == "HELLO":
         return (kind, "who the server is")
-    if name in ("EVALSHA", "EVALSHA_RO") and len(value) == 2:
+    if [word.upper() for word in words[:2]] == ["FUNCTION", "LIST"]:
+        return sorted_all_through(reply)
+    if name in ("FCALL", "FCALL_RO") and words[1] in grammar.CALLING:
+        return normal(words[4:], reply)
+    if (name in ("EVALSHA", "EVALSHA_RO") or name in ("FCALL", "FCALL_RO") and words[1] == "kept") and len(value) == 2:
         return (kind, [value[0], normal(words[4:], value[1])])
     if name in ("EVAL", "EVAL_RO") and words[1:] and "unpack(ARGV)" in words[1]:
         return normal(words[4:], reply)
@@ -137,7 +148,7 @@ def alike(words, theirs, ours, queued):
     if words[0].upper() == "EXEC" and theirs[0] == ours[0] == b"*" and isinstance(theirs[1], list) and isinstance(ours[1], list):
         return len(theirs[1]) == len(ours[1]) == len(queued) and all(map(lambda *each: alike(*each, []), queued, theirs[1], ours[1]))
     one, two = normal(words, theirs), normal(words, ours)
-    inner = words[4:] if words[0].upper().startswith("EVAL") and words[4:] else words
+    inner = words[4:] if words[0].upper().startswith(("EVAL", "FCALL")) and words[4:] else words
     return one == two or is_meant(words, one, two) or is_meant(inner, one, two)
 
 
@@ -182,6 +193,16 @@ class Session:
                     for connection, (_, payload) in zip(self.both, reversed(dumped))]
         self.check(at, ["RESTORE", target], *restored)
 
+    def cross_functions(self, at, *how):
+        """The libraries that one server dumps, the other restores."""
+        dumped = [connection.ask(["FUNCTION", "DUMP"]) for connection in self.both]
+        if any(kind != b"$" for kind, _ in dumped):
+            self.check(at, ["FUNCTION", "DUMP"], *dumped)
+            return
+        restored = [connection.ask(["FUNCTION", "RESTORE", payload, *how])
+                    for connection, (_, payload) in zip(self.both, reversed(dumped))]
+        self.check(at, ["FUNCTION", "RESTORE", *how], *restored)
+
     def close(self):
         for connection in self.both:
             connection.socket.close()
@@ -192,7 +213,7 @@ def play(pair, case):
     first, second = Session(pair), Session(pair)
     try:
         for connection in first.both:
-            setup = [["HELLO", case["resp"]], ["FLUSHALL"], ["ACL", "DELUSER", "u"], ["SCRIPT", "FLUSH"]]
+            setup = [["HELLO", case["resp"]], ["FLUSHALL"], ["ACL", "DELUSER", "u"], ["SCRIPT", "FLUSH"], ["FUNCTION", "FLUSH"]]
             setup += [["CONFIG", "SET", name, case["compact"]]
                       for name in ("hash-max-listpack-entries", "zset-max-listpack-entries", "set-max-intset-entries")]
             connection.send(*setup)
@@ -204,6 +225,9 @@ def play(pair, case):
             if kind == "@CROSS":
                 for at, words in batch:
                     first.cross(at, *words)
+            elif kind == "@FUNCTIONS":
+                for at, words in batch:
+                    first.cross_functions(at, *words)
             else:
                 (second if kind else first).play(batch)
     finally:

@@ -39,7 +39,7 @@ EXTERNAL = """
 unit/printver unit/dump unit/protocol unit/keyspace unit/scan unit/info-command unit/type/string unit/type/incr
 unit/type/list unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset unit/type/hash unit/sort unit/expire
 unit/other unit/multi unit/quit unit/pubsub unit/slowlog unit/scripting unit/introspection unit/introspection-2
-unit/bitops unit/bitfield unit/memefficiency unit/lazyfree unit/pause unit/querybuf unit/tracking unit/networking
+unit/functions unit/bitops unit/bitfield unit/memefficiency unit/lazyfree unit/pause unit/querybuf unit/tracking unit/networking
 unit/violations unit/replybufsize integration/redis-cli
 """.split()
 # Start servers themselves.

@@ -152,23 +152,30 @@ fn write_number(number: f64, out: &mut Vec<u8>) {
 }
 
 fn write_table(table: &Table, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
-    let pairs: Vec<(Value, Value)> = table.pairs().collect::<mlua::Result<_>>()?;
-    let index = |key: &Value| match key {
-        Value::Integer(index) => usize::try_from(*index).ok().filter(|index| (1..=pairs.len()).contains(index)),
-        _ => None,
-    };
+    // Twice through, as only so many values can be held at once.
+    let (mut count, mut highest, mut is_list) = (0, 0, true);
+    for pair in table.pairs::<Value, Value>() {
+        count += 1;
+        let index = match pair?.0 {
+            Value::Integer(index) => usize::try_from(index).unwrap_or_default(),
+            _ => 0,
+        };
+        is_list &= index > 0;
+        highest = highest.max(index);
+    }
     // Keys differ, so that as many of them as there are places fill all places.
-    if pairs.iter().all(|(key, _)| index(key).is_some()) {
-        write_head(pairs.len(), (0x90, 15), &[0xdc, 0xdd], out);
-        for at in 1..=pairs.len() {
+    if is_list && highest == count {
+        write_head(count, (0x90, 15), &[0xdc, 0xdd], out);
+        for at in 1..=count {
             write(&table.raw_get(at)?, out, depth + 1)?;
         }
         return Ok(());
     }
-    write_head(pairs.len(), (0x80, 15), &[0xde, 0xdf], out);
-    for (key, value) in &pairs {
-        write(key, out, depth + 1)?;
-        write(value, out, depth + 1)?;
+    write_head(count, (0x80, 15), &[0xde, 0xdf], out);
+    for pair in table.pairs() {
+        let (key, value) = pair?;
+        write(&key, out, depth + 1)?;
+        write(&value, out, depth + 1)?;
     }
     Ok(())
 }

@@ -486,7 +486,7 @@ fn a_script_that_is_killed_ends_even_if_it_catches_errors() {
     for script in ["while true do end", "while true do pcall(function() while true do end end) end"] {
         let text = std::thread::scope(|scope| {
             scope.spawn(|| {
-                while t.engine.scripts.kill() != crate::engine::Killed::Yes {
+                while t.engine.scripts.kill(false) != crate::engine::Killed::Yes {
                     std::thread::yield_now();
                 }
             });
