@@ -296,10 +296,13 @@ impl Shard {
     }
 
     /// Shows the collection of an entry to who may change it.
-    pub fn edit_object<R>(&mut self, at: At, f: impl FnOnce(&mut Object) -> R) -> Option<R> {
+    pub fn edit_object<R>(&mut self, at: At, f: impl FnOnce(&mut Object) -> (R, bool)) -> Option<R> {
         let number = self.read(at).object()?;
-        self.tell_of(at);
-        self.objects.edit(number, f)
+        let (result, is_changed) = self.objects.edit(number, f)?;
+        if is_changed {
+            self.tell_of(at);
+        }
+        Some(result)
     }
 
     /// Takes the collection out of an entry that is about to go.

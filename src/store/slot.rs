@@ -283,12 +283,23 @@ impl<'a> Slot<'a> {
 
     /// Changes the collection here, if there is one. One that is left empty is removed.
     pub fn edit<T: Collection, R>(&mut self, f: impl FnOnce(&mut T, &Compact) -> R) -> Result<Option<R>> {
+        self.edit_if(f, |_| true)
+    }
+
+    /// As [`Slot::edit`] for what may turn out to change nothing, which `changed` tells from its result: then those who
+    /// watch the key are left in peace.
+    pub fn edit_if<T: Collection, R>(
+        &mut self,
+        f: impl FnOnce(&mut T, &Compact) -> R,
+        changed: impl FnOnce(&R) -> bool,
+    ) -> Result<Option<R>> {
         self.see::<T>()?;
         let Some(spot) = self.seen() else { return Ok(None) };
         let compact = self.common.compact.get();
         let edited = self.shard.edit_object(spot.at, |object| {
             let result = T::of_mut(object).map(|collection| f(collection, &compact));
-            (result, object.is_empty())
+            let is_changed = result.as_ref().is_some_and(changed);
+            ((result, object.is_empty()), is_changed)
         });
         self.note(spot);
         let (result, is_empty) = edited.unwrap_or((None, false));
@@ -302,6 +313,15 @@ impl<'a> Slot<'a> {
 
     /// Changes the collection here, or a new one if there is none. One that is left empty is not kept.
     pub fn edit_or_new<T: Collection, R>(&mut self, f: impl FnOnce(&mut T, &Compact) -> R) -> Result<R> {
+        self.edit_or_new_if(f, |_| true)
+    }
+
+    /// As [`Slot::edit_or_new`] for what may turn out to change nothing, see [`Slot::edit_if`].
+    pub fn edit_or_new_if<T: Collection, R>(
+        &mut self,
+        f: impl FnOnce(&mut T, &Compact) -> R,
+        changed: impl FnOnce(&R) -> bool,
+    ) -> Result<R> {
         if self.see::<T>()?.is_none() {
             self.admits()?;
             let mut collection = T::default();
@@ -309,7 +329,7 @@ impl<'a> Slot<'a> {
             self.put_object(collection, Millis::NEVER)?;
             return Ok(result);
         }
-        Ok(self.edit(f)?.expect("a collection that was seen a moment ago"))
+        Ok(self.edit_if(f, changed)?.expect("a collection that was seen a moment ago"))
     }
 
     /// Puts a note here that commands do not see, in place of whatever there is.
