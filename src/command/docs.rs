@@ -342,16 +342,29 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
 /// What a request does to a run of keys. That of two commands depends on their options: SET looks at what was there if it
 /// is asked to, and BITFIELD may only read.
 pub(super) fn access(keys: Keys, request: Args<'_>) -> &'static [&'static str] {
-    let names = |option: &str| (2..request.len()).any(|at| request.is(at, option));
     if !keys.access.contains(&"variable_flags") {
         keys.access
     } else if request.is(0, "BITFIELD") {
-        if names("SET") || names("INCRBY") { &["RW", "access", "update"] } else { &["RO", "access"] }
+        if only_gets(request) { &["RO", "access"] } else { &["RW", "access", "update"] }
     } else if (3..request.len()).any(|at| request.is(at, "GET")) {
         &["RW", "access", "update"]
     } else {
         &["OW", "update"]
     }
+}
+
+/// Whether a BITFIELD reads and no more; one that is not understood is taken to write.
+fn only_gets(request: Args<'_>) -> bool {
+    let mut at = 2;
+    while at < request.len() {
+        let behind = request.len() - at - 1;
+        at += match () {
+            () if request.is(at, "GET") && behind >= 2 => 3,
+            () if request.is(at, "OVERFLOW") && behind >= 1 => 2,
+            () => return false,
+        };
+    }
+    true
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {

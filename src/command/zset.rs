@@ -269,6 +269,10 @@ struct Tally {
 }
 
 impl Tally {
+    fn is_change(&self) -> bool {
+        self.added + self.changed > 0
+    }
+
     fn add(&mut self, zset: &mut ZSet, member: &[u8], score: f64, options: Options, compact: &Compact) -> Result<()> {
         self.score = None;
         let old = zset.score(member);
@@ -318,12 +322,12 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, options: Options, first: usize) -> Res
             Ok(tally)
         };
         // What was refused in the middle may have.
-        let changes = |put: &Result<Tally>| put.as_ref().map_or(true, |tally| tally.added + tally.changed > 0);
+        let changes = |put: &Result<Tally>| put.as_ref().map_or(true, Tally::is_change);
         let tally = match options.xx {
             true => slot.edit_if(put, changes)?.transpose()?.unwrap_or_default(),
             false => slot.edit_or_new_if(put, changes)??,
         };
-        if tally.added + tally.changed > 0 {
+        if tally.is_change() {
             slot.tell(Class::ZSET, if options.incr { "zincr" } else { "zadd" });
         }
         Ok(tally)

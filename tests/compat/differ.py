@@ -38,16 +38,20 @@ MEANT = [
     (r"^(BITCOUNT|BITPOS) ", "b':', b'(0|-1)'|WRONGTYPE", "b'-', b'ERR ", "since 7.2 arguments are read before the key is looked for"),
     (r"^B", "timeout is negative", "timeout is out of range", "since 7.2 an infinite timeout is told as what it is"),
     (r"^OBJECT ENCODING", "embstr|raw", "int|embstr", "a string's encoding follows from its bytes, not from how they came about"),
-    (r"\0", "unknown (sub)?command '", "unknown (sub)?command '", "a NUL ends no text"),
+    (r"\0", "(unknown (sub)?c|C)ommand '|Unsupported option", "(unknown (sub)?c|C)ommand '|Unsupported option", "a NUL ends no text"),
     (r"\0", "b'[:*]'", "is not a float", "a NUL ends no number"),
     (r"^SORT", "converted into double", r"b'[*:]'", "Redis takes an ERANGE that an earlier command has left for its own"),
     (r"^ZINCRBY ", "syntax error", "not a valid float", "Redis reads an increment that is called like an option of ZADD as one"),
+    (r"^ACL SETUSER .*\(.* \(", "", "", "Redis forgets a selector that is open when another is opened, which is a syntax error here"),
     (r"^ACL SETUSER ", "modifier '[<>#!]", "redacted", "what may be a password is not repeated"),
     (r"^ZSCAN ", r"b'-?\d{16,}'", r"e\+1\d'", "a score looks the same in all replies; Redis shows here how a small set keeps it"),
     (r"^(DUMP |FUNCTION DUMP)", r"^\(b'\$', b.[^-]", r"^\(b'\$', b.[^-]", "Redis compresses long strings; @CROSS compares what is dumped"),
     (r"^FUNCTION RESTORE", "already exists", "already exists", "of several collisions Redis tells the one that its hash table has first"),
     (r"^OBJECT ENCODING", "skiplist", "listpack", "SORT changes the encoding of the sorted set which it reads"),
 ]
+
+# What such a command leaves behind differs as well, so that the round ends with it.
+SPOILING = re.compile(r"^(SORT .* STORE |ACL SETUSER .*\(.* \()", re.I | re.S)
 
 UNORDERED = re.compile(r"^(SMEMBERS|SINTER|SUNION|SDIFF|HKEYS|HVALS|KEYS|SPOP|SRANDMEMBER)$")
 PAIRS = re.compile(r"^(HGETALL|HRANDFIELD|ZRANDMEMBER)$")
@@ -137,16 +141,26 @@ def normal(words, reply):
     return (kind, sorted(inner, key=repr) if kind == b"~" or PAIRS.match(name) or (words and is_unordered(words)) else inner)
 
 
+class Spoilt(Exception):
+    """After a difference that is meant, what the two servers hold is no longer the same."""
+
+
 def is_meant(words, theirs, ours):
     line = " ".join(words)
-    return any(re.search(command, line, re.I | re.S) and re.search(redis, repr(theirs)) and re.search(own, repr(ours))
-               for command, redis, own, _ in MEANT)
+    meant = any(re.search(command, line, re.I | re.S) and re.search(redis, repr(theirs)) and re.search(own, repr(ours))
+                for command, redis, own, _ in MEANT)
+    if meant and SPOILING.search(line):
+        raise Spoilt
+    return meant
 
 
 def alike(words, theirs, ours, queued):
     """Whether two replies agree; those of EXEC are compared one by one, as the replies of what was queued."""
     if words[0].upper() == "EXEC" and theirs[0] == ours[0] == b"*" and isinstance(theirs[1], list) and isinstance(ours[1], list):
         return len(theirs[1]) == len(ours[1]) == len(queued) and all(map(lambda *each: alike(*each, []), queued, theirs[1], ours[1]))
+    if words[0].upper() == "TTL" and theirs[0] == ours[0] == b":" and int(theirs[1]) > 0 < int(ours[1]):
+        # Rounded, and the second server was asked later.
+        return abs(int(theirs[1]) - int(ours[1])) <= 2
     one, two = normal(words, theirs), normal(words, ours)
     inner = words[4:] if words[0].upper().startswith(("EVAL", "FCALL")) and words[4:] else words
     return one == two or is_meant(words, one, two) or is_meant(inner, one, two)
@@ -230,6 +244,8 @@ def play(pair, case):
                     first.cross_functions(at, *words)
             else:
                 (second if kind else first).play(batch)
+    except Spoilt:
+        pass
     finally:
         first.close()
         second.close()

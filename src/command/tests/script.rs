@@ -373,6 +373,7 @@ fn json_is_that_of_cjson() {
             ("return cjson.encode('\\1\\127\\n')", r#"$16 "\u0001\u007f\n""#),
             ("return cjson.decode('{\"a\": [1, 2.5, \"x\\\\u00e9\\\\ud83d\\\\ude00\"]}').a[3]", "$7 xé😀"),
             ("return {cjson.decode(' 0x10 '), cjson.decode('true'), cjson.decode('-1e2')}", "*3 :16 :1 :-100"),
+            ("return {cjson.decode('+1'), cjson.decode('[+0x1f]')[1], cjson.decode('01')}", "*3 :1 :31 :1"),
             ("return tostring(cjson.decode('null') == cjson.null)", "$4 true"),
             (
                 "local j = cjson.new() j.encode_sparse_array(true) return j.encode({[100000] = 1})",
@@ -400,6 +401,8 @@ fn json_is_that_of_cjson() {
                 "return cjson.decode('\"\\\\ud83d\"')",
                 "user_script:1: Expected value but found invalid unicode escape code at character 2",
             ),
+            ("return cjson.decode('+x')", "user_script:1: Expected value but found invalid number at character 1"),
+            ("return cjson.decode('a\\0b')", "user_script:1: JSON parser does not support UTF-16 or UTF-32"),
             ("return cjson.decode()", "user_script:1: bad argument #1 to 'decode' (expected 1 argument)"),
         ],
     );
