@@ -195,6 +195,13 @@ impl Client {
         self.worker as usize
     }
 
+    /// Hands it over to where one of its requests runs, and leaves in its place one that nothing is to be asked of: its
+    /// peer is the same.
+    pub fn hand_over(&mut self) -> Client {
+        let stand_in = Client { peer: self.peer.clone(), user: None, tx: None, ..*self };
+        std::mem::replace(self, stand_in)
+    }
+
     /// The database it has selected.
     pub fn db(&self) -> usize {
         self.db as usize
@@ -254,6 +261,21 @@ impl<'a> Ctx<'a> {
 }
 
 // ---- running ----------------------------------------------------------------------------------------------------
+
+/// Whether a request may run a script, which may take long.
+#[inline]
+pub fn may_run_script(client: &Client, args: Args<'_>) -> bool {
+    // One letter tells nearly all others.
+    let first = args.get(0).and_then(<[u8]>::first);
+    matches!(first, Some(b'E' | b'e' | b'F' | b'f'))
+        && find(&args[0]).is_some_and(|found| runs_script(client, found.spec))
+}
+
+fn runs_script(client: &Client, spec: &Spec) -> bool {
+    // Those of the group that name keys give them to a script.
+    let is_one = |spec: &Spec| spec.group == Group::Scripting && spec.keys != Keys::NONE;
+    is_one(spec) || spec.name == "EXEC" && client.queued().any(is_one)
+}
 
 /// Runs one request and writes its reply behind what is in `out`. `args` has at least one word; `ahead` is a key that was
 /// foreseen, if it was.
@@ -438,14 +460,15 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         acl::admit(engine, client, found, args, now)?;
     }
     tx::admit(client, spec)?;
+    // Before room is made: what a script works with does not go while it runs.
+    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
+        return Err(Error::Busy);
+    }
     let needs_room = tx::effects(client, spec, spec.flags).has(Flags::DENYOOM);
     // Who keeps copies of what it reads hears before what has to go.
     let makes_room = needs_room || engine.tracking.is_on() && tracking::is_noted(client, spec);
     if makes_room && !engine.make_room(now) && needs_room {
         return Err(Error::OutOfMemory);
-    }
-    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
-        return Err(Error::Busy);
     }
     // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.
     if client.version == Version::Resp2 && client.peer.is_subscriber() && !pubsub::is_allowed(spec) {

@@ -187,6 +187,11 @@ impl Engine {
         self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or(Error::Busy)
     }
 
+    /// Says that what a worker does alone rests while it does other things, or goes on.
+    pub fn set_resting(&self, worker: usize, rests: bool) {
+        self.gate.set_resting(worker, rests);
+    }
+
     /// A copy of the settings.
     pub fn config(&self) -> Config {
         self.config.read().clone()

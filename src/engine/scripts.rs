@@ -4,8 +4,8 @@
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -14,6 +14,9 @@ pub type Sha = [u8; 40];
 
 /// Texts that came with EVAL and are kept for EVALSHA. Programs that build a text for every call would fill the memory.
 const EVALUATED_MAX: usize = 500;
+
+/// Microseconds that a script which takes long runs before others have their turn.
+const SLICE: u64 = 1_000;
 
 /// A worker's interpreter, of which nothing is known here.
 type Interpreter = Box<dyn Any + Send>;
@@ -50,6 +53,12 @@ pub struct Running {
     is_busy: AtomicBool,
     has_written: AtomicBool,
     is_to_end: AtomicBool,
+    /// The server ends, and no script keeps it from that.
+    are_all_to_end: AtomicBool,
+    /// Gives the worker's other clients a turn while a script waits.
+    pause: OnceLock<fn()>,
+    /// Microseconds on the engine's clock at which they have the next one.
+    slice_ends: AtomicU64,
 }
 
 /// What came of SCRIPT KILL.
@@ -156,6 +165,7 @@ impl Scripts {
         self.running.patience_ends.store(patience_ends, Ordering::SeqCst);
         self.running.has_written.store(false, Ordering::SeqCst);
         self.running.is_to_end.store(false, Ordering::SeqCst);
+        self.running.slice_ends.store(0, Ordering::SeqCst);
         self.running.count.fetch_add(1, Ordering::SeqCst);
         let _end = End(&self.running);
         f()
@@ -177,6 +187,23 @@ impl Scripts {
         self.running.has_written.load(Ordering::SeqCst)
     }
 
+    /// Tells how a script that takes long gives the other clients of its worker a turn: a function that returns when they
+    /// have had it.
+    pub fn on_busy(&self, pause: fn()) {
+        // Who told so first is right.
+        let _ = self.running.pause.set(pause);
+    }
+
+    /// Ends the script that runs, whatever it has done.
+    pub fn end(&self) {
+        self.running.is_to_end.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the script that runs and all that come, as the server ends.
+    pub fn end_all(&self) {
+        self.running.are_all_to_end.store(true, Ordering::SeqCst);
+    }
+
     /// Asks the script that runs to end.
     pub fn kill(&self) -> Killed {
         if self.running.count.load(Ordering::SeqCst) == 0 {
@@ -191,12 +218,19 @@ impl Scripts {
 }
 
 impl Running {
-    /// Whether the script is to end. Others hear that it takes long when it does.
-    pub fn look(&self, micros: u64) -> bool {
-        if micros >= self.patience_ends.load(Ordering::Relaxed) && !self.is_busy.load(Ordering::Relaxed) {
+    /// Whether the script is to end. Others hear that it takes long when it does, and have their turn now and then.
+    pub fn look(&self, micros: impl Fn() -> u64) -> bool {
+        let now = micros();
+        if now >= self.patience_ends.load(Ordering::Relaxed) {
             self.is_busy.store(true, Ordering::SeqCst);
+            if now >= self.slice_ends.load(Ordering::Relaxed)
+                && let Some(pause) = self.pause.get()
+            {
+                pause();
+                self.slice_ends.store(micros() + SLICE, Ordering::Relaxed);
+            }
         }
-        self.is_to_end.load(Ordering::Relaxed)
+        self.is_to_end.load(Ordering::Relaxed) || self.are_all_to_end.load(Ordering::Relaxed)
     }
 }
 
@@ -229,14 +263,32 @@ mod tests {
         let running = scripts.running();
         scripts.run(9, || {
             assert_eq!(scripts.kill(), Killed::Yes);
-            assert!(running.look(8) && !scripts.is_busy());
+            assert!(running.look(|| 8) && !scripts.is_busy());
         });
         scripts.run(9, || {
-            assert!(!running.look(9) && scripts.is_busy());
+            assert!(!running.look(|| 9) && scripts.is_busy());
             scripts.set_written();
             assert_eq!(scripts.kill(), Killed::HasWritten);
+            scripts.end();
+            assert!(running.look(|| 9));
         });
         assert!(!scripts.is_busy());
+        scripts.end_all();
+        scripts.run(9, || assert!(running.look(|| 0)));
+    }
+
+    #[test]
+    fn others_have_their_turn_each_slice_once_a_script_takes_long() {
+        let scripts = Scripts::new(1);
+        let running = scripts.running();
+        static TURNS: AtomicUsize = AtomicUsize::new(0);
+        scripts.on_busy(|| drop(TURNS.fetch_add(1, Ordering::Relaxed)));
+        let turns_at = |micros| {
+            running.look(|| micros);
+            TURNS.load(Ordering::Relaxed)
+        };
+        scripts.run(9, || assert_eq!([8, 9, 10, 8 + SLICE, 9 + SLICE].map(turns_at), [0, 1, 1, 1, 2]));
+        scripts.run(9, || assert_eq!([8, 9].map(turns_at), [2, 3]));
     }
 
     #[test]

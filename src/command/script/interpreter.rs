@@ -66,7 +66,7 @@ impl Interpreter {
         let killed_at = self.killed_at.clone();
         let triggers = HookTriggers::new().every_nth_instruction(INSTRUCTIONS);
         self.lua.set_global_hook(triggers, move |lua, place| {
-            if !running.look(clock.micros()) {
+            if !running.look(|| clock.micros()) {
                 return Ok(VmState::Continue);
             }
             *killed_at.lock() = Some(place.current_line().unwrap_or_default());
