@@ -291,7 +291,7 @@ fn run_for(
     client.select(waiting.db);
     (client.version, client.ticket) = (waiting.version, ticket);
     let reply = Reply::new(answer, waiting.version);
-    let mut ctx = Ctx { engine, client: &mut client, now, reply, spec: found.spec, ahead: None };
+    let mut ctx = Ctx { engine, client: &mut client, now, reply, spec: found.spec, ahead: None, is_scripted: false };
     if let Err(error) = (found.spec.run)(&mut ctx, args) {
         ctx.reply.rewind(0);
         ctx.reply.error(&error);

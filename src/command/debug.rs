@@ -60,6 +60,8 @@ const HELP: &[&str] = &[
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
     "    default.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Setting it to 1 lets scripts run commands that are not for scripts.",
     "SLEEP <seconds>",
     "    Stop serving this client for <seconds>. Decimals allowed.",
     "JMAP, PAUSE-CRON, QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-SKIP-CHECKSUM-VALIDATION",
@@ -81,6 +83,10 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         (b"sleep", 3) => sleep(ctx, args),
         (b"set-active-expire", 3) => {
             ctx.engine.set_active_expire(args.word(2) != b"0");
+            done(ctx)
+        }
+        (b"set-disable-deny-scripts", 3) => {
+            ctx.engine.scripts.let_run_all(args.word(2) != b"0");
             done(ctx)
         }
         (b"change-repl-id", 2) => {

@@ -251,6 +251,8 @@ pub struct Ctx<'a> {
     pub spec: &'static Spec,
     /// A key that was foreseen to be asked for.
     pub ahead: Option<&'a Foreseen<'a>>,
+    /// Whether a script runs it.
+    pub is_scripted: bool,
 }
 
 impl<'a> Ctx<'a> {
@@ -400,7 +402,7 @@ fn call(
         tracking::note(engine, client, found.spec, args, now);
     }
     let reply = Reply::new(out, client.version);
-    let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
+    let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead, is_scripted: false };
     let result = match waits {
         true => blocking::resume(&mut ctx),
         false => (found.spec.run)(&mut ctx, args),

@@ -27,6 +27,8 @@ pub struct Scripts {
     texts: Mutex<Texts>,
     interpreters: Box<[Mutex<Option<Interpreter>>]>,
     running: Arc<Running>,
+    /// They may run what is not for scripts; DEBUG SET-DISABLE-DENY-SCRIPTS.
+    may_run_all: AtomicBool,
 }
 
 #[derive(Default)]
@@ -177,6 +179,11 @@ impl Scripts {
         self.running.is_busy.load(Ordering::Relaxed)
     }
 
+    /// Whether the script that runs is to end, as [`Running::look`] tells.
+    pub fn look(&self, now: u64, later: impl FnOnce() -> u64) -> bool {
+        self.running.look(now, later)
+    }
+
     /// Notes that the script has changed data.
     pub fn set_written(&self) {
         self.running.has_written.store(true, Ordering::SeqCst);
@@ -185,6 +192,16 @@ impl Scripts {
     /// Whether the script has changed data.
     pub fn has_written(&self) -> bool {
         self.running.has_written.load(Ordering::SeqCst)
+    }
+
+    /// Lets scripts run what is not for scripts, or not.
+    pub fn let_run_all(&self, on: bool) {
+        self.may_run_all.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether scripts may run what is not for scripts.
+    pub fn may_run_all(&self) -> bool {
+        self.may_run_all.load(Ordering::Relaxed)
     }
 
     /// Tells how a script that takes long gives the other clients of its worker a turn: a function that returns when they
@@ -218,16 +235,16 @@ impl Scripts {
 }
 
 impl Running {
-    /// Whether the script is to end. Others hear that it takes long when it does, and have their turn now and then.
-    pub fn look(&self, micros: impl Fn() -> u64) -> bool {
-        let now = micros();
+    /// Whether the script is to end, as of now. Others hear that it takes long when it does, and have their turn now and then,
+    /// after which it is later.
+    pub fn look(&self, now: u64, later: impl FnOnce() -> u64) -> bool {
         if now >= self.patience_ends.load(Ordering::Relaxed) {
             self.is_busy.store(true, Ordering::SeqCst);
             if now >= self.slice_ends.load(Ordering::Relaxed)
                 && let Some(pause) = self.pause.get()
             {
                 pause();
-                self.slice_ends.store(micros() + SLICE, Ordering::Relaxed);
+                self.slice_ends.store(later() + SLICE, Ordering::Relaxed);
             }
         }
         self.is_to_end.load(Ordering::Relaxed) || self.are_all_to_end.load(Ordering::Relaxed)
@@ -263,18 +280,18 @@ mod tests {
         let running = scripts.running();
         scripts.run(9, || {
             assert_eq!(scripts.kill(), Killed::Yes);
-            assert!(running.look(|| 8) && !scripts.is_busy());
+            assert!(running.look(8, || 8) && !scripts.is_busy());
         });
         scripts.run(9, || {
-            assert!(!running.look(|| 9) && scripts.is_busy());
+            assert!(!running.look(9, || 9) && scripts.is_busy());
             scripts.set_written();
             assert_eq!(scripts.kill(), Killed::HasWritten);
             scripts.end();
-            assert!(running.look(|| 9));
+            assert!(running.look(9, || 9));
         });
         assert!(!scripts.is_busy());
         scripts.end_all();
-        scripts.run(9, || assert!(running.look(|| 0)));
+        scripts.run(9, || assert!(running.look(0, || 0)));
     }
 
     #[test]
@@ -284,10 +301,10 @@ mod tests {
         static TURNS: AtomicUsize = AtomicUsize::new(0);
         scripts.on_busy(|| drop(TURNS.fetch_add(1, Ordering::Relaxed)));
         let turns_at = |micros| {
-            running.look(|| micros);
+            running.look(micros, || micros + 1);
             TURNS.load(Ordering::Relaxed)
         };
-        scripts.run(9, || assert_eq!([8, 9, 10, 8 + SLICE, 9 + SLICE].map(turns_at), [0, 1, 1, 1, 2]));
+        scripts.run(9, || assert_eq!([8, 9, 10, 9 + SLICE, 10 + SLICE].map(turns_at), [0, 1, 1, 1, 2]));
         scripts.run(9, || assert_eq!([8, 9].map(turns_at), [2, 3]));
     }
 

@@ -141,3 +141,73 @@ impl Drop for Script {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+
+    /// What a request comes to: its reply, or that it takes long.
+    fn run(engine: &Arc<Engine>, stage: &mut Stage, client: &mut Client, words: &[&str]) -> Result<String, Script> {
+        let (words, mut output): (Words, _) = (words.iter().map(|word| word.as_bytes()).collect(), Vec::new());
+        assert!(command::may_run_script(client, words.args()));
+        stage.run(engine, client, words.args(), engine.clock.now(), &mut output)?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
+    }
+
+    #[test]
+    fn a_script_that_takes_long_is_left_and_ended_before_it_is_dropped() {
+        pause();
+        for workers in [1, 2] {
+            let mut config = Config::default();
+            config.set("busy-reply-threshold", "1").expect("a setting");
+            let engine = Arc::new(Engine::new(config, Clock::system(), workers, command::COUNT));
+            engine.scripts.on_busy(pause);
+            let enter = |port: u16| {
+                let at = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+                Client::new(&engine, engine.clients.enter(at, at, 9, engine.clock.now()), 0, true)
+            };
+            let (mut one, mut other, mut stage) = (enter(1), enter(2), Stage::default());
+            let turn = engine.enter(0);
+            let script = "redis.call('SET', 'a', 'half') while true do pcall(error, 1) end";
+            let long = run(&engine, &mut stage, &mut one, &["EVAL", script, "0"]);
+            drop(turn);
+            let long = long.err().expect("a script that takes long");
+            assert!(engine.scripts.is_busy());
+            let refused = run(&engine, &mut stage, &mut other, &["evalsha_ro", "x", "0"]).ok();
+            assert!(refused.is_some_and(|reply| reply.starts_with("-BUSY ")));
+            assert!(engine.alone(0, || ()).is_err());
+            let long = long.go_on(&mut stage, &mut one, &mut Vec::new()).err().expect("it goes on");
+            drop(long);
+            assert!(!engine.scripts.is_busy());
+            assert!(engine.alone(0, || ()).is_ok());
+            assert_eq!(
+                run(&engine, &mut stage, &mut other, &["Eval", "return 7", "0"]).ok().as_deref(),
+                Some(":7\r\n")
+            );
+            pause();
+        }
+    }
+
+    #[test]
+    fn few_requests_are_taken_for_scripts() {
+        let engine = Engine::new(Config::default(), Clock::system(), 1, command::COUNT);
+        let at = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut client = Client::new(&engine, engine.clients.enter(at, at, 9, engine.clock.now()), 0, true);
+        let mut may = |text: &str| {
+            let words: Words = text.split(' ').map(str::as_bytes).collect();
+            let may = command::may_run_script(&client, words.args());
+            command::run(&engine, &mut client, words.args(), None, engine.clock.now(), &mut Vec::new());
+            may
+        };
+        for other in ["GET a", "ECHO a", "EXPIRE a 1", "exec", "SCRIPT KILL", "FUNCTION LIST", "flushall", "eva"] {
+            assert!(!may(other), "{other}");
+        }
+        for script in ["eval x 0", "EVAL_RO x 0", "EVALSHA x 0", "EvalSha_RO x 0"] {
+            assert!(may(script), "{script}");
+        }
+        assert_eq!(["MULTI", "GET a", "EXEC"].map(&mut may), [false; 3]);
+        assert_eq!(["MULTI", "GET a", "EVAL_RO x 0", "EXEC", "EXEC"].map(may), [false, false, true, true, false]);
+    }
+}
