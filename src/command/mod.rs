@@ -267,16 +267,15 @@ impl<'a> Ctx<'a> {
 /// Whether a request may run a script, which may take long.
 #[inline]
 pub fn may_run_script(client: &Client, args: Args<'_>) -> bool {
-    // One letter tells nearly all others.
-    let first = args.get(0).and_then(<[u8]>::first);
-    matches!(first, Some(b'E' | b'e' | b'F' | b'f'))
-        && find(&args[0]).is_some_and(|found| runs_script(client, found.spec))
-}
-
-fn runs_script(client: &Client, spec: &Spec) -> bool {
-    // Those of the group that name keys give them to a script.
-    let is_one = |spec: &Spec| spec.group == Group::Scripting && spec.keys != Keys::NONE;
-    is_one(spec) || spec.name == "EXEC" && client.queued().any(is_one)
+    // Two letters tell nearly all others.
+    let is_like_one = matches!(
+        args.get(0),
+        Some([b'E' | b'e', b'V' | b'v', ..] | [b'E' | b'e', b'X' | b'x', _, _] | [b'F' | b'f', b'C' | b'c', ..])
+    );
+    is_like_one
+        && find(&args[0]).is_some_and(|found| {
+            found.spec.runs_script() || found.spec.name == "EXEC" && client.queued().any(Spec::runs_script)
+        })
 }
 
 /// Runs one request and writes its reply behind what is in `out`. `args` has at least one word; `ahead` is a key that was

@@ -421,6 +421,11 @@ impl Engine {
         (now < until).then(|| (until, self.pause.all.load(Ordering::Relaxed) == 1))
     }
 
+    /// Whether a client has asked the server to end.
+    pub fn is_to_end(&self) -> bool {
+        self.shutdown.load(Ordering::Relaxed)
+    }
+
     /// Asks the server to end.
     pub fn shut_down(&self) {
         self.shutdown.store(true, Ordering::Relaxed);

@@ -589,8 +589,12 @@ impl<'a> Connection<'a> {
                 }
             }
         };
-        // Whether it took everything or not, it is closed now.
         let _ = tokio::time::timeout(PATIENCE, flush).await;
+        // Whether it took everything or not, it is closed now; but who asked the server to end is not before the doors are.
+        if self.engine().is_to_end() {
+            let mut ending = self.shared.ending.subscribe();
+            let _ = tokio::time::timeout(PATIENCE, ending.wait_for(|ends| *ends)).await;
+        }
     }
 }
 

@@ -104,6 +104,8 @@ impl Server {
         let Server { shared, resp, http, keepalive, runtime, mut signals, .. } = self;
         let doors = [resp.as_slice(), http.as_slice()];
         let accepted = runtime.block_on(accept_all(&shared, doors, keepalive, &mut signals, &workers));
+        // Who sees that the server ends finds its doors closed.
+        drop((resp, http));
         tracing::info!("ending; clients may finish");
         shared.drain();
         for worker in workers {

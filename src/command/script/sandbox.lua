@@ -175,10 +175,6 @@ function globals.collectgarbage(what, number)
   return 0
 end
 
--- What is compiled is not for scripts to see. Lua says the same of functions that are not its own.
-function string.dump()
-  error('unable to dump given function', 2)
-end
 math.random, math.randomseed = host.random, host.randomseed
 get_meta('').__metatable = protect(get_meta(''))
 

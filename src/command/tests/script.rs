@@ -187,6 +187,8 @@ fn the_sandbox_holds() {
             ("return {tostring(os.execute), tostring(os.getenv), tostring(os.exit)}", "*3 $3 nil $3 nil $3 nil"),
             ("return type(os.clock())", "$6 number"),
             ("return tostring(loadstring('\\27Lua'))", "$3 nil"),
+            // What was compiled may be seen, but comes to nothing.
+            ("return tostring(loadstring(string.dump(function() end)))", "$3 nil"),
             ("return loadstring('return 7')()", ":7"),
             (
                 "local first = true return load(function() if first then first = false return 'return 8' end end)()",
@@ -442,7 +444,6 @@ fn bits_structs_and_message_pack_are_there() {
     fails(
         &mut t,
         &[
-            ("return string.dump(function() end)", "user_script:1: unable to dump given function"),
             ("return bit.band('x')", "user_script:1: bad argument #1 to 'band' (number expected, got string)"),
             ("return struct.unpack('>I2', 'a')", "user_script:1: bad argument #2 to 'unpack' (data string too short)"),
             ("return struct.pack('y', 1)", "user_script:1: bad argument #1 to 'pack' (invalid format option 'y')"),
