@@ -496,6 +496,6 @@ mod tests {
         t.say("DEBUG HTSTATS 0").hears_start("$113 [Dictionary HT]\nNo stats available");
         t.say("DEBUG nosuch")
             .hears("-ERR unknown subcommand or wrong number of arguments for 'nosuch'. Try DEBUG HELP.");
-        t.say("DEBUG HELP").hears_start("*36 +DEBUG <subcommand> ");
+        t.say("DEBUG HELP").hears_start("*38 +DEBUG <subcommand> ");
     }
 }
