@@ -75,7 +75,7 @@ impl Connection<'_> {
             Err(script) => {
                 self.held = Some(Held::by(script));
                 // Others have their turn now, and those of whose sockets the system has news.
-                return pin!(yield_now()).poll(cx).map(|()| Ok(None));
+                pin!(yield_now()).poll(cx).map(|()| Ok(None))
             }
             Ok(Flow::Sleep(ttl)) => {
                 self.held = Some(Held::asleep(engine.clock.now() + ttl, std::mem::take(&mut scratch.output)));
