@@ -64,7 +64,7 @@ const HELP: &[&str] = &[
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
     "    default.",
     "SET-DISABLE-DENY-SCRIPTS <0|1>",
-    "    Setting it to 1 lets scripts call DEBUG.",
+    "    Setting it to 1 lets scripts run commands that are not for scripts.",
     "SLEEP <seconds>",
     "    Stop serving this client for <seconds>. Decimals allowed.",
     "JMAP, PAUSE-CRON, QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-SKIP-CHECKSUM-VALIDATION",
@@ -88,6 +88,10 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             ctx.engine.set_active_expire(args.word(2) != b"0");
             done(ctx)
         }
+        (b"set-disable-deny-scripts", 3) => {
+            ctx.engine.scripts.let_run_all(args.word(2) != b"0");
+            done(ctx)
+        }
         (b"change-repl-id", 2) => {
             ctx.engine.change_replication_id();
             done(ctx)
@@ -107,10 +111,6 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         (b"protocol", 3) => protocol(ctx, args.word(2)),
         (b"populate", 3..=5) => populate(ctx, args),
         (b"htstats", 3..) => table_stats(ctx, args),
-        (b"set-disable-deny-scripts", 3) => {
-            ctx.engine.scripts.let_debug(args.int(2)? != 0);
-            done(ctx)
-        }
         (b"reload", _) => reload(ctx, args),
         (b"loadaof" | b"restart", _) => Err(Error::refused("nothing is written to disk, so there is nothing to load")),
         (b"quicklist-packed-threshold", 3) => {

@@ -214,6 +214,13 @@ impl Client {
         self.worker as usize
     }
 
+    /// Hands it over to where one of its requests runs, and leaves in its place one that nothing is to be asked of: its
+    /// peer is the same.
+    pub fn hand_over(&mut self) -> Client {
+        let stand_in = Client { peer: self.peer.clone(), user: None, begun: None, ..*self };
+        std::mem::replace(self, stand_in)
+    }
+
     /// The database it has selected.
     pub fn db(&self) -> usize {
         self.db as usize
@@ -263,6 +270,8 @@ pub struct Ctx<'a> {
     pub spec: &'static Spec,
     /// A key that was foreseen to be asked for.
     pub ahead: Option<&'a Foreseen<'a>>,
+    /// Whether a script runs it.
+    pub is_scripted: bool,
 }
 
 impl<'a> Ctx<'a> {
@@ -273,6 +282,20 @@ impl<'a> Ctx<'a> {
 }
 
 // ---- running ----------------------------------------------------------------------------------------------------
+
+/// Whether a request may run a script, which may take long.
+#[inline]
+pub fn may_run_script(client: &Client, args: Args<'_>) -> bool {
+    // Two letters tell nearly all others.
+    let is_like_one = matches!(
+        args.get(0),
+        Some([b'E' | b'e', b'V' | b'v', ..] | [b'E' | b'e', b'X' | b'x', _, _] | [b'F' | b'f', b'C' | b'c', ..])
+    );
+    is_like_one
+        && find(&args[0]).is_some_and(|found| {
+            found.spec.runs_script() || found.spec.name == "EXEC" && client.queued().any(Spec::runs_script)
+        })
+}
 
 /// Runs one request and writes its reply behind what is in `out`. `args` has at least one word; `ahead` is a key that was
 /// foreseen, if it was.
@@ -412,7 +435,7 @@ fn call(
         tracking::note(engine, client, found.spec, args, now);
     }
     let reply = Reply::new(out, client.version);
-    let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
+    let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead, is_scripted: false };
     let result = match waits {
         true => blocking::resume(&mut ctx),
         false => (found.spec.run)(&mut ctx, args),
@@ -472,14 +495,15 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         acl::admit(engine, client, found, args, now)?;
     }
     tx::admit(client, spec)?;
+    // Before room is made: what a script works with does not go while it runs.
+    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
+        return Err(engine.scripts.busy());
+    }
     let needs_room = tx::effects(client, spec, spec.flags).has(Flags::DENYOOM);
     // Who keeps copies of what it reads hears before what has to go.
     let makes_room = needs_room || engine.tracking.is_on() && tracking::is_noted(client, spec);
     if makes_room && !engine.make_room(now) && needs_room {
         return Err(Error::OutOfMemory);
-    }
-    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
-        return Err(engine.scripts.busy());
     }
     // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.
     if client.version == Version::Resp2 && client.peer.is_subscriber() && !pubsub::is_allowed(spec) {

@@ -200,6 +200,15 @@ fn a_command_that_writes_names_its_keys() {
 }
 
 #[test]
+fn a_request_that_runs_a_script_is_known_by_its_first_letters() {
+    let t = Transcript::start();
+    for found in all() {
+        let words: crate::resp::Words = [found.spec.name.as_bytes()].into_iter().collect();
+        assert_eq!(may_run_script(&t.client, words.args()), found.spec.runs_script(), "{}", found.spec.name);
+    }
+}
+
+#[test]
 fn a_row_says_what_it_does() {
     for found in every_row() {
         let spec = found.spec;

@@ -142,6 +142,11 @@ impl Client {
         self.begun.as_mut()?.tx.queue.as_mut()
     }
 
+    /// The rows of what waits for its EXEC.
+    pub(super) fn queued(&self) -> impl Iterator<Item = &'static Spec> {
+        self.queue().into_iter().flat_map(|queue| queue.rows.iter().map(|(found, _)| found.spec))
+    }
+
     /// Whether it has said MULTI.
     pub(super) fn is_in_multi(&self) -> bool {
         self.queue().is_some()

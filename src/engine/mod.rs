@@ -192,6 +192,11 @@ impl Engine {
         self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or_else(|| self.scripts.busy())
     }
 
+    /// Says that what a worker does alone rests while it does other things, or goes on.
+    pub fn set_resting(&self, worker: usize, rests: bool) {
+        self.gate.set_resting(worker, rests);
+    }
+
     /// A copy of the settings.
     pub fn config(&self) -> Config {
         self.config.read().clone()
@@ -424,6 +429,11 @@ impl Engine {
     pub fn paused_until(&self, now: Millis) -> Option<(Millis, bool)> {
         let until = Millis(self.pause.until.load(Ordering::Relaxed));
         (now < until).then(|| (until, self.pause.all.load(Ordering::Relaxed) == 1))
+    }
+
+    /// Whether a client has asked the server to end.
+    pub fn is_to_end(&self) -> bool {
+        self.shutdown.load(Ordering::Relaxed)
     }
 
     /// Asks the server to end.

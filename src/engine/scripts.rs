@@ -4,8 +4,8 @@
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -17,6 +17,9 @@ pub type Sha = [u8; 40];
 
 /// Texts that came with EVAL and are kept for EVALSHA. Programs that build a text for every call would fill the memory.
 const EVALUATED_MAX: usize = 500;
+
+/// Microseconds that a script which takes long runs before others have their turn.
+const SLICE: u64 = 1_000;
 
 /// A worker's interpreter, of which nothing is known here.
 pub(super) type Interpreter = Box<dyn Any + Send>;
@@ -46,8 +49,8 @@ pub struct Scripts {
     texts: Mutex<Texts>,
     interpreters: Box<[Mutex<Option<Interpreter>>]>,
     running: Arc<Running>,
-    /// Scripts may call DEBUG, for tests of what they make of replies.
-    may_debug: AtomicBool,
+    /// They may run what is not for scripts; DEBUG SET-DISABLE-DENY-SCRIPTS.
+    may_run_all: AtomicBool,
 }
 
 #[derive(Default)]
@@ -76,6 +79,12 @@ pub struct Running {
     is_to_end: AtomicBool,
     /// The function that runs, if it is no script.
     function: Mutex<Option<Called>>,
+    /// The server ends, and no script keeps it from that.
+    are_all_to_end: AtomicBool,
+    /// Gives the worker's other clients a turn while a script waits.
+    pause: OnceLock<fn()>,
+    /// Microseconds on the engine's clock at which they have the next one.
+    slice_ends: AtomicU64,
 }
 
 /// The function that runs, for FUNCTION STATS.
@@ -181,16 +190,6 @@ impl Scripts {
         lend(&self.interpreters[worker % self.interpreters.len()], make, f)
     }
 
-    /// Whether scripts may call DEBUG.
-    pub fn may_debug(&self) -> bool {
-        self.may_debug.load(Ordering::Relaxed)
-    }
-
-    /// Lets scripts call DEBUG, or not.
-    pub fn let_debug(&self, on: bool) {
-        self.may_debug.store(on, Ordering::Relaxed);
-    }
-
     // ---- the script that runs ----------------------------------------------------------------------------------
 
     /// What is known of the script that runs, for whoever looks after it.
@@ -210,6 +209,7 @@ impl Scripts {
         self.running.patience_ends.store(patience_ends, Ordering::SeqCst);
         self.running.has_written.store(false, Ordering::SeqCst);
         self.running.is_to_end.store(false, Ordering::SeqCst);
+        self.running.slice_ends.store(0, Ordering::SeqCst);
         self.running.count.fetch_add(1, Ordering::SeqCst);
         let _end = End(&self.running);
         f()
@@ -252,6 +252,11 @@ impl Scripts {
         self.running.is_busy.load(Ordering::Relaxed)
     }
 
+    /// Whether the script that runs is to end, as [`Running::look`] tells.
+    pub fn look(&self, now: u64, later: impl FnOnce() -> u64) -> bool {
+        self.running.look(now, later)
+    }
+
     /// Notes that the script has changed data.
     pub fn set_written(&self) {
         self.running.has_written.store(true, Ordering::SeqCst);
@@ -260,6 +265,33 @@ impl Scripts {
     /// Whether the script has changed data.
     pub fn has_written(&self) -> bool {
         self.running.has_written.load(Ordering::SeqCst)
+    }
+
+    /// Lets scripts run what is not for scripts, or not.
+    pub fn let_run_all(&self, on: bool) {
+        self.may_run_all.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether scripts may run what is not for scripts.
+    pub fn may_run_all(&self) -> bool {
+        self.may_run_all.load(Ordering::Relaxed)
+    }
+
+    /// Tells how a script that takes long gives the other clients of its worker a turn: a function that returns when they
+    /// have had it.
+    pub fn on_busy(&self, pause: fn()) {
+        // Who told so first is right.
+        let _ = self.running.pause.set(pause);
+    }
+
+    /// Ends the script that runs, whatever it has done.
+    pub fn end(&self) {
+        self.running.is_to_end.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the script that runs and all that come, as the server ends.
+    pub fn end_all(&self) {
+        self.running.are_all_to_end.store(true, Ordering::SeqCst);
     }
 
     /// Asks what runs to end, if it is a script or if it is a function.
@@ -279,12 +311,19 @@ impl Scripts {
 }
 
 impl Running {
-    /// Whether the script is to end. Others hear that it takes long when it does.
-    pub fn look(&self, micros: u64) -> bool {
-        if micros >= self.patience_ends.load(Ordering::Relaxed) && !self.is_busy.load(Ordering::Relaxed) {
+    /// Whether the script is to end, as of now. Others hear that it takes long when it does, and have their turn now and then,
+    /// after which it is later.
+    pub fn look(&self, now: u64, later: impl FnOnce() -> u64) -> bool {
+        if now >= self.patience_ends.load(Ordering::Relaxed) {
             self.is_busy.store(true, Ordering::SeqCst);
+            if now >= self.slice_ends.load(Ordering::Relaxed)
+                && let Some(pause) = self.pause.get()
+            {
+                pause();
+                self.slice_ends.store(later() + SLICE, Ordering::Relaxed);
+            }
         }
-        self.is_to_end.load(Ordering::Relaxed)
+        self.is_to_end.load(Ordering::Relaxed) || self.are_all_to_end.load(Ordering::Relaxed)
     }
 }
 
@@ -317,14 +356,34 @@ mod tests {
         let running = scripts.running();
         scripts.run(9, || {
             assert_eq!(scripts.kill(false), Killed::Yes);
-            assert!(running.look(8) && !scripts.is_busy());
+            assert!(running.look(8, || 8) && !scripts.is_busy());
         });
         scripts.run(9, || {
-            assert!(!running.look(9) && scripts.is_busy());
+            assert!(!running.look(9, || 9) && scripts.is_busy());
             scripts.set_written();
             assert_eq!(scripts.kill(false), Killed::HasWritten);
+            scripts.end();
+            assert!(running.look(9, || 9));
         });
         assert!(!scripts.is_busy());
+        scripts.end_all();
+        scripts.run(9, || assert!(running.look(0, || 0)));
+    }
+
+    #[test]
+    fn others_have_their_turn_each_slice_once_a_script_takes_long() {
+        let scripts = Scripts::new(1);
+        let running = scripts.running();
+        static TURNS: AtomicUsize = AtomicUsize::new(0);
+        scripts.on_busy(|| {
+            TURNS.fetch_add(1, Ordering::Relaxed);
+        });
+        let turns_at = |micros| {
+            running.look(micros, || micros + 1);
+            TURNS.load(Ordering::Relaxed)
+        };
+        scripts.run(9, || assert_eq!([8, 9, 10, 9 + SLICE, 10 + SLICE].map(turns_at), [0, 1, 1, 1, 2]));
+        scripts.run(9, || assert_eq!([8, 9].map(turns_at), [2, 3]));
     }
 
     #[test]

@@ -112,6 +112,10 @@ async fn sweep(engine: &Engine) -> Millis {
     let (mut next, mut pace, started) = (Millis::NEVER, Pace { most: 1 }, Instant::now());
     for store in engine.all_stores() {
         loop {
+            // What a script works with does not go while it runs, though it has died since it began.
+            while engine.scripts.is_busy() {
+                sleep(REST.duration()).await;
+            }
             let begun = Instant::now();
             let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
             let swept = store.sweep_some(engine.clock.now(), pace.most);

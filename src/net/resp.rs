@@ -5,6 +5,8 @@
 //! idle client holds none. Reading goes on while output is blocked: a client that writes ten thousand commands before
 //! it reads must not deadlock; the output limits end it if it never does.
 
+mod held;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -16,6 +18,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use held::Held;
+
+use super::script::Stage;
 use super::strangers::{TLS_ALERT, is_http, is_tls};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
@@ -46,6 +51,8 @@ const TIMER_MAX: Ttl = Ttl::seconds(24 * 60 * 60);
 
 /// What a client waits for.
 enum Event {
+    /// Its request that takes long has come to its end, and maybe so does the client.
+    Done(Option<End>),
     Read(usize),
     Writable,
     Bell,
@@ -91,13 +98,6 @@ impl Backlog {
     fn waiting(&self) -> usize {
         self.bytes.len() - self.sent
     }
-}
-
-/// That a client's requests are held.
-struct Held {
-    until: Millis,
-    /// The reply to a command that sleeps, sent when it wakes.
-    late: Vec<u8>,
 }
 
 /// Serves a client until it leaves.
@@ -178,6 +178,8 @@ impl<'a> Connection<'a> {
                 return Poll::Ready(Ok(End::Flush));
             }
             match event {
+                Event::Done(None) => {}
+                Event::Done(Some(end)) => return Poll::Ready(Ok(end)),
                 Event::Draining => return Poll::Ready(Ok(End::Flush)),
                 Event::Writable => self.write_rest()?,
                 // What its own request has made news of comes behind the answer.
@@ -216,6 +218,10 @@ impl<'a> Connection<'a> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<Event>> {
+        // Whatever else there is, a script comes to its end.
+        if let Some(script) = self.held.as_mut().and_then(|held| held.script.take()) {
+            return self.poll_script(cx, scratch, script).map_ok(Event::Done);
+        }
         if self.shared.is_draining() && !self.is_midway() {
             return Poll::Ready(Ok(Event::Draining));
         }
@@ -243,33 +249,6 @@ impl<'a> Connection<'a> {
             return Poll::Ready(Ok(Event::Timer));
         }
         Poll::Pending
-    }
-
-    /// Whether its requests were held and need not be any longer.
-    fn is_released(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| {
-            let now = self.engine().clock.now();
-            // A pause may have ended early; a sleep of this client's own has no bell.
-            now >= held.until
-                || match self.client.flow {
-                    Flow::Hold(_) => self.engine().paused_until(now).is_none(),
-                    Flow::Block(_) => self.client.peer.is_called(),
-                    // What there is of the reply must be on its way, so that it does not pile up.
-                    Flow::Again => self.backlog.is_none(),
-                    _ => false,
-                }
-        })
-    }
-
-    /// Whether a part of a request was run, and perhaps of its reply written, which nothing may come in between of.
-    fn is_midway(&self) -> bool {
-        self.client.flow == Flow::Again
-    }
-
-    /// Whether a command of this client's own is what its next requests wait for. As Redis does, nothing is read then:
-    /// who says all it has to say and closes its end is answered all the same.
-    fn is_asleep(&self) -> bool {
-        matches!(self.client.flow, Flow::Sleep(_))
     }
 
     /// Reads once, to the end of the client's own input or, if it has none, to the scratch buffer, where it must be
@@ -305,8 +284,8 @@ impl<'a> Connection<'a> {
             return Ok(None);
         }
         if self.input.is_empty() {
-            let Buffers { input, output, parser } = scratch;
-            let (used, end) = self.run_batch(&input[..got], output, parser)?;
+            let Buffers { input, output, parser, stage } = scratch;
+            let (used, end) = self.run_batch(&input[..got], output, parser, stage)?;
             if parser.is_midway() {
                 self.midway = Some(Box::new(std::mem::take(parser)));
             }
@@ -322,7 +301,7 @@ impl<'a> Connection<'a> {
     fn run_own(&mut self, scratch: &mut Buffers) -> io::Result<Option<End>> {
         let mut input = std::mem::take(&mut self.input);
         let mut parser = self.midway.take().unwrap_or_default();
-        let (used, end) = self.run_batch(&input, &mut scratch.output, &mut parser)?;
+        let (used, end) = self.run_batch(&input, &mut scratch.output, &mut parser, &mut scratch.stage)?;
         self.midway = Some(parser).filter(|parser| parser.is_midway());
         if used < input.len() {
             input.drain(..used);
@@ -338,6 +317,7 @@ impl<'a> Connection<'a> {
         input: &[u8],
         output: &mut Vec<u8>,
         parser: &mut Parser,
+        stage: &mut Stage,
     ) -> io::Result<(usize, Option<End>)> {
         let engine = self.engine();
         let micros = engine.clock.micros();
@@ -389,23 +369,33 @@ impl<'a> Connection<'a> {
             // While this request runs, what the next one needs is on its way.
             next = guess_key(&rest[len..]).and_then(|(key, len)| store.foresee(key, len));
             let start = output.len();
-            let flow = match args.is_empty() {
-                true => Flow::Go,
-                false => command::run(engine, &mut self.client, args, ahead.as_ref(), now, output),
+            let flow = if args.is_empty() {
+                Flow::Go
+            } else if command::may_run_script(&self.client, args) {
+                match stage.run(&self.shared.engine, &mut self.client, args, now, output) {
+                    Ok(flow) => flow,
+                    Err(script) => {
+                        used += len;
+                        self.held = Some(Held::by(script));
+                        break;
+                    }
+                }
+            } else {
+                command::run(engine, &mut self.client, args, ahead.as_ref(), now, output)
             };
             match flow {
                 Flow::Go => used += len,
                 Flow::Again => {
-                    self.held = Some(Box::new(Held { until: Millis::NEVER, late: Vec::new() }));
+                    self.held = Some(Held::until(Millis::NEVER));
                     break;
                 }
                 Flow::Hold(until) | Flow::Block(until) => {
-                    self.held = Some(Box::new(Held { until, late: Vec::new() }));
+                    self.held = Some(Held::until(until));
                     break;
                 }
                 Flow::Sleep(ttl) => {
                     used += len;
-                    self.held = Some(Box::new(Held { until: now + ttl, late: output.split_off(start) }));
+                    self.held = Some(Held::asleep(now + ttl, output.split_off(start)));
                     break;
                 }
                 Flow::Close => {
@@ -608,8 +598,12 @@ impl<'a> Connection<'a> {
                 }
             }
         };
-        // Whether it took everything or not, it is closed now.
         let _ = tokio::time::timeout(PATIENCE, flush).await;
+        // Whether it took everything or not, it is closed now; but who asked the server to end is not before the doors are.
+        if self.engine().is_to_end() {
+            let mut ending = self.shared.ending.subscribe();
+            let _ = tokio::time::timeout(PATIENCE, ending.wait_for(|ends| *ends)).await;
+        }
     }
 }
 

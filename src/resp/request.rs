@@ -170,7 +170,8 @@ impl Words {
         self.spans.push(Span::new(start, self.bytes.len()));
     }
 
-    fn clear(&mut self) {
+    /// Forgets them, and keeps their room.
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
     }

@@ -27,6 +27,9 @@ const COMPILED_MAX: usize = 1000;
 /// Instructions between two looks at the clock: some tens of microseconds.
 const INSTRUCTIONS: u32 = 10_000;
 
+/// What is said of a script that was ended.
+pub(super) const KILLED: &str = "Script killed by user with SCRIPT KILL.";
+
 /// What a script is called in messages.
 const NAME: &str = "@user_script";
 
@@ -86,7 +89,7 @@ impl Interpreter {
         let killed_at = self.killed_at.clone();
         let triggers = HookTriggers::new().every_nth_instruction(INSTRUCTIONS);
         self.lua.set_global_hook(triggers, move |lua, place| {
-            if !running.look(clock.micros()) {
+            if !running.look(clock.micros(), || clock.micros()) {
                 return Ok(VmState::Continue);
             }
             *killed_at.lock() = Some(place.current_line().unwrap_or_default());
@@ -174,7 +177,7 @@ impl Interpreter {
         self.lend.call::<()>(server)?;
         let result = self.run.call::<(bool, Value)>((script, keys, argv));
         if let Some(line) = *self.killed_at.lock() {
-            let text = b"ERR Script killed by user with SCRIPT KILL.".to_vec();
+            let text = format!("ERR {KILLED}").into_bytes();
             return Ok(Ending::Failed { text, place: Some((self.name.to_owned(), line)) });
         }
         match result? {
@@ -207,7 +210,7 @@ impl Interpreter {
 }
 
 fn killed() -> mlua::Error {
-    mlua::Error::runtime("Script killed by user with SCRIPT KILL.")
+    mlua::Error::runtime(KILLED)
 }
 
 fn chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {

@@ -152,32 +152,29 @@ fn write_number(number: f64, out: &mut Vec<u8>) {
 }
 
 fn write_table(table: &Table, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
-    // Twice through, as only so many values can be held at once.
-    let (mut count, mut highest, mut is_list) = (0, 0, true);
-    for pair in table.pairs::<Value, Value>() {
-        count += 1;
-        let index = match pair?.0 {
-            Value::Integer(index) => usize::try_from(index).unwrap_or_default(),
-            _ => 0,
-        };
-        is_list &= index > 0;
-        highest = highest.max(index);
-    }
+    // Twice through the table, as Lua lends only some thousands of values at once.
+    let (mut len, mut last, mut is_array) = (0, 0, true);
+    table.for_each(|key: Value, _: Value| {
+        len += 1;
+        match key {
+            Value::Integer(index @ 1..) => last = last.max(index as usize),
+            _ => is_array = false,
+        }
+        Ok(())
+    })?;
     // Keys differ, so that as many of them as there are places fill all places.
-    if is_list && highest == count {
-        write_head(count, (0x90, 15), &[0xdc, 0xdd], out);
-        for at in 1..=count {
+    if is_array && last == len {
+        write_head(len, (0x90, 15), &[0xdc, 0xdd], out);
+        for at in 1..=len {
             write(&table.raw_get(at)?, out, depth + 1)?;
         }
         return Ok(());
     }
-    write_head(count, (0x80, 15), &[0xde, 0xdf], out);
-    for pair in table.pairs() {
-        let (key, value) = pair?;
+    write_head(len, (0x80, 15), &[0xde, 0xdf], out);
+    table.for_each(|key: Value, value: Value| {
         write(&key, out, depth + 1)?;
-        write(&value, out, depth + 1)?;
-    }
-    Ok(())
+        write(&value, out, depth + 1)
+    })
 }
 
 // ---- reading ------------------------------------------------------------------------------------------------------

@@ -180,7 +180,6 @@ function globals.collectgarbage(what, number)
   return 0
 end
 
-string.dump = nil
 math.random, math.randomseed = host.random, host.randomseed
 get_meta('').__metatable = protect(get_meta(''))
 

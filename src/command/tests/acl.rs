@@ -503,6 +503,7 @@ fn a_command_that_reads_unnamed_keys_can_ask_whether_all_may_be_read() {
             reply: Reply::new(&mut out, Version::Resp2),
             spec: find(b"get").expect("a row").spec,
             ahead: None,
+            is_scripted: false,
         };
         assert_eq!(may_read_all(&ctx, words.args()), answer, "{rules}");
     }

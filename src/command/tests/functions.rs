@@ -290,7 +290,7 @@ fn a_function_that_takes_long_is_seen_and_ended() {
             while !engine.scripts.is_running() {
                 std::thread::yield_now();
             }
-            engine.scripts.running().look(u64::MAX);
+            engine.scripts.running().look(u64::MAX, || u64::MAX);
             let busy = "-BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
             assert_eq!((say(&[b"PING"]), say(&[b"SCRIPT", b"KILL"])), (busy.into(), busy.into()));
             let stats = say(&[b"FUNCTION", b"STATS"]);
