@@ -38,6 +38,7 @@ use tracing::{debug, warn};
 use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use super::patience::Patience;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
@@ -61,23 +62,6 @@ const HAND_ON_MAX: Duration = Duration::from_secs(60);
 
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Until its first byte.
-    pub first_byte: Duration,
-    /// For a whole head, and between two requests.
-    pub head: Duration,
-    /// For the body of a sign-out, and before it takes more of its answer.
-    pub body: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { first_byte: Duration::from_secs(10), head: Duration::from_secs(30), body: Duration::from_secs(30) }
-    }
-}
 
 /// What all workers' doors share.
 pub struct Hall {
@@ -109,6 +93,14 @@ impl Hall {
     /// The same with another patience.
     pub fn with_patience(self, patience: Patience) -> Hall {
         Hall { patience, ..self }
+    }
+
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    pub(super) fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     /// Says once when the upstream does not answer. That is no reason to stay down: it may be the next to start.

@@ -8,10 +8,13 @@ mod differential;
 mod faulty;
 mod http;
 mod http_faults;
+mod lifecycle;
+mod limits;
 mod panics;
 mod pubsub;
 mod readme;
 mod resp;
+
 mod support;
 mod tracking;
 mod transactions;
