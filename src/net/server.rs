@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,6 +22,9 @@ use crate::engine::Engine;
 /// How long accepting rests when the process has no descriptors left: long enough not to spin, short enough to be back
 /// within a second.
 const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// How often that is said while it lasts.
+const EXHAUSTED_SAID_EACH: Duration = Duration::from_secs(60);
 
 /// What one HTTP client too many is told.
 const HOUSE_FULL: &[u8] =
@@ -168,21 +171,16 @@ async fn accept(
     shared: Arc<Shared>,
 ) {
     let mut turn = first;
-    let mut exhausted = false;
+    let mut said: Option<Instant> = None;
     loop {
         let stream = match listener.accept().await {
-            Ok((stream, _)) => {
-                if std::mem::take(&mut exhausted) {
-                    tracing::info!("clients are accepted again");
-                }
-                stream
-            }
+            Ok((stream, _)) => stream,
             Err(error) => {
                 // A client that left before it was accepted is no reason to rest; a lack of descriptors is.
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-                    // Once, though it is tried again and again.
-                    if !std::mem::replace(&mut exhausted, true) {
-                        tracing::warn!(%error, "cannot accept; clients wait until it can be done again");
+                    if said.is_none_or(|said| said.elapsed() >= EXHAUSTED_SAID_EACH) {
+                        tracing::warn!(%error, "cannot accept clients; they wait until it can be done again");
+                        said = Some(Instant::now());
                     }
                     tokio::time::sleep(EXHAUSTED).await;
                 }
