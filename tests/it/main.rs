@@ -14,6 +14,7 @@ mod panics;
 mod pubsub;
 mod readme;
 mod resp;
+mod soak;
 
 mod support;
 mod tracking;
