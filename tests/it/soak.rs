@@ -2,8 +2,8 @@
 //! checks and sign-outs, and an upstream that fails now and then. Every answer is checked against what it must be, and
 //! the server's descriptors and memory must not grow.
 //!
-//! `make soak T=600` is this test with `SOAK_SECONDS=600`; without it, it takes some seconds. `CLOAKROOM_BIN` names another
-//! binary.
+//! `make soak T=600` is this test with `SOAK_SECONDS=600` and `SOAK_CONNECTS=1000`; without them it takes some seconds.
+//! `SOAK_SEED` makes the same choices again, and `CLOAKROOM_BIN` names another binary.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -29,14 +29,16 @@ const SLACK: Duration = Duration::from_millis(50);
 /// Keys of each RESP client.
 const KEYS: u64 = 500;
 
-/// Connections a second that come and go.
-const CHURN: u64 = 300;
+/// Connections a second that come and go, without `SOAK_CONNECTS`.
+const CONNECTS: u64 = 300;
 
 /// What all threads share.
 struct Soak {
     resp: SocketAddr,
     http: SocketAddr,
     over: AtomicBool,
+    /// How many come and go in a second.
+    connects: u64,
     counts: [AtomicU64; KINDS.len()],
     /// How long a batch of a client took, in microseconds.
     took: Mutex<Vec<u32>>,
@@ -288,7 +290,7 @@ fn churn(soak: &Soak, seed: u64) {
     let mut lingering: Vec<TcpStream> = Vec::new();
     while soak.goes_on() {
         count += 1;
-        let ahead = Duration::from_micros(1_000_000 / CHURN * count).saturating_sub(began.elapsed());
+        let ahead = Duration::from_micros(1_000_000 * count / soak.connects).saturating_sub(began.elapsed());
         std::thread::sleep(ahead);
         let is_resp = dice.below(4) > 0;
         let Ok(mut stream) = TcpStream::connect_timeout(if is_resp { &soak.resp } else { &soak.http }, PATIENCE) else {
@@ -352,10 +354,12 @@ fn visitor(soak: &Soak, seed: u64) {
         }
         let user = format!("user{seed}x{number}");
         let token = format!("{user}.1");
+        let mut was_shown = false;
         for _ in 0..=dice.below(6) {
             let answer = try_check(soak, &token);
             let own = answer.body.contains(&format!(r#""name":"{user}""#));
             assert!(own || answer.body == "{}", "{user} was shown {}", answer.body);
+            was_shown = own;
             soak.count(Kind::Checks, 1);
         }
         if dice.below(3) == 0 {
@@ -369,7 +373,11 @@ fn visitor(soak: &Soak, seed: u64) {
             // Whatever the upstream says of it, the session is closed here; and once that is said it stays so.
             assert!(answer.status == 200 || answer.status >= 429, "{}: {}", answer.status, answer.body);
             soak.count(Kind::SignOuts, 1);
-            dead.push(token);
+            assert_eq!(try_check(soak, &token).body, "{}", "{token} was signed out a moment ago");
+            // For as long as the session would have lasted if that is known: from an answer that is still kept.
+            if was_shown {
+                dead.push(token);
+            }
         }
         for _ in 0..2 {
             let Some(token) = dead.get(dice.below(dead.len().max(1) as u64) as usize) else { break };
@@ -431,11 +439,16 @@ fn a_straight_line_gains_what_it_gains() {
     assert!(gain(&[1.0, 9.0, 1.0, 9.0, 1.0]).abs() < 1e-9);
 }
 
+/// A number from the environment, or this one.
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
 fn binary(upstream: SocketAddr) -> Binary {
     let program = std::env::var_os("CLOAKROOM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_cloakroom").into());
     let mut command = Command::new(program);
     command.args(["--port", "0", "--http-port", "0", "--workers", "2", "--upstream", &format!("http://{upstream}")]);
-    command.args(["--upstream-timeout", "300ms", "--session-ttl", "500ms", "--session-stale", "1s"]);
+    command.args(["--upstream-timeout", "300ms", "--session-ttl", "500ms", "--session-stale", "10s"]);
     command.env_remove("CLOAKROOM_BIN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What it says must be read, or it would wait for that one day.
     command.args(["--loglevel", "nothing"]);
@@ -444,8 +457,7 @@ fn binary(upstream: SocketAddr) -> Binary {
 
 #[test]
 fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
-    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SHORT).max(4);
-    let seed = std::env::var("SOAK_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0x5eed);
+    let (seconds, seed) = (number("SOAK_SECONDS", SHORT).max(4), number("SOAK_SEED", 0x5eed));
     let upstream = Faulty::start();
     let binary = binary(upstream.addr);
     let at_rest = binary.descriptors();
@@ -453,6 +465,7 @@ fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
         resp: binary.resp,
         http: binary.http,
         over: AtomicBool::new(false),
+        connects: number("SOAK_CONNECTS", CONNECTS).max(1),
         counts: Default::default(),
         took: Mutex::default(),
     };
