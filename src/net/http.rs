@@ -30,7 +30,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -197,6 +197,8 @@ impl Door {
             if let Some(first) = self.answer_checks(&mut stream, peer, &leaving).await {
                 // In a box, as it is larger than all that a client of plain checks needs.
                 Box::pin(self.converse(stream, first, peer, leaving)).await;
+            } else if *leaving.borrow() {
+                Box::pin(hear_out(&mut stream)).await;
             }
         }
     }
@@ -326,6 +328,21 @@ impl Door {
             Err(_) => self.with_sessions(|sessions, now| sessions.give_up(wait, now)),
         }
     }
+}
+
+/// Ends a connection on which requests may still come: to close it at once would throw away answers that are on their way.
+async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    /// Who has been silent for so long has nothing on its way.
+    const QUIET: Duration = Duration::from_millis(50);
+    /// Long enough for what is on its way, short enough for a shutdown.
+    const LONGEST: Duration = Duration::from_secs(2);
+    let mut unheard = vec![0; 16 * 1024];
+    let _ = timeout(LONGEST, async {
+        stream.shutdown().await?;
+        while let Ok(1..) = timeout(QUIET, stream.read(&mut unheard)).await? {}
+        Ok::<_, std::io::Error>(())
+    })
+    .await;
 }
 
 impl Visit {

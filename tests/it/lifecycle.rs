@@ -45,7 +45,7 @@ fn ends_well_under_load(signals: &[&str]) {
         let mut peer = Peer::connect(binary.resp);
         let (reply, request, answered, started) = (reply.clone(), request.clone(), answered.clone(), started.clone());
         std::thread::spawn(move || {
-            // One of them writes on and on and reads in a thread of its own, as a pipelining client does.
+            // One writes on and on and reads in a thread of its own, as a pipelining client does.
             let writer = (number == 0).then(|| {
                 let mut stream = peer.0.try_clone().expect("a socket");
                 std::thread::spawn(move || while stream.write_all(request.as_bytes()).is_ok() {})
@@ -120,7 +120,20 @@ fn ends_well_under_load(signals: &[&str]) {
             assert!(peers > 0, "no answer at all");
         })
     });
-    let threads: Vec<_> = resp.chain(http.collect::<Vec<_>>()).collect();
+    let mut threads: Vec<_> = resp.chain(http.collect::<Vec<_>>()).collect();
+    let mut flood = Peer::connect(binary.http);
+    threads.push(std::thread::spawn(move || {
+        let ask =
+            "GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n".repeat(50);
+        let mut stream = flood.0.try_clone().expect("a socket");
+        let writer = std::thread::spawn(move || while stream.write_all(ask.as_bytes()).is_ok() {});
+        let bytes = to_the_end(&mut flood).0;
+        drop(flood);
+        writer.join().expect("a writer");
+        let text = String::from_utf8_lossy(&bytes);
+        let (begun, whole) = (text.matches("HTTP/1.1 200 OK\r\n").count(), text.matches("000Z\"}").count());
+        assert!(begun > 0 && begun == whole && text.ends_with("000Z\"}"), "{begun} answers begun, {whole} whole");
+    }));
     let idle = Peer::connect(binary.resp);
     let patience = Instant::now() + PATIENCE;
     while !started.load(Ordering::Relaxed) {
