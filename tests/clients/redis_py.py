@@ -347,7 +347,7 @@ def converse(name, proto, **options):
         door.close()
 
     with check("a connection of a pool that the server has closed for idleness is opened anew"):
-        pooled = client(retry=Retry(NoBackoff(), 0))
+        pooled = client()
         pooled.set("kept", "1")
         before = r.config_get("timeout")["timeout"]
         r.config_set("timeout", 1)

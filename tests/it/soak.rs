@@ -467,7 +467,7 @@ fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
         took: Mutex::default(),
     };
     let soak = Arc::new(soak);
-    let (mut descriptors, mut memory, mut p99) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut descriptors, mut memory, mut used_memory, mut p99) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for number in 1..=2 {
@@ -500,7 +500,7 @@ fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
             let (soak, upstream) = (soak.clone(), upstream.clone());
             move || trouble(&soak, &upstream, seed + 30)
         }));
-        let began = Instant::now();
+        let (began, mut watcher) = (Instant::now(), Client::connect(soak.resp));
         while began.elapsed() < Duration::from_secs(seconds) && threads.iter().all(|thread| !thread.is_finished()) {
             std::thread::sleep(Duration::from_millis(500));
             descriptors.push(binary.descriptors() as f64);
@@ -508,6 +508,10 @@ fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
             let mut took = std::mem::take(&mut *soak.took.lock());
             took.sort_unstable();
             p99.push(took.get(took.len() * 99 / 100).copied().unwrap_or_default());
+            let Reply::Text(Some(info)) = watcher.ask(&[b"INFO", b"memory"]) else { panic!("no INFO") };
+            let info = String::from_utf8_lossy(&info).into_owned();
+            let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.parse::<f64>().ok());
+            used_memory.push(used.expect("a row"));
         }
         soak.over.store(true, Ordering::Relaxed);
         for thread in threads {
@@ -530,6 +534,11 @@ fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
     println!("soak of {seconds} s, seed {seed}: {}, none wrong", counted.join(", "));
     println!("descriptors: {fds:.0} on average, {fd_gain:+.1} by the trend after warming up");
     println!("memory: {:.2} MB on average, {:+.3} MB by the trend after warming up", bytes / 1e6, byte_gain / 1e6);
+    let tenths: Vec<String> = (0..10)
+        .map(|tenth| tenth * memory.len() / 10)
+        .map(|at| format!("{:.1} ({:.1})", memory[at] / 1e6, used_memory[at] / 1e6))
+        .collect();
+    println!("memory at each tenth of the time, and of that in use by the store, in MB: {}", tenths.join(", "));
     println!(
         "p99 of a batch of RESP requests: {} µs in the median half second, {} µs in the worst",
         p99[p99.len() / 2],
