@@ -188,6 +188,15 @@ impl Scripts {
         self.running.is_to_end.store(true, Ordering::SeqCst);
         Killed::Yes
     }
+
+    /// Has the script that runs end whatever it has done, as the server does; tells whether one runs.
+    pub fn end(&self) -> bool {
+        let runs = self.running.count.load(Ordering::SeqCst) > 0;
+        if runs {
+            self.running.is_to_end.store(true, Ordering::SeqCst);
+        }
+        runs
+    }
 }
 
 impl Running {

@@ -23,6 +23,9 @@ use crate::engine::Engine;
 /// within a second.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
+/// How long a script may go on when the server ends; what its worker's other clients are owed takes some time, too.
+const SCRIPT_MAX: Duration = Duration::from_secs(3);
+
 /// How often that is said while it lasts.
 const EXHAUSTED_SAID_EACH: Duration = Duration::from_secs(60);
 
@@ -122,9 +125,17 @@ impl Server {
         let accepted = runtime.block_on(accept_all(&shared, doors, &mut signals, &workers));
         tracing::info!("ending; clients may finish");
         shared.drain();
-        for worker in workers {
-            drop(worker.arrivals);
-            if worker.thread.join().is_err() {
+        // Without their inboxes they end when their clients have.
+        let threads: Vec<_> = workers.into_iter().map(|worker| worker.thread).collect();
+        let patience = Instant::now() + SCRIPT_MAX;
+        while Instant::now() < patience && threads.iter().any(|thread| !thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if shared.engine.scripts.end() {
+            tracing::warn!("a script that does not end was ended");
+        }
+        for thread in threads {
+            if thread.join().is_err() {
                 tracing::error!("a worker had panicked");
             }
         }

@@ -186,6 +186,20 @@ fn who_neither_reads_nor_leaves_does_not_keep_it() {
     assert_eq!(waiting.rest(), b"");
 }
 
+#[test]
+fn a_script_without_end_does_not_keep_it() {
+    let binary = Binary::start(&["--workers", "2"]);
+    let mut scripts = Peer::connect(binary.resp);
+    scripts.send("EVAL \"redis.call('SET', 'a', 1) while true do end\" 0\r\n");
+    std::thread::sleep(Duration::from_millis(200));
+    let asked = Instant::now();
+    binary.signal("TERM");
+    let (code, said) = binary.ended();
+    println!("a script without end: ended in {:?}", asked.elapsed());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(asked.elapsed() < Duration::from_secs(8), "it took {:?}", asked.elapsed());
+}
+
 // ---- the start --------------------------------------------------------------------------------------------------
 
 fn serves(binary: &Binary) {

@@ -26,6 +26,10 @@ const SHORT: u64 = 10;
 /// How far off a deadline a reply may be: the two clocks are read at different moments.
 const SLACK: Duration = Duration::from_millis(50);
 
+/// How long a signed-out token is asked for. It would be dead until its session ends, which is a memory that grows; without
+/// `session-revoke` it is dead until no answer from before can be left: the ten seconds of `session-stale` and some more.
+const FENCED: Duration = Duration::from_secs(8);
+
 /// Keys of each RESP client.
 const KEYS: u64 = 500;
 
@@ -343,20 +347,18 @@ fn churn(soak: &Soak, seed: u64) {
 /// A user that logs in, looks around, logs out and is looked for, while the upstream may fail at any time.
 fn visitor(soak: &Soak, seed: u64) {
     let mut dice = Dice(seed);
-    // Tokens that must show nobody any more.
-    let mut dead: Vec<String> = Vec::new();
+    // Tokens that must show nobody any more, and since when.
+    let mut dead: Vec<(String, Instant)> = Vec::new();
     for number in 0u64.. {
         if !soak.goes_on() {
             return;
         }
         let user = format!("user{seed}x{number}");
         let token = format!("{user}.1");
-        let mut was_shown = false;
         for _ in 0..=dice.below(6) {
             let answer = try_check(soak, &token);
             let own = answer.body.contains(&format!(r#""name":"{user}""#));
             assert!(own || answer.body == "{}", "{user} was shown {}", answer.body);
-            was_shown = own;
             soak.count(Kind::Checks, 1);
         }
         if dice.below(3) == 0 {
@@ -371,20 +373,15 @@ fn visitor(soak: &Soak, seed: u64) {
             assert!(answer.status == 200 || answer.status >= 429, "{}: {}", answer.status, answer.body);
             soak.count(Kind::SignOuts, 1);
             assert_eq!(try_check(soak, &token).body, "{}", "{token} was signed out a moment ago");
-            // For as long as the session would have lasted if that is known: from an answer that is still kept.
-            if was_shown {
-                dead.push(token);
-            }
+            dead.push((token, Instant::now()));
         }
         for _ in 0..2 {
-            let Some(token) = dead.get(dice.below(dead.len().max(1) as u64) as usize) else { break };
+            let Some((token, _)) = dead.get(dice.below(dead.len().max(1) as u64) as usize) else { break };
             let answer = try_check(soak, token);
             assert_eq!(answer.body, "{}", "{token} is signed out");
             soak.count(Kind::Checks, 1);
         }
-        if dead.len() > 300 {
-            dead.swap_remove(dice.below(300) as usize);
-        }
+        dead.retain(|(_, since)| since.elapsed() < FENCED);
         std::thread::sleep(Duration::from_millis(dice.below(10)));
     }
 }
@@ -445,7 +442,16 @@ fn binary(upstream: SocketAddr) -> Binary {
     let program = std::env::var_os("CLOAKROOM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_cloakroom").into());
     let mut command = Command::new(program);
     command.args(["--port", "0", "--http-port", "0", "--workers", "2", "--upstream", &format!("http://{upstream}")]);
-    command.args(["--upstream-timeout", "300ms", "--session-ttl", "500ms", "--session-stale", "10s"]);
+    command.args([
+        "--upstream-timeout",
+        "300ms",
+        "--session-ttl",
+        "500ms",
+        "--session-stale",
+        "10s",
+        "--session-revoke",
+        "no",
+    ]);
     command.env_remove("CLOAKROOM_BIN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What it says must be read, or it would wait for that one day.
     command.args(["--loglevel", "nothing"]);
