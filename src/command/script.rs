@@ -327,9 +327,10 @@ impl<'a> Call<'a> {
         let result = lua.scope(|scope| {
             let lend = || server.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback);
             let functions = lua.create_table()?;
-            let call = move |lua: &mlua::Lua, values| lend()?.call(lua, values);
+            let (guard, other_guard) = (interpreter.fallen(), interpreter.fallen());
+            let call = move |lua: &mlua::Lua, values| guard.guard(|| lend()?.call(lua, values));
             functions.raw_set("call", scope.create_function(call)?)?;
-            let try_call = move |lua: &mlua::Lua, values| lend()?.try_call(lua, values);
+            let try_call = move |lua: &mlua::Lua, values| other_guard.guard(|| lend()?.try_call(lua, values));
             functions.raw_set("pcall", scope.create_function(try_call)?)?;
             let set_version = move |_: &mlua::Lua, values| lend()?.set_version(&values);
             functions.raw_set("setresp", scope.create_function(set_version)?)?;

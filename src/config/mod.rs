@@ -116,6 +116,8 @@ pub struct Config {
     pub session_revoke: bool,
     /// `maxclients`
     pub maxclients: u32,
+    /// `http-maxclients`
+    pub http_maxclients: u32,
     /// `proto-max-bulk-len`, in bytes.
     pub proto_max_bulk_len: u64,
     /// `client-query-buffer-limit`, in bytes.
@@ -370,6 +372,7 @@ impl Config {
             session_error: SessionError::Empty,
             session_revoke: false,
             maxclients: 0,
+            http_maxclients: 0,
             proto_max_bulk_len: 0,
             client_query_buffer_limit: 0,
             client_output_buffer_limit: BufferLimits::NONE,

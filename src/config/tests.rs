@@ -173,7 +173,7 @@ fn config_set_applies_all_or_nothing() {
         config.set_live(pairs, true).expect_err("one of them is wrong");
         assert_eq!(config, before);
     }
-    let changed = config.set_live(&[("maxmemory", "1mb"), ("timeout", "0"), ("HZ", "50")], true).expect("all good");
+    let changed = config.set_live(&[("maxmemory", "1mb"), ("timeout", "3600"), ("HZ", "50")], true).expect("all good");
     assert_eq!(changed.iter().map(|param| param.name).collect::<Vec<_>>(), ["maxmemory", "hz"]);
     assert_eq!(config.maxmemory, 1 << 20);
 }

@@ -45,7 +45,7 @@ pub struct Peer {
     pub no_evict: AtomicBool,
     /// Its reads are no accesses.
     pub no_touch: AtomicBool,
-    /// A pause holds its request, or it waits for a key.
+    /// A pause holds its request, or it waits for a key, or sleeps.
     pub held: AtomicBool,
     /// It watches what others do.
     pub monitor: AtomicBool,
@@ -391,6 +391,18 @@ impl Clients {
     /// All of them, by number.
     pub fn all(&self) -> Vec<Arc<Peer>> {
         self.peers.lock().values().cloned().collect()
+    }
+
+    /// Looks at so many clients at most whose numbers follow `after`, and tells the number of the last one; `None` when there
+    /// are no more.
+    pub fn visit(&self, after: u64, most: usize, mut f: impl FnMut(&Peer)) -> Option<u64> {
+        let peers = self.peers.lock();
+        let mut last = None;
+        for (id, peer) in peers.range(after + 1..).take(most) {
+            f(peer);
+            last = Some(*id);
+        }
+        last
     }
 
     /// The one with this number.

@@ -20,7 +20,9 @@ pub struct Hot {
     /// Hard, soft and seconds, of those who subscribe to nothing and of those who do.
     output: [[AtomicU64; 3]; 2],
     timeout: AtomicU64,
+    keepalive: AtomicU64,
     max_clients: AtomicUsize,
+    max_http_clients: AtomicUsize,
     busy_after: AtomicU64,
 }
 
@@ -44,7 +46,9 @@ impl Hot {
             }
         }
         self.timeout.store(u64::from(config.timeout), order);
+        self.keepalive.store(u64::from(config.tcp_keepalive), order);
         self.max_clients.store(config.maxclients as usize, order);
+        self.max_http_clients.store(config.http_maxclients as usize, order);
         self.busy_after.store(config.busy_reply_threshold, order);
     }
 
@@ -118,6 +122,16 @@ impl Hot {
     /// `maxclients`
     pub fn max_clients(&self) -> usize {
         self.max_clients.load(Ordering::Relaxed)
+    }
+
+    /// `http-maxclients`
+    pub fn max_http_clients(&self) -> usize {
+        self.max_http_clients.load(Ordering::Relaxed)
+    }
+
+    /// `tcp-keepalive` in seconds; 0 for none.
+    pub fn keepalive(&self) -> u64 {
+        self.keepalive.load(Ordering::Relaxed)
     }
 }
 

@@ -289,9 +289,10 @@ impl Scripts {
         self.running.is_to_end.store(true, Ordering::SeqCst);
     }
 
-    /// Ends the script that runs and all that come, as the server ends.
-    pub fn end_all(&self) {
+    /// Ends the script that runs and all that come, as the server ends; tells whether one runs.
+    pub fn end_all(&self) -> bool {
         self.running.are_all_to_end.store(true, Ordering::SeqCst);
+        self.is_running()
     }
 
     /// Asks what runs to end, if it is a script or if it is a function.

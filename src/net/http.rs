@@ -30,7 +30,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -38,6 +38,7 @@ use tracing::{debug, warn};
 use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use super::patience::Patience;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
@@ -61,23 +62,6 @@ const HAND_ON_MAX: Duration = Duration::from_secs(60);
 
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Until its first byte.
-    pub first_byte: Duration,
-    /// For a whole head, and between two requests.
-    pub head: Duration,
-    /// For the body of a sign-out, and before it takes more of its answer.
-    pub body: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { first_byte: Duration::from_secs(10), head: Duration::from_secs(30), body: Duration::from_secs(30) }
-    }
-}
 
 /// What all workers' doors share.
 pub struct Hall {
@@ -109,6 +93,14 @@ impl Hall {
     /// The same with another patience.
     pub fn with_patience(self, patience: Patience) -> Hall {
         Hall { patience, ..self }
+    }
+
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    pub(super) fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     /// Says once when the upstream does not answer. That is no reason to stay down: it may be the next to start.
@@ -205,6 +197,8 @@ impl Door {
             if let Some(first) = self.answer_checks(&mut stream, peer, &leaving).await {
                 // In a box, as it is larger than all that a client of plain checks needs.
                 Box::pin(self.converse(stream, first, peer, leaving)).await;
+            } else if *leaving.borrow() {
+                Box::pin(hear_out(&mut stream)).await;
             }
         }
     }
@@ -334,6 +328,21 @@ impl Door {
             Err(_) => self.with_sessions(|sessions, now| sessions.give_up(wait, now)),
         }
     }
+}
+
+/// Ends a connection on which requests may still come: to close it at once would throw away answers that are on their way.
+async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    /// Who has been silent for so long has nothing on its way.
+    const QUIET: Duration = Duration::from_millis(50);
+    /// Long enough for what is on its way, short enough for a shutdown.
+    const LONGEST: Duration = Duration::from_secs(2);
+    let mut unheard = vec![0; 16 * 1024];
+    let _ = timeout(LONGEST, async {
+        stream.shutdown().await?;
+        while let Ok(1..) = timeout(QUIET, stream.read(&mut unheard)).await? {}
+        Ok::<_, std::io::Error>(())
+    })
+    .await;
 }
 
 impl Visit {

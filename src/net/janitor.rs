@@ -1,9 +1,11 @@
-//! The janitor: sleeps until the next deadline and reclaims what has died, a slice at a time.
+//! The janitor: sleeps until the next deadline and reclaims what has died, a slice at a time. It also sees off clients that
+//! have been idle for too long.
 //!
 //! It lives on one worker among its clients. After each slice it yields, so that no client waits for more than one.
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -45,6 +47,33 @@ pub(super) async fn give_back(engine: Arc<Engine>) {
         if owed > 0 {
             owed -= 1;
             drop(black_box(Vec::<u8>::with_capacity(NUDGE)));
+        }
+    }
+}
+
+/// How often it is looked for clients that have been idle for `timeout`.
+const IDLE_LOOK_EACH: Ttl = Ttl(1_000);
+/// Clients that are looked at before others have their turn.
+const IDLE_LOOK_MAX: usize = 512;
+
+/// Closes clients that have been idle for longer than `timeout`. Who waits, or only listens, is not idle.
+pub(super) async fn see_off(engine: Arc<Engine>) {
+    loop {
+        sleep(IDLE_LOOK_EACH.duration()).await;
+        let limit = Ttl::seconds(engine.hot.timeout());
+        if limit == Ttl(0) {
+            continue;
+        }
+        let now = engine.clock.now();
+        let mut after = 0;
+        while let Some(last) = engine.clients.visit(after, IDLE_LOOK_MAX, |peer| {
+            let waits = peer.held.load(Ordering::Relaxed) || peer.monitor.load(Ordering::Relaxed);
+            if now.since(Millis(peer.last_seen.load(Ordering::Relaxed))) >= limit && !waits && !peer.is_subscriber() {
+                peer.kill();
+            }
+        }) {
+            after = last;
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What needs an operating system around it: sockets, files, arguments. The only place that waits.
 
+mod descriptors;
 pub mod http;
 mod janitor;
+mod patience;
 mod prometheus;
 mod resp;
 mod script;
@@ -10,6 +12,8 @@ pub mod settings;
 mod strangers;
 pub mod upstream;
 mod worker;
+
+pub use patience::Patience;
 
 use std::os::fd::AsRawFd;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,9 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::http::Hall;
-use super::prometheus;
-use super::script;
-use super::worker::{self, Arrival, Shared, Worker};
+use super::worker::{self, Arrival, Entrance, Shared, Worker};
+use super::{Patience, descriptors, prometheus, script};
 use crate::clock::Clock;
 use crate::command;
 use crate::config::{Bind, Config};
@@ -24,13 +23,23 @@ use crate::engine::Engine;
 /// within a second.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
+/// How long a script may go on when the server ends; what its worker's other clients are owed takes some time, too.
+const SCRIPT_MAX: Duration = Duration::from_secs(3);
+
+/// How often that is said while it lasts.
+const EXHAUSTED_SAID_EACH: Duration = Duration::from_secs(60);
+
+/// What one HTTP client too many is told.
+const HOUSE_FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 29\r\nconnection: close\r\n\r\n\
+    max number of clients reached";
+
 /// A server whose doors are open, but who does not yet answer.
 pub struct Server {
     shared: Arc<Shared>,
     resp: Vec<TcpListener>,
     http: Vec<TcpListener>,
     workers: usize,
-    keepalive: Duration,
     runtime: Runtime,
     signals: Signals,
 }
@@ -54,8 +63,9 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl Server {
-    /// Opens both doors.
-    pub fn bind(config: Config) -> Result<Server, StartError> {
+    /// Opens both doors. Raises the limit of descriptors of this process if `maxclients` and `http-maxclients` need more,
+    /// or lowers these two to what there is.
+    pub fn bind(mut config: Config) -> Result<Server, StartError> {
         let backlog = config.tcp_backlog as i32;
         let resp = open(&config.bind.0, config.port, backlog, "port")?;
         let http = open(config.http_addresses(), config.http_port, backlog, "http-port")?;
@@ -63,7 +73,7 @@ impl Server {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers as usize,
         };
-        let keepalive = Duration::from_secs(u64::from(config.tcp_keepalive));
+        descriptors::make_room(&mut config, workers).map_err(StartError)?;
         let engine = Arc::new(Engine::new(config, Clock::system(), workers, command::COUNT));
         command::load_users(&engine).map_err(StartError)?;
         engine.scripts.on_busy(script::pause);
@@ -76,7 +86,17 @@ impl Server {
         engine.add_report("Sessions", move || sessions.counters().rows());
         let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
         let shared = Arc::new(Shared::new(engine, hall));
-        Ok(Server { shared, resp, http, workers, keepalive, runtime, signals })
+        Ok(Server { shared, resp, http, workers, runtime, signals })
+    }
+
+    /// The same with another patience, for tests that have none themselves.
+    pub fn with_patience(mut self, patience: Patience) -> Server {
+        // Before the workers start nobody else has them.
+        let hall = Arc::get_mut(&mut self.shared).and_then(|shared| Arc::get_mut(&mut shared.hall));
+        if let Some(hall) = hall {
+            hall.set_patience(patience);
+        }
+        self
     }
 
     /// The addresses of the RESP door.
@@ -101,16 +121,24 @@ impl Server {
         for number in 0..self.workers {
             workers.push(worker::start(number, self.shared.clone())?);
         }
-        let Server { shared, resp, http, keepalive, runtime, mut signals, .. } = self;
+        let Server { shared, resp, http, runtime, mut signals, .. } = self;
         let doors = [resp.as_slice(), http.as_slice()];
-        let accepted = runtime.block_on(accept_all(&shared, doors, keepalive, &mut signals, &workers));
+        let accepted = runtime.block_on(accept_all(&shared, doors, &mut signals, &workers));
         // Who sees that the server ends finds its doors closed.
         drop((resp, http));
         tracing::info!("ending; clients may finish");
         shared.drain();
-        for worker in workers {
-            drop(worker.arrivals);
-            if worker.thread.join().is_err() {
+        // Without their inboxes they end when their clients have.
+        let threads: Vec<_> = workers.into_iter().map(|worker| worker.thread).collect();
+        let patience = Instant::now() + SCRIPT_MAX;
+        while Instant::now() < patience && threads.iter().any(|thread| !thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if shared.engine.scripts.end_all() {
+            tracing::warn!("a script that does not end was ended");
+        }
+        for thread in threads {
+            if thread.join().is_err() {
                 tracing::error!("a worker had panicked");
             }
         }
@@ -122,7 +150,6 @@ impl Server {
 async fn accept_all(
     shared: &Arc<Shared>,
     [resp, http]: [&[TcpListener]; 2],
-    keepalive: Duration,
     signals: &mut Signals,
     workers: &[Worker],
 ) -> io::Result<()> {
@@ -131,13 +158,13 @@ async fn accept_all(
     local
         .run_until(async {
             let mut next = 0;
-            for (listeners, is_resp) in [(resp, true), (http, false)] {
+            for (listeners, entrance) in [(resp, Entrance::Resp), (http, Entrance::Http)] {
                 for listener in listeners {
                     let listener = listener.try_clone()?;
                     listener.set_nonblocking(true)?;
                     let listener = tokio::net::TcpListener::from_std(listener)?;
                     let arrivals: Vec<_> = workers.iter().map(|worker| worker.arrivals.clone()).collect();
-                    doors.spawn_local(accept(listener, is_resp, next, arrivals, shared.clone(), keepalive));
+                    doors.spawn_local(accept(listener, entrance, next, arrivals, shared.clone()));
                     next += 1;
                 }
             }
@@ -152,41 +179,53 @@ async fn accept_all(
 /// Accepts on one door and deals clients out in turn.
 async fn accept(
     listener: tokio::net::TcpListener,
-    is_resp: bool,
+    entrance: Entrance,
     first: usize,
     arrivals: Vec<tokio::sync::mpsc::UnboundedSender<Arrival>>,
     shared: Arc<Shared>,
-    keepalive: Duration,
 ) {
     let mut turn = first;
+    let mut said: Option<Instant> = None;
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // A client that left before it was accepted is no reason to rest; a lack of descriptors is.
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-                    tracing::warn!(%error, "cannot accept");
+                    if said.is_none_or(|said| said.elapsed() >= EXHAUSTED_SAID_EACH) {
+                        tracing::warn!(%error, "cannot accept clients; they wait until it can be done again");
+                        said = Some(Instant::now());
+                    }
                     tokio::time::sleep(EXHAUSTED).await;
                 }
                 continue;
             }
         };
-        if is_resp && shared.engine.clients.len() >= shared.engine.hot.max_clients() {
+        let Some(watch) = shared.admit(entrance, turn % arrivals.len()) else {
             // As Redis does it: said without waiting, and nobody minds if it does not arrive.
-            let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
-            shared.engine.metrics.shared().rejected_connections.add(1);
+            let _ = stream.try_write(match entrance {
+                Entrance::Resp => &b"-ERR max number of clients reached\r\n"[..],
+                Entrance::Http => HOUSE_FULL,
+            });
             continue;
-        }
+        };
         let _ = stream.set_nodelay(true);
-        if !keepalive.is_zero() {
-            let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(keepalive));
-        }
+        keep_alive(&stream, shared.engine.hot.keepalive());
         let Ok(stream) = stream.into_std() else { continue };
-        let arrival = if is_resp { Arrival::Resp(stream) } else { Arrival::Http(stream) };
-        if arrivals[turn % arrivals.len()].send(arrival).is_err() {
+        if arrivals[turn % arrivals.len()].send(Arrival { stream, watch }).is_err() {
             return;
         }
         turn = turn.wrapping_add(1);
+    }
+}
+
+/// Has the kernel look after a peer that has gone without a word: first after so many seconds of silence, then twice more
+/// at a third of that, as Redis does. 0 is never.
+fn keep_alive(stream: &tokio::net::TcpStream, seconds: u64) {
+    if seconds > 0 {
+        let [time, interval] = [seconds, (seconds / 3).max(1)].map(Duration::from_secs);
+        let probes = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(3);
+        let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
     }
 }
 

@@ -28,7 +28,20 @@ impl Binary {
 
     /// One with these arguments and no others.
     pub fn with(arguments: &[&str]) -> Binary {
-        let mut child = command(arguments).spawn().expect("a binary");
+        Binary::of(command(arguments))
+    }
+
+    /// One on free ports that a line of shell starts: `exec "$@"` runs it.
+    pub fn through(shell: &str, arguments: &[&str]) -> Binary {
+        let mut shelled = Command::new("sh");
+        shelled.args(["-c", shell, "sh", env!("CARGO_BIN_EXE_cloakroom"), "--port", "0", "--http-port", "0"]);
+        shelled.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Binary::of(shelled)
+    }
+
+    /// One that this command starts.
+    pub fn of(mut command: Command) -> Binary {
+        let mut child = command.spawn().expect("a binary");
         let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
         let mut address = |door: &str| -> SocketAddr {
             let line = lines.next().expect("a line for each door").expect("text");
@@ -39,14 +52,31 @@ impl Binary {
         Binary { child, resp, http }
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A number of `/proc/<pid>/status` in bytes, as `VmRSS:` or `VmHWM:`.
+    pub fn memory(&self, row: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
+        let row = status.lines().find_map(|line| line.strip_prefix(row)).expect("a row");
+        row.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a process").count()
+    }
+
     /// Sends a signal by the shell's own `kill`.
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("a kill").success());
     }
 
     /// Waits for its end: the exit code and everything it said on standard error.
-    fn ended(mut self) -> (Option<i32>, String) {
+    pub fn ended(mut self) -> (Option<i32>, String) {
         let patience = Instant::now() + PATIENCE;
         let status = loop {
             match self.child.try_wait().expect("a child") {

@@ -8,11 +8,15 @@ mod differential;
 mod faulty;
 mod http;
 mod http_faults;
+mod lifecycle;
+mod limits;
 mod panics;
 mod pubsub;
 mod readme;
 mod resp;
 mod scripts;
+mod soak;
+
 mod support;
 mod tracking;
 mod transactions;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cloakroom::config::Config;
 use cloakroom::engine::Engine;
+use cloakroom::net::Patience;
 use cloakroom::net::server::Server;
 
 /// How long a test waits for anything before it says that nothing came.
@@ -25,11 +26,16 @@ pub struct Running {
 impl Running {
     /// Starts one with these settings.
     pub fn start(settings: &[(&str, &str)]) -> Running {
+        Running::with_patience(Patience::default(), settings)
+    }
+
+    /// Starts one with this patience and these settings.
+    pub fn with_patience(patience: Patience, settings: &[(&str, &str)]) -> Running {
         let mut config = Config::default();
         for (name, value) in [("port", "0"), ("http-port", "0"), ("workers", "2")].iter().chain(settings) {
             config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
         }
-        let server = Server::bind(config).expect("free ports");
+        let server = Server::bind(config).expect("free ports").with_patience(patience);
         let (resp, http) = (server.resp_addresses()[0], server.http_addresses()[0]);
         let engine = server.engine().clone();
         let thread = std::thread::spawn(move || server.run().expect("a server that ends well"));

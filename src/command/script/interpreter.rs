@@ -1,6 +1,8 @@
 //! A Lua state that has learnt what Redis' scripts may do, and nothing else.
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use mlua::chunk::ChunkMode;
@@ -47,6 +49,33 @@ pub(super) struct Interpreter {
     compiled: HashMap<Sha, Function>,
     /// The line at which a script was ended because somebody wanted so.
     killed_at: Arc<Mutex<Option<usize>>>,
+    fallen: Fallen,
+}
+
+/// A panic that a script has met in something it called. Lua must not see it: a script could catch it and go on, and what
+/// handles errors would meet it again at each look.
+#[derive(Clone, Default)]
+pub(super) struct Fallen(Arc<Mutex<Option<Box<dyn Any + Send>>>>);
+
+impl Fallen {
+    /// Calls something for a script. Once that has panicked the script gets nothing any more.
+    pub fn guard<R>(&self, f: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
+        if self.0.lock().is_none() {
+            match catch_unwind(AssertUnwindSafe(f)) {
+                Ok(result) => return result,
+                Err(panic) => *self.0.lock() = Some(panic),
+            }
+        }
+        Err(mlua::Error::runtime("ERR a handler panicked"))
+    }
+
+    /// Goes on with the panic where no Lua is in between.
+    fn resume(&self) {
+        let panic = self.0.lock().take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
 }
 
 /// How a script ended.
@@ -72,14 +101,15 @@ impl Interpreter {
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         let json: Function = chunk(&lua, "=cjson", include_str!("json.lua"))?;
         let sandbox: Function = chunk(&lua, "=redis", include_str!("sandbox.lua"))?;
-        let host = host(&lua, json)?;
+        let fallen = Fallen::default();
+        let host = host(&lua, json, &fallen)?;
         host.raw_set("has_functions", has_functions)?;
         host.raw_set("flags", FLAGS)?;
         let (environment, lend, run, load, callback, forget): (Table, _, _, _, _, _) = sandbox.call(host)?;
         lua.set_globals(environment)?;
         lua.set_memory_limit(MEMORY_MAX)?;
         let (compiled, killed_at) = (HashMap::new(), Arc::default());
-        let interpreter = Interpreter { lua, name, lend, run, load, callback, forget, compiled, killed_at };
+        let interpreter = Interpreter { lua, name, lend, run, load, callback, forget, compiled, killed_at, fallen };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
     }
@@ -176,6 +206,7 @@ impl Interpreter {
     pub fn run(&self, script: Function, server: Table, keys: Table, argv: Table) -> mlua::Result<Ending> {
         self.lend.call::<()>(server)?;
         let result = self.run.call::<(bool, Value)>((script, keys, argv));
+        self.fallen.resume();
         if let Some(line) = *self.killed_at.lock() {
             let text = format!("ERR {KILLED}").into_bytes();
             return Ok(Ending::Failed { text, place: Some((self.name.to_owned(), line)) });
@@ -198,6 +229,11 @@ impl Interpreter {
         }
     }
 
+    /// Guards Lua from panics of what scripts call.
+    pub fn fallen(&self) -> Fallen {
+        self.fallen.clone()
+    }
+
     /// Whether the next script may have this state.
     pub fn is_good(&self) -> bool {
         self.killed_at.lock().is_none() && self.lua.used_memory() < MEMORY_KEPT
@@ -218,7 +254,7 @@ fn chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {
 }
 
 /// What Rust has to offer to the sandbox.
-fn host(lua: &Lua, json: Function) -> mlua::Result<Table> {
+fn host(lua: &Lua, json: Function, fallen: &Fallen) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("json", json)?;
     table.raw_set("null", Value::NULL)?;
@@ -249,7 +285,8 @@ fn host(lua: &Lua, json: Function) -> mlua::Result<Table> {
             })
         })?,
     )?;
-    table.raw_set("log", lua.create_function(|_, values| server::log(&values))?)?;
+    let guard = fallen.clone();
+    table.raw_set("log", lua.create_function(move |_, values| guard.guard(|| server::log(&values)))?)?;
     table.raw_set(
         "sha1hex",
         lua.create_function(|lua, values: MultiValue| {

@@ -93,9 +93,11 @@ pub(super) const ROWS: &[Param] = &[
     Param {
         name: "timeout",
         kind: Kind::Int(0, INT_MAX),
-        default: "0",
+        default: "3600",
         change: Change::Live,
-        doc: "Seconds after which an idle Redis client is closed; 0 for never.",
+        doc: "Seconds after which an idle Redis client is closed; 0 for never. One that has said nothing yet has ten. \
+              Subscribers, MONITOR and who waits for an element stay. With Redis' own default, 0, who takes all of \
+              maxclients and says nothing keeps them.",
         home: field!(timeout),
         ..Param::NETWORK
     },

@@ -248,6 +248,8 @@ impl Door {
                 now = Some(clock.micros());
             }
             match next {
+                // Who never leaves a moment without a request is told too.
+                Next::Read if leaving.has_changed().unwrap_or(true) => return None,
                 Next::Read => {}
                 Next::Gone => return None,
                 Next::Other(bytes) => return Some(bytes),

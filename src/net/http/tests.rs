@@ -9,10 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
 
-use super::{Door, Hall, Patience};
+use super::{Door, Hall};
 use crate::clock::{Clock, Ttl};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::net::Patience;
 
 const SHORT: Duration = Duration::from_millis(60);
 
@@ -24,7 +25,7 @@ struct House {
 impl House {
     fn new(metrics: impl Fn() -> String + Send + Sync + 'static) -> House {
         let engine = Arc::new(Engine::new(Config::default(), Clock::system(), 1, 0));
-        let patience = Patience { first_byte: SHORT, head: SHORT, body: SHORT };
+        let patience = Patience { first_byte: SHORT, head: SHORT, body: SHORT, ..Patience::default() };
         let hall = Hall::new(engine, metrics).with_patience(patience);
         House { door: Door::new(Arc::new(hall), 0), leaving: watch::Sender::new(false) }
     }
