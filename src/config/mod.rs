@@ -322,8 +322,12 @@ impl Config {
 
     /// The file of users, which counts from the working directory that `dir` names.
     pub fn acl_path(&self) -> Option<PathBuf> {
-        let dir = self.get("dir").unwrap_or_default();
-        (!self.aclfile.is_empty()).then(|| PathBuf::from(dir).join(&self.aclfile))
+        (!self.aclfile.is_empty()).then(|| self.directory().join(&self.aclfile))
+    }
+
+    /// `dir`, where the server's own files are.
+    pub fn directory(&self) -> PathBuf {
+        self.get("dir").unwrap_or_default().into()
     }
 
     /// What no row has filled in yet.

@@ -38,7 +38,7 @@ use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{NamingKey, Store};
 
 /// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
 /// earlier answer may be shown while the upstream fails, and this.
@@ -116,8 +116,13 @@ struct Pause {
 }
 
 impl Engine {
-    /// An engine for so many workers and commands.
+    /// An engine for so many workers and commands, whose secret names nobody but itself can match.
     pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
+        Engine::with_key(config, clock, workers, commands, NamingKey::random())
+    }
+
+    /// The same, with the key that secret names are hashed under.
+    pub fn with_key(config: Config, clock: Clock, workers: usize, commands: usize, key: NamingKey) -> Engine {
         let stale = config.upstream.as_ref().map_or(Ttl(0), |_| config.session_stale);
         let longest = config.upstream_timeout.max(stale);
         let fence = Ttl(longest.0.saturating_add(config.session().ttl.0).saturating_add(FENCE_MARGIN.0));
@@ -131,6 +136,7 @@ impl Engine {
             .clock(clock.clone())
             .namespaces(namespaces)
             .fence(fence)
+            .naming_key(key)
             .build_family(config.databases + 1);
         let records = stores.pop().unwrap_or_default();
         let mut dice = [0; 8];

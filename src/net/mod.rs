@@ -2,6 +2,8 @@
 
 pub mod http;
 mod janitor;
+#[cfg_attr(not(test), allow(dead_code, reason = "nothing that outlives the process is written yet"))]
+mod keyfile;
 mod prometheus;
 mod resp;
 pub mod server;

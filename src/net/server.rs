@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::http::Hall;
+use super::keyfile::KeyFile;
 use super::prometheus;
 use super::worker::{self, Arrival, Shared, Worker};
 use crate::clock::Clock;
@@ -63,7 +64,9 @@ impl Server {
             workers => workers as usize,
         };
         let keepalive = Duration::from_secs(u64::from(config.tcp_keepalive));
-        let engine = Arc::new(Engine::new(config, Clock::system(), workers, command::COUNT));
+        let keyfile = KeyFile::open(&config.directory()).map_err(StartError)?;
+        let key = keyfile.key().clone();
+        let engine = Arc::new(Engine::with_key(config, Clock::system(), workers, command::COUNT, key));
         command::load_users(&engine).map_err(StartError)?;
         if let Some(address) = resp.first().and_then(|listener| listener.local_addr().ok()) {
             engine.set_port(address.port());
