@@ -37,8 +37,8 @@ pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
 pub use values::{
-    Bind, Binds, BufferLimit, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault,
-    SessionError, Upstream,
+    Bind, Binds, BufferLimit, BufferLimits, FenceLogging, LogFormat, LogLevel, Permission, Policy, Profile,
+    PubsubDefault, SessionError, Upstream,
 };
 
 /// The settings of one server. [`PARAMS`] documents each.
@@ -108,6 +108,8 @@ pub struct Config {
     pub session_error: SessionError,
     /// `session-revoke`
     pub session_revoke: bool,
+    /// `fence-log`
+    pub fence_log: FenceLogging,
     /// `maxclients`
     pub maxclients: u32,
     /// `proto-max-bulk-len`, in bytes.
@@ -365,6 +367,7 @@ impl Config {
             session_stale: Ttl(0),
             session_error: SessionError::Empty,
             session_revoke: false,
+            fence_log: FenceLogging::No,
             maxclients: 0,
             proto_max_bulk_len: 0,
             client_query_buffer_limit: 0,

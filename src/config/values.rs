@@ -116,6 +116,18 @@ choice! {
 }
 
 choice! {
+    /// Whether sign-outs outlast the process.
+    FenceLogging {
+        /// Where the directory can be written to.
+        Auto = "auto",
+        /// Or else the server does not start.
+        Yes = "yes",
+        /// They end with it.
+        No = "no",
+    }
+}
+
+choice! {
     /// Which channels a user has of whom no rule says.
     PubsubDefault {
         /// None.

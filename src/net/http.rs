@@ -38,6 +38,7 @@ use tracing::{debug, warn};
 use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use super::fences::FenceLog;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
@@ -88,6 +89,8 @@ pub struct Hall {
     metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
     patience: Patience,
     strangers: Strangers,
+    /// Where sign-outs are kept over a restart.
+    fences: Option<FenceLog>,
 }
 
 impl Hall {
@@ -101,6 +104,7 @@ impl Hall {
             metrics: config.metrics.then(|| Box::new(metrics) as Box<dyn Fn() -> String + Send + Sync>),
             patience: Patience::default(),
             strangers: Strangers::default(),
+            fences: None,
             sessions,
             engine,
         }
@@ -109,6 +113,26 @@ impl Hall {
     /// The same with another patience.
     pub fn with_patience(self, patience: Patience) -> Hall {
         Hall { patience, ..self }
+    }
+
+    /// Keeps sign-outs on the disk, and hears of those that were kept.
+    pub(super) fn keep_sign_outs(&mut self, fences: FenceLog) {
+        self.engine.add_report("Fences", fences.rows());
+        self.fences = Some(fences);
+    }
+
+    /// Waits until the sign-outs so far are on the disk, where they are kept.
+    async fn settle(&self) {
+        if let Some(fences) = &self.fences {
+            fences.settle().await;
+        }
+    }
+
+    /// Ends what belongs to no worker.
+    pub(super) fn close(&self) {
+        if let Some(fences) = &self.fences {
+            fences.close();
+        }
     }
 
     /// Says once when the upstream does not answer. That is no reason to stay down: it may be the next to start.

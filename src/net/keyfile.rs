@@ -65,6 +65,16 @@ impl KeyFile {
         Ok(KeyFile { dir: dir.into(), key, saved: Mutex::new(true) })
     }
 
+    /// The directory it is kept in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The file it is kept in.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(NAME)
+    }
+
     /// The key.
     pub fn key(&self) -> &NamingKey {
         &self.key
@@ -77,8 +87,8 @@ impl KeyFile {
         if *saved {
             return Ok(());
         }
-        let path = self.dir.join(NAME);
-        let mut draft = self.dir.join(NAME).into_os_string();
+        let path = self.path();
+        let mut draft = self.path().into_os_string();
         draft.push(format!(".{}", std::process::id()));
         let draft = PathBuf::from(draft);
         let written = write_draft(&draft, &self.key).and_then(|()| match fs::hard_link(&draft, &path) {

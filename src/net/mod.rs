@@ -1,8 +1,8 @@
 //! What needs an operating system around it: sockets, files, arguments. The only place that waits.
 
+mod fences;
 pub mod http;
 mod janitor;
-#[cfg_attr(not(test), allow(dead_code, reason = "nothing that outlives the process is written yet"))]
 mod keyfile;
 mod prometheus;
 mod resp;

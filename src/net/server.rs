@@ -11,13 +11,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::fences::FenceLog;
 use super::http::Hall;
 use super::keyfile::KeyFile;
 use super::prometheus;
 use super::worker::{self, Arrival, Shared, Worker};
 use crate::clock::Clock;
 use crate::command;
-use crate::config::{Bind, Config};
+use crate::config::{Bind, Config, FenceLogging};
 use crate::engine::Engine;
 
 /// How long accepting rests when the process has no descriptors left: long enough not to spin, short enough to be back
@@ -65,14 +66,23 @@ impl Server {
         };
         let keepalive = Duration::from_secs(u64::from(config.tcp_keepalive));
         let keyfile = KeyFile::open(&config.directory()).map_err(StartError)?;
-        let key = keyfile.key().clone();
+        let (key, kept) = (keyfile.key().clone(), config.fence_log);
+        let keyfile = Arc::new(keyfile);
         let engine = Arc::new(Engine::with_key(config, Clock::system(), workers, command::COUNT, key));
         command::load_users(&engine).map_err(StartError)?;
         if let Some(address) = resp.first().and_then(|listener| listener.local_addr().ok()) {
             engine.set_port(address.port());
         }
         let source = engine.clone();
-        let hall = Arc::new(Hall::new(engine.clone(), move || prometheus::text(&source)));
+        let mut hall = Hall::new(engine.clone(), move || prometheus::text(&source));
+        if kept != FenceLogging::No {
+            match FenceLog::open(keyfile, hall.sessions(), kept == FenceLogging::Yes) {
+                Ok(fences) => hall.keep_sign_outs(fences),
+                Err(why) if kept == FenceLogging::Yes => return Err(StartError(why)),
+                Err(why) => tracing::warn!("a restart will sign in again who signs out here: {why}"),
+            }
+        }
+        let hall = Arc::new(hall);
         let sessions = hall.sessions().clone();
         engine.add_report("Sessions", move || sessions.counters().rows());
         let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
@@ -113,6 +123,7 @@ impl Server {
                 tracing::error!("a worker had panicked");
             }
         }
+        shared.hall.close();
         accepted
     }
 }

@@ -21,9 +21,9 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// One on free ports.
+    /// One on free ports, that leaves nothing behind in the directory that the tests are run in.
     pub fn start(arguments: &[&str]) -> Binary {
-        Binary::with(&[&["--port", "0", "--http-port", "0"], arguments].concat())
+        Binary::with(&[&["--port", "0", "--http-port", "0", "--fence-log", "no"], arguments].concat())
     }
 
     /// One with these arguments and no others.
@@ -37,6 +37,12 @@ impl Binary {
         };
         let (resp, http) = (address("(resp)"), address("(http)"));
         Binary { child, resp, http }
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("a child");
     }
 
     /// Sends a signal by the shell's own `kill`.

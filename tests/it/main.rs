@@ -6,6 +6,7 @@ mod browser;
 mod clients;
 mod differential;
 mod faulty;
+mod fences;
 mod http;
 mod http_faults;
 mod panics;

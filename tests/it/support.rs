@@ -26,7 +26,9 @@ impl Running {
     /// Starts one with these settings.
     pub fn start(settings: &[(&str, &str)]) -> Running {
         let mut config = Config::default();
-        for (name, value) in [("port", "0"), ("http-port", "0"), ("workers", "2")].iter().chain(settings) {
+        // Nothing is left behind in the directory that the tests are run in.
+        let own = [("port", "0"), ("http-port", "0"), ("workers", "2"), ("fence-log", "no")];
+        for (name, value) in own.iter().chain(settings) {
             config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
         }
         let server = Server::bind(config).expect("free ports");
