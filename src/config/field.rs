@@ -2,8 +2,8 @@
 
 use super::param::{read_span, show_span};
 use super::values::{
-    Binds, BufferLimits, FenceLogging, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault, SessionError,
-    Upstream,
+    Binds, BufferLimits, FenceLogging, LogFormat, LogLevel, MemoryShare, Permission, Policy, Profile, PubsubDefault,
+    SessionError, Upstream,
 };
 use super::{Namespaces, show_bool};
 use crate::clock::Ttl;
@@ -44,6 +44,7 @@ parsed!(
     PubsubDefault,
     SessionError,
     FenceLogging,
+    MemoryShare,
     Permission
 );
 

@@ -22,7 +22,7 @@ fn samples(param: &Param) -> Vec<String> {
         ("http-bind", _) => of(&["::", ""]),
         ("session-prefix", _) => of(&["s:", "my app:"]),
         (_, Kind::Int(min, max)) => vec![min.to_string(), max.to_string()],
-        (_, Kind::Memory(min, max)) => vec![min.to_string(), max.to_string()],
+        (_, Kind::Memory(min, max) | Kind::MemoryOrAuto(min, max)) => vec![min.to_string(), max.to_string()],
         (_, Kind::MemoryOrPercent) => of(&["0", "5%", "1048576"]),
         (_, Kind::Bool) => of(&["yes", "no"]),
         (_, Kind::Span(min, max)) => vec![format!("{}ms", min.0), format!("{}ms", max.0)],

@@ -4,10 +4,12 @@
 //! it a waker.
 
 pub mod acl;
+mod charges;
 mod clients;
 mod gate;
 mod hot;
 mod latency;
+mod memory;
 mod pubsub;
 mod rates;
 mod room;
@@ -22,6 +24,7 @@ use std::task::Waker;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
+pub use charges::{Charge, Charges, Hold};
 pub use clients::{Clients, Labels, Peer, Pending};
 use gate::Gate;
 pub use gate::Turn;
@@ -84,6 +87,10 @@ pub struct Engine {
     shutdown: AtomicBool,
     shutdown_bell: Mutex<Option<Waker>>,
     reports: RwLock<Vec<Report>>,
+    /// Bytes that are no entries'.
+    charges: Arc<Charges>,
+    /// Held by who chooses clients to cut.
+    cutting: Mutex<()>,
     /// The most memory that was ever seen in use.
     peak: AtomicU64,
     /// The RESP door's port, when it was picked at start.
@@ -142,7 +149,8 @@ impl Engine {
         let mut dice = [0; 8];
         getrandom::fill(&mut dice).expect("the system has randomness");
         let dice = u64::from_le_bytes(dice) | 1;
-        let (clients, pubsub) = (Arc::<Clients>::default(), Arc::<Pubsub>::default());
+        let charges = Arc::<Charges>::default();
+        let (clients, pubsub) = (Arc::new(Clients::new(charges.clone())), Arc::<Pubsub>::default());
         let tracking = Tracking::new(clients.clone(), pubsub.clone(), records.changes().clone(), records.number());
         let engine = Engine {
             hot: Hot::default(),
@@ -151,10 +159,10 @@ impl Engine {
             gate: Gate::new(workers),
             pubsub,
             tracking,
-            slowlog: Slowlog::default(),
+            slowlog: Slowlog::new(charges.clone()),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
-            scripts: Scripts::new(workers),
+            scripts: Scripts::new(workers, charges.clone()),
             started: clock.now(),
             run_id: random_id(),
             clock,
@@ -163,11 +171,13 @@ impl Engine {
             records,
             config: RwLock::new(Config::default()),
             pause: Pause::default(),
-            room: Mutex::default(),
+            room: Mutex::new(Room::new(charges.clone())),
             dice: AtomicU64::new(dice),
             shutdown: AtomicBool::new(false),
             shutdown_bell: Mutex::default(),
             reports: RwLock::default(),
+            charges,
+            cutting: Mutex::default(),
             peak: AtomicU64::new(0),
             port: AtomicU16::new(config.port),
             rates: Rates::default(),
@@ -287,40 +297,6 @@ impl Engine {
     /// The room of requests that wait, locked. It is locked before any shard.
     pub fn room(&self) -> MutexGuard<'_, Room> {
         self.room.lock()
-    }
-
-    /// Bytes in use by the stores, and by what clients subscribed to or have read.
-    pub fn used_memory(&self) -> u64 {
-        let used = (self.records.used_memory() + self.pubsub.bytes() + self.tracking.bytes()) as u64;
-        self.peak.fetch_max(used, Ordering::Relaxed);
-        used
-    }
-
-    /// The most bytes that were ever seen in use.
-    pub fn peak_memory(&self) -> u64 {
-        self.used_memory().max(self.peak.load(Ordering::Relaxed))
-    }
-
-    /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
-    /// that one command never pays for a large shortage; the next one goes on.
-    pub fn make_room(&self, now: Millis) -> bool {
-        /// Evictions that one command may have to wait for, about 100 µs.
-        const EVICTIONS_MAX: usize = 128;
-        let limit = self.hot.maxmemory();
-        if limit == 0 || self.used_memory() <= limit {
-            return true;
-        }
-        let (policy, samples) = (self.hot.policy(), self.hot.samples());
-        for _ in 0..EVICTIONS_MAX {
-            if !Store::evict(&self.stores, policy, samples, || self.chance(), now) {
-                return self.used_memory() <= limit;
-            }
-            if self.used_memory() <= limit {
-                return true;
-            }
-        }
-        // More went than this command could have brought in; it may pass.
-        true
     }
 
     /// A number that nobody can foresee from outside; not for secrets.

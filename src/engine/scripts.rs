@@ -9,11 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::{Charge, Charges};
+
 /// 40 hexadecimal digits in lower case.
 pub type Sha = [u8; 40];
 
 /// Texts that came with EVAL and are kept for EVALSHA. Programs that build a text for every call would fill the memory.
 const EVALUATED_MAX: usize = 500;
+
+/// Bytes that a text takes beside its own.
+const TEXT_BYTES: usize = 128;
 
 /// A worker's interpreter, of which nothing is known here.
 type Interpreter = Box<dyn Any + Send>;
@@ -22,7 +27,9 @@ type Interpreter = Box<dyn Any + Send>;
 #[derive(Default)]
 pub struct Scripts {
     texts: Mutex<Texts>,
-    interpreters: Box<[Mutex<Option<Interpreter>>]>,
+    /// And the bytes that each holds.
+    interpreters: Box<[Mutex<Option<(Interpreter, usize)>>]>,
+    charges: Arc<Charges>,
     running: Arc<Running>,
 }
 
@@ -65,8 +72,9 @@ pub enum Killed {
 
 impl Scripts {
     /// No scripts, and room for the interpreters of so many workers.
-    pub(super) fn new(workers: usize) -> Scripts {
-        Scripts { interpreters: (0..workers.max(1)).map(|_| Mutex::default()).collect(), ..Scripts::default() }
+    pub(super) fn new(workers: usize, charges: Arc<Charges>) -> Scripts {
+        let interpreters = (0..workers.max(1)).map(|_| Mutex::default()).collect();
+        Scripts { interpreters, charges, ..Scripts::default() }
     }
 
     /// The text of this SHA-1.
@@ -82,6 +90,7 @@ impl Scripts {
             return;
         }
         texts.bytes += body.len();
+        self.charges.change(Charge::Texts, 0, body.len() + TEXT_BYTES);
         texts.by_sha.insert(sha, Text { body: body.into(), is_loaded });
         if is_loaded {
             return;
@@ -93,6 +102,7 @@ impl Scripts {
             && let Some(text) = texts.by_sha.remove(&oldest)
         {
             texts.bytes -= text.body.len();
+            self.charges.change(Charge::Texts, text.body.len() + TEXT_BYTES, 0);
         }
     }
 
@@ -103,10 +113,13 @@ impl Scripts {
 
     /// Forgets all texts and interpreters, but one that runs.
     pub fn flush(&self) {
-        *self.texts.lock() = Texts::default();
+        let texts = std::mem::take(&mut *self.texts.lock());
+        self.charges.change(Charge::Texts, texts.bytes + texts.by_sha.len() * TEXT_BYTES, 0);
         for interpreter in &self.interpreters {
-            if let Some(mut interpreter) = interpreter.try_lock() {
-                *interpreter = None;
+            if let Some(mut interpreter) = interpreter.try_lock()
+                && let Some((_, heap)) = interpreter.take()
+            {
+                self.charges.change(Charge::Lua, heap, 0);
             }
         }
     }
@@ -117,22 +130,26 @@ impl Scripts {
         (texts.by_sha.len(), texts.bytes)
     }
 
-    /// Lends a worker its interpreter, which `make` makes if there is none. `f` says whether it is worth keeping.
+    /// Lends a worker its interpreter, which `make` makes if there is none. `f` says how many bytes it holds
+    /// now, if it is worth keeping.
     pub fn with_interpreter<T: Any + Send, E, R>(
         &self,
         worker: usize,
         make: impl FnOnce() -> Result<T, E>,
-        f: impl FnOnce(&mut T) -> (R, bool),
+        f: impl FnOnce(&mut T) -> (R, Option<usize>),
     ) -> Result<R, E> {
         let mut place = self.interpreters[worker % self.interpreters.len()].lock();
-        let mut interpreter = match place.take().and_then(|any| any.downcast::<T>().ok()) {
+        let (any, before) = place.take().unzip();
+        self.charges.change(Charge::Lua, before.unwrap_or(0), 0);
+        let mut interpreter = match any.and_then(|any: Interpreter| any.downcast::<T>().ok()) {
             Some(interpreter) => interpreter,
             None => Box::new(make()?),
         };
-        let (result, is_good) = f(&mut interpreter);
+        let (result, heap) = f(&mut interpreter);
         // After a panic it is not put back either.
-        if is_good {
-            *place = Some(interpreter);
+        if let Some(heap) = heap {
+            self.charges.change(Charge::Lua, 0, heap);
+            *place = Some((interpreter, heap));
         }
         Ok(result)
     }
@@ -210,7 +227,7 @@ mod tests {
 
     #[test]
     fn texts_that_were_only_evaluated_make_room_for_others() {
-        let scripts = Scripts::new(1);
+        let scripts = Scripts::new(1, Arc::default());
         scripts.keep(sha(0), b"loaded later", false);
         scripts.keep(sha(1), b"one", false);
         scripts.keep(sha(2), b"loaded", true);
@@ -224,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_script_can_be_killed_until_it_writes() {
-        let scripts = Scripts::new(1);
+        let scripts = Scripts::new(1, Arc::default());
         assert_eq!(scripts.kill(), Killed::NoneRuns);
         let running = scripts.running();
         scripts.run(9, || {
@@ -241,7 +258,7 @@ mod tests {
 
     #[test]
     fn an_interpreter_is_made_once_for_each_worker() {
-        let scripts = Scripts::new(2);
+        let scripts = Scripts::new(2, Arc::default());
         let add = |worker| {
             scripts.with_interpreter(
                 worker,

@@ -43,7 +43,7 @@ use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::config::{self, Config};
-use crate::engine::Engine;
+use crate::engine::{Charge, Engine};
 use crate::session::{
     self, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, SessionCache, Settings, Source, Tokens, Wait,
 };
@@ -59,6 +59,12 @@ const SIGN_OUT_MAX: usize = 64 * 1024;
 
 /// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
 const HAND_ON_MAX: Duration = Duration::from_secs(60);
+
+/// What a client is charged that is left to hyper: its buffers for reading and writing, and what it remembers of a head.
+const CLIENT_BYTES: usize = 20 * 1024;
+
+/// What a call to the upstream is charged: a request with its cookies, and an answer of usual size.
+const CALL_BYTES: usize = 16 * 1024;
 
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
@@ -242,6 +248,7 @@ impl Door {
         if let Some(protocol) = guard::stranger(&first) {
             return self.turn_away(stream, peer, protocol).await;
         }
+        let _charge = self.hall.engine.charges().hold(Charge::Http, CLIENT_BYTES);
         let heads = Rc::new(RefCell::new(Heads::default()));
         let io = TokioIo::new(Sentry::new(stream, first, patience.body, heads.clone()));
         let visit =
@@ -319,6 +326,7 @@ impl Door {
         let (door, upstream) = (self.clone(), upstream.clone());
         tokio::task::spawn_local(async move {
             let _alarm = Alarm(door.clone());
+            let _charge = door.hall.engine.charges().hold(Charge::Http, CALL_BYTES);
             let outcome = door.ask(&upstream, request).await;
             // The asker may have gone.
             let _ = done.send(door.with_sessions(|sessions, now| sessions.complete(fill, outcome, now)));

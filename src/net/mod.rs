@@ -4,6 +4,7 @@ mod fences;
 pub mod http;
 mod janitor;
 mod keyfile;
+mod machine;
 mod prometheus;
 mod resp;
 pub mod server;

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::fences::FenceLog;
 use super::http::Hall;
 use super::keyfile::KeyFile;
+use super::machine;
 use super::prometheus;
 use super::worker::{self, Arrival, Shared, Worker};
 use crate::clock::Clock;
@@ -24,6 +25,10 @@ use crate::engine::Engine;
 /// How long accepting rests when the process has no descriptors left: long enough not to spin, short enough to be back
 /// within a second.
 const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// What of the memory `maxmemory auto` is. The rest is for what is counted nowhere: code, stacks, the kernel's buffers of
+/// sockets, and what the allocator cannot fill.
+const MEMORY_PERCENT: u64 = 75;
 
 /// A server whose doors are open, but who does not yet answer.
 pub struct Server {
@@ -56,7 +61,8 @@ impl std::error::Error for StartError {}
 
 impl Server {
     /// Opens both doors.
-    pub fn bind(config: Config) -> Result<Server, StartError> {
+    pub fn bind(mut config: Config) -> Result<Server, StartError> {
+        budget(&mut config);
         let backlog = config.tcp_backlog as i32;
         let resp = open(&config.bind.0, config.port, backlog, "port")?;
         let http = open(config.http_addresses(), config.http_port, backlog, "http-port")?;
@@ -125,6 +131,27 @@ impl Server {
         }
         shared.hall.close();
         accepted
+    }
+}
+
+/// Finds out how much memory there is for data, and says what was made of it.
+fn budget(config: &mut Config) {
+    match machine::memory() {
+        Some(found) => {
+            config.found_memory(found.bytes / 100 * MEMORY_PERCENT);
+            if config.maxmemory_auto {
+                tracing::info!(
+                    maxmemory = config.maxmemory,
+                    "{MEMORY_PERCENT} % of the {} bytes of {}",
+                    found.bytes,
+                    found.place
+                );
+            }
+        }
+        None if config.maxmemory_auto => {
+            tracing::warn!("cannot tell how much memory there is: maxmemory is unlimited until it is set");
+        }
+        None => {}
     }
 }
 

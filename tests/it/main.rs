@@ -10,6 +10,7 @@ mod fences;
 mod http;
 mod http_faults;
 mod panics;
+mod pressure;
 mod pubsub;
 mod readme;
 mod resp;

@@ -17,6 +17,9 @@ use crate::engine::{Running, Sha};
 /// Bytes that the scripts of one worker may hold.
 const MEMORY_MAX: usize = 512 * 1024 * 1024;
 
+/// Bytes that a script may hold however little there is: less than any use has been found for.
+const MEMORY_MIN: usize = 8 * 1024 * 1024;
+
 /// Bytes after a script at which a state is thrown away: it is mostly garbage.
 const MEMORY_KEPT: usize = 64 * 1024 * 1024;
 
@@ -120,9 +123,23 @@ impl Interpreter {
         }
     }
 
-    /// Whether the next script may have this state.
-    pub fn is_good(&self) -> bool {
-        self.killed_at.lock().is_none() && self.lua.used_memory() < MEMORY_KEPT
+    /// The bytes of this state, if the next script may have it.
+    pub fn kept(&self, maxmemory: u64) -> Option<usize> {
+        let (used, kept) = (self.lua.used_memory(), MEMORY_KEPT.min(share(maxmemory)));
+        (self.killed_at.lock().is_none() && used < kept).then_some(used)
+    }
+
+    /// Lets scripts hold what they may where so much is there for all.
+    pub fn limit(&self, maxmemory: u64) -> mlua::Result<()> {
+        self.lua.set_memory_limit(MEMORY_MAX.min(share(maxmemory))).map(drop)
+    }
+}
+
+/// What of `maxmemory` a state may hold: scripts run one at a time, and beside them there must be room for data.
+fn share(maxmemory: u64) -> usize {
+    match maxmemory {
+        0 => usize::MAX,
+        bytes => usize::try_from(bytes / 4).unwrap_or(usize::MAX).max(MEMORY_MIN),
     }
 }
 

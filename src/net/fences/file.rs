@@ -188,7 +188,7 @@ mod tests {
 
     fn fences() -> Vec<Fence> {
         let name = |number: u64| format!("~{number:022}").into_bytes();
-        (0..50).map(|number| Fence { until: 1000 + number, names: (0..=number % 5).map(name).collect() }).collect()
+        (0..12).map(|number| Fence { until: 1000 + number, names: (0..=number % 5).map(name).collect() }).collect()
     }
 
     fn file() -> Vec<u8> {
