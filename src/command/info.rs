@@ -198,6 +198,7 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
     }
     lines.field("mem_pubsub", engine.pubsub.bytes());
     lines.field("mem_tracking", engine.tracking.bytes());
+    lines.field("mem_waste", engine.waste());
     lines.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     lines.field("mem_allocator", super::memory::ALLOCATOR);
     lines.field("active_defrag_running", 0);

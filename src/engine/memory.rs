@@ -7,6 +7,12 @@ use super::{Charges, Engine};
 use crate::clock::Millis;
 use crate::store::Store;
 
+/// Below this `maxmemory` is not about what the process takes: the program itself would be much of it.
+const WEIGHED_MIN: u64 = 64 << 20;
+
+/// What of `maxmemory` data gives up at most for what nothing counts. It need not help, so it must have an end.
+const WASTE_SHARE: u64 = 4;
+
 /// How much more than the highest use so far is noted as such: a line that all workers write to should be left alone.
 const PEAK_STEP: u64 = 64 * 1024;
 
@@ -41,7 +47,11 @@ impl Engine {
         /// Evictions that one command may have to wait for, about 100 µs.
         const EVICTIONS_MAX: usize = 128;
         let limit = self.hot.maxmemory();
-        if limit == 0 || self.used_memory() <= limit {
+        if limit == 0 {
+            return true;
+        }
+        let limit = limit - self.waste();
+        if self.used_memory() <= limit {
             return true;
         }
         let (policy, samples) = (self.hot.policy(), self.hot.samples());
@@ -55,6 +65,20 @@ impl Engine {
         }
         // More went than this command could have brought in; it may pass.
         true
+    }
+
+    /// Takes note of what the process takes. Where that is more than `maxmemory`, what is not counted counts too, so that
+    /// less data is kept.
+    pub fn weigh(&self, resident: u64) {
+        let limit = self.hot.maxmemory();
+        let is_over = limit >= WEIGHED_MIN && resident > limit;
+        let waste = if is_over { resident.saturating_sub(self.in_use()) } else { 0 };
+        self.waste.store(waste, Ordering::Relaxed);
+    }
+
+    /// Bytes of `maxmemory` that are given up for what nothing counts.
+    pub fn waste(&self) -> u64 {
+        self.waste.load(Ordering::Relaxed).min(self.hot.maxmemory() / WASTE_SHARE)
     }
 
     /// Cuts the clients that hold most, if all of them hold more than `maxmemory-clients` in sum.
@@ -90,5 +114,26 @@ impl Engine {
             limit,
             "clients closed that held most: all together held more than maxmemory-clients"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+
+    #[test]
+    fn what_nothing_counts_takes_a_quarter_at_most() {
+        let mut config = Config::default();
+        config.set("maxmemory", "128mb").expect("bytes");
+        let engine = Engine::new(config, Clock::system(), 1, 0);
+        for (resident, waste) in [(100 << 20, 0), (129 << 20, 32 << 20), (500 << 20, 32 << 20), (0, 0)] {
+            engine.weigh(resident);
+            assert_eq!(engine.waste(), waste, "{resident}");
+        }
+        // Nothing is there that could go.
+        engine.weigh(500 << 20);
+        assert!(engine.make_room(Millis(1)));
     }
 }

@@ -89,6 +89,8 @@ pub struct Engine {
     reports: RwLock<Vec<Report>>,
     /// Bytes that are no entries'.
     charges: Arc<Charges>,
+    /// Bytes that the process takes and nothing counts, as far as they are too much.
+    waste: AtomicU64,
     /// Held by who chooses clients to cut.
     cutting: Mutex<()>,
     /// The most memory that was ever seen in use.
@@ -177,6 +179,7 @@ impl Engine {
             shutdown_bell: Mutex::default(),
             reports: RwLock::default(),
             charges,
+            waste: AtomicU64::new(0),
             cutting: Mutex::default(),
             peak: AtomicU64::new(0),
             port: AtomicU16::new(config.port),

@@ -258,19 +258,22 @@ mod tests {
 
     #[test]
     fn an_interpreter_is_made_once_for_each_worker() {
-        let scripts = Scripts::new(2, Arc::default());
+        let charges = Arc::<Charges>::default();
+        let scripts = Scripts::new(2, charges.clone());
         let add = |worker| {
             scripts.with_interpreter(
                 worker,
                 || Ok::<i32, ()>(0),
                 |count| {
                     *count += 1;
-                    (*count, true)
+                    (*count, Some(100))
                 },
             )
         };
         assert_eq!((add(0), add(0), add(1)), (Ok(1), Ok(2), Ok(1)));
+        assert_eq!(charges.total(), 200);
         scripts.flush();
+        assert_eq!(charges.total(), 0);
         assert_eq!(add(0), Ok(1));
     }
 }

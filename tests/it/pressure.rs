@@ -13,37 +13,26 @@ const CAP: u64 = 32 << 20;
 /// What a process of a build for tests takes beside what is counted: code, stacks, what threads have at hand.
 const BESIDE: u64 = 48 << 20;
 
-fn start(more: &[&str]) -> load::Server {
+fn start(maxmemory: u64, more: &[&str]) -> load::Server {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
-    command.args([
-        "--port",
-        "0",
-        "--http-port",
-        "0",
-        "--fence-log",
-        "no",
-        "--loglevel",
-        "nothing",
-        "--maxmemory",
-        "32mb",
-    ]);
-    command.args(more);
+    command.args(["--port", "0", "--http-port", "0", "--fence-log", "no", "--loglevel", "nothing"]);
+    command.args(["--maxmemory", &maxmemory.to_string()]).args(more);
     load::Server::start(command)
 }
 
 #[test]
 fn three_times_the_budget_in_values_of_any_size() {
-    for size in [64, 1024, 1 << 20] {
-        let mut server = start(&[]);
+    // Of small values fewer, which take as long as many large ones.
+    for (size, cap) in [(64, CAP / 4), (1024, CAP / 2), (1 << 20, CAP)] {
+        let mut server = start(cap, &[]);
         server.sign_in();
-        // Of small values less, which take several times their size.
-        let (taken, refused) = server.fill(size, if size == 64 { CAP } else { 3 * CAP });
+        let (taken, refused) = server.fill(size, if size == 64 { cap * 3 / 2 } else { 3 * cap });
         assert!(server.lives() && taken > 0);
         assert_eq!(refused, 0, "{size}");
         let used = server.info("used_memory");
         println!("{size}: {used} bytes in use, {} at most", server.bytes("VmHWM"));
-        assert!(used <= CAP + (2 << 20), "{size}: {used}");
-        assert!(server.bytes("VmHWM") <= CAP + BESIDE, "{size}: {} at most", server.bytes("VmHWM"));
+        assert!(used <= cap + (2 << 20), "{size}: {used}");
+        assert!(server.bytes("VmHWM") <= cap + BESIDE, "{size}: {} at most", server.bytes("VmHWM"));
         assert!(server.info("evicted_keys") > 0);
         assert_eq!(server.logins_left(), 100, "{size}");
     }
@@ -51,7 +40,7 @@ fn three_times_the_budget_in_values_of_any_size() {
 
 #[test]
 fn clients_with_full_buffers_are_cut_before_logins_go() {
-    let mut server = start(&[]);
+    let mut server = start(CAP, &[]);
     server.sign_in();
     server.fill(1024, CAP / 2);
     let crowd = server.crowd(400, 256 * 1024, 8);
@@ -75,7 +64,7 @@ fn clients_with_full_buffers_are_cut_before_logins_go() {
 #[test]
 fn what_clients_leave_behind_makes_entries_go_but_no_login() {
     // Where clients may take all of it.
-    let server = start(&["--maxmemory-clients", "0"]);
+    let server = start(CAP, &["--maxmemory-clients", "0"]);
     server.sign_in();
     server.fill(1024, CAP / 2);
     let before = server.info("evicted_keys");
