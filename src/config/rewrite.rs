@@ -33,7 +33,7 @@ pub fn render_redis_conf(old: &str, config: &Config) -> String {
     }
     let mut fresh = Vec::new();
     for param in PARAMS {
-        if param.get(config) != param.get(&told) {
+        if written_as(param, config) != written_as(param, &told) {
             fresh.push(tell(param, config, &mut told));
         }
     }
@@ -50,7 +50,7 @@ pub fn render_redis_conf(old: &str, config: &Config) -> String {
 fn tell(param: &'static Param, config: &Config, told: &mut Config) -> String {
     // A value that does not fit what was told before (two namespaces that trade prefixes) is told again by the
     // setting it does not fit, which then differs.
-    let _ = param.set(told, &param.get(config));
+    let _ = param.set(told, &written_as(param, config));
     directive(param, config)
 }
 
@@ -68,10 +68,17 @@ fn is_user(line: &str) -> bool {
     line.split_ascii_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("user"))
 }
 
-fn directive(param: &Param, config: &Config) -> String {
-    let value = param.get(config);
-    let shown = match param.kind {
+/// A value as people write it: CONFIG GET shows how much `auto` is, and that is not for a file to say.
+fn written_as(param: &Param, config: &Config) -> String {
+    match param.kind {
         Kind::MemoryOrAuto(..) if config.maxmemory_auto => "auto".to_owned(),
+        _ => param.get(config),
+    }
+}
+
+fn directive(param: &Param, config: &Config) -> String {
+    let value = written_as(param, config);
+    let shown = match param.kind {
         Kind::Memory(..) | Kind::MemoryOrAuto(..) => value.parse().map_or(value, show_bytes),
         _ => value,
     };

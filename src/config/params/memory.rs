@@ -28,8 +28,8 @@ pub(super) const ROWS: &[Param] = &[
         name: "maxmemory-clients",
         kind: Kind::MemoryOrPercent,
         default: "25%",
-        doc: "Bytes, or a share of maxmemory, that what clients leave unread, unfinished or queued may take in sum. \
-              When it is more, the clients that hold most are closed; 0 for no limit, which is what Redis has.",
+        doc: "Bytes, or a share of maxmemory, that buffers and queues of clients may take in sum. When it is more, the \
+              clients that hold most are closed; 0 for no limit, which is what Redis has.",
         home: field!(maxmemory_clients),
         ..Param::MEMORY
     },
