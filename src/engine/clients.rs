@@ -41,7 +41,7 @@ pub struct Peer {
     /// Bytes that wait in its read buffer, and its capacity.
     pub query_buffer: [AtomicU32; 2],
     /// Bytes that wait to be written to it.
-    pub output_buffer: AtomicU64,
+    pub output_buffer: AtomicU32,
     /// It asked not to be evicted.
     pub no_evict: AtomicBool,
     /// Its reads are no accesses.
@@ -241,7 +241,7 @@ impl Peer {
         let seldom = seldom.as_ref();
         let mail = seldom.map_or(0, |seldom| seldom.mail.len());
         let pending = seldom.and_then(|seldom| seldom.pending.as_ref()).map_or(0, Pending::size);
-        input + self.output_buffer.load(Ordering::Relaxed) + (mail + pending) as u64
+        input + u64::from(self.output_buffer.load(Ordering::Relaxed)) + (mail + pending) as u64
     }
 
     /// Leaves bytes for it. `false` when its mailbox and what it has not read yet are over `limit`: such a client is too
@@ -410,7 +410,7 @@ impl Clients {
             db: AtomicU8::new(0),
             protocol: AtomicU8::new(2),
             query_buffer: [AtomicU32::new(0), AtomicU32::new(0)],
-            output_buffer: AtomicU64::new(0),
+            output_buffer: AtomicU32::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             held: AtomicBool::new(false),

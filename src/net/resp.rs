@@ -586,7 +586,7 @@ impl<'a> Connection<'a> {
         let holds = self.input.capacity() + midway;
         peer.set_input(self.input.len(), holds);
         let unread = self.unread();
-        peer.output_buffer.store(unread as u64, Ordering::Relaxed);
+        peer.output_buffer.store(unread.min(u32::MAX as usize) as u32, Ordering::Relaxed);
         if holds + unread > 0 {
             self.engine().cut_clients(self.client.worker());
         }
