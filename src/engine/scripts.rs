@@ -23,12 +23,14 @@ const TEXT_BYTES: usize = 128;
 /// A worker's interpreter, of which nothing is known here.
 type Interpreter = Box<dyn Any + Send>;
 
+/// Where it is kept, with the bytes that it holds.
+type Place = Mutex<Option<(Interpreter, usize)>>;
+
 /// See the module's text.
 #[derive(Default)]
 pub struct Scripts {
     texts: Mutex<Texts>,
-    /// And the bytes that each holds.
-    interpreters: Box<[Mutex<Option<(Interpreter, usize)>>]>,
+    interpreters: Box<[Place]>,
     charges: Arc<Charges>,
     running: Arc<Running>,
 }

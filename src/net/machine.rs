@@ -41,7 +41,9 @@ fn counted_by_the_kernel() -> Option<Found> {
     #[cfg(target_os = "linux")]
     {
         let info = rustix::system::sysinfo();
-        let bytes = u64::try_from(info.totalram).ok()?.checked_mul(u64::from(info.mem_unit.max(1)))?;
+        // Wide enough for a word of any machine.
+        let bytes = u128::from(info.totalram) * u128::from(info.mem_unit.max(1));
+        let bytes = u64::try_from(bytes).ok()?;
         (bytes > 0).then_some(Found { bytes, place: "this machine" })
     }
     #[cfg(not(target_os = "linux"))]
