@@ -120,6 +120,8 @@ counts! {
     output_limit_disconnections,
     /// Clients closed because their request grew too large.
     query_limit_disconnections,
+    /// Clients closed because all together held too much, and they most.
+    evicted_clients,
     /// Error replies.
     errors,
     /// Failed AUTHs.

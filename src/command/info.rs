@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Spec, all, connection};
-use crate::engine::Topic;
+use crate::engine::{Charge, Engine, Topic};
 use crate::error::Result;
 use crate::resp::Args;
 use crate::store::{Stats, Store};
@@ -143,7 +143,7 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("cluster_connections", 0);
     lines.field("maxclients", ctx.engine.hot.max_clients());
     lines.field("client_recent_max_input_buffer", most(|peer| peer.query_buffer[1].load(Ordering::Relaxed).into()));
-    lines.field("client_recent_max_output_buffer", most(|peer| peer.output_buffer.load(Ordering::Relaxed)));
+    lines.field("client_recent_max_output_buffer", most(|peer| peer.output_buffer.load(Ordering::Relaxed).into()));
     lines.field("blocked_clients", peers.iter().filter(|peer| peer.held.load(Ordering::Relaxed)).count());
     let watching: Vec<usize> = peers.iter().map(|peer| peer.pending().watched).filter(|watched| *watched > 0).collect();
     lines.field("watching_clients", watching.len());
@@ -156,47 +156,64 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
     let engine = ctx.engine;
     let (used, peak) = (engine.used_memory(), engine.peak_memory());
     let resident = system_bytes("/proc/self/status", "VmRSS:");
-    let buffers: u64 = engine
-        .clients
-        .all()
-        .iter()
-        .map(|peer| {
-            u64::from(peer.query_buffer[1].load(Ordering::Relaxed)) + peer.output_buffer.load(Ordering::Relaxed)
-        })
-        .sum();
     let (pending, freed) = engine.lazily_freed();
     lines.bytes("used_memory", used);
     lines.bytes("used_memory_rss", resident);
     lines.bytes("used_memory_peak", peak);
     lines.field("used_memory_peak_perc", format!("{:.2}%", share(used, peak) * 100.0));
-    lines.zeros(&["used_memory_overhead", "used_memory_startup"]);
-    lines.field("used_memory_dataset", used);
-    lines.field("used_memory_dataset_perc", "100.00%");
+    let overhead = overhead(engine);
+    let dataset = used.saturating_sub(overhead);
+    lines.field("used_memory_overhead", overhead);
+    lines.zeros(&["used_memory_startup"]);
+    lines.field("used_memory_dataset", dataset);
+    lines.field("used_memory_dataset_perc", format!("{:.2}%", share(dataset, used) * 100.0));
     lines.bytes("total_system_memory", system_bytes("/proc/meminfo", "MemTotal:"));
-    lines.bytes("used_memory_lua", 0);
-    let (scripts, script_bytes) = engine.scripts.sizes();
-    lines.zeros(&["used_memory_vm_eval"]);
-    lines.field("used_memory_scripts_eval", script_bytes);
+    let (charges, scripts) = (engine.charges(), engine.scripts.sizes().0);
+    let (lua, texts) = (charges.of(Charge::Lua), charges.of(Charge::Texts));
+    lines.bytes("used_memory_lua", lua);
+    lines.field("used_memory_vm_eval", lua);
+    lines.field("used_memory_scripts_eval", texts);
     lines.field("number_of_cached_scripts", scripts);
     let (libraries, functions) = engine.functions.libraries().counts();
     lines.field("number_of_functions", functions);
     lines.field("number_of_libraries", libraries);
     lines.field("used_memory_vm_functions", engine.functions.interpreter_bytes());
-    lines.bytes("used_memory_vm_total", engine.functions.interpreter_bytes() as u64);
+    lines.bytes("used_memory_vm_total", lua);
     lines.field("used_memory_functions", engine.functions.bytes());
-    lines.bytes("used_memory_scripts", (script_bytes + engine.functions.bytes()) as u64);
+    lines.bytes("used_memory_scripts", lua + texts + engine.functions.bytes() as u64);
     lines.bytes("maxmemory", engine.hot.maxmemory());
+    lines.field("maxmemory_auto", u8::from(engine.with_config(|config| config.maxmemory_auto)));
+    lines.field("maxmemory_clients", engine.hot.clients_max());
     lines.field("maxmemory_policy", engine.hot.policy().name());
     lines.field("mem_fragmentation_ratio", format!("{:.2}", share(resident, used)));
     lines.field("mem_fragmentation_bytes", resident as i64 - used as i64);
     lines.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     lines.field("mem_clients_slaves", 0);
-    lines.field("mem_clients_normal", buffers);
+    lines.field("mem_clients_normal", charges.clients());
+    for (name, charge) in [
+        ("mem_clients_input", Charge::Input),
+        ("mem_clients_output", Charge::Output),
+        ("mem_clients_mail", Charge::Mail),
+        ("mem_clients_queued", Charge::Queued),
+        ("mem_clients_blocked", Charge::Blocked),
+        ("mem_http", Charge::Http),
+        ("mem_slowlog", Charge::Slowlog),
+    ] {
+        lines.field(name, charges.of(charge));
+    }
+    lines.field("mem_pubsub", engine.pubsub.bytes());
+    lines.field("mem_tracking", engine.tracking.bytes());
+    lines.field("mem_waste", engine.waste());
     lines.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     lines.field("mem_allocator", super::memory::ALLOCATOR);
     lines.field("active_defrag_running", 0);
     lines.field("lazyfree_pending_objects", pending);
     lines.field("lazyfreed_objects", freed);
+}
+
+/// Bytes in use that are no entries'.
+pub(super) fn overhead(engine: &Engine) -> u64 {
+    (engine.pubsub.bytes() + engine.tracking.bytes()) as u64 + engine.charges().total()
 }
 
 fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
@@ -242,7 +259,8 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("expired_stale_perc", "0.00");
     lines.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
     lines.field("evicted_keys", seen.evicted);
-    lines.zeros(&["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    lines.field("evicted_clients", sums.evicted_clients);
+    lines.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     lines.field("keyspace_hits", seen.hits);
     lines.field("keyspace_misses", seen.misses);
     lines.field("pubsub_channels", ctx.engine.pubsub.topics(Topic::Channel));

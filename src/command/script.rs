@@ -270,6 +270,9 @@ impl<'a> Call<'a> {
         let (engine, worker, patience_ends) = (ctx.engine, ctx.client.worker(), patience_ends(ctx.engine));
         let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
         let run = |interpreter: &mut Interpreter| {
+            if let Err(error) = interpreter.limit(engine.hot.maxmemory()) {
+                return (Err(failed(&error)), None);
+            }
             let result = match interpreter.compile(&sha, body) {
                 Err(problem) => Err(uncompiled(&problem)),
                 Ok(function) => {
@@ -279,7 +282,7 @@ impl<'a> Call<'a> {
                     self.run_in(interpreter, function, ctx, &String::from_utf8_lossy(&sha), promises)
                 }
             };
-            (result, interpreter.is_good())
+            (result, interpreter.kept(engine.hot.maxmemory()))
         };
         let ran = engine
             .alone(worker, || engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run)));
@@ -402,7 +405,10 @@ fn load(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let sha = sha1(text);
     let (_, body) = shebang::read(text).map_err(|problem| Error::Refused(problem.into()))?;
     let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
-    let compile = |interpreter: &mut Interpreter| (interpreter.compile(&sha, body).map(drop), true);
+    let compile = |interpreter: &mut Interpreter| {
+        let compiled = interpreter.compile(&sha, body).map(drop);
+        (compiled, interpreter.kept(engine.hot.maxmemory()))
+    };
     engine
         .scripts
         .with_interpreter(ctx.client.worker(), make, compile)

@@ -86,7 +86,6 @@ pub(super) const KEPT: &[Param] = &[
     kept("stream-node-max-bytes", SIZE, "4096", NO_SUCH_TYPE),
     kept("stream-node-max-entries", LONG, "100", NO_SUCH_TYPE),
     // Memory.
-    kept("maxmemory-clients", Kind::MemoryOrPercent, "0", "No effect: each client has limits of its own."),
     kept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", "No effect: eviction works in bounded slices."),
     kept("lazyfree-lazy-expire", Kind::Bool, "no", SLICES),
     kept("activedefrag", Kind::Bool, "no", "No effect: there is no defragmenter."),

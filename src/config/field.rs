@@ -2,7 +2,8 @@
 
 use super::param::{read_span, show_span};
 use super::values::{
-    Binds, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault, SessionError, Upstream,
+    Binds, BufferLimits, FenceLogging, LogFormat, LogLevel, MemoryShare, Permission, Policy, Profile, PubsubDefault,
+    SessionError, Upstream,
 };
 use super::{Namespaces, show_bool};
 use crate::clock::Ttl;
@@ -42,6 +43,8 @@ parsed!(
     Profile,
     PubsubDefault,
     SessionError,
+    FenceLogging,
+    MemoryShare,
     Permission
 );
 

@@ -39,8 +39,8 @@ pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
 pub use values::{
-    Bind, Binds, BufferLimit, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault,
-    SessionError, Upstream,
+    Bind, Binds, BufferLimit, BufferLimits, FenceLogging, LogFormat, LogLevel, MemoryShare, Permission, Policy,
+    Profile, PubsubDefault, SessionError, Upstream,
 };
 
 /// The settings of one server. [`PARAMS`] documents each.
@@ -76,6 +76,12 @@ pub struct Config {
     pub workers: u32,
     /// `maxmemory`, in bytes; 0 for unlimited.
     pub maxmemory: u64,
+    /// Whether nobody has said how much that is, or `auto`.
+    pub maxmemory_auto: bool,
+    /// What `auto` comes to on this machine; 0 where that is not known. It is no setting: see [`Config::found_memory`].
+    pub maxmemory_found: u64,
+    /// `maxmemory-clients`
+    pub maxmemory_clients: MemoryShare,
     /// `maxmemory-policy`
     pub maxmemory_policy: Policy,
     /// `maxmemory-samples`
@@ -114,6 +120,8 @@ pub struct Config {
     pub session_error: SessionError,
     /// `session-revoke`
     pub session_revoke: bool,
+    /// `fence-log`
+    pub fence_log: FenceLogging,
     /// `maxclients`
     pub maxclients: u32,
     /// `http-maxclients`
@@ -292,6 +300,14 @@ impl Config {
         if self.http_bind.0.is_empty() { &self.bind.0 } else { &self.http_bind.0 }
     }
 
+    /// Tells how much `maxmemory auto` is here, in bytes.
+    pub fn found_memory(&mut self, bytes: u64) {
+        self.maxmemory_found = bytes;
+        if self.maxmemory_auto {
+            self.maxmemory = bytes;
+        }
+    }
+
     /// Whether these settings make sense together; the reason if not, with its cure. Asked before the server starts.
     pub fn check(&self) -> Result<(), String> {
         // Where users are named, only they can tell whether anybody may come in.
@@ -330,8 +346,12 @@ impl Config {
 
     /// The file of users, which counts from the working directory that `dir` names.
     pub fn acl_path(&self) -> Option<PathBuf> {
-        let dir = self.get("dir").unwrap_or_default();
-        (!self.aclfile.is_empty()).then(|| PathBuf::from(dir).join(&self.aclfile))
+        (!self.aclfile.is_empty()).then(|| self.directory().join(&self.aclfile))
+    }
+
+    /// `dir`, where the server's own files are.
+    pub fn directory(&self) -> PathBuf {
+        self.get("dir").unwrap_or_default().into()
     }
 
     /// What no row has filled in yet.
@@ -352,6 +372,9 @@ impl Config {
             tcp_backlog: 0,
             workers: 0,
             maxmemory: 0,
+            maxmemory_auto: false,
+            maxmemory_found: 0,
+            maxmemory_clients: MemoryShare::Bytes(0),
             maxmemory_policy: Policy::NoEviction,
             maxmemory_samples: 0,
             tracking_table_max_keys: 0,
@@ -371,6 +394,7 @@ impl Config {
             session_stale: Ttl(0),
             session_error: SessionError::Empty,
             session_revoke: false,
+            fence_log: FenceLogging::No,
             maxclients: 0,
             http_maxclients: 0,
             proto_max_bulk_len: 0,

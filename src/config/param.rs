@@ -105,6 +105,8 @@ pub enum Kind {
     Int(i64, i64),
     /// Bytes within bounds, with `k`, `kb`, `m`, `mb`, `g`, `gb` as Redis means them (1000 and 1024).
     Memory(u64, u64),
+    /// Bytes within bounds, or `auto`.
+    MemoryOrAuto(u64, u64),
     /// Bytes, or a share of `maxmemory` as a percentage.
     MemoryOrPercent,
     /// `yes` or `no`.
@@ -135,6 +137,8 @@ impl Kind {
                 let value = bytes(text).ok_or("argument must be a memory value")?;
                 within(value, min, max)
             }
+            Kind::MemoryOrAuto(..) if text.eq_ignore_ascii_case("auto") => Ok("auto".to_owned()),
+            Kind::MemoryOrAuto(min, max) => Kind::Memory(min, max).read(text),
             Kind::MemoryOrPercent => memory_or_percent(text),
             Kind::Bool => yes_or_no(text)
                 .map(|yes| super::show_bool(yes).to_owned())
@@ -168,6 +172,7 @@ impl Kind {
         match self {
             Kind::Int(..) => "number".to_owned(),
             Kind::Memory(..) => "bytes".to_owned(),
+            Kind::MemoryOrAuto(..) => "bytes or auto".to_owned(),
             Kind::MemoryOrPercent => "bytes or percent".to_owned(),
             Kind::Bool => "yes or no".to_owned(),
             Kind::Span(..) => "time".to_owned(),

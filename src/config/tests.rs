@@ -22,7 +22,7 @@ fn samples(param: &Param) -> Vec<String> {
         ("http-bind", _) => of(&["::", ""]),
         ("session-prefix", _) => of(&["s:", "my app:"]),
         (_, Kind::Int(min, max)) => vec![min.to_string(), max.to_string()],
-        (_, Kind::Memory(min, max)) => vec![min.to_string(), max.to_string()],
+        (_, Kind::Memory(min, max) | Kind::MemoryOrAuto(min, max)) => vec![min.to_string(), max.to_string()],
         (_, Kind::MemoryOrPercent) => of(&["0", "5%", "1048576"]),
         (_, Kind::Bool) => of(&["yes", "no"]),
         (_, Kind::Span(min, max)) => vec![format!("{}ms", min.0), format!("{}ms", max.0)],
@@ -387,4 +387,28 @@ fn the_reference_names_every_setting() {
     let document = format!("# Cloakroom\n{REFERENCE_BEGIN}\n{page}{REFERENCE_END}\nmore");
     assert_eq!(reference_in(&document), Some(page.as_str()));
     assert_eq!(reference_in("nothing"), None);
+}
+
+#[test]
+fn auto_is_what_was_found_and_stays_auto_in_a_file() {
+    let mut config = Config::default();
+    config.found_memory(96 << 20);
+    assert_eq!((config.maxmemory, config.get("maxmemory").as_deref()), (96 << 20, Some("100663296")));
+    assert_eq!(render_redis_conf("", &config), "");
+    assert_eq!(render_redis_conf("maxmemory 1gb\n", &config), "maxmemory auto\n");
+    config.set("maxmemory", "0").expect("no limit");
+    assert_eq!((config.maxmemory, render_redis_conf("", &config).contains("maxmemory 0")), (0, true));
+    config.set("maxmemory", "AUTO").expect("what was found");
+    assert_eq!(config.maxmemory, 96 << 20);
+    // Told before it is known, by a file, and after.
+    config.found_memory(10 << 20);
+    assert_eq!(config.maxmemory, 10 << 20);
+    config.set("maxmemory", "1gb").expect("bytes");
+    config.found_memory(20 << 20);
+    assert_eq!((config.maxmemory, config.maxmemory_clients.of(config.maxmemory)), (1 << 30, (1 << 30) / 100 * 25));
+    assert_eq!(
+        reason(&mut config, "maxmemory", "automatic"),
+        "CONFIG SET failed (possibly related to argument \
+                'maxmemory') - argument must be a memory value"
+    );
 }

@@ -115,6 +115,59 @@ choice! {
     }
 }
 
+/// Bytes, or a share of `maxmemory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryShare {
+    /// So many; 0 for no limit.
+    Bytes(u64),
+    /// So many hundredths.
+    Percent(u64),
+}
+
+impl MemoryShare {
+    /// The bytes that it is, given `maxmemory`; 0 for no limit.
+    pub fn of(self, maxmemory: u64) -> u64 {
+        match self {
+            MemoryShare::Bytes(bytes) => bytes,
+            MemoryShare::Percent(percent) => maxmemory / 100 * percent,
+        }
+    }
+}
+
+impl std::str::FromStr for MemoryShare {
+    type Err = String;
+
+    /// Reads what `Kind::MemoryOrPercent` has made plain.
+    fn from_str(text: &str) -> Result<MemoryShare, String> {
+        let number = |text: &str| text.parse().map_err(|_| "argument must be a memory or percent value".to_owned());
+        match text.strip_suffix('%') {
+            Some(percent) => number(percent).map(MemoryShare::Percent),
+            None => number(text).map(MemoryShare::Bytes),
+        }
+    }
+}
+
+impl std::fmt::Display for MemoryShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MemoryShare::Bytes(bytes) => write!(f, "{bytes}"),
+            MemoryShare::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+choice! {
+    /// Whether sign-outs outlast the process.
+    FenceLogging {
+        /// Where the directory can be written to.
+        Auto = "auto",
+        /// Or else the server does not start.
+        Yes = "yes",
+        /// They end with it.
+        No = "no",
+    }
+}
+
 choice! {
     /// Which channels a user has of whom no rule says.
     PubsubDefault {

@@ -10,6 +10,7 @@ use crate::resp::request::Limits;
 pub struct Hot {
     acllog_max: AtomicUsize,
     maxmemory: AtomicU64,
+    clients_max: AtomicU64,
     policy: AtomicU8,
     samples: AtomicUsize,
     slower_than: AtomicI64,
@@ -31,6 +32,7 @@ impl Hot {
         let order = Ordering::Relaxed;
         self.acllog_max.store(config.acllog_max_len, order);
         self.maxmemory.store(config.maxmemory, order);
+        self.clients_max.store(config.maxmemory_clients.of(config.maxmemory), order);
         let policy = POLICIES.iter().position(|policy| *policy == config.maxmemory_policy).unwrap_or(0);
         self.policy.store(policy as u8, order);
         self.samples.store(config.maxmemory_samples as usize, order);
@@ -60,6 +62,11 @@ impl Hot {
     /// `maxmemory`; 0 for none.
     pub fn maxmemory(&self) -> u64 {
         self.maxmemory.load(Ordering::Relaxed)
+    }
+
+    /// `maxmemory-clients` in bytes; 0 for none.
+    pub fn clients_max(&self) -> u64 {
+        self.clients_max.load(Ordering::Relaxed)
     }
 
     /// `maxmemory-policy`

@@ -4,11 +4,13 @@
 //! it a waker.
 
 pub mod acl;
+mod charges;
 mod clients;
 mod functions;
 mod gate;
 mod hot;
 mod latency;
+mod memory;
 mod pubsub;
 mod rates;
 mod room;
@@ -23,6 +25,7 @@ use std::task::Waker;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
+pub use charges::{Charge, Charges, Hold};
 pub use clients::{Clients, Labels, Peer, Pending};
 pub use functions::{Function, Functions, Libraries, Library, Restoring};
 use gate::Gate;
@@ -40,7 +43,7 @@ use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{NamingKey, Store};
 
 /// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
 /// earlier answer may be shown while the upstream fails, and this.
@@ -88,6 +91,12 @@ pub struct Engine {
     shutdown: AtomicBool,
     shutdown_bell: Mutex<Option<Waker>>,
     reports: RwLock<Vec<Report>>,
+    /// Bytes that are no entries'.
+    charges: Arc<Charges>,
+    /// Bytes that the process takes and nothing counts, as far as they are too much.
+    waste: AtomicU64,
+    /// Held by who chooses clients to cut.
+    cutting: Mutex<()>,
     /// The most memory that was ever seen in use.
     peak: AtomicU64,
     /// The RESP door's port, when it was picked at start.
@@ -120,8 +129,13 @@ struct Pause {
 }
 
 impl Engine {
-    /// An engine for so many workers and commands.
+    /// An engine for so many workers and commands, whose secret names nobody but itself can match.
     pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
+        Engine::with_key(config, clock, workers, commands, NamingKey::random())
+    }
+
+    /// The same, with the key that secret names are hashed under.
+    pub fn with_key(config: Config, clock: Clock, workers: usize, commands: usize, key: NamingKey) -> Engine {
         let stale = config.upstream.as_ref().map_or(Ttl(0), |_| config.session_stale);
         let longest = config.upstream_timeout.max(stale);
         let fence = Ttl(longest.0.saturating_add(config.session().ttl.0).saturating_add(FENCE_MARGIN.0));
@@ -135,12 +149,14 @@ impl Engine {
             .clock(clock.clone())
             .namespaces(namespaces)
             .fence(fence)
+            .naming_key(key)
             .build_family(config.databases + 1);
         let records = stores.pop().unwrap_or_default();
         let mut dice = [0; 8];
         getrandom::fill(&mut dice).expect("the system has randomness");
         let dice = u64::from_le_bytes(dice) | 1;
-        let (clients, pubsub) = (Arc::<Clients>::default(), Arc::<Pubsub>::default());
+        let charges = Arc::<Charges>::default();
+        let (clients, pubsub) = (Arc::new(Clients::new(charges.clone())), Arc::<Pubsub>::default());
         let tracking = Tracking::new(clients.clone(), pubsub.clone(), records.changes().clone(), records.number());
         let engine = Engine {
             hot: Hot::default(),
@@ -149,11 +165,11 @@ impl Engine {
             gate: Gate::new(workers),
             pubsub,
             tracking,
-            slowlog: Slowlog::default(),
+            slowlog: Slowlog::new(charges.clone()),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
-            scripts: Scripts::new(workers),
-            functions: Functions::default(),
+            scripts: Scripts::new(workers, charges.clone()),
+            functions: Functions::new(charges.clone()),
             started: clock.now(),
             run_id: random_id(),
             clock,
@@ -162,11 +178,14 @@ impl Engine {
             records,
             config: RwLock::new(Config::default()),
             pause: Pause::default(),
-            room: Mutex::default(),
+            room: Mutex::new(Room::new(charges.clone())),
             dice: AtomicU64::new(dice),
             shutdown: AtomicBool::new(false),
             shutdown_bell: Mutex::default(),
             reports: RwLock::default(),
+            charges,
+            waste: AtomicU64::new(0),
+            cutting: Mutex::default(),
             peak: AtomicU64::new(0),
             port: AtomicU16::new(config.port),
             rates: Rates::default(),
@@ -292,43 +311,6 @@ impl Engine {
     /// The room of requests that wait, locked. It is locked before any shard.
     pub fn room(&self) -> MutexGuard<'_, Room> {
         self.room.lock()
-    }
-
-    /// Bytes in use by the stores, by what clients subscribed to or have read, and by libraries of functions.
-    pub fn used_memory(&self) -> u64 {
-        let of_clients = self.pubsub.bytes() + self.tracking.bytes();
-        let used = (self.records.used_memory() + of_clients + self.functions.bytes()) as u64;
-        self.peak.fetch_max(used, Ordering::Relaxed);
-        used
-    }
-
-    /// The most bytes that were ever seen in use.
-    pub fn peak_memory(&self) -> u64 {
-        self.used_memory().max(self.peak.load(Ordering::Relaxed))
-    }
-
-    /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
-    /// that one command never pays for a large shortage; the next one goes on.
-    pub fn make_room(&self, now: Millis) -> bool {
-        /// Evictions that one command may have to wait for, about 100 µs.
-        const EVICTIONS_MAX: usize = 128;
-        let limit = self.hot.maxmemory();
-        // What is being freed is as good as gone.
-        let kept = || self.used_memory().saturating_sub(self.records.freeing() as u64);
-        if limit == 0 || kept() <= limit {
-            return true;
-        }
-        let (policy, samples) = (self.hot.policy(), self.hot.samples());
-        for _ in 0..EVICTIONS_MAX {
-            if !Store::evict(&self.stores, policy, samples, || self.chance(), now) {
-                return kept() <= limit;
-            }
-            if kept() <= limit {
-                return true;
-            }
-        }
-        // More went than this command could have brought in; it may pass.
-        true
     }
 
     /// A number that nobody can foresee from outside; not for secrets.

@@ -38,12 +38,13 @@ use tracing::{debug, warn};
 use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use super::fences::FenceLog;
 use super::patience::Patience;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::config::{self, Config};
-use crate::engine::Engine;
+use crate::engine::{Charge, Engine};
 use crate::session::{
     self, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, SessionCache, Settings, Source, Tokens, Wait,
 };
@@ -60,6 +61,12 @@ const SIGN_OUT_MAX: usize = 64 * 1024;
 /// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
 const HAND_ON_MAX: Duration = Duration::from_secs(60);
 
+/// What a client is charged that is left to hyper: its buffers for reading and writing, and what it remembers of a head.
+const CLIENT_BYTES: usize = 20 * 1024;
+
+/// What a call to the upstream is charged: a request with its cookies, and an answer of usual size.
+const CALL_BYTES: usize = 16 * 1024;
+
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
 
@@ -72,6 +79,8 @@ pub struct Hall {
     metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
     patience: Patience,
     strangers: Strangers,
+    /// Where sign-outs are kept over a restart.
+    fences: Option<FenceLog>,
 }
 
 impl Hall {
@@ -85,6 +94,7 @@ impl Hall {
             metrics: config.metrics.then(|| Box::new(metrics) as Box<dyn Fn() -> String + Send + Sync>),
             patience: Patience::default(),
             strangers: Strangers::default(),
+            fences: None,
             sessions,
             engine,
         }
@@ -101,6 +111,26 @@ impl Hall {
 
     pub(super) fn set_patience(&mut self, patience: Patience) {
         self.patience = patience;
+    }
+
+    /// Keeps sign-outs on the disk, and hears of those that were kept.
+    pub(super) fn keep_sign_outs(&mut self, fences: FenceLog) {
+        self.engine.add_report("Fences", fences.rows());
+        self.fences = Some(fences);
+    }
+
+    /// Waits until the sign-outs so far are on the disk, where they are kept.
+    async fn settle(&self) {
+        if let Some(fences) = &self.fences {
+            fences.settle().await;
+        }
+    }
+
+    /// Ends what belongs to no worker.
+    pub(super) fn close(&self) {
+        if let Some(fences) = &self.fences {
+            fences.close();
+        }
     }
 
     /// Says once when the upstream does not answer. That is no reason to stay down: it may be the next to start.
@@ -212,6 +242,7 @@ impl Door {
         if let Some(protocol) = guard::stranger(&first) {
             return self.turn_away(stream, peer, protocol).await;
         }
+        let _charge = self.hall.engine.charges().hold(Charge::Http, CLIENT_BYTES);
         let heads = Rc::new(RefCell::new(Heads::default()));
         let io = TokioIo::new(Sentry::new(stream, first, patience.body, heads.clone()));
         let visit =
@@ -289,6 +320,7 @@ impl Door {
         let (door, upstream) = (self.clone(), upstream.clone());
         tokio::task::spawn_local(async move {
             let _alarm = Alarm(door.clone());
+            let _charge = door.hall.engine.charges().hold(Charge::Http, CALL_BYTES);
             let outcome = door.ask(&upstream, request).await;
             // The asker may have gone.
             let _ = done.send(door.with_sessions(|sessions, now| sessions.complete(fill, outcome, now)));

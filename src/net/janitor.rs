@@ -32,12 +32,38 @@ const WORTH: u64 = 1 << 20;
 /// has at hand.
 const NUDGE: usize = 1 << 20;
 
+/// How often it is looked what the process really takes, once data is half of what it may be.
+const WEIGH_EACH: Ttl = Ttl(100);
+
+/// Compares what the process takes with what is counted, and tells who makes room: an allocator keeps what one thread
+/// has freed of another's, and holes, and nobody who may be killed for it can do as if that were nothing.
+pub(super) async fn weigh(engine: Arc<Engine>) {
+    loop {
+        let limit = engine.hot.maxmemory();
+        let is_near = limit > 0 && engine.used_memory() > limit / 2;
+        if let Some(resident) = resident().filter(|_| is_near) {
+            engine.weigh(resident);
+        }
+        sleep(if is_near { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+    }
+}
+
+/// Bytes of memory that the process takes; `None` where nothing tells.
+fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Has the allocator give back what this thread has freed. mimalloc keeps it for some milliseconds in case it is needed
 /// again, and then only looks when somebody allocates; after a million entries died nobody may for hours.
 pub(super) async fn give_back(engine: Arc<Engine>) {
     let (mut seen, mut owed) = (0, 0);
     loop {
-        sleep(GIVE_BACK_EACH.duration()).await;
+        sleep(if engine.waste() > 0 { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+        if engine.waste() > 0 {
+            owed = owed.max(1);
+        }
         let used = engine.used_memory();
         if used + WORTH <= seen {
             // Once more the next time: what was freed a moment ago is kept yet.

@@ -1,8 +1,11 @@
 //! What needs an operating system around it: sockets, files, arguments. The only place that waits.
 
 mod descriptors;
+mod fences;
 pub mod http;
 mod janitor;
+mod keyfile;
+mod machine;
 mod patience;
 mod prometheus;
 mod resp;

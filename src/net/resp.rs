@@ -28,7 +28,7 @@ use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
 use crate::config::BufferLimit;
-use crate::engine::Engine;
+use crate::engine::{Charge, Engine, Hold};
 use crate::resp::request::guess_key;
 use crate::resp::{Parser, Reply};
 
@@ -95,13 +95,13 @@ struct Midway {
 }
 
 /// Replies that the socket did not take.
-#[derive(Default)]
 struct Backlog {
     /// Those not sent yet begin at `sent`, and there always are some.
     bytes: Vec<u8>,
     sent: usize,
     /// Since when they have been more than the soft limit.
     over_soft: Option<Instant>,
+    charge: Hold,
 }
 
 impl Backlog {
@@ -474,7 +474,13 @@ impl<'a> Connection<'a> {
             }
         }
         if taken < output.len() {
-            self.backlog.get_or_insert_default().bytes.extend_from_slice(&output[taken..]);
+            let empty = || {
+                let charge = self.shared.engine.charges().hold(Charge::Output, 0);
+                Box::new(Backlog { bytes: Vec::new(), sent: 0, over_soft: None, charge })
+            };
+            let backlog = self.backlog.get_or_insert_with(empty);
+            backlog.bytes.extend_from_slice(&output[taken..]);
+            backlog.charge.set(backlog.bytes.capacity());
         }
         output.clear();
         // One large reply must not make the worker's buffer large for ever.
@@ -550,12 +556,17 @@ impl<'a> Connection<'a> {
         End::Gone
     }
 
-    /// Tells CLIENT LIST what it cannot know.
+    /// Tells what others cannot know, and has somebody cut if it is too much.
     fn publish(&self) {
         let peer = &self.client.peer;
-        peer.query_buffer[0].store(self.input.len() as u32, Ordering::Relaxed);
-        peer.query_buffer[1].store(self.input.capacity() as u32, Ordering::Relaxed);
-        peer.output_buffer.store(self.unread() as u64, Ordering::Relaxed);
+        let midway = self.midway.as_ref().map_or(0, |midway| midway.parser.heap());
+        let holds = self.input.capacity() + midway;
+        peer.set_input(self.input.len(), holds);
+        let unread = self.unread();
+        peer.output_buffer.store(unread.min(u32::MAX as usize) as u32, Ordering::Relaxed);
+        if holds + unread > 0 {
+            self.engine().cut_clients(self.client.worker());
+        }
     }
 }
 

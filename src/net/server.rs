@@ -11,12 +11,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::fences::FenceLog;
 use super::http::Hall;
+use super::keyfile::KeyFile;
 use super::worker::{self, Arrival, Entrance, Shared, Worker};
-use super::{Patience, descriptors, prometheus, script};
+use super::{Patience, descriptors, machine, prometheus, script};
 use crate::clock::Clock;
 use crate::command;
-use crate::config::{Bind, Config};
+use crate::config::{Bind, Config, FenceLogging};
 use crate::engine::Engine;
 
 /// How long accepting rests when the process has no descriptors left: long enough not to spin, short enough to be back
@@ -33,6 +35,9 @@ const EXHAUSTED_SAID_EACH: Duration = Duration::from_secs(60);
 const HOUSE_FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 29\r\nconnection: close\r\n\r\n\
     max number of clients reached";
+/// What of the memory `maxmemory auto` is. The rest is for what is counted nowhere: code, stacks, the kernel's buffers of
+/// sockets, and what the allocator cannot fill.
+const MEMORY_PERCENT: u64 = 75;
 
 /// A server whose doors are open, but who does not yet answer.
 pub struct Server {
@@ -66,6 +71,7 @@ impl Server {
     /// Opens both doors. Raises the limit of descriptors of this process if `maxclients` and `http-maxclients` need more,
     /// or lowers these two to what there is.
     pub fn bind(mut config: Config) -> Result<Server, StartError> {
+        budget(&mut config);
         let backlog = config.tcp_backlog as i32;
         let resp = open(&config.bind.0, config.port, backlog, "port")?;
         let http = open(config.http_addresses(), config.http_port, backlog, "http-port")?;
@@ -74,14 +80,25 @@ impl Server {
             workers => workers as usize,
         };
         descriptors::make_room(&mut config, workers).map_err(StartError)?;
-        let engine = Arc::new(Engine::new(config, Clock::system(), workers, command::COUNT));
+        let keyfile = KeyFile::open(&config.directory()).map_err(StartError)?;
+        let (key, kept) = (keyfile.key().clone(), config.fence_log);
+        let keyfile = Arc::new(keyfile);
+        let engine = Arc::new(Engine::with_key(config, Clock::system(), workers, command::COUNT, key));
         command::load_users(&engine).map_err(StartError)?;
         engine.scripts.on_busy(script::pause);
         if let Some(address) = resp.first().and_then(|listener| listener.local_addr().ok()) {
             engine.set_port(address.port());
         }
         let source = engine.clone();
-        let hall = Arc::new(Hall::new(engine.clone(), move || prometheus::text(&source)));
+        let mut hall = Hall::new(engine.clone(), move || prometheus::text(&source));
+        if kept != FenceLogging::No {
+            match FenceLog::open(keyfile, hall.sessions(), kept == FenceLogging::Yes) {
+                Ok(fences) => hall.keep_sign_outs(fences),
+                Err(why) if kept == FenceLogging::Yes => return Err(StartError(why)),
+                Err(why) => tracing::warn!("a restart will sign in again who signs out here: {why}"),
+            }
+        }
+        let hall = Arc::new(hall);
         let sessions = hall.sessions().clone();
         engine.add_report("Sessions", move || sessions.counters().rows());
         let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
@@ -142,7 +159,29 @@ impl Server {
                 tracing::error!("a worker had panicked");
             }
         }
+        shared.hall.close();
         accepted
+    }
+}
+
+/// Finds out how much memory there is for data, and says what was made of it.
+fn budget(config: &mut Config) {
+    match machine::memory() {
+        Some(found) => {
+            config.found_memory(found.bytes / 100 * MEMORY_PERCENT);
+            if config.maxmemory_auto {
+                tracing::info!(
+                    maxmemory = config.maxmemory,
+                    "{MEMORY_PERCENT} % of the {} bytes of {}",
+                    found.bytes,
+                    found.place
+                );
+            }
+        }
+        None if config.maxmemory_auto => {
+            tracing::warn!("cannot tell how much memory there is: maxmemory is unlimited until it is set");
+        }
+        None => {}
     }
 }
 

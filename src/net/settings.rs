@@ -144,6 +144,7 @@ fn cure(param: &Param, reason: &str) -> String {
         _ if reason.contains("must be between") => String::new(),
         Kind::Int(min, max) => format!(" (a whole number from {min} to {max})"),
         Kind::Memory(..) => " (bytes such as 1048576, 64mb or 1gb)".to_owned(),
+        Kind::MemoryOrAuto(..) => " (bytes such as 1048576, 64mb or 1gb, or auto)".to_owned(),
         _ => String::new(),
     }
 }

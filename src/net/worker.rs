@@ -134,6 +134,7 @@ pub(super) fn start(number: usize, shared: Arc<Shared>) -> io::Result<Worker> {
             if number == 0 {
                 tokio::task::spawn_local(super::janitor::run(shared.engine.clone()));
                 tokio::task::spawn_local(super::janitor::see_off(shared.engine.clone()));
+                tokio::task::spawn_local(super::janitor::weigh(shared.engine.clone()));
             }
             tokio::task::spawn_local(super::janitor::give_back(shared.engine.clone()));
             let door = Door::new(shared.hall.clone(), number);

@@ -63,7 +63,7 @@ pub use changes::{Change, Changes};
 pub use events::{Class, Event};
 pub use foresee::Foreseen;
 pub use janitor::{SWEEP_MAX, Sweep};
-pub use names::NameBuf;
+pub use names::{NameBuf, NamingKey};
 pub use namespace::Cache;
 pub use scan::Cursor;
 pub use shard::{Cause, Stats};

@@ -21,9 +21,9 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// One on free ports.
+    /// One on free ports, that leaves nothing behind in the directory that the tests are run in.
     pub fn start(arguments: &[&str]) -> Binary {
-        Binary::with(&[&["--port", "0", "--http-port", "0"], arguments].concat())
+        Binary::with(&[&["--port", "0", "--http-port", "0", "--fence-log", "no"], arguments].concat())
     }
 
     /// One with these arguments and no others.
@@ -67,6 +67,12 @@ impl Binary {
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a process").count()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("a child");
     }
 
     /// Sends a signal by the shell's own `kill`.

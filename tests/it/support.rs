@@ -32,7 +32,9 @@ impl Running {
     /// Starts one with this patience and these settings.
     pub fn with_patience(patience: Patience, settings: &[(&str, &str)]) -> Running {
         let mut config = Config::default();
-        for (name, value) in [("port", "0"), ("http-port", "0"), ("workers", "2")].iter().chain(settings) {
+        // Nothing is left behind in the directory that the tests are run in.
+        let own = [("port", "0"), ("http-port", "0"), ("workers", "2"), ("fence-log", "no")];
+        for (name, value) in own.iter().chain(settings) {
             config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
         }
         let server = Server::bind(config).expect("free ports").with_patience(patience);

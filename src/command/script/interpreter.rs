@@ -20,6 +20,9 @@ use crate::engine::{self, Running, Sha};
 /// Bytes that the scripts of one worker may hold.
 const MEMORY_MAX: usize = 512 * 1024 * 1024;
 
+/// Bytes that a script may hold however little there is: less than any use has been found for.
+const MEMORY_MIN: usize = 8 * 1024 * 1024;
+
 /// Bytes after a script at which a state is thrown away: it is mostly garbage.
 const MEMORY_KEPT: usize = 64 * 1024 * 1024;
 
@@ -234,14 +237,28 @@ impl Interpreter {
         self.fallen.clone()
     }
 
-    /// Whether the next script may have this state.
-    pub fn is_good(&self) -> bool {
-        self.killed_at.lock().is_none() && self.lua.used_memory() < MEMORY_KEPT
+    /// The bytes of this state, if the next script may have it.
+    pub fn kept(&self, maxmemory: u64) -> Option<usize> {
+        let (used, kept) = (self.lua.used_memory(), MEMORY_KEPT.min(share(maxmemory)));
+        (self.killed_at.lock().is_none() && used < kept).then_some(used)
     }
 
     /// The same for a state that holds what would have to be made again: garbage is no reason to throw it away.
-    pub fn is_good_after_collecting(&self) -> bool {
-        self.is_good() || self.killed_at.lock().is_none() && self.lua.gc_collect().is_ok() && self.is_good()
+    pub fn kept_after_collecting(&self, maxmemory: u64) -> Option<usize> {
+        self.kept(maxmemory).or_else(|| self.lua.gc_collect().ok().and_then(|()| self.kept(maxmemory)))
+    }
+
+    /// Lets scripts hold what they may where so much is there for all.
+    pub fn limit(&self, maxmemory: u64) -> mlua::Result<()> {
+        self.lua.set_memory_limit(MEMORY_MAX.min(share(maxmemory))).map(drop)
+    }
+}
+
+/// What of `maxmemory` a state may hold: scripts run one at a time, and beside them there must be room for data.
+fn share(maxmemory: u64) -> usize {
+    match maxmemory {
+        0 => usize::MAX,
+        bytes => usize::try_from(bytes / 4).unwrap_or(usize::MAX).max(MEMORY_MIN),
     }
 }
 

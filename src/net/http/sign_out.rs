@@ -4,6 +4,8 @@
 //! cookie deleted. next-auth's `signOut()` looks at no status; it reads the JSON, takes `url` from it or else its own
 //! callback URL, and goes there, so the user sees the signed-out page. The token is refused here from then on. What
 //! the upstream keeps in a database of its own is not deleted, and the status says that something was not done.
+//!
+//! Whatever is answered, the sign-out is on the disk by then (`net/fences.rs`), or was said not to be.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
@@ -37,7 +39,11 @@ impl Visit {
             Some(upstream) if relay::has_csrf_token(&parts.headers, &body) => {
                 self.sign_out_upstream(upstream, parts, body).await
             }
-            _ => answer::session(self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now))),
+            _ => {
+                let cleared = self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now));
+                self.door.hall.settle().await;
+                answer::session(cleared)
+            }
         }
     }
 
@@ -56,6 +62,7 @@ impl Visit {
                 Outcome::Failed(_) => None,
             };
             let end = door.with_sessions(|sessions, now| sessions.end_sign_out(sign_out, answer, now));
+            door.hall.settle().await;
             let _ = done.send((outcome, end));
         });
         match ended.await {

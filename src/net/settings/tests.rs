@@ -249,7 +249,7 @@ fn a_mistake_is_one_line_with_its_place_its_value_and_the_cure() {
         (
             &[],
             &[("CLOAKROOM_MAXMEMORY", "lots")],
-            "CLOAKROOM_MAXMEMORY 'lots': argument must be a memory value (bytes such as 1048576, 64mb or 1gb)",
+            "CLOAKROOM_MAXMEMORY 'lots': argument must be a memory value (bytes such as 1048576, 64mb or 1gb, or auto)",
         ),
     ] {
         assert_eq!(problem(args, env), text);
