@@ -8,6 +8,7 @@ pub struct Builder {
     namespaces: Vec<Namespace>,
     fence: Ttl,
     hasher: SeedableRandomState,
+    names_key: Option<NamesKey>,
 }
 
 impl Builder {
@@ -17,6 +18,7 @@ impl Builder {
             namespaces: Namespace::predefined(),
             fence: FENCE_DEFAULT,
             hasher: SeedableRandomState::with_seed(random_seed(), SharedSeed::global_random()),
+            names_key: None,
         }
     }
 
@@ -35,6 +37,12 @@ impl Builder {
     /// How long a key of a fenced namespace takes no writes after it was removed.
     pub fn fence(mut self, fence: Ttl) -> Builder {
         self.fence = fence;
+        self
+    }
+
+    /// What names are hashed with; without this, something that nobody knows.
+    pub fn names_key(mut self, key: NamesKey) -> Builder {
+        self.names_key = Some(key);
         self
     }
 
@@ -57,7 +65,7 @@ impl Builder {
             changes: Arc::default(),
             clock: self.clock,
             hasher: self.hasher,
-            names: Names::new(&self.namespaces, self.fence),
+            names: Names::new(&self.namespaces, self.fence, self.names_key.unwrap_or_else(NamesKey::random)),
             namespaces: self.namespaces,
             used: AtomicI64::new(0),
             access: access::Mode::default(),

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use highway::{HighwayHash, HighwayHasher, Key};
+use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
 use crate::clock::Ttl;
@@ -32,8 +33,49 @@ pub(super) struct Names {
     rules: Vec<Rule>,
     /// The bytes that prefixes begin with, a bit each: most keys are told by one look that no rule is theirs.
     firsts: [u64; 4],
-    /// Random for each store, so that a hash that leaks cannot be compared with guesses.
-    secret: Key,
+    /// Known to nobody, so that a hash that leaks cannot be compared with guesses.
+    secret: NamesKey,
+}
+
+/// What the names of secret namespaces are hashed with. Who has it and a hash can try tokens against the hash, or look for
+/// another token of the same hash, so it is kept as tokens are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NamesKey([u64; 4]);
+
+impl NamesKey {
+    /// Its bytes.
+    pub const LEN: usize = 32;
+
+    /// One that nobody knows.
+    pub fn random() -> NamesKey {
+        NamesKey([(); 4].map(|()| getrandom::u64().expect("the system has randomness")))
+    }
+
+    /// The one that [`NamesKey::to_bytes`] gave.
+    pub fn from_bytes(bytes: &[u8; NamesKey::LEN]) -> NamesKey {
+        let (words, _) = bytes.as_chunks::<8>();
+        NamesKey([0, 1, 2, 3].map(|at: usize| u64::from_le_bytes(words[at])))
+    }
+
+    /// Its bytes, to be kept where nobody else can read them.
+    pub fn to_bytes(&self) -> [u8; NamesKey::LEN] {
+        let mut bytes = [0; NamesKey::LEN];
+        bytes.iter_mut().zip(self.0.iter().flat_map(|word| word.to_le_bytes())).for_each(|(to, from)| *to = from);
+        bytes
+    }
+
+    /// What tells two keys apart and nothing else about them: 16 hexadecimal digits.
+    pub fn mark(&self) -> String {
+        let digest = Sha256::new().chain_update(b"cloakroom names ").chain_update(self.to_bytes()).finalize();
+        digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl std::fmt::Debug for NamesKey {
+    /// Its mark only.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NamesKey({})", self.mark())
+    }
 }
 
 /// What a namespace asks of the store.
@@ -47,8 +89,7 @@ pub(super) struct Rule {
 }
 
 impl Names {
-    pub fn new(namespaces: &[Namespace], fence: Ttl) -> Names {
-        let secret = Key([(); 4].map(|()| getrandom::u64().expect("the system has randomness")));
+    pub fn new(namespaces: &[Namespace], fence: Ttl, secret: NamesKey) -> Names {
         let mut rules: Vec<Rule> = namespaces
             .iter()
             .filter(|namespace| is_marked(namespace) || namespaces.iter().any(|other| is_inside(namespace, other)))
@@ -92,6 +133,16 @@ impl Names {
         (buf, Some(rule))
     }
 
+    /// What it hashes with.
+    pub fn key(&self) -> &NamesKey {
+        &self.secret
+    }
+
+    /// Whether a stored name is a hash.
+    pub fn is_hash(&self, name: &[u8]) -> bool {
+        self.rule(name).is_some_and(|rule| rule.secret && is_hashed(&name[rule.prefix.len()..]))
+    }
+
     /// The stored name of a token, hashed whatever it looks like.
     pub fn secret(&self, prefix: &[u8], token: &[u8]) -> NameBuf {
         let mut buf = NameBuf::new();
@@ -129,7 +180,7 @@ impl Names {
 
     fn hash_into(&self, prefix: &[u8], token: &[u8], buf: &mut NameBuf) {
         // A keyed hash that was made to be a pseudorandom function, and costs a third of SHA-256 at a token's length.
-        let [low, high] = HighwayHasher::new(self.secret).hash128(token);
+        let [low, high] = HighwayHasher::new(Key(self.secret.0)).hash128(token);
         let digest = u128::from(high) << 64 | u128::from(low);
         // Every look-up of a session does this; a general encoder takes as long as the hash.
         let mut text = [MARK; HASHED];
@@ -187,7 +238,7 @@ mod tests {
             login: false,
             jitter: 0.0,
         };
-        Names::new(&[secret], Ttl::seconds(10))
+        Names::new(&[secret], Ttl::seconds(10), NamesKey::random())
     }
 
     fn stored(names: &Names, key: &[u8]) -> Vec<u8> {
@@ -218,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_kept_finds_the_same_names_again() {
+        let key = NamesKey::random();
+        let again = NamesKey::from_bytes(&key.to_bytes());
+        assert_eq!((&again, again.mark()), (&key, key.mark()));
+        assert_ne!(key.mark(), NamesKey::random().mark());
+        let space = Namespace::predefined();
+        let stored = |key| Names::new(&space, Ttl(1), key).secret(b"auth:session:", b"t").to_vec();
+        assert_eq!(stored(key.clone()), stored(again));
+        assert!(!format!("{key:?}").contains(&key.to_bytes().map(|byte| format!("{byte:02x}")).concat()));
+    }
+
+    #[test]
     fn a_token_is_redacted_wherever_it_stands() {
         let names = names();
         let name = String::from_utf8(stored(&names, b"auth:session:s3cret.x_y-z")).expect("ASCII");
@@ -241,12 +304,12 @@ mod tests {
             login: false,
             jitter: 0.0,
         };
-        let names = Names::new(&[space(b"auth:", true), space(b"auth:public:", false)], Ttl::seconds(10));
+        let names = Names::new(&[space(b"auth:", true), space(b"auth:public:", false)], Ttl::seconds(10), NamesKey::random());
         assert_eq!(stored(&names, b"auth:public:logo"), b"auth:public:logo");
         assert!(names.rule(b"auth:public:logo").is_some_and(|rule| rule.fence.is_none()));
         assert!(stored(&names, b"auth:publi").starts_with(b"auth:~"));
         // A plain namespace that no other covers costs no look-up.
-        assert!(Names::new(&[space(b"user:", false)], Ttl::seconds(10)).rules.is_empty());
+        assert!(Names::new(&[space(b"user:", false)], Ttl::seconds(10), NamesKey::random()).rules.is_empty());
     }
 
     #[test]
