@@ -8,6 +8,7 @@ use super::help;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Flow, Group, Spec, connection};
 use crate::clock::{Millis, Ttl};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Version};
@@ -54,8 +55,8 @@ const HELP: &[&str] = &[
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
-    "RELOAD",
-    "    Dump all values and read them again, in memory.",
+    "RELOAD [MERGE|NOFLUSH|NOSAVE]...",
+    "    Write a snapshot and read it again in the place of all there is.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -102,8 +103,8 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         (b"protocol", 3) => protocol(ctx, args.word(2)),
         (b"populate", 3..=5) => populate(ctx, args),
         (b"htstats", 3..) => table_stats(ctx, args),
-        (b"reload", _) => reload(ctx),
-        (b"loadaof" | b"restart", _) => Err(Error::refused("nothing is written to disk, so there is nothing to load")),
+        (b"reload", _) => reload(ctx, args),
+        (b"loadaof" | b"restart", _) => Err(Error::refused("there is no append-only file to load")),
         (b"quicklist-packed-threshold", 3) => {
             num::parse_memory(args.word(2))
                 .filter(|bytes| *bytes < 4 << 30)
@@ -121,30 +122,54 @@ fn done(ctx: &mut Ctx<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Dumps every value and puts what is read from that in its place, in memory: what a file would hold.
-fn reload(ctx: &mut Ctx<'_>) -> Result<()> {
-    let (engine, worker, now) = (ctx.engine, ctx.client.worker(), ctx.now);
-    let compact = engine.with_config(|config| config.compact);
-    engine.alone(worker, || {
-        for store in engine.all_stores() {
-            let mut dumps = Vec::new();
-            store.for_each(now, |value| {
-                let mut bytes = Vec::new();
-                value.dump(&mut bytes);
-                dumps.push((value.name().to_vec(), bytes, value.deadline()));
-            });
-            for (name, bytes, deadline) in dumps {
-                let value =
-                    restore(&bytes, STRING_MAX, &compact).ok_or(Error::refused("a value that cannot be read"))?;
-                store.with(&name, now, |slot| match value {
-                    Restored::String(bytes) => slot.put_bytes(&bytes, deadline),
-                    Restored::Object(object) => slot.put_object(object, deadline),
-                })?;
+/// Writes a snapshot and reads it in the place of all there is. Without a disk that is done value by value, in memory.
+fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    let (mut saves, mut flushes) = (true, true);
+    for at in 2..args.len() {
+        match args.word(at).to_ascii_lowercase().as_slice() {
+            b"nosave" => saves = false,
+            b"noflush" => flushes = false,
+            // A key that is there already is replaced anyhow.
+            b"merge" => {}
+            _ => {
+                return Err(Error::refused("DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
             }
         }
-        Ok(())
-    })??;
+    }
+    let (engine, worker, now) = (ctx.engine, ctx.client.worker(), ctx.now);
+    match engine.snapshots.keeper() {
+        Err(_) => engine.alone(worker, || reload_in_memory(engine, now))??,
+        Ok(keeper) => engine.alone(worker, || {
+            if saves {
+                keeper.save(engine)?;
+            }
+            if flushes {
+                engine.flush((0..engine.databases()).map(|db| engine.store(db)), false);
+            }
+            keeper.reload(engine)
+        })??,
+    }
     done(ctx)
+}
+
+fn reload_in_memory(engine: &Engine, now: Millis) -> Result<()> {
+    let compact = engine.with_config(|config| config.compact);
+    for store in engine.all_stores() {
+        let mut dumps = Vec::new();
+        store.for_each(now, |value| {
+            let mut bytes = Vec::new();
+            value.dump(&mut bytes);
+            dumps.push((value.name().to_vec(), bytes, value.deadline()));
+        });
+        for (name, bytes, deadline) in dumps {
+            let value = restore(&bytes, STRING_MAX, &compact).ok_or(Error::refused("a value that cannot be read"))?;
+            store.with(&name, now, |slot| match value {
+                Restored::String(bytes) => slot.put_bytes(&bytes, deadline),
+                Restored::Object(object) => slot.put_object(object, deadline),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Other clients go on; a server that stood still would be no test of it.

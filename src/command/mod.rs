@@ -30,6 +30,7 @@ mod pubsub;
 mod read;
 mod reference;
 mod replication;
+mod save;
 mod scan;
 #[cfg(feature = "server")]
 mod script;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use acl::{load_users, may_read_all};
+pub use connection::REDIS_VERSION;
 pub use blocking::{forget, is_answered};
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
@@ -74,6 +76,7 @@ const FAMILIES: &[&[Spec]] = &[
     config::COMMANDS,
     info::COMMANDS,
     server::COMMANDS,
+    save::COMMANDS,
     replication::COMMANDS,
     cluster::COMMANDS,
     memory::COMMANDS,
@@ -443,6 +446,9 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
     let makes_room = needs_room || engine.tracking.is_on() && tracking::is_noted(client, spec);
     if makes_room && !engine.make_room(now) && needs_room {
         return Err(Error::OutOfMemory);
+    }
+    if engine.hot.is_unsaved() && tx::effects(client, spec, spec.flags).has(Flags::WRITE) {
+        return Err(Error::Unsaved);
     }
     if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
         return Err(Error::Busy);

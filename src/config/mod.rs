@@ -136,6 +136,22 @@ pub struct Config {
     pub latency_tracking: bool,
     /// `latency-tracking-info-percentiles`, separated by spaces.
     pub latency_percentiles: String,
+    /// `save`: pairs of seconds and changes; empty for none.
+    pub save: String,
+    /// `dir`
+    pub dir: String,
+    /// `dbfilename`
+    pub dbfilename: String,
+    /// `rdbcompression`
+    pub rdbcompression: bool,
+    /// `rdbchecksum`
+    pub rdbchecksum: bool,
+    /// `stop-writes-on-bgsave-error`
+    pub stop_writes: bool,
+    /// `shutdown-on-sigint`: `default`, or words among which `save` or `nosave` may be.
+    pub shutdown_on_sigint: String,
+    /// `shutdown-on-sigterm`, likewise.
+    pub shutdown_on_sigterm: String,
     /// `busy-reply-threshold`, in milliseconds; 0 for never.
     pub busy_reply_threshold: u64,
     /// `notify-keyspace-events`, in Redis' order; empty for none.
@@ -322,8 +338,18 @@ impl Config {
 
     /// The file of users, which counts from the working directory that `dir` names.
     pub fn acl_path(&self) -> Option<PathBuf> {
-        let dir = self.get("dir").unwrap_or_default();
-        (!self.aclfile.is_empty()).then(|| PathBuf::from(dir).join(&self.aclfile))
+        (!self.aclfile.is_empty()).then(|| PathBuf::from(&self.dir).join(&self.aclfile))
+    }
+
+    /// The file that snapshots are kept in.
+    pub fn snapshot_path(&self) -> PathBuf {
+        PathBuf::from(&self.dir).join(&self.dbfilename)
+    }
+
+    /// The pairs of `save`: so many seconds after the last snapshot, if there were so many changes.
+    pub fn save_points(&self) -> Vec<(u64, u64)> {
+        let numbers: Vec<u64> = self.save.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+        numbers.as_chunks().0.iter().map(|[seconds, changes]| (*seconds, *changes)).collect()
     }
 
     /// What no row has filled in yet.
@@ -375,6 +401,14 @@ impl Config {
             latency_monitor_threshold: 0,
             latency_tracking: false,
             latency_percentiles: String::new(),
+            save: String::new(),
+            dir: String::new(),
+            dbfilename: String::new(),
+            rdbcompression: false,
+            rdbchecksum: false,
+            stop_writes: false,
+            shutdown_on_sigint: String::new(),
+            shutdown_on_sigterm: String::new(),
             busy_reply_threshold: 0,
             notify_keyspace_events: String::new(),
             users: Vec::new(),

@@ -13,6 +13,7 @@ mod rates;
 mod room;
 mod scripts;
 mod slowlog;
+mod snapshots;
 mod tracking;
 
 use std::sync::Arc;
@@ -32,13 +33,14 @@ pub use rates::{Now, Rates};
 pub use room::{Room, Waiting};
 pub use scripts::{Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
+pub use snapshots::{Keeper, Snapshots, Standing};
 pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{NamesKey, Store};
 
 /// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
 /// earlier answer may be shown while the upstream fails, and this.
@@ -68,6 +70,8 @@ pub struct Engine {
     pub metrics: Metrics,
     /// Scripts.
     pub scripts: Scripts,
+    /// How snapshots stand.
+    pub snapshots: Snapshots,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that name this run.
@@ -118,6 +122,11 @@ struct Pause {
 impl Engine {
     /// An engine for so many workers and commands.
     pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
+        Engine::with_names(config, clock, workers, commands, NamesKey::random())
+    }
+
+    /// The same with what names of secret namespaces were hashed with before.
+    pub fn with_names(config: Config, clock: Clock, workers: usize, commands: usize, names: NamesKey) -> Engine {
         let stale = config.upstream.as_ref().map_or(Ttl(0), |_| config.session_stale);
         let longest = config.upstream_timeout.max(stale);
         let fence = Ttl(longest.0.saturating_add(config.session().ttl.0).saturating_add(FENCE_MARGIN.0));
@@ -131,6 +140,7 @@ impl Engine {
             .clock(clock.clone())
             .namespaces(namespaces)
             .fence(fence)
+            .names_key(names)
             .build_family(config.databases + 1);
         let records = stores.pop().unwrap_or_default();
         let mut dice = [0; 8];
@@ -149,6 +159,7 @@ impl Engine {
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
             scripts: Scripts::new(workers),
+            snapshots: Snapshots::new(clock.wall_micros() / 1_000_000),
             started: clock.now(),
             run_id: random_id(),
             clock,
@@ -236,6 +247,7 @@ impl Engine {
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.records.set_compact(config.compact);
         self.slowlog.truncate(config.slowlog_max_len);
+        self.judge_writes(config);
     }
 
     /// Notes the port that was picked for port 0.
@@ -256,6 +268,13 @@ impl Engine {
     /// The store behind a database number that exists.
     pub fn store(&self, db: usize) -> &Store {
         &self.stores[self.order[db].load(Ordering::Relaxed)]
+    }
+
+    /// Every database's store with its number, as they are at one instant.
+    pub fn numbered_stores(&self) -> Vec<(usize, Store)> {
+        // SWAPDB holds the same lock.
+        let _still = self.config.read();
+        (0..self.databases()).map(|db| (db, self.store(db).clone())).collect()
     }
 
     /// All stores and the hidden one, in no order that means anything.

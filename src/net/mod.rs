@@ -6,6 +6,7 @@ mod prometheus;
 mod resp;
 pub mod server;
 pub mod settings;
+mod snapshot;
 mod strangers;
 pub mod upstream;
 mod worker;

@@ -13,11 +13,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::http::Hall;
 use super::prometheus;
+use super::snapshot::{self, Keeper};
 use super::worker::{self, Arrival, Shared, Worker};
 use crate::clock::Clock;
 use crate::command;
 use crate::config::{Bind, Config};
 use crate::engine::Engine;
+use crate::store::NamesKey;
 
 /// How long accepting rests when the process has no descriptors left: long enough not to spin, short enough to be back
 /// within a second.
@@ -32,6 +34,7 @@ pub struct Server {
     keepalive: Duration,
     runtime: Runtime,
     signals: Signals,
+    keeper: Keeper,
 }
 
 /// What asks a server to end. Listened to from the moment the doors are open, so that none is lost.
@@ -63,8 +66,17 @@ impl Server {
             workers => workers as usize,
         };
         let keepalive = Duration::from_secs(u64::from(config.tcp_keepalive));
-        let engine = Arc::new(Engine::new(config, Clock::system(), workers, command::COUNT));
+        let snapshot = config.snapshot_path();
+        let names = snapshot::names_key(&snapshot).map_err(StartError)?.unwrap_or_else(NamesKey::random);
+        let engine = Arc::new(Engine::with_names(config, Clock::system(), workers, command::COUNT, names));
         command::load_users(&engine).map_err(StartError)?;
+        if let Some(read) = snapshot::load(&engine, &snapshot, true).map_err(StartError)? {
+            let covered = engine.changes_made();
+            let mut standing = engine.snapshots.standing();
+            (standing.loaded, standing.covered) = ([read.entries, read.expired], covered);
+        }
+        let keeper = Keeper::default();
+        engine.snapshots.set_keeper(keeper.share());
         if let Some(address) = resp.first().and_then(|listener| listener.local_addr().ok()) {
             engine.set_port(address.port());
         }
@@ -74,7 +86,7 @@ impl Server {
         engine.add_report("Sessions", move || sessions.counters().rows());
         let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
         let shared = Arc::new(Shared::new(engine, hall));
-        Ok(Server { shared, resp, http, workers, keepalive, runtime, signals })
+        Ok(Server { shared, resp, http, workers, keepalive, runtime, signals, keeper })
     }
 
     /// The addresses of the RESP door.
@@ -99,7 +111,8 @@ impl Server {
         for number in 0..self.workers {
             workers.push(worker::start(number, self.shared.clone())?);
         }
-        let Server { shared, resp, http, keepalive, runtime, mut signals, .. } = self;
+        let Server { shared, resp, http, keepalive, runtime, mut signals, keeper, .. } = self;
+        let scribe = keeper.start(&shared.engine)?;
         let doors = [resp.as_slice(), http.as_slice()];
         let accepted = runtime.block_on(accept_all(&shared, doors, keepalive, &mut signals, &workers));
         tracing::info!("ending; clients may finish");
@@ -109,6 +122,12 @@ impl Server {
             if worker.thread.join().is_err() {
                 tracing::error!("a worker had panicked");
             }
+        }
+        scribe.end();
+        if shared.engine.saves_at_end() {
+            crate::engine::Keeper::save(&keeper, &shared.engine).map_err(|error| {
+                io::Error::other(format!("the last snapshot could not be written, the one before it is kept: {error}"))
+            })?;
         }
         accepted
     }
@@ -193,8 +212,14 @@ async fn until_the_end(engine: &Engine, signals: &mut Signals) {
         false => std::task::Poll::Pending,
     });
     tokio::select! {
-        _ = signals.terminate.recv() => tracing::info!("SIGTERM"),
-        _ = signals.interrupt.recv() => tracing::info!("SIGINT"),
+        _ = signals.terminate.recv() => {
+            tracing::info!("SIGTERM");
+            engine.note_signal(|config| &config.shutdown_on_sigterm);
+        }
+        _ = signals.interrupt.recv() => {
+            tracing::info!("SIGINT");
+            engine.note_signal(|config| &config.shutdown_on_sigint);
+        }
         () = asked => {}
     }
 }
