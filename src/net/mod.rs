@@ -1,5 +1,6 @@
 //! What needs an operating system around it: sockets, files, arguments. The only place that waits.
 
+pub mod copy;
 pub mod http;
 mod janitor;
 mod prometheus;

@@ -23,6 +23,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 pub(super) use key::names_key;
 pub(super) use read::load;
+pub(super) use write::write;
 
 use crate::engine::{self, Engine};
 use crate::error::{Error, Result};
@@ -101,7 +102,10 @@ impl engine::Keeper for Keeper {
 
     fn reload(&self, engine: &Engine) -> Result<()> {
         let path = engine.with_config(|config| config.snapshot_path());
-        load(engine, &path, false).map(|_| ()).map_err(|why| Error::Refused(why.into()))
+        load(engine, &path, false).map_err(|why| Error::Refused(why.into()))?;
+        let covered = engine.changes_made();
+        engine.snapshots.standing().covered = covered;
+        Ok(())
     }
 }
 
@@ -134,7 +138,7 @@ impl Shared {
     fn write(&self, pen: MutexGuard<'_, ()>, engine: &Engine, give_up: &AtomicBool) -> Result<()> {
         engine.begin_snapshot();
         let (path, started) = (engine.with_config(|config| config.snapshot_path()), Instant::now());
-        let result = write::write(engine, &path, give_up);
+        let result = write(engine, &path, give_up);
         let given_up = result.is_err() && give_up.load(Ordering::Relaxed);
         engine.end_snapshot(result.is_ok(), given_up);
         drop(pen);

@@ -28,13 +28,13 @@ const WRITE: usize = 256 * 1024;
 const SPARE: usize = 1 << 20;
 
 /// What was written.
-pub struct Written {
+pub(in crate::net) struct Written {
     pub entries: u64,
     pub bytes: u64,
 }
 
 /// Writes a snapshot in the place of the one before it. If it cannot, or is told to give up, that one stays.
-pub fn write(engine: &Engine, path: &Path, give_up: &AtomicBool) -> Result<Written, String> {
+pub(in crate::net) fn write(engine: &Engine, path: &Path, give_up: &AtomicBool) -> Result<Written, String> {
     key::keep(path, engine.records().names_key())?;
     let mut file = Fresh::create(path).map_err(|error| about(path, &error))?;
     let (packed, checksum) = engine.with_config(|config| (config.rdbcompression, config.rdbchecksum));
