@@ -52,8 +52,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use acl::{load_users, may_read_all};
-pub use connection::REDIS_VERSION;
 pub use blocking::{forget, is_answered};
+pub use connection::REDIS_VERSION;
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 pub use table::{COUNT, Found, all, find, find_full, numbered};

@@ -356,11 +356,7 @@ struct File {
 }
 
 impl File {
-    fn new(
-        path: &Path,
-        replace: bool,
-        env: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<File, String> {
+    fn new(path: &Path, replace: bool, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<File, String> {
         if path.exists() && !replace {
             return Err(format!("{} is there already: --replace overwrites it", path.display()));
         }
@@ -441,7 +437,9 @@ mod tests {
         let Some(Ok(order)) = order("import redis://old:6380/2") else { panic!("an order") };
         assert_eq!((order.source.to_string(), order.source.database), ("old:6380".to_owned(), Some(2)));
         assert!(matches!(order.target, Target::Server(own) if own.to_string() == "127.0.0.1:7777"));
-        let Some(Ok(order)) = self::order("export redis://new --from redis://x:1 --replace") else { panic!("an order") };
+        let Some(Ok(order)) = self::order("export redis://new --from redis://x:1 --replace") else {
+            panic!("an order")
+        };
         assert_eq!((order.source.to_string(), order.replace), ("x:1".to_owned(), true));
     }
 

@@ -195,7 +195,9 @@ fn about(path: &Path, error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             ": let this user write there, or set dir to a directory where it may"
         }
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ": make that directory, or set dir to one that exists",
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            ": make that directory, or set dir to one that exists"
+        }
         _ => "",
     };
     format!("{}: {error}{cure}", path.display())

@@ -304,7 +304,8 @@ mod tests {
             login: false,
             jitter: 0.0,
         };
-        let names = Names::new(&[space(b"auth:", true), space(b"auth:public:", false)], Ttl::seconds(10), NamesKey::random());
+        let names =
+            Names::new(&[space(b"auth:", true), space(b"auth:public:", false)], Ttl::seconds(10), NamesKey::random());
         assert_eq!(stored(&names, b"auth:public:logo"), b"auth:public:logo");
         assert!(names.rule(b"auth:public:logo").is_some_and(|rule| rule.fence.is_none()));
         assert!(stored(&names, b"auth:publi").starts_with(b"auth:~"));

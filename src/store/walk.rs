@@ -80,7 +80,9 @@ impl Store {
     pub fn put_back(&self, kept: Kept<'_>, now: Millis) {
         match kept {
             Kept::Alias { name, target, until } => {
-                if self.canonical(name, now) == NameBuf::from_slice(name) && self.look(name, now, |_| ()) == Look::Absent {
+                if self.canonical(name, now) == NameBuf::from_slice(name)
+                    && self.look(name, now, |_| ()) == Look::Absent
+                {
                     self.add_alias(name, target, until, now);
                 }
             }

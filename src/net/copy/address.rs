@@ -35,7 +35,9 @@ impl Address {
         let (place, database) = place.split_once('/').unwrap_or((place, ""));
         let database = match database {
             "" => None,
-            text => Some(text.parse().map_err(|_| format!("behind the slash stands the number of a database; {FORM}"))?),
+            text => {
+                Some(text.parse().map_err(|_| format!("behind the slash stands the number of a database; {FORM}"))?)
+            }
         };
         let (host, port) = match place.strip_prefix('[') {
             Some(rest) => rest.split_once(']').ok_or(FORM)?,

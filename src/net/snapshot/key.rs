@@ -20,7 +20,9 @@ pub(in crate::net) fn names_key(snapshot: &Path) -> Result<Option<NamesKey>, Str
     let path = path(snapshot);
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(format!("{}: {error}: let this user read it", path.display())),
     };
     if file.metadata().is_ok_and(|data| data.mode() & 0o077 != 0) {

@@ -59,7 +59,10 @@ pub(in crate::net) fn load(engine: &Engine, path: &Path, with_hidden: bool) -> R
         "snapshot read"
     );
     if read.functions > 0 {
-        tracing::warn!("{} libraries of functions in the snapshot are left out: there are no functions", read.functions);
+        tracing::warn!(
+            "{} libraries of functions in the snapshot are left out: there are no functions",
+            read.functions
+        );
     }
     Ok(Some(read))
 }
