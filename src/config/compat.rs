@@ -47,7 +47,6 @@ pub(super) const KEPT: &[Param] = &[
     kept("auto-aof-rewrite-percentage", INT, "100", NOT_SAVED),
     kept("auto-aof-rewrite-min-size", SIZE, "64mb", NOT_SAVED),
     kept("aof-use-rdb-preamble", Kind::Bool, "yes", NOT_SAVED),
-    kept("rdb-key-save-delay", Kind::Int(-INT_MAX, INT_MAX), "0", NOT_SAVED),
     kept("key-load-delay", Kind::Int(-INT_MAX, INT_MAX), "0", NOT_SAVED),
     kept("loading-process-events-interval-bytes", Kind::Int(1024, INT_MAX), "2097152", NOT_SAVED),
     // Replication.

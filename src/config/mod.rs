@@ -146,6 +146,8 @@ pub struct Config {
     pub rdbcompression: bool,
     /// `rdbchecksum`
     pub rdbchecksum: bool,
+    /// `rdb-key-save-delay`, in microseconds.
+    pub rdb_key_save_delay: i64,
     /// `stop-writes-on-bgsave-error`
     pub stop_writes: bool,
     /// `shutdown-on-sigint`: `default`, or words among which `save` or `nosave` may be.
@@ -406,6 +408,7 @@ impl Config {
             dbfilename: String::new(),
             rdbcompression: false,
             rdbchecksum: false,
+            rdb_key_save_delay: 0,
             stop_writes: false,
             shutdown_on_sigint: String::new(),
             shutdown_on_sigterm: String::new(),

@@ -202,3 +202,67 @@ fn about(path: &Path, error: &io::Error) -> String {
     };
     format!("{}: {error}{cure}", path.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock, Ttl};
+    use crate::config::Config;
+    use crate::store::{Look, NamesKey};
+
+    fn engine(clock: &ManualClock, names: &NamesKey) -> Engine {
+        Engine::with_names(Config::default(), Clock::from(clock.clone()), 1, 1, names.clone())
+    }
+
+    fn look(engine: &Engine, key: &[u8]) -> Look<Vec<u8>> {
+        let copy = |value: crate::store::Value<'_>| value.string().map(<[u8]>::to_vec).unwrap_or_default();
+        engine.store(2).look(key, engine.clock.now(), copy)
+    }
+
+    #[test]
+    fn what_lies_hidden_comes_back_by_the_wall_clock_of_the_next_run() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.rdb");
+        let (clock, names) = (ManualClock::default(), NamesKey::random());
+        let before = engine(&clock, &names);
+        let (now, until) = (clock.now(), clock.now() + Ttl::seconds(60));
+        let store = before.store(2);
+        store.put(b"auth:session:old", b"body", Ttl::seconds(60)).expect("a write");
+        store.add_alias(b"auth:session:new", b"auth:session:old", until, now);
+        store.fence(b"auth:session:gone", 7, until, now);
+        before.records().put(b"\x01note", b"\x01family", Ttl::seconds(60)).expect("a write");
+        // Its clock was set while it ran.
+        clock.set_wall_offset(100_000);
+        let written = write(&before, &path, &AtomicBool::new(false)).expect("written");
+        assert_eq!(written.entries, 1);
+
+        let next = ManualClock::at(now + Ttl(101_000));
+        let after = engine(&next, &names);
+        let read = load(&after, &path, true).expect("taken").expect("there");
+        assert_eq!((read.entries, read.expired), (1, 0));
+        assert_eq!(look(&after, b"auth:session:new"), Look::Live(b"body".to_vec()));
+        assert_eq!(look(&after, b"auth:session:gone"), Look::Fenced(next.now() + Ttl(59_000)));
+        assert_eq!(after.records().fetch(b"\x01note").as_deref(), Some(&b"\x01family"[..]));
+        next.advance(Ttl(59_000));
+        assert_eq!(look(&after, b"auth:session:old"), Look::Absent);
+        assert_eq!(look(&after, b"auth:session:gone"), Look::Absent);
+
+        let why = load(&engine(&next, &NamesKey::random()), &path, true).expect_err("another key");
+        assert!(why.contains("x.rdb.key"), "{why}");
+    }
+
+    #[test]
+    fn one_that_is_given_up_leaves_nothing_and_counts_as_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.rdb");
+        let engine = engine(&ManualClock::default(), &NamesKey::random());
+        engine.store(0).put(b"k", b"v", Ttl::seconds(9)).expect("a write");
+        assert!(write(&engine, &path, &AtomicBool::new(true)).is_err());
+        assert!(!path.exists() && !dir.path().join("x.rdb.tmp").exists());
+        assert_eq!(load(&engine, &path, true), Ok(None));
+        engine.begin_snapshot();
+        engine.end_snapshot(false, true);
+        let standing = engine.snapshots.standing();
+        assert!(!standing.failed && standing.began.is_none() && standing.saves == 0);
+    }
+}

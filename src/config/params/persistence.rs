@@ -3,6 +3,7 @@
 use super::super::field::Field as _;
 use super::super::param::{Change, Home, Kind, Lines, Param};
 use super::super::values::{file_name, save_points};
+use super::INT_MAX;
 
 const ON_SIGNAL: Kind = Kind::Flags(&["default", "save", "nosave", "now", "force"]);
 
@@ -11,9 +12,9 @@ pub(super) const ROWS: &[Param] = &[
         name: "save",
         kind: Kind::Form("seconds and changes", save_points),
         lines: Lines::Add,
-        doc: "When snapshots are written by themselves: pairs of seconds and changes, such as 3600 1 300 100. Empty, as it \
-              is unless you set it: only when SAVE, BGSAVE or SHUTDOWN SAVE asks for one. With pairs, one is written at \
-              the end too.",
+        doc: "When snapshots are written by themselves. Pairs of seconds and changes, such as 3600 1 300 100. Empty, as it is \
+              unless you set it: only when SAVE, BGSAVE or SHUTDOWN SAVE asks for one. With pairs, one is written at the \
+              end too.",
         home: field!(save),
         ..Param::PERSISTENCE
     },
@@ -53,11 +54,19 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::PERSISTENCE
     },
     Param {
+        name: "rdb-key-save-delay",
+        kind: Kind::Int(-INT_MAX, INT_MAX),
+        default: "0",
+        doc: "Microseconds that a snapshot rests for each entry, for tests.",
+        home: field!(rdb_key_save_delay),
+        ..Param::PERSISTENCE
+    },
+    Param {
         name: "stop-writes-on-bgsave-error",
         kind: Kind::Bool,
         default: "no",
-        doc: "Whether commands that write are refused while save is set and the last snapshot failed. Redis does that \
-              unless told otherwise; here a full disk keeps nobody from signing in.",
+        doc: "Whether writes are refused while save is set and the last snapshot failed. Redis refuses them unless told \
+              otherwise; here a full disk keeps nobody from signing in.",
         home: field!(stop_writes),
         ..Param::PERSISTENCE
     },
@@ -66,8 +75,8 @@ pub(super) const ROWS: &[Param] = &[
         kind: ON_SIGNAL,
         default: "default",
         lines: Lines::Words,
-        doc: "Whether SIGINT writes a snapshot first: default does if save is set, save and nosave say so; now and force \
-              change nothing.",
+        doc: "Whether SIGINT writes a snapshot first. default does if save is set, save does and nosave does not; now and \
+              force change nothing.",
         home: field!(shutdown_on_sigint),
         ..Param::PERSISTENCE
     },

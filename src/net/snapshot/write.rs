@@ -47,7 +47,7 @@ pub(in crate::net) fn write(engine: &Engine, path: &Path, give_up: &AtomicBool) 
         file: &mut file,
         writer: Writer::new(packed, checksum),
         slice: Slice::default(),
-        delay: engine.with_config(|config| config.get("rdb-key-save-delay")).and_then(|text| text.parse().ok()),
+        delay: engine.with_config(|config| u64::try_from(config.rdb_key_save_delay).unwrap_or(0)),
         written: Written { entries: 0, bytes: 0 },
     };
     let result = out.all(&stores);
@@ -68,7 +68,7 @@ struct Output<'a> {
     writer: Writer,
     slice: Slice,
     /// Microseconds to rest after each entry, for tests.
-    delay: Option<i64>,
+    delay: u64,
     written: Written,
 }
 
@@ -133,9 +133,9 @@ impl Output<'_> {
 
     /// Lets others go first, for as long as Redis' setting for tests says.
     fn rest(&self, count: u64) {
-        match self.delay.and_then(|delay| u64::try_from(delay).ok()).filter(|delay| *delay > 0) {
-            None => std::thread::yield_now(),
-            Some(delay) => {
+        match self.delay {
+            0 => std::thread::yield_now(),
+            delay => {
                 // In small steps, so that giving up does not wait for the rest.
                 let mut left = Duration::from_micros(delay.saturating_mul(count));
                 while !left.is_zero() && !self.give_up.load(Ordering::Relaxed) {
