@@ -141,7 +141,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         Err(_) => engine.alone(worker, || reload_in_memory(engine, now))??,
         Ok(keeper) => engine.alone(worker, || {
             if saves {
-                keeper.save(engine)?;
+                keeper.save(engine, true)?;
             }
             if flushes {
                 engine.flush((0..engine.databases()).map(|db| engine.store(db)), false);

@@ -53,7 +53,7 @@ pub(super) const COMMANDS: &[Spec] = &[
 ];
 
 fn save(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    ctx.engine.snapshots.keeper()?.save(ctx.engine)?;
+    ctx.engine.snapshots.keeper()?.save(ctx.engine, false)?;
     ctx.reply.ok();
     Ok(())
 }
@@ -100,7 +100,7 @@ fn shut_down(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         && let Ok(keeper) = engine.snapshots.keeper()
     {
         // Now, while it can still be said that it failed. What changes from here on is written at the end.
-        match keeper.save(engine) {
+        match keeper.save(engine, true) {
             Ok(()) => engine.snapshots.standing().settled = true,
             Err(_) if force => {}
             Err(_) => return Err(Error::refused("Errors trying to SHUTDOWN. Check logs.")),

@@ -17,8 +17,9 @@ const RETRY: u64 = 5;
 
 /// Who writes snapshots and reads them.
 pub trait Keeper: Send + Sync {
-    /// Writes one and comes back when it is on disk.
-    fn save(&self, engine: &Engine) -> Result<()>;
+    /// Writes one and comes back when it is on disk. If one is being written already, that is refused, or, where this is the
+    /// `last`, the other is given up.
+    fn save(&self, engine: &Engine, last: bool) -> Result<()>;
     /// Has one written soon, by somebody else.
     fn begin(&self, engine: &Engine) -> Result<()>;
     /// Reads the last one into the databases, over what is there.

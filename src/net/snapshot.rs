@@ -55,8 +55,10 @@ struct Shared {
     pen: Mutex<()>,
     wanted: Mutex<bool>,
     bell: Condvar,
-    /// The server ends: what is being written for its own sake is given up.
+    /// The server ends.
     ending: AtomicBool,
+    /// What the thread is writing is not wanted any more.
+    give_up: AtomicBool,
 }
 
 /// The thread that writes snapshots which nobody waits for.
@@ -81,9 +83,19 @@ impl Keeper {
 }
 
 impl engine::Keeper for Keeper {
-    fn save(&self, engine: &Engine) -> Result<()> {
-        let pen = self.shared.pen.try_lock().ok_or(UNDER_WAY)?;
-        self.shared.write(pen, engine, &AtomicBool::new(false))
+    fn save(&self, engine: &Engine, last: bool) -> Result<()> {
+        let shared = &self.shared;
+        let pen = match shared.pen.try_lock() {
+            Some(pen) => pen,
+            None if last => {
+                shared.give_up.store(true, Ordering::Relaxed);
+                let pen = shared.pen.lock();
+                shared.give_up.store(shared.ending.load(Ordering::Relaxed), Ordering::Relaxed);
+                pen
+            }
+            None => return Err(UNDER_WAY),
+        };
+        shared.write(pen, engine, &AtomicBool::new(false))
     }
 
     fn begin(&self, engine: &Engine) -> Result<()> {
@@ -130,7 +142,7 @@ impl Shared {
                 let pen = self.pen.lock();
                 *self.wanted.lock() = false;
                 // Whoever asked looks into the log, as the line there says why.
-                let _ = self.write(pen, &engine, &self.ending);
+                let _ = self.write(pen, &engine, &self.give_up);
             }
         }
     }
@@ -153,7 +165,7 @@ impl Shared {
                 );
                 Ok(())
             }
-            Err(_) if given_up => Err(Error::refused("the server ends")),
+            Err(_) if given_up => Err(Error::refused("it was given up for another")),
             Err(why) => {
                 tracing::error!("snapshot not written, and the one before it is as it was: {why}");
                 Err(Error::Refused(format!("snapshot not written: {why}").into()))
@@ -166,6 +178,7 @@ impl Scribe {
     /// Ends the thread, giving up what it writes.
     pub fn end(self) {
         self.shared.ending.store(true, Ordering::Relaxed);
+        self.shared.give_up.store(true, Ordering::Relaxed);
         self.shared.bell.notify_all();
         if self.thread.join().is_err() {
             tracing::error!("the thread that writes snapshots had panicked");

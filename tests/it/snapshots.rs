@@ -379,6 +379,32 @@ fn a_snapshot_is_written_at_the_end_if_that_is_wanted() {
 }
 
 #[test]
+fn a_shutdown_does_not_wait_for_a_snapshot_that_is_being_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let binary = Binary::start(&["--dir", text(dir.path()), "--rdb-key-save-delay", "20000"]);
+    let mut own = client(binary.resp);
+    let mut pipe = redis::pipe();
+    for number in 0..1_000 {
+        pipe.cmd("SET").arg(number).arg(number);
+    }
+    pipe.query::<Value>(&mut own).expect("a pipeline");
+    ask(&mut own, "BGSAVE");
+    let fresh = dir.path().join("cloakroom.rdb.tmp");
+    let patience = Instant::now() + PATIENCE;
+    while !fresh.exists() {
+        assert!(Instant::now() < patience, "nothing is written");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ask(&mut own, "CONFIG SET rdb-key-save-delay 0");
+    // It answers by closing. The one under way would have taken twenty seconds.
+    let _ = redis::cmd("SHUTDOWN").arg("SAVE").query::<Value>(&mut own);
+    let (code, said) = binary.ended();
+    assert_eq!((code, fresh.exists()), (Some(0), false), "{said}");
+    let server = start(dir.path());
+    assert_eq!(ask(&mut client(server.resp), "DBSIZE"), Value::Int(1_000));
+}
+
+#[test]
 fn a_disk_that_takes_nothing_is_said_with_its_cure_and_the_old_snapshot_stays() {
     let dir = tempfile::tempdir().expect("a directory");
     let settings = [
