@@ -510,7 +510,7 @@ mod tests {
         t.say("DEBUG QUICKLIST-PACKED-THRESHOLD x")
             .hears("-ERR argument must be a memory value bigger than 1 and smaller than 4gb");
         t.say("DEBUG RELOAD").hears("+OK");
-        t.say("DEBUG LOADAOF").hears("-ERR nothing is written to disk, so there is nothing to load");
+        t.say("DEBUG LOADAOF").hears("-ERR there is no append-only file to load");
         t.say("DEBUG HTSTATS 77").hears("-ERR Out of range database");
         t.say("DEBUG HTSTATS 0").hears_start("$113 [Dictionary HT]\nNo stats available");
         t.say("DEBUG nosuch")

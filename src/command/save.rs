@@ -111,3 +111,31 @@ fn shut_down(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     ctx.client.flow = Flow::Close;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Transcript;
+
+    #[test]
+    fn without_a_disk_there_is_nothing_to_ask_for() {
+        let mut t = Transcript::start();
+        t.say("SAVE").hears("-ERR there is no disk here that a snapshot could be written to");
+        t.say("BGSAVE SCHEDULE").hears("-ERR there is no disk here that a snapshot could be written to");
+        t.say("BGSAVE now").hears("-ERR syntax error");
+        t.say("LASTSAVE").hears(":1700000000");
+        t.say("MULTI").hears("+OK");
+        t.say("SAVE").hears("-ERR Command not allowed inside a transaction");
+        t.say("EXEC").hears_start("-EXECABORT ");
+    }
+
+    #[test]
+    fn writes_are_refused_while_they_cannot_be_kept_and_reads_are_not() {
+        let mut t = Transcript::with(&[("save", "3600 1"), ("stop-writes-on-bgsave-error", "yes")]);
+        t.engine.begin_snapshot();
+        t.engine.end_snapshot(false, false);
+        t.say("SET k v").hears_start("-MISCONF Redis is configured to save RDB snapshots");
+        t.say("GET k").hears("$-1");
+        t.say("CONFIG SET stop-writes-on-bgsave-error no").hears("+OK");
+        t.say("SET k v").hears("+OK");
+    }
+}
