@@ -248,6 +248,7 @@ fn command(imports: bool) -> Command {
         ),
     };
     Command::new(name)
+        .bin_name(name)
         .about(about)
         .after_help(
             "Exit codes: 0 all is copied, 1 it ended before all was, 2 the arguments are wrong, 3 some keys stayed behind, \
