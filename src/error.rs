@@ -61,6 +61,8 @@ pub enum Error {
     NotBusy,
     /// The script that runs has changed data.
     Unkillable,
+    /// The last snapshot failed, and writes are to be refused then.
+    Unsaved,
     /// A plain `ERR` with Redis' text.
     Refused(Cow<'static, str>),
     /// The bytes are not RESP; the client is closed after it.
@@ -99,6 +101,7 @@ impl Error {
             Error::Fenced => ("FENCED", 409),
             Error::ExecAbort(_) => ("EXECABORT", 409),
             Error::NoScript => ("NOSCRIPT", 404),
+            Error::Unsaved => ("MISCONF", 507),
             Error::BusyKey => ("BUSYKEY", 409),
             Error::Busy | Error::BusyFunction => ("BUSY", 503),
             Error::NotBusy => ("NOTBUSY", 409),
@@ -151,6 +154,12 @@ impl fmt::Display for Error {
             Error::Unkillable => f.write_str(
                 "Sorry the script already executed write commands against the dataset. You can either wait the script \
                  termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+            ),
+            Error::Unsaved => f.write_str(
+                "Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that \
+                 may modify the data set are disabled, because this instance is configured to report errors during \
+                 writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
+                 details about the RDB error.",
             ),
             Error::Refused(text) => f.write_str(text),
             Error::Protocol(text) => write!(f, "Protocol error: {text}"),

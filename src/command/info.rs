@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::spec::tips;
 use super::words::Words as _;
@@ -217,18 +217,28 @@ pub(super) fn overhead(engine: &Engine) -> u64 {
 }
 
 fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
-    // The ready check of some clients reads this one alone.
+    let snapshots = &ctx.engine.snapshots;
+    let standing = snapshots.standing().clone();
+    let [done, total] = &snapshots.progress;
+    let running = standing.began.is_some();
+    let of_running = |count: &AtomicU64| if running { count.load(Ordering::Relaxed) } else { 0 };
+    let seconds = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+    let wall = ctx.engine.clock.wall_micros() / 1_000_000;
+    // The ready check of some clients reads this one alone. Clients are let in when all is read.
     lines.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     lines.field("current_fork_perc", "0.00");
-    lines.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    let changes = ctx.engine.all_stores().map(Store::changes_made).sum::<u64>();
-    lines.field("rdb_changes_since_last_save", changes);
-    lines.field("rdb_bgsave_in_progress", 0);
-    lines.field("rdb_last_save_time", ctx.engine.clock.to_wall(ctx.engine.started) / 1000);
-    lines.field("rdb_last_bgsave_status", "ok");
-    lines.field("rdb_last_bgsave_time_sec", -1);
-    lines.field("rdb_current_bgsave_time_sec", -1);
-    lines.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    lines.field("current_save_keys_processed", of_running(done));
+    lines.field("current_save_keys_total", of_running(total));
+    lines.field("rdb_changes_since_last_save", ctx.engine.changes_made().saturating_sub(standing.covered));
+    lines.field("rdb_bgsave_in_progress", u8::from(running));
+    lines.field("rdb_last_save_time", standing.last_good);
+    lines.field("rdb_last_bgsave_status", if standing.failed { "err" } else { "ok" });
+    lines.field("rdb_last_bgsave_time_sec", seconds(standing.took));
+    lines.field("rdb_current_bgsave_time_sec", seconds(standing.began.map(|began| wall.saturating_sub(began))));
+    lines.field("rdb_saves", standing.saves);
+    lines.zeros(&["rdb_last_cow_size"]);
+    lines.field("rdb_last_load_keys_expired", standing.loaded[1]);
+    lines.field("rdb_last_load_keys_loaded", standing.loaded[0]);
     lines.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     lines.field("aof_last_rewrite_time_sec", -1);
     lines.field("aof_current_rewrite_time_sec", -1);

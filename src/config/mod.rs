@@ -152,6 +152,24 @@ pub struct Config {
     pub latency_tracking: bool,
     /// `latency-tracking-info-percentiles`, separated by spaces.
     pub latency_percentiles: String,
+    /// `save`: pairs of seconds and changes; empty for none.
+    pub save: String,
+    /// `dir`
+    pub dir: String,
+    /// `dbfilename`
+    pub dbfilename: String,
+    /// `rdbcompression`
+    pub rdbcompression: bool,
+    /// `rdbchecksum`
+    pub rdbchecksum: bool,
+    /// `rdb-key-save-delay`, in microseconds.
+    pub rdb_key_save_delay: i64,
+    /// `stop-writes-on-bgsave-error`
+    pub stop_writes: bool,
+    /// `shutdown-on-sigint`: `default`, or words among which `save` or `nosave` may be.
+    pub shutdown_on_sigint: String,
+    /// `shutdown-on-sigterm`, likewise.
+    pub shutdown_on_sigterm: String,
     /// `busy-reply-threshold`, in milliseconds; 0 for never.
     pub busy_reply_threshold: u64,
     /// `notify-keyspace-events`, in Redis' order; empty for none.
@@ -351,7 +369,18 @@ impl Config {
 
     /// `dir`, where the server's own files are.
     pub fn directory(&self) -> PathBuf {
-        self.get("dir").unwrap_or_default().into()
+        PathBuf::from(&self.dir)
+    }
+
+    /// The file that snapshots are kept in.
+    pub fn snapshot_path(&self) -> PathBuf {
+        self.directory().join(&self.dbfilename)
+    }
+
+    /// The pairs of `save`: so many seconds after the last snapshot, if there were so many changes.
+    pub fn save_points(&self) -> Vec<(u64, u64)> {
+        let numbers: Vec<u64> = self.save.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+        numbers.as_chunks().0.iter().map(|[seconds, changes]| (*seconds, *changes)).collect()
     }
 
     /// What no row has filled in yet.
@@ -410,6 +439,15 @@ impl Config {
             latency_monitor_threshold: 0,
             latency_tracking: false,
             latency_percentiles: String::new(),
+            save: String::new(),
+            dir: String::new(),
+            dbfilename: String::new(),
+            rdbcompression: false,
+            rdbchecksum: false,
+            rdb_key_save_delay: 0,
+            stop_writes: false,
+            shutdown_on_sigint: String::new(),
+            shutdown_on_sigterm: String::new(),
             busy_reply_threshold: 0,
             notify_keyspace_events: String::new(),
             users: Vec::new(),

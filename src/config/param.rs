@@ -54,14 +54,23 @@ pub enum Group {
     Limits,
     /// What is told, and to whom.
     Logging,
+    /// What is kept on disk.
+    Persistence,
     /// Accepted so that Redis' clients, tools and files work; without effect.
     Compatibility,
 }
 
 impl Group {
     /// All of them, in the order of help and README.
-    pub const ALL: [Group; 6] =
-        [Group::Network, Group::Memory, Group::Session, Group::Limits, Group::Logging, Group::Compatibility];
+    pub const ALL: [Group; 7] = [
+        Group::Network,
+        Group::Memory,
+        Group::Session,
+        Group::Limits,
+        Group::Persistence,
+        Group::Logging,
+        Group::Compatibility,
+    ];
 
     /// The heading.
     pub fn title(self) -> &'static str {
@@ -71,6 +80,7 @@ impl Group {
             Group::Session => "Session",
             Group::Limits => "Limits",
             Group::Logging => "Logging",
+            Group::Persistence => "Persistence",
             Group::Compatibility => "Compatibility",
         }
     }

@@ -11,6 +11,7 @@ fn samples(param: &Param) -> Vec<String> {
         ("replicaof", _) => of(&[""]),
         ("latency-tracking-info-percentiles", _) => of(&["", "0 50 99.99"]),
         ("client-output-buffer-limit", _) => of(&["normal 1 2 3 slave 4 5 6 pubsub 7 8 9"]),
+        ("dbfilename", _) => of(&["plain"]),
         ("namespace", _) => of(&["SESSION prefix=s: ttl=500ms secret=no fence=no login=no jitter=0 \
              USER_PROFILE prefix=user: ttl=300s secret=no fence=no login=no jitter=0 \
              DASHBOARD prefix=dash: ttl=60s secret=no fence=no login=no jitter=0.5 \

@@ -413,6 +413,16 @@ pub(super) fn save_points(text: &str) -> Result<String, String> {
     Ok(words.join(" "))
 }
 
+/// The name of a file without its directory.
+pub(super) fn file_name(text: &str) -> Result<String, String> {
+    match text {
+        "" | "." | ".." => Err("dbfilename can't be empty or a directory".to_owned()),
+        text if text.contains('/') => Err("dbfilename can't be a path, just a filename".to_owned()),
+        text if text.contains('\0') => Err("argument must not contain a NUL byte".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// Percentiles for latency figures; empty for none.
 pub(super) fn percentiles(text: &str) -> Result<String, String> {
     let mut plain = Vec::new();

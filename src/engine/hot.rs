@@ -1,6 +1,6 @@
 //! The settings that requests look at, readable without a lock.
 
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::{BufferLimit, Config, Policy};
 use crate::resp::request::Limits;
@@ -25,6 +25,7 @@ pub struct Hot {
     max_clients: AtomicUsize,
     max_http_clients: AtomicUsize,
     busy_after: AtomicU64,
+    unsaved: AtomicBool,
 }
 
 impl Hot {
@@ -124,6 +125,16 @@ impl Hot {
     /// `busy-reply-threshold` in milliseconds; `None` for never.
     pub fn busy_after(&self) -> Option<u64> {
         Some(self.busy_after.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
+    }
+
+    /// Whether writes are refused because they could not be kept.
+    #[inline]
+    pub fn is_unsaved(&self) -> bool {
+        self.unsaved.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unsaved(&self, unsaved: bool) {
+        self.unsaved.store(unsaved, Ordering::Relaxed);
     }
 
     /// `maxclients`

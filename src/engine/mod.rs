@@ -16,6 +16,7 @@ mod rates;
 mod room;
 mod scripts;
 mod slowlog;
+mod snapshots;
 mod tracking;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use rates::{Now, Rates};
 pub use room::{Room, Waiting};
 pub use scripts::{Called, Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
+pub use snapshots::{Keeper, Snapshots, Standing};
 pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
 
 use crate::clock::{Clock, Millis, Ttl};
@@ -75,6 +77,8 @@ pub struct Engine {
     pub scripts: Scripts,
     /// Libraries of functions.
     pub functions: Functions,
+    /// How snapshots stand.
+    pub snapshots: Snapshots,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that name this run.
@@ -170,6 +174,7 @@ impl Engine {
             metrics: Metrics::new(workers, commands),
             scripts: Scripts::new(workers, charges.clone()),
             functions: Functions::new(charges.clone()),
+            snapshots: Snapshots::new(clock.wall_micros() / 1_000_000),
             started: clock.now(),
             run_id: random_id(),
             clock,
@@ -266,6 +271,7 @@ impl Engine {
         self.records.set_compact(config.compact);
         self.records.set_lazily(config.lazily);
         self.slowlog.truncate(config.slowlog_max_len);
+        self.judge_writes(config);
     }
 
     /// Notes the port that was picked for port 0.
@@ -286,6 +292,13 @@ impl Engine {
     /// The store behind a database number that exists.
     pub fn store(&self, db: usize) -> &Store {
         &self.stores[self.order[db].load(Ordering::Relaxed)]
+    }
+
+    /// Every database's store with its number, as they are at one instant.
+    pub fn numbered_stores(&self) -> Vec<(usize, Store)> {
+        // SWAPDB holds the same lock.
+        let _still = self.config.read();
+        (0..self.databases()).map(|db| (db, self.store(db).clone())).collect()
     }
 
     /// All stores and the hidden one, in no order that means anything.

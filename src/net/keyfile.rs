@@ -80,6 +80,10 @@ impl KeyFile {
         &self.key
     }
 
+    fn is_kept(&self) -> bool {
+        KeyFile::open(&self.dir).is_ok_and(|kept| *kept.saved.lock() && kept.key == self.key)
+    }
+
     /// Sees to it that the key is in its file and on the disk, however often it is asked. The file comes into being whole
     /// or not at all, and replaces none that another process has made meanwhile.
     pub fn save(&self) -> io::Result<()> {
@@ -98,11 +102,27 @@ impl KeyFile {
         });
         // What is left of it is of no use to anybody.
         let _ = fs::remove_file(&draft);
-        written?;
+        match written {
+            // Somebody has kept this very key.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_kept() => {}
+            written => written?,
+        }
         sync_dir(&self.dir)?;
         *saved = true;
         Ok(())
     }
+}
+
+/// Sees to it that a key is kept in a directory, before something that was written under it is; else a line with the cure.
+pub(super) fn keep(dir: &Path, key: &NamingKey) -> Result<(), String> {
+    let file = KeyFile { dir: dir.into(), key: key.clone(), saved: Mutex::new(false) };
+    file.save().map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => format!(
+            "{} is the key of another server's names: set dir to a directory of its own, or remove that file",
+            file.path().display()
+        ),
+        _ => format!("{}: {error}: let this user write there, or set dir to where it may", file.path().display()),
+    })
 }
 
 fn write_draft(draft: &Path, key: &NamingKey) -> io::Result<()> {
@@ -165,6 +185,16 @@ mod tests {
             let Err(why) = KeyFile::open(dir.path()) else { panic!("taken") };
             assert!(why.contains("cloakroom.key is damaged"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_key_may_be_kept_twice_and_another_in_its_place_may_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (file, key) = (KeyFile::open(dir.path()).expect("a key"), NamingKey::random());
+        keep(dir.path(), file.key()).expect("kept");
+        keep(dir.path(), file.key()).expect("kept already");
+        file.save().expect("kept already");
+        assert!(keep(dir.path(), &key).expect_err("another").contains("another server's"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What needs an operating system around it: sockets, files, arguments. The only place that waits.
 
+pub mod copy;
 mod descriptors;
 mod fences;
 pub mod http;
@@ -12,6 +13,7 @@ mod resp;
 mod script;
 pub mod server;
 pub mod settings;
+mod snapshot;
 mod strangers;
 pub mod upstream;
 mod worker;

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::fences::FenceLog;
 use super::http::Hall;
 use super::keyfile::KeyFile;
+use super::snapshot::{self, Keeper};
 use super::worker::{self, Arrival, Entrance, Shared, Worker};
 use super::{Patience, descriptors, machine, prometheus, script};
 use crate::clock::Clock;
@@ -47,6 +48,7 @@ pub struct Server {
     workers: usize,
     runtime: Runtime,
     signals: Signals,
+    keeper: Keeper,
 }
 
 /// What asks a server to end. Listened to from the moment the doors are open, so that none is lost.
@@ -81,11 +83,19 @@ impl Server {
         };
         descriptors::make_room(&mut config, workers).map_err(StartError)?;
         let keyfile = KeyFile::open(&config.directory()).map_err(StartError)?;
+        let snapshot = config.snapshot_path();
         let (key, kept) = (keyfile.key().clone(), config.fence_log);
         let keyfile = Arc::new(keyfile);
         let engine = Arc::new(Engine::with_key(config, Clock::system(), workers, command::COUNT, key));
         command::load_users(&engine).map_err(StartError)?;
         engine.scripts.on_busy(script::pause);
+        if let Some(read) = snapshot::load(&engine, &snapshot, true).map_err(StartError)? {
+            let covered = engine.changes_made();
+            let mut standing = engine.snapshots.standing();
+            (standing.loaded, standing.covered) = ([read.entries, read.expired], covered);
+        }
+        let keeper = Keeper::default();
+        engine.snapshots.set_keeper(keeper.share());
         if let Some(address) = resp.first().and_then(|listener| listener.local_addr().ok()) {
             engine.set_port(address.port());
         }
@@ -103,7 +113,7 @@ impl Server {
         engine.add_report("Sessions", move || sessions.counters().rows());
         let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
         let shared = Arc::new(Shared::new(engine, hall));
-        Ok(Server { shared, resp, http, workers, runtime, signals })
+        Ok(Server { shared, resp, http, workers, runtime, signals, keeper })
     }
 
     /// The same with another patience, for tests that have none themselves.
@@ -138,7 +148,8 @@ impl Server {
         for number in 0..self.workers {
             workers.push(worker::start(number, self.shared.clone())?);
         }
-        let Server { shared, resp, http, runtime, mut signals, .. } = self;
+        let Server { shared, resp, http, runtime, mut signals, keeper, .. } = self;
+        let scribe = keeper.start(&shared.engine)?;
         let doors = [resp.as_slice(), http.as_slice()];
         let accepted = runtime.block_on(accept_all(&shared, doors, &mut signals, &workers));
         // Who sees that the server ends finds its doors closed.
@@ -160,6 +171,12 @@ impl Server {
             }
         }
         shared.hall.close();
+        scribe.end();
+        if shared.engine.saves_at_end() {
+            crate::engine::Keeper::save(&keeper, &shared.engine, true).map_err(|error| {
+                io::Error::other(format!("the last snapshot could not be written, the one before it is kept: {error}"))
+            })?;
+        }
         accepted
     }
 }
@@ -275,8 +292,14 @@ async fn until_the_end(engine: &Engine, signals: &mut Signals) {
         false => std::task::Poll::Pending,
     });
     tokio::select! {
-        _ = signals.terminate.recv() => tracing::info!("SIGTERM"),
-        _ = signals.interrupt.recv() => tracing::info!("SIGINT"),
+        _ = signals.terminate.recv() => {
+            tracing::info!("SIGTERM");
+            engine.note_signal(|config| &config.shutdown_on_sigterm);
+        }
+        _ = signals.interrupt.recv() => {
+            tracing::info!("SIGINT");
+            engine.note_signal(|config| &config.shutdown_on_sigint);
+        }
         () = asked => {}
     }
 }

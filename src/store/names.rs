@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use highway::{HighwayHash, HighwayHasher, Key};
+use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
 use crate::clock::Ttl;
@@ -54,7 +55,8 @@ impl NamingKey {
 
     /// A number that tells keys apart and gives nothing of them away.
     pub fn mark(&self) -> u64 {
-        HighwayHasher::new(self.words()).hash64(b"which key this is")
+        let digest = Sha256::new().chain_update(b"which key this is").chain_update(self.0).finalize();
+        digest[..8].iter().fold(0, |mark, byte| mark << 8 | u64::from(*byte))
     }
 
     fn words(&self) -> Key {
@@ -77,6 +79,8 @@ pub(super) struct Names {
     /// The bytes that prefixes begin with, a bit each: most keys are told by one look that no rule is theirs.
     firsts: [u64; 4],
     /// Nobody else's, so that a hash that leaks cannot be compared with guesses.
+    key: NamingKey,
+    /// Its words.
     secret: Key,
 }
 
@@ -110,7 +114,7 @@ impl Names {
                 None => firsts = [u64::MAX; 4],
             }
         }
-        Names { rules, firsts, secret: key.words() }
+        Names { rules, firsts, key: key.clone(), secret: key.words() }
     }
 
     /// The namespace rule for a key, if one applies.
@@ -133,6 +137,16 @@ impl Names {
         }
         self.hash_into(&rule.prefix, rest, buf);
         (buf, Some(rule))
+    }
+
+    /// What it hashes with.
+    pub fn key(&self) -> &NamingKey {
+        &self.key
+    }
+
+    /// Whether a stored name is a hash.
+    pub fn is_hash(&self, name: &[u8]) -> bool {
+        self.rule(name).is_some_and(|rule| rule.secret && is_hashed(&name[rule.prefix.len()..]))
     }
 
     /// The stored name of a token, hashed whatever it looks like.

@@ -4,6 +4,7 @@ mod binary;
 mod blocking;
 mod browser;
 mod clients;
+mod copies;
 mod differential;
 mod faulty;
 mod fences;
@@ -17,6 +18,7 @@ mod pubsub;
 mod readme;
 mod resp;
 mod scripts;
+mod snapshots;
 mod soak;
 
 mod support;

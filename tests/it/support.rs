@@ -1,10 +1,11 @@
 //! A server in this process, and plain sockets to it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloakroom::config::Config;
 use cloakroom::engine::Engine;
@@ -66,6 +67,41 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A real Redis on a free port, killed when dropped.
+pub struct Redis {
+    child: Child,
+    pub addr: SocketAddr,
+}
+
+impl Redis {
+    /// One with these arguments, which keeps nothing on disk unless they say so.
+    pub fn start(arguments: &[&str]) -> Redis {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let port_text = port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(arguments);
+        let child = command.stdout(Stdio::null()).spawn().expect("redis-server is installed; tests/tools.sh gets it");
+        let mut redis = Redis { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) };
+        let patience = Instant::now() + PATIENCE;
+        while TcpStream::connect(redis.addr).is_err() {
+            assert!(Instant::now() < patience, "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let ended = redis.child.try_wait().expect("a child");
+        assert!(ended.is_none(), "redis-server has ended, and somebody else is on its port");
+        redis
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
