@@ -251,7 +251,7 @@ impl<'a> Call<'a> {
         if ctx.engine.clients.has_monitors() {
             // Before the commands it runs, and not at the usual place, where it would be shown twice.
             let found = Found { spec: ctx.spec, container: None, number: 0 };
-            super::show_monitors(ctx.engine, ctx.client, &found, self.args, &ctx.client.peer.addr.to_string());
+            super::show_monitors(ctx.engine, ctx.client, &found, self.args, &ctx.client.peer.addr.monitored());
         }
         let (engine, worker) = (ctx.engine, ctx.client.worker());
         let patience = engine.hot.busy_after().map_or(u64::MAX, |millis| millis.saturating_mul(1000));

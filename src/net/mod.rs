@@ -1,18 +1,15 @@
 //! What needs an operating system around it: sockets, files, arguments. The only place that waits.
 
+mod doors;
 pub mod http;
 mod janitor;
 mod prometheus;
+mod reload;
 mod resp;
 pub mod server;
 pub mod settings;
 mod strangers;
+mod tls;
 pub mod upstream;
+mod wire;
 mod worker;
-
-use std::os::fd::AsRawFd;
-
-/// The number of a socket's descriptor, for CLIENT LIST.
-fn descriptor(stream: &tokio::net::TcpStream) -> i32 {
-    stream.as_raw_fd()
-}

@@ -4,20 +4,24 @@
 
 use std::cell::{RefCell, RefMut};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
+use tokio_rustls::server::TlsStream;
 
-use super::http::{Door, Hall};
+use super::http::{Caller, Door, Hall};
 use super::resp;
 use super::strangers::Strangers;
+use super::tls::{Refused, Side, Tls};
 use crate::engine::Engine;
 use crate::resp::Parser;
 
@@ -39,13 +43,23 @@ pub(super) struct Shared {
     pub ending: watch::Sender<bool>,
     /// Clients that came to the RESP door with another protocol.
     pub strangers: Strangers,
+    /// The same, and those with whom hands could not be shaken, at the doors for TLS.
+    pub tls_strangers: [Strangers; 2],
+    pub tls: Option<Tls>,
     draining: AtomicBool,
 }
 
 impl Shared {
-    pub fn new(engine: Arc<Engine>, hall: Arc<Hall>) -> Shared {
-        let (ending, draining) = (watch::Sender::new(false), AtomicBool::new(false));
-        Shared { engine, hall, ending, strangers: Strangers::default(), draining }
+    pub fn new(engine: Arc<Engine>, hall: Arc<Hall>, tls: Option<Tls>) -> Shared {
+        Shared {
+            engine,
+            hall,
+            ending: watch::Sender::new(false),
+            strangers: Strangers::default(),
+            tls_strangers: Default::default(),
+            tls,
+            draining: AtomicBool::new(false),
+        }
     }
 
     pub fn is_draining(&self) -> bool {
@@ -83,7 +97,11 @@ impl Buffers {
 /// A client that was accepted and is dealt to a worker.
 pub(super) enum Arrival {
     Resp(std::net::TcpStream),
+    /// RESP too; the path that the client came to.
+    Unix(std::os::unix::net::UnixStream, Arc<str>),
     Http(std::net::TcpStream),
+    /// Hands are to be shaken first.
+    Tls(std::net::TcpStream, Side),
 }
 
 /// The acceptor's end of a worker.
@@ -130,6 +148,10 @@ fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, door: &Rc<Door>,
             // In a box, which takes 256 bytes and leaves 128 to the task: in one piece they would take 512.
             tokio::task::spawn_local(Box::pin(resp::serve(stream, watch, scratch)));
         }
+        Arrival::Unix(stream, path) => {
+            block.connections.add(1);
+            tokio::task::spawn_local(Box::pin(resp::serve((stream, path), watch, scratch)));
+        }
         Arrival::Http(stream) => {
             block.http_connections.add(1);
             let Ok(stream) = TcpStream::from_std(stream) else { return };
@@ -137,10 +159,61 @@ fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, door: &Rc<Door>,
             let (door, ending) = (door.clone(), shared.ending.subscribe());
             tokio::task::spawn_local(async move {
                 let _held = (&watch, &scratch);
-                door.serve(stream, peer, ending).await;
+                door.serve(stream, peer.into(), ending).await;
             });
         }
+        Arrival::Tls(stream, side) => {
+            match side {
+                Side::Resp => block.connections.add(1),
+                Side::Http => block.http_connections.add(1),
+            }
+            let door = door.clone();
+            tokio::task::spawn_local(Box::pin(async move {
+                let Some((mut stream, peer)) = shake_hands(stream, side, &shared).await else { return };
+                match side {
+                    // Others may have come in while hands were shaken.
+                    Side::Resp if shared.engine.clients.len() >= shared.engine.hot.max_clients() => {
+                        shared.engine.metrics.block(number).rejected_connections.add(1);
+                        // Nobody minds if it does not arrive.
+                        let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+                        let _ = stream.shutdown().await;
+                    }
+                    Side::Resp => resp::serve(Box::new(stream), watch, scratch).await,
+                    Side::Http => {
+                        let _held = (&watch, &scratch);
+                        let ending = shared.ending.subscribe();
+                        door.serve(stream, Caller { is_secure: true, ..peer.into() }, ending).await;
+                    }
+                }
+            }));
+        }
     }
+}
+
+/// Shakes hands with a client of a door for TLS, unless the server ends meanwhile.
+async fn shake_hands(
+    stream: std::net::TcpStream,
+    side: Side,
+    shared: &Shared,
+) -> Option<(TlsStream<TcpStream>, SocketAddr)> {
+    let stream = TcpStream::from_std(stream).ok()?;
+    let (peer, tls) = (stream.peer_addr().ok()?, shared.tls.as_ref()?);
+    let mut ending = shared.ending.subscribe();
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream, side) => shaken,
+        _ = ending.wait_for(|ending| *ending) => return None,
+    };
+    let (door, strangers) = match side {
+        Side::Resp => ("RESP over TLS", &shared.tls_strangers[0]),
+        Side::Http => ("HTTPS", &shared.tls_strangers[1]),
+    };
+    match shaken {
+        Ok(stream) => return Some((stream, peer)),
+        Err(Refused::Gone) => tracing::debug!(%peer, "TLS client gone before the handshake ended"),
+        Err(Refused::Plain) => strangers.note(door, "no TLS", peer.ip()),
+        Err(Refused::Failed(error)) => strangers.note_handshake(door, &error, peer.ip()),
+    }
+    None
 }
 
 /// Sees a handler panic: that ends the client it happened to; it is counted and said, and the worker goes on. A task of

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{PATIENCE, Peer};
 
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -28,25 +28,29 @@ impl Binary {
 
     /// One with these arguments and no others.
     pub fn with(arguments: &[&str]) -> Binary {
-        let mut child = command(arguments).spawn().expect("a binary");
+        Binary::of(command(arguments), ["(resp)", "(http)"])
+    }
+
+    /// One whose doors are these.
+    pub fn of(mut command: Command, doors: [&str; 2]) -> Binary {
+        let mut child = command.spawn().expect("a binary");
         let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
-        let mut address = |door: &str| -> SocketAddr {
+        let [resp, http] = doors.map(|door| -> SocketAddr {
             let line = lines.next().expect("a line for each door").expect("text");
             let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(door));
-            address.expect("a door's address").trim().parse().expect("an address")
-        };
-        let (resp, http) = (address("(resp)"), address("(http)"));
+            address.unwrap_or_else(|| panic!("{line} is not {door}")).trim().parse().expect("an address")
+        });
         Binary { child, resp, http }
     }
 
     /// Sends a signal by the shell's own `kill`.
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("a kill").success());
     }
 
     /// Waits for its end: the exit code and everything it said on standard error.
-    fn ended(mut self) -> (Option<i32>, String) {
+    pub fn ended(mut self) -> (Option<i32>, String) {
         let patience = Instant::now() + PATIENCE;
         let status = loop {
             match self.child.try_wait().expect("a child") {
@@ -198,7 +202,7 @@ fn a_token_is_in_nothing_that_the_server_says() {
     let heard = client.rest();
     assert!(heard.len() > 4_000, "only {} bytes were heard", heard.len());
     let mut metrics = Peer::connect(binary.http);
-    metrics.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    metrics.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let counted = metrics.rest();
     watcher.send("QUIT\r\n");
     let watched = watcher.rest();
