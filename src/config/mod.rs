@@ -314,13 +314,13 @@ impl Config {
             self.check_doors(!self.requirepass.is_empty())?;
         }
         self.check_ports()?;
-        if self.uses_tls() && (self.tls_cert_file.is_empty() || self.tls_key_file.is_empty()) {
-            return Err("TLS needs a certificate and its key: set tls-cert-file and tls-key-file".to_owned());
-        }
         if self.kept.get("tls-key-file-pass").is_some_and(|password| !password.is_empty()) {
             return Err("tls-key-file-pass: keys that are encrypted are not read: write the key to a file of its own \
                         without a password (openssl pkey -in key.pem -out plain.pem) that only this server may read"
                 .to_owned());
+        }
+        if self.uses_tls() && (self.tls_cert_file.is_empty() || self.tls_key_file.is_empty()) {
+            return Err("TLS needs a certificate and its key: set tls-cert-file and tls-key-file".to_owned());
         }
         let has_authorities = !(self.tls_ca_cert_file.is_empty() && self.tls_ca_cert_dir.is_empty());
         if self.tls_port.is_on() && self.tls_auth_clients != ClientAuth::No && !has_authorities {
