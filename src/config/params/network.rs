@@ -50,7 +50,7 @@ pub(super) const ROWS: &[Param] = &[
     },
     Param {
         name: "unixsocketperm",
-        kind: Kind::Form("octal number", |text| plain::<Mode>(text)),
+        kind: Kind::Form("octal number", plain::<Mode>),
         default: "0",
         doc: "Permissions of that socket, such as 770; 0 for what the umask leaves.",
         home: field!(unixsocketperm),
@@ -58,7 +58,7 @@ pub(super) const ROWS: &[Param] = &[
     },
     Param {
         name: "tls-port",
-        kind: Kind::Form("port", |text| plain::<TlsPort>(text)),
+        kind: Kind::Form("port", plain::<TlsPort>),
         default: "0",
         doc: "Port for Redis clients over TLS; 0 for none, any picks a free one and prints it.",
         home: field!(tls_port),
@@ -66,7 +66,7 @@ pub(super) const ROWS: &[Param] = &[
     },
     Param {
         name: "http-tls-port",
-        kind: Kind::Form("port", |text| plain::<TlsPort>(text)),
+        kind: Kind::Form("port", plain::<TlsPort>),
         default: "0",
         doc: "Port for HTTPS, with the same certificate; 0 for none, any picks a free one and prints it.",
         home: field!(http_tls_port),
@@ -115,7 +115,7 @@ pub(super) const ROWS: &[Param] = &[
     },
     Param {
         name: "tls-protocols",
-        kind: Kind::Form("versions", |text| plain::<TlsVersions>(text)),
+        kind: Kind::Form("versions", plain::<TlsVersions>),
         lines: Lines::Words,
         change: Change::AtReload,
         doc: "Versions of TLS that are spoken, TLSv1.2 and TLSv1.3; empty for both.",
