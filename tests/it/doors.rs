@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
+use crate::browser;
 use crate::support::{PATIENCE, Running};
 
 fn path_in(folder: &tempfile::TempDir) -> String {
@@ -62,4 +63,28 @@ fn who_watches_sees_unix_clients_by_their_path() {
     let seen = ask(&mut watcher, "");
     assert!(seen.ends_with(&format!(" [0 unix:{path}] \"ECHO\" \"hello\"\r\n")), "{seen}");
     server.stop();
+}
+
+#[test]
+fn metrics_are_for_this_machine_or_for_whoever_has_the_token() {
+    let get =
+        |server: &Running, path: &str, headers: &[(&str, &str)]| browser::ask(server.http, "GET", path, headers, "");
+    let forwarded = ("X-Forwarded-For", "127.0.0.1");
+    let open = Running::start(&[]);
+    assert_eq!(get(&open, "/metrics", &[]).status, 200);
+    assert_eq!(get(&open, "/metrics", &[forwarded]).status, 403);
+    let guarded = Running::start(&[("admin-token", "sesame")]);
+    let refusal = get(&guarded, "/metrics", &[]);
+    assert_eq!((refusal.status, refusal.header("www-authenticate")), (401, "Bearer realm=\"cloakroom\""));
+    for wrong in ["Bearer sesam", "Bearer sesame1", "Bearer ", "Basic sesame", "sesame"] {
+        let refusal = get(&guarded, "/metrics", &[("Authorization", wrong)]);
+        assert_eq!(refusal.status, 401, "{wrong}");
+        assert!(!refusal.body.contains("sesam"));
+    }
+    let counted = get(&guarded, "/metrics", &[("Authorization", "Bearer sesame"), forwarded]);
+    assert_eq!(counted.status, 200);
+    assert!(counted.body.contains("\ncloakroom_auth_failures_total 2\n"), "{}", counted.body);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(&guarded, path, &[forwarded]).status, 200, "{path}");
+    }
 }
