@@ -37,6 +37,8 @@ pub enum Error {
     NoAuthYet(&'static str),
     /// Wrong user name or password.
     WrongPass,
+    /// Too many wrong passwords came from the client's address; for how many seconds none is looked at.
+    Guessing(u64),
     /// The user may not do this.
     NoPerm(String),
     /// `HELLO` with a version other than 2 or 3.
@@ -95,6 +97,7 @@ impl Error {
             Error::WrongType => ("WRONGTYPE", 409),
             Error::NoAuth | Error::NoAuthYet(_) => ("NOAUTH", 401),
             Error::WrongPass => ("WRONGPASS", 401),
+            Error::Guessing(_) => ("ERR", 429),
             Error::NoPerm(_) => ("NOPERM", 403),
             Error::NoProto => ("NOPROTO", 400),
             Error::OutOfMemory | Error::ScriptOutOfMemory => ("OOM", 507),
@@ -132,6 +135,9 @@ impl fmt::Display for Error {
             Error::NoAuth => f.write_str("Authentication required."),
             Error::NoAuthYet(text) => f.write_str(text),
             Error::WrongPass => f.write_str("invalid username-password pair or user is disabled."),
+            Error::Guessing(seconds) => {
+                write!(f, "too many failed logins from this address, try again in {seconds} seconds")
+            }
             Error::NoPerm(text) => f.write_str(text),
             Error::NoProto => f.write_str("unsupported protocol version"),
             Error::OutOfMemory => f.write_str("command not allowed when used memory > 'maxmemory'."),

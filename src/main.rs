@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use cloakroom::config::{Config, LogFormat, LogLevel};
 use cloakroom::net::copy::Order;
 use cloakroom::net::server::Server;
-use cloakroom::net::settings::{self, Stop};
+use cloakroom::net::settings::{self, Loaded, Stop};
 
 /// Built to take no huge pages: of a segment that is half full they would hold the other half too.
 #[global_allocator]
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match serve(loaded.config) {
+    match serve(loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cloakroom: {error}");
@@ -78,13 +78,17 @@ fn copy(order: Result<Order, Stop>) -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::bind(config)?;
-    for address in server.resp_addresses() {
-        println!("listening on {address} (resp)");
+fn serve(loaded: Loaded) -> Result<(), Box<dyn std::error::Error>> {
+    let mut server = Server::bind(loaded.config)?;
+    if loaded.again {
+        server =
+            server.with_settings(Box::new(|| match settings::load(std::env::args_os().skip(1), std::env::vars_os()) {
+                Ok(loaded) => Ok(loaded.config),
+                Err(Stop::Answer(text) | Stop::Problem(text)) => Err(text),
+            }));
     }
-    for address in server.http_addresses() {
-        println!("listening on {address} (http)");
+    for (place, way) in server.doors() {
+        println!("listening on {place} ({})", way.name());
     }
     Ok(server.run()?)
 }

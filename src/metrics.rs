@@ -126,6 +126,8 @@ counts! {
     errors,
     /// Failed AUTHs.
     auth_failures,
+    /// AUTHs that were not looked at because too many from the same address had failed.
+    delayed_logins,
     /// Requests denied for their command.
     denied_commands,
     /// Requests denied for one of their keys.

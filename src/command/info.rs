@@ -294,6 +294,7 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("client_output_buffer_limit_disconnections", sums.output_limit_disconnections);
     lines.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
     lines.field("acl_access_denied_auth", sums.auth_failures);
+    lines.field("acl_access_delayed_auth", sums.delayed_logins);
     lines.field("acl_access_denied_cmd", sums.denied_commands);
     lines.field("acl_access_denied_key", sums.denied_keys);
     lines.field("acl_access_denied_channel", sums.denied_channels);

@@ -51,7 +51,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub use acl::{load_users, may_read_all};
+pub use acl::{load_users, may_read_all, reload_users};
 pub use blocking::{forget, is_answered};
 pub use connection::REDIS_VERSION;
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
@@ -432,7 +432,7 @@ fn call(
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
-        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
+        show_monitors(engine, client, found, args, &client.peer.addr.monitored());
     }
 
     let notes = engine.tracking.is_on() && tracking::is_noted(client, found.spec);
@@ -461,7 +461,7 @@ fn call(
         tracking::note(engine, client, found.spec, args, now);
     }
     if comes_last {
-        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
+        show_monitors(engine, client, found, args, &client.peer.addr.monitored());
     }
     if !client.never_waits {
         blocking::serve(engine, client.worker(), now);

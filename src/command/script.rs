@@ -233,7 +233,7 @@ pub(super) fn flags(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
 fn show_monitors(ctx: &Ctx<'_>, args: Args<'_>) {
     if ctx.engine.clients.has_monitors() {
         let found = Found { spec: ctx.spec, container: None, number: 0 };
-        super::show_monitors(ctx.engine, ctx.client, &found, args, &ctx.client.peer.addr.to_string());
+        super::show_monitors(ctx.engine, ctx.client, &found, args, &ctx.client.peer.addr.monitored());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Settings of Redis that are accepted, kept and shown, and change nothing.
 //!
 //! Files, tools and test suites written for Redis name them; refusing them would help nobody. Each says why it has no
-//! effect. What would mislead if it were accepted (TLS, Unix sockets, clusters) is not here.
+//! effect. What would mislead if it were accepted (ciphers, clusters) is not here.
 
 use super::param::{Change, Kind, Lines, Param};
 use super::params::{INT_MAX, LONG_MAX};
@@ -50,6 +50,8 @@ pub(super) const KEPT: &[Param] = &[
     kept("aof-use-rdb-preamble", Kind::Bool, "yes", NOT_SAVED),
     kept("key-load-delay", Kind::Int(-INT_MAX, INT_MAX), "0", NOT_SAVED),
     kept("loading-process-events-interval-bytes", Kind::Int(1024, INT_MAX), "2097152", NOT_SAVED),
+    // Doors.
+    fixed(kept("tls-key-file-pass", Kind::Secret, "", "No effect: keys that are encrypted are not read.")),
     // Replication.
     several(Lines::Words, fixed(also(&["slaveof"], kept("replicaof", Kind::Form("empty", nothing), "", NO_REPLICAS)))),
     kept("masterauth", Kind::Secret, "", NO_REPLICAS),

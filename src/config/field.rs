@@ -2,8 +2,8 @@
 
 use super::param::{read_span, show_span};
 use super::values::{
-    Binds, BufferLimits, FenceLogging, LogFormat, LogLevel, MemoryShare, Permission, Policy, Profile, PubsubDefault,
-    SessionError, Upstream,
+    Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
+    PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
 };
 use super::{Namespaces, show_bool};
 use crate::clock::Ttl;
@@ -45,7 +45,11 @@ parsed!(
     SessionError,
     FenceLogging,
     MemoryShare,
-    Permission
+    Permission,
+    ClientAuth,
+    TlsPort,
+    TlsVersions,
+    Mode
 );
 
 impl Field for bool {

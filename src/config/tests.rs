@@ -17,11 +17,14 @@ fn samples(param: &Param) -> Vec<String> {
              DASHBOARD prefix=dash: ttl=60s secret=no fence=no login=no jitter=0.5 \
              LOGIN prefix=sess: ttl=86400s secret=no fence=no login=yes jitter=0 \
              MINE prefix=m: ttl=1s secret=yes fence=yes login=no jitter=1"]),
-        ("upstream", _) => of(&["http://localhost:3000", "http://[::1]:80/app", ""]),
+        ("upstream", _) => of(&["http://localhost:3000", "http://[::1]:80/app", "https://web:443", ""]),
         ("notify-keyspace-events", _) => of(&["AKE", "g$xK", "AnKEm", ""]),
         ("bind", _) => of(&["127.0.0.1 -::1", "0.0.0.0"]),
         ("http-bind", _) => of(&["::", ""]),
         ("session-prefix", _) => of(&["s:", "my app:"]),
+        ("unixsocketperm", _) => of(&["700", "0"]),
+        ("tls-port" | "http-tls-port", _) => of(&["0", "6380", "any"]),
+        ("tls-protocols", _) => of(&["TLSv1.3", "TLSv1.2 TLSv1.3", ""]),
         (_, Kind::Int(min, max)) => vec![min.to_string(), max.to_string()],
         (_, Kind::Memory(min, max) | Kind::MemoryOrAuto(min, max)) => vec![min.to_string(), max.to_string()],
         (_, Kind::MemoryOrPercent) => of(&["0", "5%", "1048576"]),
@@ -266,13 +269,18 @@ fn session_settings_are_those_of_the_namespace() {
 }
 
 #[test]
-fn an_upstream_is_a_plain_http_address() {
+fn an_upstream_is_the_address_of_an_application() {
     let mut config = Config::default();
     config.set("upstream", "http://Web.local/base/").expect("good");
     let upstream = config.upstream.clone().expect("set");
     assert_eq!((upstream.authority().as_str(), upstream.base.as_str()), ("Web.local:80", "/base"));
+    for (text, shown) in [("https://Web", "https://Web:443"), ("HTTPS://web:3000/a/", "https://web:3000/a")] {
+        config.set("upstream", text).expect("good");
+        assert_eq!(config.get("upstream").as_deref(), Some(shown));
+    }
     for (text, why) in [
-        ("https://web", "https:// is not supported yet"),
+        ("ftp://web", "such as"),
+        ("https:/", "such as"),
         ("web:3000", "such as http://127.0.0.1:3000"),
         ("http://", "such as"),
         ("http://web:0", "such as"),

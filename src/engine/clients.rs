@@ -5,7 +5,6 @@
 //! Every client has one and most say nothing most of the time, so what few have is in a box that they alone have.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
@@ -13,6 +12,7 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::acl::User;
+use super::addr::Addr;
 use super::tracking::Mode;
 use super::{Charge, Charges};
 use crate::clock::Millis;
@@ -23,9 +23,9 @@ pub struct Peer {
     /// Its number, never used again.
     pub id: u64,
     /// Where it comes from.
-    pub addr: SocketAddr,
+    pub addr: Addr,
     /// The address it came to.
-    pub local_addr: SocketAddr,
+    pub local_addr: Addr,
     /// The socket's descriptor, for CLIENT LIST.
     pub fd: i32,
     /// When it came.
@@ -368,6 +368,9 @@ impl Peer {
         if self.is_killed() {
             flags.push('A');
         }
+        if self.addr.is_unix() {
+            flags.push('U');
+        }
         if self.no_evict.load(Ordering::Relaxed) {
             flags.push('e');
         }
@@ -397,12 +400,12 @@ impl Clients {
     }
 
     /// Lets a client in under a new number.
-    pub fn enter(&self, addr: SocketAddr, local_addr: SocketAddr, fd: i32, now: Millis) -> Arc<Peer> {
+    pub fn enter(&self, addr: impl Into<Addr>, local_addr: impl Into<Addr>, fd: i32, now: Millis) -> Arc<Peer> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let peer = Arc::new(Peer {
             id,
-            addr,
-            local_addr,
+            addr: addr.into(),
+            local_addr: local_addr.into(),
             fd,
             created: now,
             last_seen: AtomicU64::new(now.0),

@@ -4,10 +4,12 @@
 //! it a waker.
 
 pub mod acl;
+mod addr;
 mod charges;
 mod clients;
 mod functions;
 mod gate;
+mod guesses;
 mod hot;
 mod latency;
 mod memory;
@@ -26,11 +28,13 @@ use std::task::Waker;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
+pub use addr::Addr;
 pub use charges::{Charge, Charges, Hold};
 pub use clients::{Clients, Labels, Peer, Pending};
 pub use functions::{Function, Functions, Libraries, Library, Restoring};
 use gate::Gate;
 pub use gate::Turn;
+use guesses::Guesses;
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use pubsub::{Pubsub, Topic};
@@ -59,6 +63,8 @@ pub struct Engine {
     pub hot: Hot,
     /// Who may do what.
     pub acl: Acl,
+    /// Who guesses passwords.
+    pub guesses: Guesses,
     /// The clients of the RESP door.
     pub clients: Arc<Clients>,
     /// Who of the workers is at the stores, and who must be alone.
@@ -165,6 +171,7 @@ impl Engine {
         let engine = Engine {
             hot: Hot::default(),
             acl: Acl::new(commands),
+            guesses: Guesses::default(),
             clients,
             gate: Gate::new(workers),
             pubsub,
@@ -240,6 +247,19 @@ impl Engine {
             self.acl.set_default_password(&config.requirepass);
         }
         Ok(changed)
+    }
+
+    /// Takes these settings over from others, which were read again and make sense together.
+    pub fn adopt(&self, params: &[&'static Param], from: &Config) {
+        let mut config = self.config.write();
+        for param in params {
+            // What one configuration shows another reads.
+            let _ = config.set(param.name, &param.get(from));
+        }
+        self.apply(&config);
+        if params.iter().any(|param| param.name == "requirepass") {
+            self.acl.set_default_password(&config.requirepass);
+        }
     }
 
     /// Has events of keys published under the number that their database has at that moment.

@@ -8,6 +8,7 @@
 mod answer;
 mod guard;
 mod head;
+mod operator;
 mod plain;
 mod relay;
 mod sign_out;
@@ -180,10 +181,26 @@ pub struct Door {
     desk: RefCell<Desk>,
 }
 
+/// Who has a connection here.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Where it comes from.
+    pub addr: SocketAddr,
+    /// Whether it speaks TLS.
+    pub is_secure: bool,
+}
+
+impl From<SocketAddr> for Caller {
+    /// Somebody who does not speak TLS.
+    fn from(addr: SocketAddr) -> Caller {
+        Caller { addr, is_secure: false }
+    }
+}
+
 /// One connection of a client.
 struct Visit {
     door: Rc<Door>,
-    peer: SocketAddr,
+    peer: Caller,
     heads: Rc<RefCell<Heads>>,
     /// Requests so far.
     requests: Cell<u64>,
@@ -217,7 +234,7 @@ impl Door {
     pub fn serve<S>(
         self: Rc<Self>,
         mut stream: S,
-        peer: SocketAddr,
+        peer: Caller,
         leaving: watch::Receiver<bool>,
     ) -> impl Future<Output = ()>
     where
@@ -234,7 +251,7 @@ impl Door {
     }
 
     /// Leaves a client to hyper, which gets the `first` bytes again.
-    async fn converse<S>(self: Rc<Self>, stream: S, first: Bytes, peer: SocketAddr, mut leaving: watch::Receiver<bool>)
+    async fn converse<S>(self: Rc<Self>, stream: S, first: Bytes, peer: Caller, mut leaving: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -266,13 +283,13 @@ impl Door {
             }
         };
         if let Err(error) = ended {
-            debug!(%peer, %error, "HTTP client closed");
+            debug!(peer = %peer.addr, %error, "HTTP client closed");
         }
     }
 
     /// Tells a client of another protocol where it is.
-    async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: SocketAddr, protocol: guard::Protocol) {
-        self.hall.strangers.note("HTTP", protocol.name(), peer.ip());
+    async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: Caller, protocol: guard::Protocol) {
+        self.hall.strangers.note("HTTP", protocol.name(), peer.addr.ip());
         let farewell = protocol.farewell(self.hall.engine.port());
         let _ = timeout(self.hall.patience.first_byte, async {
             stream.write_all(farewell.as_bytes()).await?;
@@ -329,13 +346,7 @@ impl Door {
     }
 
     /// The answer to a check that was looked up.
-    async fn answer(
-        self: &Rc<Self>,
-        looked: LookUp,
-        tokens: &Tokens,
-        parts: &Parts,
-        peer: SocketAddr,
-    ) -> session::Answer {
+    async fn answer(self: &Rc<Self>, looked: LookUp, tokens: &Tokens, parts: &Parts, peer: Caller) -> session::Answer {
         let passed =
             |outcome| self.with_sessions(|sessions, now| sessions.passed(tokens, Passage::Check, outcome, now));
         let request = |upstream: &Upstream| relay::up(parts, peer, upstream.reach().authority(), Outgoing::empty());
@@ -435,6 +446,9 @@ impl Visit {
             "/readyz" => self.ready().await,
             "/metrics" => match &self.door.hall.metrics {
                 Some(metrics) => {
+                    if let Some(refusal) = self.refuse_stranger(parts) {
+                        return refusal;
+                    }
                     let mut response = answer::text(StatusCode::OK, "");
                     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                     response.headers_mut().insert(CONTENT_TYPE, kind);

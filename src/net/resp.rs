@@ -15,8 +15,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
 use held::Held;
@@ -24,6 +23,7 @@ use held::Held;
 use super::patience::millis;
 use super::script::Stage;
 use super::strangers::{TLS_ALERT, is_http, is_tls};
+use super::wire::{Incoming, Wire};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
@@ -73,7 +73,7 @@ enum End {
 
 /// A client. Every one weighs what is in here; what few have, and not for long, is in boxes.
 struct Connection<'a> {
-    stream: TcpStream,
+    wire: Wire,
     shared: &'a Shared,
     client: Client,
     midway: Option<Box<Midway>>,
@@ -112,9 +112,9 @@ impl Backlog {
 
 /// Serves a client until it leaves.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` holds its arguments twice, for as long as the client stays")]
-pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch) -> impl Future<Output = ()> {
+pub(super) fn serve(incoming: impl Incoming, watch: Watch, scratch: Scratch) -> impl Future<Output = ()> {
     async move {
-        let Some(mut connection) = Connection::new(stream, &watch) else { return };
+        let Some(mut connection) = Connection::new(incoming.open(), &watch) else { return };
         // A task keeps its waker for life.
         poll_fn(|cx| {
             connection.client.peer.set_bell(cx.waker());
@@ -147,15 +147,15 @@ impl Drop for Connection<'_> {
 
 impl<'a> Connection<'a> {
     /// Lets a client in, if it has not left already.
-    fn new(stream: std::net::TcpStream, watch: &'a Watch) -> Option<Connection<'a>> {
-        let stream = TcpStream::from_std(stream).ok()?;
-        let (addr, local) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+    fn new(wire: io::Result<Wire>, watch: &'a Watch) -> Option<Connection<'a>> {
+        let wire = wire.ok()?;
+        let (addr, local) = wire.addresses().ok()?;
         let engine = &*watch.shared.engine;
         let now = engine.clock.now();
-        let peer = engine.clients.enter(addr, local, super::descriptor(&stream), now);
-        let is_local = addr.ip().to_canonical().is_loopback();
+        let is_local = addr.is_local();
+        let peer = engine.clients.enter(addr, local, wire.descriptor(), now);
         Some(Connection {
-            stream,
+            wire,
             shared: &watch.shared,
             client: Client::new(engine, peer, watch.worker(), is_local),
             midway: None,
@@ -241,7 +241,7 @@ impl<'a> Connection<'a> {
         if self.is_released() {
             return Poll::Ready(Ok(Event::Timer));
         }
-        if self.backlog.is_some() && self.stream.poll_write_ready(cx)?.is_ready() {
+        if self.is_behind() && self.wire.poll_write_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Writable));
         }
         let deaf = self.held.is_some() && (self.is_asleep() || self.is_midway() || self.input.len() >= HELD_MAX);
@@ -268,7 +268,7 @@ impl<'a> Connection<'a> {
         let scratch = &mut *scratch.borrow_mut();
         if self.input.is_empty() {
             let mut input = ReadBuf::new(&mut scratch.input);
-            return Pin::new(&mut self.stream).poll_read(cx, &mut input).map_ok(|()| input.filled().len());
+            return self.wire.poll_read(cx, &mut input).map_ok(|()| input.filled().len());
         }
         // The rest of a request is read to where its beginning is. How much room is made follows what has arrived,
         // never what was announced: 64 KB at first, and then no more than is there already.
@@ -276,7 +276,7 @@ impl<'a> Connection<'a> {
         if self.input.capacity() - self.input.len() < ROOM_MIN {
             self.input.reserve_exact(needs.max(ROOM_MIN));
         }
-        pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+        self.wire.poll_read_to(cx, &mut self.input)
     }
 
     /// Takes what was read, and runs what is whole.
@@ -442,9 +442,8 @@ impl<'a> Connection<'a> {
     }
 
     fn note_stranger(&self, protocol: &str) {
-        // A client that is gone by now has no address, and need not be told of.
-        if let Ok(addr) = self.stream.peer_addr() {
-            self.shared.strangers.note("RESP", protocol, addr.ip());
+        if let Some(address) = self.client.peer.addr.ip() {
+            self.shared.strangers.note("RESP", protocol, address);
         }
     }
 
@@ -460,7 +459,7 @@ impl<'a> Connection<'a> {
         let mut taken = 0;
         if self.backlog.is_none() {
             while taken < output.len() {
-                match self.stream.try_write(&output[taken..]) {
+                match self.wire.try_write(&output[taken..]) {
                     Ok(sent) => {
                         self.count_write(sent);
                         taken += sent;
@@ -489,8 +488,9 @@ impl<'a> Connection<'a> {
     }
 
     fn write_rest(&mut self) -> io::Result<()> {
+        self.wire.catch_up()?;
         while let Some(backlog) = &mut self.backlog {
-            match self.stream.try_write(&backlog.bytes[backlog.sent..]) {
+            match self.wire.try_write(&backlog.bytes[backlog.sent..]) {
                 Ok(sent) => {
                     backlog.sent += sent;
                     if backlog.sent == backlog.bytes.len() {
@@ -543,6 +543,11 @@ impl<'a> Connection<'a> {
         !self.client.authenticated && self.engine().acl.needs_auth()
     }
 
+    /// Whether anything waits for the socket to take more.
+    fn is_behind(&self) -> bool {
+        self.backlog.is_some() || self.wire.is_behind()
+    }
+
     /// Bytes that the socket has yet to take.
     fn unread(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.waiting()) + self.client.gathered()
@@ -551,7 +556,7 @@ impl<'a> Connection<'a> {
     /// Counts and says that a client is ended for what it leaves unread.
     fn cut(&self, unread: usize) -> End {
         self.engine().metrics.block(self.client.worker()).output_limit_disconnections.add(1);
-        let addr = self.client.peer.addr;
+        let addr = &self.client.peer.addr;
         tracing::warn!(%addr, bytes = unread, "client closed: it does not read its replies");
         End::Gone
     }

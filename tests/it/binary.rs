@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{PATIENCE, Peer};
 
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -20,6 +20,9 @@ pub struct Binary {
     pub http: SocketAddr,
 }
 
+/// What a server prints of its two doors.
+pub const PLAIN: [&str; 2] = ["(resp)", "(http)"];
+
 impl Binary {
     /// One on free ports, that leaves nothing behind in the directory that the tests are run in.
     pub fn start(arguments: &[&str]) -> Binary {
@@ -28,7 +31,7 @@ impl Binary {
 
     /// One with these arguments and no others.
     pub fn with(arguments: &[&str]) -> Binary {
-        Binary::of(command(arguments))
+        Binary::of(command(arguments), PLAIN)
     }
 
     /// One on free ports that a line of shell starts: `exec "$@"` runs it.
@@ -36,19 +39,18 @@ impl Binary {
         let mut shelled = Command::new("sh");
         shelled.args(["-c", shell, "sh", env!("CARGO_BIN_EXE_cloakroom"), "--port", "0", "--http-port", "0"]);
         shelled.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Binary::of(shelled)
+        Binary::of(shelled, PLAIN)
     }
 
-    /// One that this command starts.
-    pub fn of(mut command: Command) -> Binary {
+    /// One that this command starts, whose doors are these.
+    pub fn of(mut command: Command, doors: [&str; 2]) -> Binary {
         let mut child = command.spawn().expect("a binary");
         let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
-        let mut address = |door: &str| -> SocketAddr {
+        let [resp, http] = doors.map(|door| -> SocketAddr {
             let line = lines.next().expect("a line for each door").expect("text");
             let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(door));
-            address.expect("a door's address").trim().parse().expect("an address")
-        };
-        let (resp, http) = (address("(resp)"), address("(http)"));
+            address.unwrap_or_else(|| panic!("{line} is not {door}")).trim().parse().expect("an address")
+        });
         Binary { child, resp, http }
     }
 
@@ -234,7 +236,7 @@ fn a_token_is_in_nothing_that_the_server_says() {
     let heard = client.rest();
     assert!(heard.len() > 4_000, "only {} bytes were heard", heard.len());
     let mut metrics = Peer::connect(binary.http);
-    metrics.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    metrics.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let counted = metrics.rest();
     watcher.send("QUIT\r\n");
     let watched = watcher.rest();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::binary::Binary;
+use crate::binary::{Binary, PLAIN};
 use crate::support::{PATIENCE, Peer};
 
 // ---- the end ----------------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ fn without(program: &[&str], arguments: &[&str]) -> Option<Binary> {
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).arg(copy).args(["--port", "0", "--http-port", "0"]).args(arguments);
     command.current_dir("/").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Some(Binary::of(command))
+    Some(Binary::of(command, PLAIN))
 }
 
 #[test]

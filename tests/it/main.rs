@@ -6,6 +6,7 @@ mod browser;
 mod clients;
 mod copies;
 mod differential;
+mod doors;
 mod faulty;
 mod fences;
 mod http;
@@ -22,5 +23,6 @@ mod snapshots;
 mod soak;
 
 mod support;
+mod tls;
 mod tracking;
 mod transactions;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::binary::Binary;
+use super::binary::{Binary, PLAIN};
 use super::browser::{Answer, cookie, send, send_sign_out};
 use super::faulty::{Faulty, Mode};
 use super::support::{PATIENCE, Peer};
@@ -455,7 +455,7 @@ fn binary(upstream: SocketAddr) -> Binary {
     command.env_remove("CLOAKROOM_BIN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What it says must be read, or it would wait for that one day.
     command.args(["--loglevel", "nothing"]);
-    Binary::of(command)
+    Binary::of(command, PLAIN)
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cloakroom::config::Config;
 use cloakroom::engine::Engine;
 use cloakroom::net::Patience;
-use cloakroom::net::server::Server;
+use cloakroom::net::server::{Server, Way};
 
 /// How long a test waits for anything before it says that nothing came.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,11 @@ impl Running {
             config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
         }
         let server = Server::bind(config).expect("free ports").with_patience(patience);
-        let (resp, http) = (server.resp_addresses()[0], server.http_addresses()[0]);
+        // Where there is no plain door, the one that is there.
+        let door = |ways: [Way; 2]| ways.into_iter().flat_map(|way| server.addresses(way)).next();
+        let none = SocketAddr::from(([0, 0, 0, 0], 0));
+        let resp = door([Way::Resp, Way::RespTls]).unwrap_or(none);
+        let http = door([Way::Http, Way::HttpTls]).unwrap_or(none);
         let engine = server.engine().clone();
         let thread = std::thread::spawn(move || server.run().expect("a server that ends well"));
         Running { resp, http, engine, thread: Some(thread) }

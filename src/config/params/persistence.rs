@@ -31,8 +31,8 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Form("file name", file_name),
         default: "cloakroom.rdb",
         change: Change::Protected,
-        doc: "Name of the snapshot, which is read at start if it is there. Beside it lies a file of the same name and \
-              .key: without that the sessions in the snapshot are not found again, and with both anybody's session is.",
+        doc: "Name of the snapshot, which is read at start if it is there. Beside it lies cloakroom.key: without \
+              that the sessions in the snapshot are not found again, and with both anybody's session is.",
         home: field!(dbfilename),
         ..Param::PERSISTENCE
     },

@@ -2,12 +2,10 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Connection, End};
@@ -99,20 +97,20 @@ impl Connection<'_> {
         let flush = async {
             // Who writes all it has to say before it reads is read meanwhile.
             let flushed = poll_fn(|cx| {
-                while heard_out && self.backlog.is_some() {
+                while heard_out && self.is_behind() {
                     match self.poll_read(cx, scratch) {
                         Poll::Ready(Ok(1..)) => {}
                         _ => break,
                     }
                 }
-                while self.backlog.is_some() {
-                    if ready!(self.stream.poll_write_ready(cx)).is_err() || self.write_rest().is_err() {
+                while self.is_behind() {
+                    if ready!(self.wire.poll_write_ready(cx)).is_err() || self.write_rest().is_err() {
                         return Poll::Ready(false);
                     }
                 }
                 Poll::Ready(true)
             });
-            if !flushed.await || !heard_out || SockRef::from(&self.stream).shutdown(Shutdown::Write).is_err() {
+            if !flushed.await || !heard_out || self.wire.end_writing().await.is_err() {
                 return;
             }
             while let Ok(Ok(1..)) = timeout(QUIET, poll_fn(|cx| self.poll_read(cx, scratch))).await {}
