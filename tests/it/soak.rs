@@ -433,6 +433,9 @@ fn a_straight_line_gains_what_it_gains() {
     assert!(gain(&[1.0, 9.0, 1.0, 9.0, 1.0]).abs() < 1e-9);
 }
 
+/// What a thread does until the soak is over.
+type Work<'a> = Box<dyn FnOnce() + Send + 'a>;
+
 /// A number from the environment, or this one.
 fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -476,7 +479,7 @@ fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
     std::thread::scope(|scope| {
         let only = std::env::var("SOAK_ONLY").unwrap_or_default();
         let (soak, upstream) = (&soak, &*upstream);
-        let kinds: [(&str, Box<dyn FnOnce() + Send>); 9] = [
+        let kinds: [(&str, Work<'_>); 9] = [
             ("keeper", Box::new(|| keeper(soak, seed + 1))),
             ("keeper", Box::new(|| keeper(soak, seed + 2))),
             ("visitor", Box::new(|| visitor(soak, seed + 11))),
