@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(look(&after, b"auth:session:gone"), Look::Absent);
 
         let why = load(&engine(&next, &NamingKey::random()), &path, true).expect_err("another key");
-        assert!(why.contains("x.rdb.key"), "{why}");
+        assert!(why.contains("cloakroom.key"), "{why}");
     }
 
     #[test]
