@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
+use super::snapshot::about;
 use crate::store::NamingKey;
 
 /// The file's name in `dir`.
@@ -121,7 +122,7 @@ pub(super) fn keep(dir: &Path, key: &NamingKey) -> Result<(), String> {
             "{} is the key of another server's names: set dir to a directory of its own, or remove that file",
             file.path().display()
         ),
-        _ => format!("{}: {error}: let this user write there, or set dir to where it may", file.path().display()),
+        _ => about(&file.path(), &error),
     })
 }
 

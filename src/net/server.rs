@@ -79,7 +79,7 @@ impl Server {
     /// Opens the doors. Raises the limit of descriptors of this process if `maxclients` and `http-maxclients` need more,
     /// or lowers these two to what there is.
     pub fn bind(mut config: Config) -> Result<Server, StartError> {
-        budget(&mut config);
+        let tell_budget = budget(&mut config);
         let tls = config.uses_tls().then(|| Papers::read(&config)).transpose().map_err(StartError)?.map(Tls::new);
         let doors = open_all(&config).map_err(StartError)?;
         let workers = match config.workers {
@@ -117,6 +117,7 @@ impl Server {
         engine.add_report("Sessions", move || sessions.counters().rows());
         let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
         let shared = Arc::new(Shared::new(engine, hall, tls));
+        tell_budget();
         Ok(Server { shared, doors, workers, runtime, signals, settings: None, keeper })
     }
 
@@ -191,24 +192,19 @@ impl Server {
     }
 }
 
-/// Finds out how much memory there is for data, and says what was made of it.
-fn budget(config: &mut Config) {
-    match machine::memory() {
+/// Finds out how much memory there is for data, and gives what is to be said of it once the server stands.
+fn budget(config: &mut Config) -> impl FnOnce() + use<> {
+    let found = machine::memory();
+    if let Some(found) = &found {
+        config.found_memory(found.bytes / 100 * MEMORY_PERCENT);
+    }
+    let (maxmemory, is_auto) = (config.maxmemory, config.maxmemory_auto);
+    move || match found {
+        _ if !is_auto => {}
         Some(found) => {
-            config.found_memory(found.bytes / 100 * MEMORY_PERCENT);
-            if config.maxmemory_auto {
-                tracing::info!(
-                    maxmemory = config.maxmemory,
-                    "{MEMORY_PERCENT} % of the {} bytes of {}",
-                    found.bytes,
-                    found.place
-                );
-            }
+            tracing::info!(maxmemory, "{MEMORY_PERCENT} % of the {} bytes of {}", found.bytes, found.place);
         }
-        None if config.maxmemory_auto => {
-            tracing::warn!("cannot tell how much memory there is: maxmemory is unlimited until it is set");
-        }
-        None => {}
+        None => tracing::warn!("cannot tell how much memory there is: maxmemory is unlimited until it is set"),
     }
 }
 

@@ -205,7 +205,7 @@ fn holds_something(store: &Store, engine: &Engine) -> bool {
 }
 
 /// An error about a file, with its path and, for those that people meet, the cure.
-fn about(path: &Path, error: &io::Error) -> String {
+pub(super) fn about(path: &Path, error: &io::Error) -> String {
     let cure = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room on that disk, or set dir to another",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {

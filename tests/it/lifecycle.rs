@@ -122,6 +122,7 @@ fn ends_well_under_load(signals: &[&str]) {
     });
     let mut threads: Vec<_> = resp.chain(http.collect::<Vec<_>>()).collect();
     let mut flood = Peer::connect(binary.http);
+    flood.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").hears("HTTP/1.1 200 OK\r\n");
     threads.push(std::thread::spawn(move || {
         let ask =
             "GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n".repeat(50);
@@ -132,7 +133,9 @@ fn ends_well_under_load(signals: &[&str]) {
         writer.join().expect("a writer");
         let text = String::from_utf8_lossy(&bytes);
         let (begun, whole) = (text.matches("HTTP/1.1 200 OK\r\n").count(), text.matches("000Z\"}").count());
-        assert!(begun > 0 && begun == whole && text.ends_with("000Z\"}"), "{begun} answers begun, {whole} whole");
+        // The end of the answer to the first question may be what came last.
+        let is_whole = begun == 0 || text.ends_with("000Z\"}");
+        assert!(begun == whole && is_whole, "{begun} answers begun, {whole} whole");
     }));
     let idle = Peer::connect(binary.resp);
     let patience = Instant::now() + PATIENCE;
@@ -208,7 +211,7 @@ fn serves(binary: &Binary) {
     info.send("INFO everything\r\nMEMORY STATS\r\nQUIT\r\n");
     assert!(info.rest().len() > 4_000);
     let mut http = Peer::connect(binary.http);
-    http.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    http.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(http.rest().starts_with(b"HTTP/1.1 200 OK\r\n"));
 }
 
