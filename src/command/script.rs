@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
 
 use Arity::{AtLeast, Exactly};
+use convert::{Names, Writer};
 use interpreter::{Ending, Interpreter};
 use server::Server;
 use shebang::Promises;
@@ -323,22 +324,9 @@ impl<'a> Call<'a> {
             called: (spec, self.args),
             scratch: Vec::new(),
         });
-        let lua = &interpreter.lua;
-        let result = lua.scope(|scope| {
-            let lend = || server.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback);
-            let functions = lua.create_table()?;
-            let call = move |lua: &mlua::Lua, values| lend()?.call(lua, values);
-            functions.raw_set("call", scope.create_function(call)?)?;
-            let try_call = move |lua: &mlua::Lua, values| lend()?.try_call(lua, values);
-            functions.raw_set("pcall", scope.create_function(try_call)?)?;
-            let set_version = move |_: &mlua::Lua, values| lend()?.set_version(&values);
-            functions.raw_set("setresp", scope.create_function(set_version)?)?;
-            let may_run = move |_: &mlua::Lua, values| lend()?.may_run(values);
-            functions.raw_set("acl_check_cmd", scope.create_function(may_run)?)?;
-            let ending = interpreter.run(function, functions, list(lua, self.keys)?, list(lua, self.argv)?)?;
-            let speaks = server.borrow().speaks;
-            finish(reply, ending, name, speaks)
-        });
+        let ending = server::lend(&server, || interpreter.run(&function, self.keys, self.argv));
+        let speaks = server.borrow().speaks;
+        let result = ending.and_then(|ending| finish(reply, ending, &interpreter.names, name, speaks));
         let client = server.into_inner().client;
         (client.version, client.replies, client.flow, client.lap) = (version, replies, flow, lap);
         if client.db() != db {
@@ -360,10 +348,20 @@ impl<'a> Call<'a> {
 }
 
 /// Writes what a script returned, or gives the text of its error.
-fn finish(reply: &mut Reply<'_>, ending: Ending, name: &str, speaks: Version) -> mlua::Result<Option<String>> {
+fn finish(
+    reply: &mut Reply<'_>,
+    ending: Ending,
+    names: &Names,
+    name: &str,
+    speaks: Version,
+) -> mlua::Result<Option<String>> {
     match ending {
-        Ending::Value(value) => {
-            convert::write(reply, &value, speaks, 0)?;
+        Ending::Value { value: mlua::Value::Table(table), is_plain: true } => {
+            Writer { reply, names, speaks }.elements(&table, 0)?;
+            Ok(None)
+        }
+        Ending::Value { value, .. } => {
+            Writer { reply, names, speaks }.value(&value, 0)?;
             Ok(None)
         }
         Ending::Failed { text, place } => {
@@ -374,15 +372,6 @@ fn finish(reply: &mut Reply<'_>, ending: Ending, name: &str, speaks: Version) ->
             Ok(Some(text))
         }
     }
-}
-
-/// Words as a Lua table.
-fn list(lua: &mlua::Lua, words: Args<'_>) -> mlua::Result<mlua::Table> {
-    let table = lua.create_table_with_capacity(words.len(), 0)?;
-    for (at, word) in words.iter().enumerate() {
-        table.raw_set(at + 1, lua.create_string(word)?)?;
-    }
-    Ok(table)
 }
 
 fn uncompiled(problem: &str) -> Error {

@@ -1,10 +1,13 @@
 //! The server as a script sees it: commands whose replies are values.
 
-use mlua::{Lua, MultiValue, Value};
+use std::cell::RefCell;
+
+use mlua::{Lua, MultiValue, Table, Value};
+use scoped_tls_hkt::scoped_thread_local;
 
 use super::args::{self, number, raise_reply};
 use super::convert;
-use super::interpreter::KILLED;
+use super::interpreter::{KILLED, unlimited};
 use crate::clock::Millis;
 use crate::command::{self, Client, Ctx, Flags, Flow, Found, Spec, acl, tracking};
 use crate::engine::Engine;
@@ -29,17 +32,69 @@ pub(super) struct Server<'a> {
     pub scratch: Vec<u8>,
 }
 
+// The server of the script that runs on this thread. An interpreter calls back through C, which does not hand it on, and to
+// make functions anew for each script that know it costs as much as a short script does.
+scoped_thread_local!(static LENT: for<'a> &'a (dyn Serve + 'a));
+
+/// What a script may ask for.
+#[derive(Clone, Copy)]
+enum Wish {
+    Call,
+    TryCall,
+    SetVersion,
+    MayRun,
+}
+
+trait Serve {
+    fn serve(&self, lua: &Lua, wish: Wish, values: MultiValue) -> mlua::Result<Value>;
+}
+
+impl Serve for RefCell<Server<'_>> {
+    fn serve(&self, lua: &Lua, wish: Wish, values: MultiValue) -> mlua::Result<Value> {
+        let mut server = self.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback)?;
+        match wish {
+            Wish::Call => server.call(lua, values),
+            Wish::TryCall => server.try_call(lua, values),
+            Wish::SetVersion => server.set_version(&values).map(|()| Value::Nil),
+            Wish::MayRun => server.may_run(values).map(Value::Boolean),
+        }
+    }
+}
+
+/// Lends a server to what `f` runs.
+pub(super) fn lend<R>(server: &RefCell<Server<'_>>, f: impl FnOnce() -> R) -> R {
+    LENT.set(server, f)
+}
+
+/// Puts the functions of the server that is lent into a table.
+pub(super) fn put_functions(lua: &Lua, table: &Table) -> mlua::Result<()> {
+    let wishes = [
+        ("call", Wish::Call),
+        ("pcall", Wish::TryCall),
+        ("setresp", Wish::SetVersion),
+        ("acl_check_cmd", Wish::MayRun),
+    ];
+    for (name, wish) in wishes {
+        let function = lua.create_function(move |lua, values| match LENT.is_set() {
+            true => LENT.with(|server| server.serve(lua, wish, values)),
+            false => Err(raise_reply("ERR There is no server now")),
+        })?;
+        table.raw_set(name, function)?;
+    }
+    Ok(())
+}
+
 impl Server<'_> {
     /// Runs a command and gives its reply; one that is an error is raised.
-    pub fn call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
+    fn call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
         self.reply(lua, values)?.map_err(raise_reply)
     }
 
     /// Runs a command and gives its reply, be it an error.
-    pub fn try_call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
+    fn try_call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
         match self.reply(lua, values)? {
             Ok(value) => Ok(value),
-            Err(text) => convert::field(lua, "err", lua.create_string(text)?),
+            Err(text) => unlimited(lua, text.len(), || convert::field(lua, "err", &text)),
         }
     }
 
@@ -123,7 +178,7 @@ impl Server<'_> {
     }
 
     /// `redis.setresp`: the version of replies from now on.
-    pub fn set_version(&mut self, values: &MultiValue) -> mlua::Result<()> {
+    fn set_version(&mut self, values: &MultiValue) -> mlua::Result<()> {
         if values.len() != 1 {
             return Err(raise_reply("ERR redis.setresp() requires one argument."));
         }
@@ -136,7 +191,7 @@ impl Server<'_> {
     }
 
     /// `redis.acl_check_cmd`: whether the client may run a command.
-    pub fn may_run(&self, values: MultiValue) -> mlua::Result<bool> {
+    fn may_run(&self, values: MultiValue) -> mlua::Result<bool> {
         let words = words(values).map_err(raise_reply)?;
         match command::lookup(words.args()) {
             Ok(found) => Ok(acl::may_run(self.engine, self.client, &found, words.args())),

@@ -208,6 +208,59 @@ fn the_sandbox_holds() {
     eval(&mut t, "\u{1b}LuaQ").hears_start("-ERR Error compiling script");
 }
 
+#[test]
+fn nothing_is_left_for_the_next_script() {
+    let mut t = Transcript::start();
+    for insert in [
+        "table.insert",
+        "_G.table.insert",
+        "rawget(table, 'insert')",
+        "select(2, next({table.insert}))",
+        "(function() for name, f in pairs(table) do if name == 'insert' then return f end end end)()",
+        "(function() local name, f repeat name, f = next(table, name) until name == 'insert' return f end)()",
+        "setmetatable({}, {__index = table}).insert",
+    ] {
+        for place in ["redis", "_G", "string", "table", "cjson", "getmetatable('')"] {
+            let script = format!("local f = {insert} f({place}, 7, 'left') return rawget({place}, 7) == nil");
+            eval(&mut t, &script).hears(":1");
+            let seen = format!("return tostring(select(2, pcall(function() return {place}[7] end))) == 'left'");
+            eval(&mut t, &seen).hears("$-1");
+        }
+    }
+    t.say("EVAL 'KEYS.x = ARGV KEYS[1] = 8 return #KEYS' 1 a").hears(":1");
+    t.say("EVAL 'return {#KEYS, #ARGV, tostring(KEYS.x)}' 0").hears("*3 :0 :0 $3 nil");
+    // The methods of texts are as safe as those of the library.
+    for script in ["getmetatable('').__index.rep = nil", "getmetatable('').__index = nil"] {
+        fails(&mut t, &[(script, "user_script:1: Attempt to modify a readonly table")]);
+    }
+    hears(&mut t, &[("return getmetatable('').__index.rep('x', 3) .. ('y'):rep(2)", "$5 xxxyy")]);
+}
+
+#[test]
+fn replies_are_in_a_scripts_limit_of_memory() {
+    let mut t = Transcript::start();
+    t.words(&[b"SET", b"large", &vec![b'x'; 3 << 20]]).hears("+OK");
+    t.words(&[b"SET", b"small", &vec![b'x'; 900 << 10]]).hears("+OK");
+    for key in ["large", "small"] {
+        // No script needs room of its own for what it keeps here: each reply is new, and its place is there.
+        let script = format!(
+            "local t = {{}} for i = 1, 1000 do t[i] = false end \
+             for i = 1, 1000 do redis.call('append', '{key}', 'x') t[i] = redis.call('get', '{key}') end return #t"
+        );
+        let text = eval(&mut t, &script).text();
+        assert!(text.contains("not enough memory"), "{key}: {}", &text[..text.len().min(100)]);
+        eval(&mut t, "return 1").hears(":1");
+    }
+    let large = vec![b'y'; 3 << 20];
+    t.words(&[b"EVAL", b"return {#KEYS[1], #ARGV[1]}", b"1", &large, &large]).hears("*2 :3145728 :3145728");
+    t.words(&[b"EVAL", b"return #redis.call('get', KEYS[1])", b"1", b"large"]).hears_start(":3145");
+    t.words(&[b"EVAL", b"return {KEYS[1], ARGV[1]}", b"1", b"a\xff", b"\xff"]).hears("*2 $2 a\u{fffd} $1 \u{fffd}");
+    t.say("RPUSH list a 1").hears(":2");
+    t.words(&[b"RPUSH", b"list", b"\xff"]).hears(":3");
+    eval(&mut t, "local l = redis.call('lrange', 'list', 0, -1) return {#l, #l[3], l[3]:byte(), l[1], type(l[2])}")
+        .hears("*5 :3 :1 :255 $1 a $6 string");
+}
+
 /// With the stack of a worker.
 #[test]
 fn nothing_a_script_does_ends_the_server() {
