@@ -176,7 +176,9 @@ fn digit(nibble: u8) -> u8 {
 
 /// What was given as a SHA-1, if it is as long as one.
 fn given_sha(word: &[u8]) -> Option<Sha> {
-    word.to_ascii_lowercase().try_into().ok()
+    let mut sha: Sha = word.try_into().ok()?;
+    sha.make_ascii_lowercase();
+    Some(sha)
 }
 
 // ---- running ------------------------------------------------------------------------------------------------------
@@ -277,7 +279,7 @@ impl<'a> Call<'a> {
                     if is_new {
                         engine.scripts.keep(sha, text, false);
                     }
-                    self.run_in(interpreter, function, ctx, &String::from_utf8_lossy(&sha), promises)
+                    self.run_in(interpreter, function, ctx, &sha, promises)
                 }
             };
             (result, interpreter.is_good())
@@ -303,10 +305,10 @@ impl<'a> Call<'a> {
 
     fn run_in(
         &self,
-        interpreter: &Interpreter,
+        interpreter: &mut Interpreter,
         function: mlua::Function,
         ctx: &mut Ctx<'_>,
-        name: &str,
+        name: &[u8],
         promises: Promises,
     ) -> Result<()> {
         let Ctx { engine, client, now, reply, spec, .. } = ctx;
@@ -322,12 +324,13 @@ impl<'a> Call<'a> {
             is_readonly: self.is_readonly || promises.no_writes,
             is_short_of_memory,
             called: (spec, self.args),
-            scratch: Vec::new(),
+            desk: std::mem::take(&mut interpreter.desk),
         });
         let ending = server::lend(&server, || interpreter.run(&function, self.keys, self.argv));
         let speaks = server.borrow().speaks;
         let result = ending.and_then(|ending| finish(reply, ending, &interpreter.names, name, speaks));
-        let client = server.into_inner().client;
+        let Server { client, desk, .. } = server.into_inner();
+        interpreter.desk = desk.cleared();
         (client.version, client.replies, client.flow, client.lap) = (version, replies, flow, lap);
         if client.db() != db {
             client.select(db);
@@ -352,7 +355,7 @@ fn finish(
     reply: &mut Reply<'_>,
     ending: Ending,
     names: &Names,
-    name: &str,
+    name: &[u8],
     speaks: Version,
 ) -> mlua::Result<Option<String>> {
     match ending {
@@ -367,7 +370,7 @@ fn finish(
         Ending::Failed { text, place } => {
             let mut text = String::from_utf8_lossy(&text).into_owned();
             if let Some((source, line)) = place {
-                text.push_str(&format!(" script: {name}, on {source}:{line}."));
+                text.push_str(&format!(" script: {}, on {source}:{line}.", String::from_utf8_lossy(name)));
             }
             Ok(Some(text))
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use parking_lot::Mutex;
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use super::args::{Arguments, answer, number, raise_reply, raised};
 use super::convert::{self, Names};
 use super::random::Random;
+use super::server::Desk;
 use super::shebang::FLAGS;
 use super::{bit, msgpack, pack, server, sha1};
 use crate::clock::Clock;
@@ -47,11 +49,13 @@ pub(super) struct Interpreter {
     name: &'static str,
     run: Function,
     pub names: Names,
+    /// What a server works with, until the next one.
+    pub desk: Desk,
     /// Functions that load a library, find a callback of one, and forget one.
     load: Function,
     callback: Function,
     forget: Function,
-    compiled: HashMap<Sha, Function>,
+    compiled: HashMap<Sha, Function, RandomState>,
     /// The line at which a script was ended because somebody wanted so.
     killed_at: Arc<Mutex<Option<usize>>>,
 }
@@ -88,8 +92,9 @@ impl Interpreter {
         host.raw_set("flags", FLAGS)?;
         let (environment, run, load, callback, forget): (Table, _, _, _, _) = sandbox.call(host)?;
         lua.set_globals(environment)?;
-        let (names, compiled, killed_at) = (Names::new(&lua)?, HashMap::new(), Arc::default());
-        let interpreter = Interpreter { lua, name, run, names, load, callback, forget, compiled, killed_at };
+        let (names, compiled, killed_at) = (Names::new(&lua)?, HashMap::default(), Arc::default());
+        let interpreter =
+            Interpreter { lua, name, run, names, desk: Desk::default(), load, callback, forget, compiled, killed_at };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
     }

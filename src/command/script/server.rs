@@ -28,8 +28,29 @@ pub(super) struct Server<'a> {
     pub is_short_of_memory: bool,
     /// What ran the script, and its words.
     pub called: (&'static Spec, Args<'a>),
-    /// Replies, before they are values.
-    pub scratch: Vec<u8>,
+    pub desk: Desk,
+}
+
+/// Room for one command, from one to the next.
+#[derive(Default)]
+pub(super) struct Desk {
+    words: Words,
+    /// A reply, before it is a value.
+    reply: Vec<u8>,
+}
+
+impl Desk {
+    /// The room that is worth keeping until the next script.
+    pub fn cleared(mut self) -> Desk {
+        /// Bytes of words and of replies.
+        const KEPT: usize = 64 * 1024;
+        self.words.clear();
+        self.reply.clear();
+        match self.words.heap().max(self.reply.capacity()) <= KEPT {
+            true => self,
+            false => Desk::default(),
+        }
+    }
 }
 
 // The server of the script that runs on this thread. An interpreter calls back through C, which does not hand it on, and to
@@ -99,17 +120,18 @@ impl Server<'_> {
     }
 
     fn reply(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Result<Value, Vec<u8>>> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        let ran = words(values).and_then(|words| self.dispatch(&words, &mut scratch));
+        let mut desk = std::mem::take(&mut self.desk);
+        desk.words.clear();
+        desk.reply.clear();
+        let ran = read_words(values, &mut desk.words).and_then(|()| self.dispatch(&desk.words, &mut desk.reply));
         let result = match ran {
             Err(text) => Ok(Err(text.into_bytes())),
-            Ok(()) => match convert::error_text(&scratch) {
+            Ok(()) => match convert::error_text(&desk.reply) {
                 Some(text) => Ok(Err(text.to_vec())),
-                None => convert::to_lua(lua, &scratch).map(Ok),
+                None => convert::to_lua(lua, &desk.reply).map(Ok),
             },
         };
-        self.scratch = scratch;
+        self.desk = desk;
         result
     }
 
@@ -163,7 +185,9 @@ impl Server<'_> {
     /// Whether a script may run the command now.
     fn check(&self, found: &Found) -> Result<(), String> {
         let flags = found.spec.flags;
-        if flags.has(Flags::NOSCRIPT) && !self.engine.scripts.may_run_all() {
+        // Its interpreter is busy with the script that asks.
+        let may_run_all = self.engine.scripts.may_run_all() && !found.spec.runs_script();
+        if flags.has(Flags::NOSCRIPT) && !may_run_all {
             return Err("ERR This Redis command is not allowed from script".to_owned());
         }
         if self.is_readonly && flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
@@ -192,7 +216,8 @@ impl Server<'_> {
 
     /// `redis.acl_check_cmd`: whether the client may run a command.
     fn may_run(&self, values: MultiValue) -> mlua::Result<bool> {
-        let words = words(values).map_err(raise_reply)?;
+        let mut words = Words::new();
+        read_words(values, &mut words).map_err(raise_reply)?;
         match command::lookup(words.args()) {
             Ok(found) => Ok(acl::may_run(self.engine, self.client, &found, words.args())),
             Err(_) => Err(raise_reply("ERR Invalid command passed to redis.acl_check_cmd()")),
@@ -224,12 +249,11 @@ pub(super) fn log(values: &MultiValue) -> mlua::Result<()> {
     Ok(())
 }
 
-/// The words of a command.
-fn words(values: MultiValue) -> Result<Words, String> {
+/// Reads the words of a command.
+fn read_words(values: MultiValue, words: &mut Words) -> Result<(), String> {
     if values.is_empty() {
         return Err("ERR Please specify at least one argument for this redis lib call".to_owned());
     }
-    let mut words = Words::new();
     for value in &values {
         match value {
             Value::String(text) => words.push(&text.as_bytes()),
@@ -238,5 +262,5 @@ fn words(values: MultiValue) -> Result<Words, String> {
             _ => return Err("ERR Lua redis lib command arguments must be strings or integers".to_owned()),
         }
     }
-    Ok(words)
+    Ok(())
 }
