@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
 
 use Arity::{AtLeast, Exactly};
+use convert::{Names, Writer};
 use interpreter::{Ending, Interpreter};
 use server::Server;
 use shebang::Promises;
@@ -175,7 +176,9 @@ fn digit(nibble: u8) -> u8 {
 
 /// What was given as a SHA-1, if it is as long as one.
 fn given_sha(word: &[u8]) -> Option<Sha> {
-    word.to_ascii_lowercase().try_into().ok()
+    let mut sha: Sha = word.try_into().ok()?;
+    sha.make_ascii_lowercase();
+    Some(sha)
 }
 
 // ---- running ------------------------------------------------------------------------------------------------------
@@ -270,16 +273,14 @@ impl<'a> Call<'a> {
         let (engine, worker, patience_ends) = (ctx.engine, ctx.client.worker(), patience_ends(ctx.engine));
         let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
         let run = |interpreter: &mut Interpreter| {
-            if let Err(error) = interpreter.limit(engine.hot.maxmemory()) {
-                return (Err(failed(&error)), None);
-            }
+            interpreter.limit(engine.hot.maxmemory());
             let result = match interpreter.compile(&sha, body) {
                 Err(problem) => Err(uncompiled(&problem)),
                 Ok(function) => {
                     if is_new {
                         engine.scripts.keep(sha, text, false);
                     }
-                    self.run_in(interpreter, function, ctx, &String::from_utf8_lossy(&sha), promises)
+                    self.run_in(interpreter, function, ctx, &sha, promises)
                 }
             };
             (result, interpreter.kept(engine.hot.maxmemory()))
@@ -305,10 +306,10 @@ impl<'a> Call<'a> {
 
     fn run_in(
         &self,
-        interpreter: &Interpreter,
+        interpreter: &mut Interpreter,
         function: mlua::Function,
         ctx: &mut Ctx<'_>,
-        name: &str,
+        name: &[u8],
         promises: Promises,
     ) -> Result<()> {
         let Ctx { engine, client, now, reply, spec, .. } = ctx;
@@ -324,26 +325,13 @@ impl<'a> Call<'a> {
             is_readonly: self.is_readonly || promises.no_writes,
             is_short_of_memory,
             called: (spec, self.args),
-            scratch: Vec::new(),
+            desk: std::mem::take(&mut interpreter.desk),
         });
-        let lua = &interpreter.lua;
-        let result = lua.scope(|scope| {
-            let lend = || server.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback);
-            let functions = lua.create_table()?;
-            let (guard, other_guard) = (interpreter.fallen(), interpreter.fallen());
-            let call = move |lua: &mlua::Lua, values| guard.guard(|| lend()?.call(lua, values));
-            functions.raw_set("call", scope.create_function(call)?)?;
-            let try_call = move |lua: &mlua::Lua, values| other_guard.guard(|| lend()?.try_call(lua, values));
-            functions.raw_set("pcall", scope.create_function(try_call)?)?;
-            let set_version = move |_: &mlua::Lua, values| lend()?.set_version(&values);
-            functions.raw_set("setresp", scope.create_function(set_version)?)?;
-            let may_run = move |_: &mlua::Lua, values| lend()?.may_run(values);
-            functions.raw_set("acl_check_cmd", scope.create_function(may_run)?)?;
-            let ending = interpreter.run(function, functions, list(lua, self.keys)?, list(lua, self.argv)?)?;
-            let speaks = server.borrow().speaks;
-            finish(reply, ending, name, speaks)
-        });
-        let client = server.into_inner().client;
+        let ending = server::lend(&server, || interpreter.run(&function, self.keys, self.argv));
+        let speaks = server.borrow().speaks;
+        let result = ending.and_then(|ending| finish(reply, ending, &interpreter.names, name, speaks));
+        let Server { client, desk, .. } = server.into_inner();
+        interpreter.desk = desk.cleared();
         (client.version, client.replies, client.flow, client.lap) = (version, replies, flow, lap);
         if client.db() != db {
             client.select(db);
@@ -364,29 +352,30 @@ impl<'a> Call<'a> {
 }
 
 /// Writes what a script returned, or gives the text of its error.
-fn finish(reply: &mut Reply<'_>, ending: Ending, name: &str, speaks: Version) -> mlua::Result<Option<String>> {
+fn finish(
+    reply: &mut Reply<'_>,
+    ending: Ending,
+    names: &Names,
+    name: &[u8],
+    speaks: Version,
+) -> mlua::Result<Option<String>> {
     match ending {
-        Ending::Value(value) => {
-            convert::write(reply, &value, speaks, 0)?;
+        Ending::Value { value: mlua::Value::Table(table), is_plain: true } => {
+            Writer { reply, names, speaks }.elements(&table, 0)?;
+            Ok(None)
+        }
+        Ending::Value { value, .. } => {
+            Writer { reply, names, speaks }.value(&value, 0)?;
             Ok(None)
         }
         Ending::Failed { text, place } => {
             let mut text = String::from_utf8_lossy(&text).into_owned();
             if let Some((source, line)) = place {
-                text.push_str(&format!(" script: {name}, on {source}:{line}."));
+                text.push_str(&format!(" script: {}, on {source}:{line}.", String::from_utf8_lossy(name)));
             }
             Ok(Some(text))
         }
     }
-}
-
-/// Words as a Lua table.
-fn list(lua: &mlua::Lua, words: Args<'_>) -> mlua::Result<mlua::Table> {
-    let table = lua.create_table_with_capacity(words.len(), 0)?;
-    for (at, word) in words.iter().enumerate() {
-        table.raw_set(at + 1, lua.create_string(word)?)?;
-    }
-    Ok(table)
 }
 
 fn uncompiled(problem: &str) -> Error {

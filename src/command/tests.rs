@@ -13,6 +13,7 @@ mod hash;
 mod list;
 mod pubsub;
 #[cfg(feature = "server")]
+mod sandbox;
 mod script;
 mod secret;
 mod set;

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
 use super::{Charge, Charges};
@@ -67,7 +68,7 @@ pub struct Scripts {
 
 #[derive(Default)]
 struct Texts {
-    by_sha: HashMap<Sha, Text>,
+    by_sha: HashMap<Sha, Text, RandomState>,
     /// Those that came with EVAL, the oldest first. A text that was loaded since is passed over.
     evaluated: VecDeque<Sha>,
     bytes: usize,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
-use scoped_tls::scoped_thread_local;
+use scoped_tls_hkt::scoped_thread_local;
 
 use super::worker::STACK;
 use crate::clock::Millis;

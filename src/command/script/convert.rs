@@ -1,16 +1,60 @@
 //! Values on their way: replies of commands become Lua values, and what a script returns becomes a reply.
 
-use mlua::{Lua, Table, Value};
+use mlua::{Either, Lua, LuaString, Table, Value};
 
+use super::interpreter::unlimited;
 use crate::num;
-use crate::resp::{Reply, Version};
+use crate::resp::{Args, Reply, Version};
 
 /// Tables in tables that a script may return. One that holds itself would never end.
 const DEPTH_MAX: usize = 500;
 
 /// The Lua value of one reply that a command has written.
 pub(super) fn to_lua(lua: &Lua, reply: &[u8]) -> mlua::Result<Value> {
-    Reader { lua, rest: reply }.value()
+    match reply.strip_prefix(b":").and_then(|rest| num::parse_i64(rest.strip_suffix(b"\r\n")?)) {
+        // It takes no room.
+        Some(number) => Ok(Value::Number(number as f64)),
+        None => unlimited(lua, reply.len(), || Reader { lua, rest: reply }.value()),
+    }
+}
+
+/// Words as a Lua table.
+pub(super) fn list(lua: &Lua, words: Args<'_>) -> mlua::Result<Table> {
+    sequence(lua, words.iter().map(|word| string(lua, word)))
+}
+
+/// A value on its way into a table. One that is a `str` needs no place in Lua of its own before.
+type Element<'a> = Either<&'a str, Value>;
+
+fn string<'a>(lua: &Lua, bytes: &'a [u8]) -> mlua::Result<Element<'a>> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok(Either::Left(text)),
+        Err(_) => lua.create_string(bytes).map(|string| Either::Right(Value::String(string))),
+    }
+}
+
+fn sequence<'a>(lua: &Lua, elements: impl Iterator<Item = mlua::Result<Element<'a>>>) -> mlua::Result<Table> {
+    let mut problem = None;
+    let table = lua.create_sequence_from(Elements { elements, problem: &mut problem })?;
+    problem.map_or(Ok(table), Err)
+}
+
+/// Elements up to one that cannot be made.
+struct Elements<'a, I> {
+    elements: I,
+    problem: &'a mut Option<mlua::Error>,
+}
+
+impl<'a, I: Iterator<Item = mlua::Result<Element<'a>>>> Iterator for Elements<'_, I> {
+    type Item = Element<'a>;
+
+    fn next(&mut self) -> Option<Element<'a>> {
+        self.elements.next()?.map_err(|error| *self.problem = Some(error)).ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.elements.size_hint()
+    }
 }
 
 /// The text of a reply that is an error, without its mark and line end.
@@ -18,12 +62,17 @@ pub(super) fn error_text(reply: &[u8]) -> Option<&[u8]> {
     reply.strip_prefix(b"-").map(|text| text.strip_suffix(b"\r\n").unwrap_or(text))
 }
 
-/// A table with one field.
-pub(super) fn field(lua: &Lua, name: &str, value: impl mlua::IntoLua) -> mlua::Result<Value> {
-    let table = lua.create_table_with_capacity(0, 1)?;
-    table.raw_set(name, value)?;
-    Ok(Value::Table(table))
+/// A table with one field, which is text.
+pub(super) fn field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Value> {
+    table_of(lua, name, string(lua, text)?)
 }
+
+fn table_of(lua: &Lua, name: &str, value: impl mlua::IntoLua) -> mlua::Result<Value> {
+    lua.create_table_from([(name, value)]).map(Value::Table)
+}
+
+/// A null of RESP2.
+const NULL: Value = Value::Boolean(false);
 
 struct Reader<'a> {
     lua: &'a Lua,
@@ -50,11 +99,20 @@ impl<'a> Reader<'a> {
         bytes
     }
 
+    /// A value that goes into a table.
+    fn element(&mut self) -> mlua::Result<Element<'a>> {
+        let Some(rest) = self.rest.strip_prefix(b"$") else { return self.value().map(Either::Right) };
+        self.rest = rest;
+        match usize::try_from(self.number()) {
+            Ok(length) => string(self.lua, self.bytes(length)),
+            Err(_) => Ok(Either::Right(NULL)),
+        }
+    }
+
     fn string(&mut self) -> mlua::Result<Value> {
         match usize::try_from(self.number()) {
             Ok(length) => self.lua.create_string(self.bytes(length)).map(Value::String),
-            // A null of RESP2.
-            Err(_) => Ok(Value::Boolean(false)),
+            Err(_) => Ok(NULL),
         }
     }
 
@@ -65,24 +123,24 @@ impl<'a> Reader<'a> {
         match kind {
             b':' => Ok(Value::Number(self.number() as f64)),
             b'$' => self.string(),
-            b'+' => field(lua, "ok", lua.create_string(self.line())?),
-            b'-' => field(lua, "err", lua.create_string(self.line())?),
+            b'+' => field(lua, "ok", self.line()),
+            b'-' => field(lua, "err", self.line()),
             b'*' | b'>' => self.array(),
             b'%' => {
                 let pairs = self.table(true)?;
-                field(lua, "map", pairs)
+                table_of(lua, "map", pairs)
             }
             b'~' => {
                 let members = self.table(false)?;
-                field(lua, "set", members)
+                table_of(lua, "set", members)
             }
             b'_' => {
                 self.line();
                 Ok(Value::Nil)
             }
             b'#' => Ok(Value::Boolean(self.line() == b"t")),
-            b',' => field(lua, "double", num::parse_f64(self.line()).unwrap_or(f64::NAN)),
-            b'(' => field(lua, "big_number", lua.create_string(self.line())?),
+            b',' => table_of(lua, "double", num::parse_f64(self.line()).unwrap_or(f64::NAN)),
+            b'(' => field(lua, "big_number", self.line()),
             b'=' => self.verbatim(),
             b'|' => {
                 // What is said about a reply is not for scripts.
@@ -96,12 +154,8 @@ impl<'a> Reader<'a> {
     }
 
     fn array(&mut self) -> mlua::Result<Value> {
-        let Ok(length) = usize::try_from(self.number()) else { return Ok(Value::Boolean(false)) };
-        let table = self.lua.create_table_with_capacity(length, 0)?;
-        for at in 1..=length {
-            table.raw_set(at, self.value()?)?;
-        }
-        Ok(Value::Table(table))
+        let Ok(length) = usize::try_from(self.number()) else { return Ok(NULL) };
+        sequence(self.lua, (0..length).map(|_| self.element())).map(Value::Table)
     }
 
     /// The pairs of a map, or the members of a set, each with `true`.
@@ -125,23 +179,133 @@ impl<'a> Reader<'a> {
         let table = self.lua.create_table_with_capacity(0, 2)?;
         table.raw_set("format", self.lua.create_string(format)?)?;
         table.raw_set("string", self.lua.create_string(text.get(1..).unwrap_or_default())?)?;
-        field(self.lua, "verbatim_string", table)
+        table_of(self.lua, "verbatim_string", table)
     }
 }
 
-/// Writes what a script has returned. `speaks` is the version that the script has chosen for itself.
-pub(super) fn write(reply: &mut Reply<'_>, value: &Value, speaks: Version, depth: usize) -> mlua::Result<()> {
-    match value {
-        Value::String(string) => reply.bulk(&string.as_bytes()),
-        Value::Integer(number) => reply.int(*number),
-        Value::Number(number) => reply.int(whole(*number)),
-        Value::Boolean(yes) if speaks == Version::Resp3 => reply.boolean(*yes),
-        Value::Boolean(true) => reply.int(1),
-        Value::Table(_) if depth >= DEPTH_MAX => reply.raw_error("ERR reached lua stack limit"),
-        Value::Table(table) => write_table(reply, table, speaks, depth)?,
-        _ => reply.null(),
+/// Names of fields that make a table a reply of some kind, made once for a state.
+pub(super) struct Names {
+    err: LuaString,
+    ok: LuaString,
+    double: LuaString,
+    map: LuaString,
+    set: LuaString,
+    big_number: LuaString,
+    verbatim_string: LuaString,
+}
+
+impl Names {
+    pub fn new(lua: &Lua) -> mlua::Result<Names> {
+        Ok(Names {
+            err: lua.create_string("err")?,
+            ok: lua.create_string("ok")?,
+            double: lua.create_string("double")?,
+            map: lua.create_string("map")?,
+            set: lua.create_string("set")?,
+            big_number: lua.create_string("big_number")?,
+            verbatim_string: lua.create_string("verbatim_string")?,
+        })
     }
-    Ok(())
+}
+
+/// Writes what a script has returned.
+pub(super) struct Writer<'a, 'b> {
+    pub reply: &'a mut Reply<'b>,
+    pub names: &'a Names,
+    /// The version that the script has chosen for itself.
+    pub speaks: Version,
+}
+
+impl Writer<'_, '_> {
+    /// Writes a value that so many tables hold.
+    pub fn value(&mut self, value: &Value, depth: usize) -> mlua::Result<()> {
+        match value {
+            Value::String(string) => self.reply.bulk(&string.as_bytes()),
+            Value::Integer(number) => self.reply.int(*number),
+            Value::Number(number) => self.reply.int(whole(*number)),
+            Value::Boolean(yes) if self.speaks == Version::Resp3 => self.reply.boolean(*yes),
+            Value::Boolean(true) => self.reply.int(1),
+            Value::Table(_) if depth >= DEPTH_MAX => self.reply.raw_error("ERR reached lua stack limit"),
+            Value::Table(table) => self.table(table, depth)?,
+            _ => self.reply.null(),
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
+        let names = self.names;
+        if let Some(error) = text(table, &names.err)? {
+            let error = error.strip_prefix(b"-").map(<[u8]>::to_vec).unwrap_or(error);
+            self.line(b'-', error);
+            return Ok(());
+        }
+        if let Some(status) = text(table, &names.ok)? {
+            self.line(b'+', status);
+            return Ok(());
+        }
+        match table.raw_get::<Value>(&names.double)? {
+            Value::Integer(number) => {
+                self.reply.double(number as f64);
+                return Ok(());
+            }
+            Value::Number(number) => {
+                self.reply.double(number);
+                return Ok(());
+            }
+            _ => {}
+        }
+        if let Value::Table(pairs) = table.raw_get(&names.map)? {
+            return self.map(&pairs, depth);
+        }
+        if let Value::Table(members) = table.raw_get(&names.set)? {
+            let (mark, mut count) = (self.reply.mark(), 0);
+            for pair in pairs(&members)? {
+                self.value(&pair.0, depth + 1)?;
+                count += 1;
+            }
+            self.reply.set_from(mark, count);
+            return Ok(());
+        }
+        if let Some(number) = text(table, &names.big_number)? {
+            self.reply.big_number(&String::from_utf8_lossy(&one_line(number)));
+            return Ok(());
+        }
+        if let Value::Table(verbatim) = table.raw_get(&names.verbatim_string)?
+            && let (Some(mut format), Some(text)) = (text(&verbatim, "format")?, text(&verbatim, "string")?)
+        {
+            write_verbatim(self.reply, &mut format, &text);
+            return Ok(());
+        }
+        self.elements(table, depth)
+    }
+
+    /// Writes the elements of a table up to the first that is nil, whatever else it holds.
+    pub fn elements(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
+        let (mark, mut count) = (self.reply.mark(), 0);
+        for value in table.sequence_values::<Value>() {
+            self.value(&value?, depth + 1)?;
+            count += 1;
+        }
+        self.reply.array_from(mark, count);
+        Ok(())
+    }
+
+    fn map(&mut self, map: &Table, depth: usize) -> mlua::Result<()> {
+        let (mark, mut count) = (self.reply.mark(), 0);
+        for (key, value) in pairs(map)? {
+            self.value(&key, depth + 1)?;
+            self.value(&value, depth + 1)?;
+            count += 1;
+        }
+        self.reply.map_from(mark, count);
+        Ok(())
+    }
+
+    fn line(&mut self, mark: u8, text: Vec<u8>) {
+        self.reply.raw(&[mark]);
+        self.reply.raw(&one_line(text));
+        self.reply.raw(b"\r\n");
+    }
 }
 
 /// A float without its fraction, as the processor converts it: what does not fit is the least number.
@@ -150,8 +314,8 @@ fn whole(number: f64) -> i64 {
     if fits { number as i64 } else { i64::MIN }
 }
 
-/// A field that is text, or a number as Lua writes it.
-fn text(table: &Table, name: &str) -> mlua::Result<Option<Vec<u8>>> {
+/// A field that is text.
+fn text(table: &Table, name: impl mlua::IntoLua) -> mlua::Result<Option<Vec<u8>>> {
     Ok(match table.raw_get::<Value>(name)? {
         Value::String(string) => Some(string.as_bytes().to_vec()),
         _ => None,
@@ -162,79 +326,6 @@ fn text(table: &Table, name: &str) -> mlua::Result<Option<Vec<u8>>> {
 fn one_line(mut text: Vec<u8>) -> Vec<u8> {
     text.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
     text
-}
-
-fn write_line(reply: &mut Reply<'_>, mark: u8, text: Vec<u8>) {
-    reply.raw(&[mark]);
-    reply.raw(&one_line(text));
-    reply.raw(b"\r\n");
-}
-
-fn write_table(reply: &mut Reply<'_>, table: &Table, speaks: Version, depth: usize) -> mlua::Result<()> {
-    if let Some(error) = text(table, "err")? {
-        let error = error.strip_prefix(b"-").map(<[u8]>::to_vec).unwrap_or(error);
-        write_line(reply, b'-', error);
-        return Ok(());
-    }
-    if let Some(status) = text(table, "ok")? {
-        write_line(reply, b'+', status);
-        return Ok(());
-    }
-    match table.raw_get::<Value>("double")? {
-        Value::Integer(number) => {
-            reply.double(number as f64);
-            return Ok(());
-        }
-        Value::Number(number) => {
-            reply.double(number);
-            return Ok(());
-        }
-        _ => {}
-    }
-    if let Value::Table(pairs) = table.raw_get("map")? {
-        return write_map(reply, &pairs, speaks, depth);
-    }
-    if let Value::Table(members) = table.raw_get("set")? {
-        let (mark, mut count) = (reply.mark(), 0);
-        for pair in pairs(&members)? {
-            write(reply, &pair.0, speaks, depth + 1)?;
-            count += 1;
-        }
-        reply.set_from(mark, count);
-        return Ok(());
-    }
-    if let Some(number) = text(table, "big_number")? {
-        reply.big_number(&String::from_utf8_lossy(&one_line(number)));
-        return Ok(());
-    }
-    if let Value::Table(verbatim) = table.raw_get("verbatim_string")?
-        && let (Some(mut format), Some(text)) = (text(&verbatim, "format")?, text(&verbatim, "string")?)
-    {
-        write_verbatim(reply, &mut format, &text);
-        return Ok(());
-    }
-    let (mark, mut count) = (reply.mark(), 0);
-    loop {
-        let value: Value = table.raw_get(count + 1)?;
-        if value.is_nil() {
-            break;
-        }
-        write(reply, &value, speaks, depth + 1)?;
-        count += 1;
-    }
-    reply.array_from(mark, count);
-    Ok(())
-}
-
-fn write_map(reply: &mut Reply<'_>, map: &Table, speaks: Version, depth: usize) -> mlua::Result<()> {
-    let (mark, mut count) = (reply.mark(), 0);
-    for (key, value) in pairs(map)? {
-        write(reply, &key, speaks, depth + 1)?;
-        write(reply, &value, speaks, depth + 1)?;
-        count += 1;
-    }
-    reply.map_from(mark, count);
-    Ok(())
 }
 
 fn pairs(table: &Table) -> mlua::Result<Vec<(Value, Value)>> {

@@ -210,7 +210,7 @@ fn run_in(
     runtime.follow(libraries).map_err(|error| super::failed(&error))?;
     let callback = runtime.callback(library, function)?;
     let called = Called::new(&function.name, call.args, engine.clock.micros());
-    let run = || call.run_in(&runtime.interpreter, callback, ctx, &function.name, promises(function));
+    let run = || call.run_in(&mut runtime.interpreter, callback, ctx, function.name.as_bytes(), promises(function));
     engine.scripts.run_function(called, super::patience_ends(engine), run)
 }
 

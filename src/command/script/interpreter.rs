@@ -5,23 +5,31 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 use parking_lot::Mutex;
 
 use super::args::{Arguments, answer, number, raise_reply, raised};
+use super::convert::{self, Names};
 use super::random::Random;
+use super::server::Desk;
 use super::shebang::FLAGS;
 use super::{bit, msgpack, pack, server, sha1};
 use crate::clock::Clock;
 use crate::command::connection::REDIS_VERSION;
 use crate::engine::{self, Running, Sha};
+use crate::resp::Args;
 
-/// Bytes that the scripts of one worker may hold.
+/// Bytes that the scripts of one worker may hold. While there is a limit, whatever Rust does with a state is a protected
+/// call, so there is one only while a script runs and while Rust makes what may be large.
 const MEMORY_MAX: usize = 512 * 1024 * 1024;
 
 /// Bytes that a script may hold however little there is: less than any use has been found for.
 const MEMORY_MIN: usize = 8 * 1024 * 1024;
+/// Bytes that Rust may make into values without a limit. What takes 4 bytes of a reply, as a list of nothing does, takes 72 in
+/// Lua.
+const UNLIMITED_MAX: usize = 1024 * 1024;
 
 /// Bytes after a script at which a state is thrown away: it is mostly garbage.
 const MEMORY_KEPT: usize = 64 * 1024 * 1024;
@@ -43,16 +51,20 @@ pub(super) struct Interpreter {
     pub lua: Lua,
     /// What its texts are called in messages.
     name: &'static str,
-    lend: Function,
     run: Function,
+    pub names: Names,
+    /// What a server works with, until the next one.
+    pub desk: Desk,
     /// Functions that load a library, find a callback of one, and forget one.
     load: Function,
     callback: Function,
     forget: Function,
-    compiled: HashMap<Sha, Function>,
+    compiled: HashMap<Sha, Function, RandomState>,
     /// The line at which a script was ended because somebody wanted so.
     killed_at: Arc<Mutex<Option<usize>>>,
     fallen: Fallen,
+    /// Bytes that a script may hold.
+    most: usize,
 }
 
 /// A panic that a script has met in something it called. Lua must not see it: a script could catch it and go on, and what
@@ -84,7 +96,11 @@ impl Fallen {
 /// How a script ended.
 pub(super) enum Ending {
     /// With a value.
-    Value(Value),
+    Value {
+        value: Value,
+        /// It is a table that is a reply for its elements alone.
+        is_plain: bool,
+    },
     /// With an error, and where that was.
     Failed { text: Vec<u8>, place: Option<(String, usize)> },
 }
@@ -108,11 +124,12 @@ impl Interpreter {
         let host = host(&lua, json, &fallen)?;
         host.raw_set("has_functions", has_functions)?;
         host.raw_set("flags", FLAGS)?;
-        let (environment, lend, run, load, callback, forget): (Table, _, _, _, _, _) = sandbox.call(host)?;
+        let (environment, run, load, callback, forget): (Table, _, _, _, _) = sandbox.call(host)?;
         lua.set_globals(environment)?;
-        lua.set_memory_limit(MEMORY_MAX)?;
-        let (compiled, killed_at) = (HashMap::new(), Arc::default());
-        let interpreter = Interpreter { lua, name, lend, run, load, callback, forget, compiled, killed_at, fallen };
+        let (names, compiled, killed_at) = (Names::new(&lua)?, HashMap::default(), Arc::default());
+        let (desk, most) = (Desk::default(), MEMORY_MAX);
+        let interpreter =
+            Interpreter { lua, name, run, names, desk, load, callback, forget, compiled, killed_at, fallen, most };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
     }
@@ -149,7 +166,7 @@ impl Interpreter {
     /// A text as a function, or what is wrong with it.
     pub fn chunk(&self, text: &[u8]) -> Result<Function, String> {
         let chunk = self.lua.load(text).set_name(self.name).set_mode(ChunkMode::Text);
-        chunk.into_function().map_err(|error| match error {
+        limited(&self.lua, self.most, || chunk.into_function()).map_err(|error| match error {
             mlua::Error::SyntaxError { message, .. } => message,
             other => other.to_string(),
         })
@@ -172,7 +189,7 @@ impl Interpreter {
                 false => Err(raise_reply("ERR FUNCTION LOAD timeout")),
             }
         })?;
-        let loaded = self.load.call::<Value>((chunk, number));
+        let loaded = limited(&self.lua, self.most, || self.load.call::<Value>((chunk, number)));
         self.watch(running.clone(), clock.clone())?;
         let Value::Table(list) = loaded.as_ref().map_err(Clone::clone)? else {
             return Ok(Err(loaded?.to_string()?));
@@ -205,18 +222,26 @@ impl Interpreter {
         self.forget.call(library)
     }
 
-    /// Runs a function with these functions of the server, keys and arguments.
-    pub fn run(&self, script: Function, server: Table, keys: Table, argv: Table) -> mlua::Result<Ending> {
-        self.lend.call::<()>(server)?;
-        let result = self.run.call::<(bool, Value)>((script, keys, argv));
+    /// Runs a function with these keys and arguments.
+    pub fn run(&self, script: &Function, keys: Args<'_>, argv: Args<'_>) -> mlua::Result<Ending> {
+        let lua = &self.lua;
+        // A word that is empty takes as much room in a table as one of so many bytes.
+        const LEAST: usize = 16;
+        let size = |words: Args<'_>| words.iter().map(|word| word.len() + LEAST).sum::<usize>();
+        let tables = || Ok((convert::list(lua, keys)?, convert::list(lua, argv)?));
+        let (keys, argv) = match size(keys) + size(argv) <= UNLIMITED_MAX {
+            true => tables(),
+            false => limited(lua, self.most, tables),
+        }?;
+        let result = limited(lua, self.most, || self.run.call::<(bool, Value, bool)>((script, keys, argv)));
         self.fallen.resume();
         if let Some(line) = *self.killed_at.lock() {
             let text = format!("ERR {KILLED}").into_bytes();
             return Ok(Ending::Failed { text, place: Some((self.name.to_owned(), line)) });
         }
         match result? {
-            (true, value) => Ok(Ending::Value(value)),
-            (false, Value::Table(problem)) => {
+            (true, value, is_plain) => Ok(Ending::Value { value, is_plain }),
+            (false, Value::Table(problem), _) => {
                 let text = match problem.raw_get::<Value>("err")? {
                     Value::String(text) => text.as_bytes().to_vec(),
                     _ => b"ERR unknown error".to_vec(),
@@ -224,17 +249,12 @@ impl Interpreter {
                 let place: (Option<String>, Option<usize>) = (problem.raw_get("source")?, problem.raw_get("line")?);
                 Ok(Ending::Failed { text, place: place.0.zip(place.1) })
             }
-            (false, problem) => {
+            (false, problem, _) => {
                 // No handler ran: there was no room for it.
                 let text = problem.to_string().unwrap_or_default();
                 Ok(Ending::Failed { text: format!("ERR {text}").into_bytes(), place: None })
             }
         }
-    }
-
-    /// Guards Lua from panics of what scripts call.
-    pub fn fallen(&self) -> Fallen {
-        self.fallen.clone()
     }
 
     /// The bytes of this state, if the next script may have it.
@@ -249,8 +269,8 @@ impl Interpreter {
     }
 
     /// Lets scripts hold what they may where so much is there for all.
-    pub fn limit(&self, maxmemory: u64) -> mlua::Result<()> {
-        self.lua.set_memory_limit(MEMORY_MAX.min(share(maxmemory))).map(drop)
+    pub fn limit(&mut self, maxmemory: u64) {
+        self.most = MEMORY_MAX.min(share(maxmemory));
     }
 }
 
@@ -260,6 +280,29 @@ fn share(maxmemory: u64) -> usize {
         0 => usize::MAX,
         bytes => usize::try_from(bytes / 4).unwrap_or(usize::MAX).max(MEMORY_MIN),
     }
+}
+
+/// Runs something while a state may hold so much and no more.
+fn limited<R>(lua: &Lua, most: usize, f: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
+    lua.set_memory_limit(most)?;
+    let result = f();
+    lua.set_memory_limit(0)?;
+    result
+}
+
+/// Makes something of so many bytes for a script that runs: without its limit if that is little, and if the script has room.
+pub(super) fn unlimited<R>(lua: &Lua, size: usize, f: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
+    if size > UNLIMITED_MAX {
+        return f();
+    }
+    let most = lua.set_memory_limit(0)?;
+    if lua.used_memory() >= most {
+        lua.set_memory_limit(most)?;
+        return f();
+    }
+    let result = f();
+    lua.set_memory_limit(most)?;
+    result
 }
 
 fn killed() -> mlua::Error {
@@ -302,6 +345,7 @@ fn host(lua: &Lua, json: Function, fallen: &Fallen) -> mlua::Result<Table> {
             })
         })?,
     )?;
+    server::put_functions(lua, &table, fallen)?;
     let guard = fallen.clone();
     table.raw_set("log", lua.create_function(move |_, values| guard.guard(|| server::log(&values)))?)?;
     table.raw_set(

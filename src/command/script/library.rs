@@ -1,6 +1,6 @@
 //! Libraries of functions: what their first line says, and the Lua state that has them all.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::interpreter::Interpreter;
@@ -32,8 +32,8 @@ pub(super) struct Runtime {
     pub interpreter: Interpreter,
     /// The libraries as they were at the last look.
     seen: Arc<Libraries>,
-    /// The numbers of those that are in the state.
-    loaded: HashSet<u64>,
+    /// Those that are in the state, by their numbers, each with the callbacks that were asked for.
+    loaded: HashMap<u64, HashMap<String, mlua::Function>>,
     /// Microseconds on the clock until which libraries may be loaded.
     ends: u64,
     running: Arc<Running>,
@@ -46,10 +46,11 @@ impl Runtime {
         let make = || -> mlua::Result<Runtime> {
             let (running, clock) = (engine.scripts.running(), engine.clock.clone());
             let interpreter = Interpreter::for_functions(NAME, running.clone(), clock.clone())?;
-            Ok(Runtime { interpreter, seen: Arc::default(), loaded: HashSet::new(), ends: 0, running, clock })
+            Ok(Runtime { interpreter, seen: Arc::default(), loaded: HashMap::new(), ends: 0, running, clock })
         };
         engine.functions.with_interpreter(make, |runtime: &mut Runtime| {
             runtime.allow(LOADING_MAX);
+            runtime.interpreter.limit(engine.hot.maxmemory());
             let result = f(runtime);
             (result, runtime.interpreter.kept_after_collecting(engine.hot.maxmemory()))
         })
@@ -66,7 +67,7 @@ impl Runtime {
             return Ok(());
         }
         let there: HashSet<u64> = libraries.iter().map(|library| library.number).collect();
-        for number in self.loaded.extract_if(|number| !there.contains(number)) {
+        for (number, _) in self.loaded.extract_if(|number, _| !there.contains(number)) {
             self.interpreter.forget(number)?;
         }
         self.seen = libraries.clone();
@@ -75,11 +76,18 @@ impl Runtime {
 
     /// The callback of a function, whose library is loaded if it is not there.
     pub fn callback(&mut self, library: &Library, function: &Function) -> Result<mlua::Function> {
-        if !self.loaded.contains(&library.number) {
+        if !self.loaded.contains_key(&library.number) {
             let (_, body) = head(&library.code)?;
             self.load_text(library.number, body)?;
         }
-        self.interpreter.callback(library.number, &function.name).map_err(|error| super::failed(&error))
+        let callbacks = self.loaded.entry(library.number).or_default();
+        if let Some(callback) = callbacks.get(&function.name) {
+            return Ok(callback.clone());
+        }
+        let callback =
+            self.interpreter.callback(library.number, &function.name).map_err(|error| super::failed(&error))?;
+        callbacks.insert(function.name.clone(), callback.clone());
+        Ok(callback)
     }
 
     /// Makes a library of a text and loads it. `admits` is asked whether one of its name may come, before the text runs.
@@ -111,7 +119,7 @@ impl Runtime {
             .map_err(|error| super::failed(&error))?
             .map_err(|problem| Error::Refused(format!("Error registering functions: {problem}").into()))?;
         functions.sort_by(|one, other| one.name.cmp(&other.name));
-        self.loaded.insert(number);
+        self.loaded.insert(number, HashMap::new());
         Ok(functions)
     }
 }

@@ -1,10 +1,10 @@
 -- What a script sees: Redis' globals, none of which it can change, and the libraries.
--- Called once for each state with what Rust has to offer; gives back how to run a script and how to lend it a server, and
--- how libraries of functions are loaded, found and forgotten. A state is for scripts or for functions.
+-- Called once for each state with what Rust has to offer; gives back how to run a script, and how libraries of functions
+-- are loaded, found and forgotten. A state is for scripts or for functions.
 local host = ...
 
 local error, type, next, tostring, select, rawequal = error, type, next, tostring, select, rawequal
-local raw_pairs, raw_get, raw_set, raw_pcall, xpcall = pairs, rawget, rawset, pcall, xpcall
+local raw_get, raw_set, raw_pcall, xpcall = rawget, rawset, pcall, xpcall
 local get_meta, set_meta, raw_load, raw_loadstring, collect = getmetatable, setmetatable, load, loadstring, collectgarbage
 local find, gsub, byte = string.find, string.gsub, string.byte
 
@@ -23,7 +23,25 @@ local function protect(contents, meta)
   stand_ins[#stand_ins + 1] = stand_in
   return set_meta(stand_in, rules), function(others)
     shows[stand_in], rules.__index = others, others
+  end, rules
+end
+
+-- Functions of the table library write past the guard, so stand-ins are looked through after whoever has had one of them.
+-- The first look at the library is noticed, and those that follow cost nothing.
+local has_writers, writers, _, writers_rules = false, protect(table)
+
+local function notice(_, name)
+  has_writers, writers_rules.__index = true, table
+  return table[name]
+end
+
+-- What a table holds, or what it stands for.
+local function contents(t)
+  local shown = shows[t]
+  if shown == table then
+    has_writers = true
   end
+  return shown or t
 end
 
 local function bad_argument(at, name, expected, value)
@@ -43,21 +61,21 @@ function globals.pairs(t)
   if type(t) ~= 'table' then
     bad_argument(1, 'pairs', 'table', t)
   end
-  return next, shows[t] or t, nil
+  return next, contents(t), nil
 end
 
 function globals.next(t, key)
   if type(t) ~= 'table' then
     bad_argument(1, 'next', 'table', t)
   end
-  return next(shows[t] or t, key)
+  return next(contents(t), key)
 end
 
 function globals.rawget(t, key)
   if type(t) ~= 'table' then
     bad_argument(1, 'rawget', 'table', t)
   end
-  return raw_get(shows[t] or t, key)
+  return raw_get(contents(t), key)
 end
 
 function globals.rawset(t, key, value)
@@ -181,9 +199,8 @@ function globals.collectgarbage(what, number)
 end
 
 math.random, math.randomseed = host.random, host.randomseed
-get_meta('').__metatable = protect(get_meta(''))
-
-globals.string, globals.table, globals.math = protect(string), protect(table), protect(math)
+globals.string, globals.table, globals.math = protect(string), writers, protect(math)
+get_meta('').__metatable = protect({__index = globals.string})
 globals.coroutine, globals.os = protect(coroutine), protect({clock = os.clock})
 globals.bit = protect(host.bit)
 globals.struct = protect(host.struct)
@@ -197,6 +214,7 @@ local redis = {
   REPL_NONE = 0, REPL_AOF = 1, REPL_SLAVE = 2, REPL_REPLICA = 2, REPL_ALL = 3,
   REDIS_VERSION = host.version, REDIS_VERSION_NUM = host.version_number,
   log = host.log, sha1hex = host.sha1hex, set_repl = host.set_repl,
+  call = host.call, pcall = host.pcall, setresp = host.setresp, acl_check_cmd = host.acl_check_cmd,
 }
 
 local function is_one_string(...)
@@ -261,14 +279,7 @@ if not host.has_functions then
   raw_set(globals, '__redis__err__handler', explain)
 end
 
--- Functions of the server that is lent to the script that runs.
-local function lend(functions)
-  for name, f in raw_pairs(functions) do
-    redis[name] = f
-  end
-end
-
--- Functions of the table library write past the guard.
+-- Takes away what was written past the guard.
 local function clean()
   for at = 1, #stand_ins do
     local stand_in = stand_ins[at]
@@ -280,24 +291,37 @@ local function clean()
   end
 end
 
+-- Whether a value is a table that is a reply for its elements alone, as most are.
+local function is_plain(value)
+  return type(value) == 'table' and get_meta(value) == nil and value.err == nil and value.ok == nil
+    and value.double == nil and value.map == nil and value.set == nil and value.big_number == nil
+    and value.verbatim_string == nil
+end
+
+writers_rules.__index = notice
+
 local run
 if host.has_functions then
   function run(callback, keys, argv)
     local worked, result = xpcall(function()
       return callback(keys, argv)
     end, explain)
-    clean()
-    return worked, result
+    -- A function may have kept what it once had.
+    if has_writers then
+      clean()
+    end
+    return worked, result, is_plain(result)
   end
 else
-  globals.KEYS, globals.ARGV = {}, {}
-
   function run(script, keys, argv)
     globals.KEYS, globals.ARGV = keys, argv
     local worked, result = xpcall(script, explain)
-    globals.KEYS, globals.ARGV = {}, {}
-    clean()
-    return worked, result
+    globals.KEYS, globals.ARGV = false, false
+    if has_writers then
+      clean()
+      has_writers, writers_rules.__index = false, notice
+    end
+    return worked, result, is_plain(result)
   end
 end
 
@@ -441,4 +465,4 @@ local function forget(number)
   callbacks[number] = nil
 end
 
-return environment, lend, run, load, callback, forget
+return environment, run, load, callback, forget

@@ -1,10 +1,13 @@
 //! The server as a script sees it: commands whose replies are values.
 
-use mlua::{Lua, MultiValue, Value};
+use std::cell::RefCell;
+
+use mlua::{Lua, MultiValue, Table, Value};
+use scoped_tls_hkt::scoped_thread_local;
 
 use super::args::{self, number, raise_reply};
 use super::convert;
-use super::interpreter::KILLED;
+use super::interpreter::{Fallen, KILLED, unlimited};
 use crate::clock::Millis;
 use crate::command::{self, Client, Ctx, Flags, Flow, Found, Spec, acl, tracking};
 use crate::engine::Engine;
@@ -25,36 +28,111 @@ pub(super) struct Server<'a> {
     pub is_short_of_memory: bool,
     /// What ran the script, and its words.
     pub called: (&'static Spec, Args<'a>),
-    /// Replies, before they are values.
-    pub scratch: Vec<u8>,
+    pub desk: Desk,
+}
+
+/// Room for one command, from one to the next.
+#[derive(Default)]
+pub(super) struct Desk {
+    words: Words,
+    /// A reply, before it is a value.
+    reply: Vec<u8>,
+}
+
+impl Desk {
+    /// The room that is worth keeping until the next script.
+    pub fn cleared(mut self) -> Desk {
+        /// Bytes of words and of replies.
+        const KEPT: usize = 64 * 1024;
+        self.words.clear();
+        self.reply.clear();
+        match self.words.heap().max(self.reply.capacity()) <= KEPT {
+            true => self,
+            false => Desk::default(),
+        }
+    }
+}
+
+// The server of the script that runs on this thread. An interpreter calls back through C, which does not hand it on, and to
+// make functions anew for each script that know it costs as much as a short script does.
+scoped_thread_local!(static LENT: for<'a> &'a (dyn Serve + 'a));
+
+/// What a script may ask for.
+#[derive(Clone, Copy)]
+enum Wish {
+    Call,
+    TryCall,
+    SetVersion,
+    MayRun,
+}
+
+trait Serve {
+    fn serve(&self, lua: &Lua, wish: Wish, values: MultiValue) -> mlua::Result<Value>;
+}
+
+impl Serve for RefCell<Server<'_>> {
+    fn serve(&self, lua: &Lua, wish: Wish, values: MultiValue) -> mlua::Result<Value> {
+        let mut server = self.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback)?;
+        match wish {
+            Wish::Call => server.call(lua, values),
+            Wish::TryCall => server.try_call(lua, values),
+            Wish::SetVersion => server.set_version(&values).map(|()| Value::Nil),
+            Wish::MayRun => server.may_run(values).map(Value::Boolean),
+        }
+    }
+}
+
+/// Lends a server to what `f` runs.
+pub(super) fn lend<R>(server: &RefCell<Server<'_>>, f: impl FnOnce() -> R) -> R {
+    LENT.set(server, f)
+}
+
+/// Puts the functions of the server that is lent into a table.
+pub(super) fn put_functions(lua: &Lua, table: &Table, fallen: &Fallen) -> mlua::Result<()> {
+    let wishes = [
+        ("call", Wish::Call),
+        ("pcall", Wish::TryCall),
+        ("setresp", Wish::SetVersion),
+        ("acl_check_cmd", Wish::MayRun),
+    ];
+    for (name, wish) in wishes {
+        let guard = fallen.clone();
+        let function = lua.create_function(move |lua, values| match LENT.is_set() {
+            true => guard.guard(|| LENT.with(|server| server.serve(lua, wish, values))),
+            false => Err(raise_reply("ERR There is no server now")),
+        })?;
+        table.raw_set(name, function)?;
+    }
+    Ok(())
 }
 
 impl Server<'_> {
     /// Runs a command and gives its reply; one that is an error is raised.
-    pub fn call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
+    fn call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
         self.reply(lua, values)?.map_err(raise_reply)
     }
 
     /// Runs a command and gives its reply, be it an error.
-    pub fn try_call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
+    fn try_call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
         match self.reply(lua, values)? {
             Ok(value) => Ok(value),
-            Err(text) => convert::field(lua, "err", lua.create_string(text)?),
+            Err(text) => unlimited(lua, text.len(), || convert::field(lua, "err", &text)),
         }
     }
 
     fn reply(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Result<Value, Vec<u8>>> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        let ran = words(values).and_then(|words| self.dispatch(&words, &mut scratch));
+        let mut desk = std::mem::take(&mut self.desk);
+        desk.words.clear();
+        desk.reply.clear();
+        let ran = read_words(values, &mut desk.words).and_then(|()| self.dispatch(&desk.words, &mut desk.reply));
         let result = match ran {
             Err(text) => Ok(Err(text.into_bytes())),
-            Ok(()) => match convert::error_text(&scratch) {
+            Ok(()) => match convert::error_text(&desk.reply) {
                 Some(text) => Ok(Err(text.to_vec())),
-                None => convert::to_lua(lua, &scratch).map(Ok),
+                None => convert::to_lua(lua, &desk.reply).map(Ok),
             },
         };
-        self.scratch = scratch;
+        self.desk = desk;
         result
     }
 
@@ -108,7 +186,9 @@ impl Server<'_> {
     /// Whether a script may run the command now.
     fn check(&self, found: &Found) -> Result<(), String> {
         let flags = found.spec.flags;
-        if flags.has(Flags::NOSCRIPT) && !self.engine.scripts.may_run_all() {
+        // Its interpreter is busy with the script that asks.
+        let may_run_all = self.engine.scripts.may_run_all() && !found.spec.runs_script();
+        if flags.has(Flags::NOSCRIPT) && !may_run_all {
             return Err("ERR This Redis command is not allowed from script".to_owned());
         }
         if self.is_readonly && flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
@@ -123,7 +203,7 @@ impl Server<'_> {
     }
 
     /// `redis.setresp`: the version of replies from now on.
-    pub fn set_version(&mut self, values: &MultiValue) -> mlua::Result<()> {
+    fn set_version(&mut self, values: &MultiValue) -> mlua::Result<()> {
         if values.len() != 1 {
             return Err(raise_reply("ERR redis.setresp() requires one argument."));
         }
@@ -136,8 +216,9 @@ impl Server<'_> {
     }
 
     /// `redis.acl_check_cmd`: whether the client may run a command.
-    pub fn may_run(&self, values: MultiValue) -> mlua::Result<bool> {
-        let words = words(values).map_err(raise_reply)?;
+    fn may_run(&self, values: MultiValue) -> mlua::Result<bool> {
+        let mut words = Words::new();
+        read_words(values, &mut words).map_err(raise_reply)?;
         match command::lookup(words.args()) {
             Ok(found) => Ok(acl::may_run(self.engine, self.client, &found, words.args())),
             Err(_) => Err(raise_reply("ERR Invalid command passed to redis.acl_check_cmd()")),
@@ -169,12 +250,11 @@ pub(super) fn log(values: &MultiValue) -> mlua::Result<()> {
     Ok(())
 }
 
-/// The words of a command.
-fn words(values: MultiValue) -> Result<Words, String> {
+/// Reads the words of a command.
+fn read_words(values: MultiValue, words: &mut Words) -> Result<(), String> {
     if values.is_empty() {
         return Err("ERR Please specify at least one argument for this redis lib call".to_owned());
     }
-    let mut words = Words::new();
     for value in &values {
         match value {
             Value::String(text) => words.push(&text.as_bytes()),
@@ -183,5 +263,5 @@ fn words(values: MultiValue) -> Result<Words, String> {
             _ => return Err("ERR Lua redis lib command arguments must be strings or integers".to_owned()),
         }
     }
-    Ok(words)
+    Ok(())
 }

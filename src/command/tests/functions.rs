@@ -48,6 +48,23 @@ fn a_library_is_loaded_and_its_functions_called() {
 }
 
 #[test]
+fn a_function_that_has_kept_what_writes_past_the_guard_leaves_nothing() {
+    let mut t = Transcript::start();
+    load(
+        &mut t,
+        "local kept redis.register_function('keep', function() kept = table.insert end)
+         redis.register_function('use', function() kept(redis, 7, 'left') return redis.call('ping') end)
+         redis.register_function('look', function() return tostring(redis[7]) end)",
+    )
+    .hears("$1 l");
+    t.say("FCALL keep 0").hears("$-1");
+    for _ in 0..2 {
+        t.say("FCALL use 0").hears("+PONG");
+        t.say("FCALL look 0").hears("$3 nil");
+    }
+}
+
+#[test]
 fn what_is_no_library_is_refused_and_changes_nothing() {
     let mut t = Transcript::start();
     load(&mut t, "redis.register_function('f', function() return 'first' end)").hears("$1 l");
