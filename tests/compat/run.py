@@ -45,7 +45,7 @@ unit/violations unit/replybufsize integration/redis-cli
 # Start servers themselves.
 SPAWNED = """
 unit/acl unit/acl-v2 unit/auth unit/pubsubshard unit/info unit/introspection unit/bitfield unit/limits
-unit/latency-monitor unit/wait unit/maxmemory unit/client-eviction unit/obuf-limits integration/rdb
+unit/latency-monitor unit/wait unit/maxmemory integration/rdb
 integration/convert-ziplist-hash-on-load integration/convert-ziplist-zset-on-load integration/redis-benchmark
 """.split()
 # Units of which nothing or next to nothing can pass, and why.
@@ -55,6 +55,8 @@ LEFT_OUT = {
     "unit/cluster unit/cluster-scripting unit/cluster/misc unit/cluster/links": "there are no clusters",
     "unit/pendingquerybuf integration/dismiss-mem integration/replication integration/psync2 integration/shutdown":
         "there are no replicas",
+    "unit/client-eviction": "it knows what each of Redis' own buffers weighs; tests/it judges maxmemory-clients",
+    "unit/obuf-limits": "a minute of waiting for three tests, whose limits tests/it judges",
     "unit/shutdown": "it looks for Redis' words in the log and its names of files; tests/it judges what is done",
     "integration/convert-zipmap-hash-on-load": "files of a Redis before 2.6 are refused",
     "unit/aofrw integration/aof integration/aof-multi-part": "there are no append-only files",
