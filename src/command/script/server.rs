@@ -65,8 +65,8 @@ impl Server<'_> {
             Error::Arity(_) => "ERR Wrong number of args calling Redis command from script".to_owned(),
             _ => "ERR Unknown Redis command called from script".to_owned(),
         })?;
-        let admitted =
-            self.check(&found).and_then(|()| acl::admit_scripted(engine, self.client, &found, args, self.now));
+        let rights = |_| Ok(acl::admit_scripted(engine, self.client, &found, args, self.now)?);
+        let admitted = self.check(&found).and_then(rights);
         if admitted.is_err() {
             engine.metrics.block(self.client.worker()).calls(found.number).rejected.add(1);
         }
