@@ -1,7 +1,7 @@
 //! Pauses: how long somebody waits while the server does something large, and what is left in memory afterwards.
 //!
-//! A million deadlines at once, growth to ten million entries, a walk over all of them, a flush; and an hour of churn,
-//! of which only the memory counts. Somebody else asks for a value at a steady rate meanwhile. Each part says what is
+//! A million deadlines at once, growth to ten million entries, a walk over all of them, KEYS and FLUSHALL; and an hour of
+//! churn, of which only the memory counts. Somebody else asks for a value at a steady rate meanwhile. Each part says what is
 //! measured in a file of its own, and compares with a quiet server, because a machine pauses by itself too; where the
 //! C library's allocator and Redis' own clean-up have the same task, redis-server is measured beside.
 //!
@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod all;
 mod churn;
 mod deadline;
 mod filler;
@@ -47,6 +48,7 @@ const PARTS: &[Part] = &[
     Part { name: "lag", run: lag::run, entries: 1_000_000, seconds: 20.0 },
     Part { name: "growth", run: growth::run, entries: 10_000_000, seconds: 5.0 },
     Part { name: "scan", run: scan::run, entries: 10_000_000, seconds: 5.0 },
+    Part { name: "all", run: all::run, entries: 10_000_000, seconds: 5.0 },
     Part { name: "churn", run: churn::run, entries: 50_000, seconds: 3600.0 },
     Part { name: "flush", run: flush::run, entries: 1_000_000, seconds: 2.0 },
 ];

@@ -21,6 +21,17 @@ use Arity::{AtLeast, Exactly};
 const ROW: Spec = Spec { group: Group::List, ..Spec::BASE };
 const WAITS: Flags = Flags::WRITE.and(Flags::BLOCKING);
 
+/// Takes an element from the first of several lists, waiting for it.
+const POP_OR_WAIT: Spec = Spec {
+    arity: AtLeast(3),
+    flags: WAITS.and(Flags::NOSCRIPT),
+    keys: Keys { last: -2, ..Keys::ALL.with(list::TAKES) },
+    usage: "key [key ...] timeout",
+    since: "2.0.0",
+    cost: "O(N) where N is the number of keys",
+    ..ROW
+};
+
 pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "BLMOVE",
@@ -51,26 +62,14 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "BLPOP",
         run: |ctx, args| pop_or_wait(ctx, args, End::Left),
-        arity: AtLeast(3),
-        flags: WAITS.and(Flags::NOSCRIPT),
-        keys: Keys { last: -2, ..Keys::ALL.with(list::TAKES) },
-        usage: "key [key ...] timeout",
-        since: "2.0.0",
-        cost: "O(N) where N is the number of keys",
         summary: "Takes the first element from the first of several lists that has any, as soon as one has, and returns it.",
-        ..ROW
+        ..POP_OR_WAIT
     },
     Spec {
         name: "BRPOP",
         run: |ctx, args| pop_or_wait(ctx, args, End::Right),
-        arity: AtLeast(3),
-        flags: WAITS.and(Flags::NOSCRIPT),
-        keys: Keys { last: -2, ..Keys::ALL.with(list::TAKES) },
-        usage: "key [key ...] timeout",
-        since: "2.0.0",
-        cost: "O(N) where N is the number of keys",
         summary: "Takes the last element from the first of several lists that has any, as soon as one has, and returns it.",
-        ..ROW
+        ..POP_OR_WAIT
     },
     Spec {
         name: "BRPOPLPUSH",

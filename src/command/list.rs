@@ -25,6 +25,26 @@ pub(super) const ADDS: &[&str] = &["RW", "insert"];
 
 const COUNTED: Keys = Keys::counted(1).with(TAKES);
 
+/// Takes from an end.
+const POP: Spec = Spec {
+    arity: AtLeast(2),
+    flags: WRITE.and(FAST),
+    keys: Keys::ONE.with(TAKES),
+    usage: "key [count]",
+    cost: "O(N) where N is the number of elements that are returned",
+    ..ROW
+};
+
+/// Adds to an end.
+const PUSH: Spec = Spec {
+    arity: AtLeast(3),
+    flags: WRITE.and(DENYOOM).and(FAST),
+    keys: Keys::ONE.with(ADDS),
+    usage: "key element [element ...]",
+    cost: "O(N) where N is the number of elements",
+    ..ROW
+};
+
 pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "LINDEX",
@@ -85,13 +105,8 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "LPOP",
         run: |ctx, args| pop(ctx, args, End::Left),
-        arity: AtLeast(2),
-        flags: WRITE.and(FAST),
-        keys: Keys::ONE.with(TAKES),
-        usage: "key [count]",
-        cost: "O(N) where N is the number of elements that are returned",
         summary: "Takes the first elements from a list and returns them.",
-        ..ROW
+        ..POP
     },
     Spec {
         name: "LPOS",
@@ -108,25 +123,15 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "LPUSH",
         run: |ctx, args| push(ctx, args, End::Left, true),
-        arity: AtLeast(3),
-        flags: WRITE.and(DENYOOM).and(FAST),
-        keys: Keys::ONE.with(ADDS),
-        usage: "key element [element ...]",
-        cost: "O(N) where N is the number of elements",
         summary: "Adds elements before the first of a list, one after the other, creating the list if there is none.",
-        ..ROW
+        ..PUSH
     },
     Spec {
         name: "LPUSHX",
         run: |ctx, args| push(ctx, args, End::Left, false),
-        arity: AtLeast(3),
-        flags: WRITE.and(DENYOOM).and(FAST),
-        keys: Keys::ONE.with(ADDS),
-        usage: "key element [element ...]",
         since: "2.2.0",
-        cost: "O(N) where N is the number of elements",
         summary: "Adds elements before the first of a list, one after the other, if there is one.",
-        ..ROW
+        ..PUSH
     },
     Spec {
         name: "LRANGE",
@@ -175,13 +180,8 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "RPOP",
         run: |ctx, args| pop(ctx, args, End::Right),
-        arity: AtLeast(2),
-        flags: WRITE.and(FAST),
-        keys: Keys::ONE.with(TAKES),
-        usage: "key [count]",
-        cost: "O(N) where N is the number of elements that are returned",
         summary: "Takes the last elements from a list and returns them, the last one first.",
-        ..ROW
+        ..POP
     },
     Spec {
         name: "RPOPLPUSH",
@@ -197,25 +197,15 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec {
         name: "RPUSH",
         run: |ctx, args| push(ctx, args, End::Right, true),
-        arity: AtLeast(3),
-        flags: WRITE.and(DENYOOM).and(FAST),
-        keys: Keys::ONE.with(ADDS),
-        usage: "key element [element ...]",
-        cost: "O(N) where N is the number of elements",
         summary: "Adds elements behind the last of a list, creating the list if there is none.",
-        ..ROW
+        ..PUSH
     },
     Spec {
         name: "RPUSHX",
         run: |ctx, args| push(ctx, args, End::Right, false),
-        arity: AtLeast(3),
-        flags: WRITE.and(DENYOOM).and(FAST),
-        keys: Keys::ONE.with(ADDS),
-        usage: "key element [element ...]",
         since: "2.2.0",
-        cost: "O(N) where N is the number of elements",
         summary: "Adds elements behind the last of a list, if there is one.",
-        ..ROW
+        ..PUSH
     },
 ];
 

@@ -54,15 +54,21 @@ impl Engine {
         let limit = limit - self.waste();
         // What is being freed is as good as gone.
         let kept = || self.used_memory().saturating_sub(self.records.freeing() as u64);
-        if kept() <= limit {
+        // Clients who keep copies are told of each that goes. What is told counts until it is sent, and must not be a reason
+        // for more to go.
+        let stored =
+            || (self.records.used_memory().saturating_sub(self.records.freeing()) + self.tracking.bytes()) as u64;
+        let too_much = kept().saturating_sub(limit);
+        if too_much == 0 {
             return true;
         }
+        let enough = stored().saturating_sub(too_much);
         let (policy, samples) = (self.hot.policy(), self.hot.samples());
         for _ in 0..EVICTIONS_MAX {
             if !Store::evict(&self.stores, policy, samples, || self.chance(), now) {
                 return kept() <= limit;
             }
-            if kept() <= limit {
+            if stored() <= enough {
                 return true;
             }
         }

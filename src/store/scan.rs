@@ -12,6 +12,10 @@ use crate::clock::Millis;
 /// long.
 const LOOKS: usize = 4096;
 
+/// Buckets of a shard that are looked at for a live entry: far more than are free or dead in a row, but while the janitor is
+/// behind with millions, when nobody shall wait until all of them were looked at.
+const TRIES: usize = 512;
+
 /// Where a scan stands. Zero is both the start and the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub u64);
@@ -74,8 +78,9 @@ impl Store {
         }
     }
 
-    /// Shows one live value picked by chance; `None` if there is none. Shards are tried from a random one on, and in a
-    /// shard the buckets from a random one on, so that every entry can come up.
+    /// Shows one live value picked by chance; `None` if there is none, or none was met among tens of thousands that are dead
+    /// or hidden. Shards are tried from a random one on, and in a shard the buckets from a random one on, so that every
+    /// entry can come up.
     pub fn random<R>(&self, mut chance: impl FnMut() -> u64, now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         let cells = self.cells();
         let first = chance() as usize;
@@ -87,7 +92,7 @@ impl Store {
             }
             let start = chance() as usize;
             let bucket = |step| shard.bucket(start.wrapping_add(step) % buckets);
-            if let Some(entry) = (0..buckets).filter_map(bucket).find(|entry| is_seen(*entry, now)) {
+            if let Some(entry) = (0..buckets.min(TRIES)).filter_map(bucket).find(|entry| is_seen(*entry, now)) {
                 return Some(f(shard.value(entry)));
             }
         }
@@ -195,6 +200,22 @@ mod tests {
         });
         assert!(calls < 2_000, "{calls} calls");
         assert!((0..50_000).all(|number| seen.contains(number.to_string().as_bytes())));
+    }
+
+    #[test]
+    fn a_random_key_is_looked_for_among_the_dead() {
+        let store = Store::new();
+        for number in 0..SHARDS * TRIES * 2 {
+            let put = store.with(&number.to_ne_bytes(), Millis(1), |slot| slot.put_bytes(b"v", Millis(9)));
+            assert!(put.is_ok());
+        }
+        fill(&store, 0..SHARDS * TRIES / 8);
+        let random = |chance: u64| store.random(|| chance, Millis(9), |value| value.name().len());
+        assert!(random(0).is_some_and(|len| len < 8), "one in some sixteen lives");
+        (0..SHARDS * TRIES / 8).for_each(|number| {
+            store.with(number.to_string().as_bytes(), Millis(1), |slot| slot.remove());
+        });
+        assert_eq!(random(0), None);
     }
 
     #[test]

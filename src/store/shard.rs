@@ -110,8 +110,8 @@ pub(super) struct Shard {
     bulk_bytes: usize,
     /// Entries with a deadline.
     expiring: usize,
-    /// Aliases and fences, which no command sees.
-    hidden: usize,
+    /// The hashes of aliases and fences, which no command sees, so that a flush need not look for them.
+    hidden: Table,
     /// Entries that sign-ins hang on.
     logins: usize,
     /// What the budget has been charged for this shard.
@@ -210,7 +210,7 @@ impl Shard {
                 self.tell(draft.key, false);
             }
             let at = self.write(draft, shape, bulk);
-            self.count_in(draft.marks());
+            self.count_in(draft.marks(), hash);
             self.remind(Millis::NEVER, draft.deadline, hash);
             return Spot { bucket: self.table.insert(hash, at), at };
         };
@@ -222,8 +222,8 @@ impl Shard {
         let object = old.object();
         self.drop_object(object, None, trash);
         if marks != draft.marks() {
-            self.count_out(marks);
-            self.count_in(draft.marks());
+            self.count_out(marks, hash);
+            self.count_in(draft.marks(), hash);
         }
         let block = self.arena.at_mut(at);
         if fits {
@@ -294,7 +294,7 @@ impl Shard {
             Cause::Evicted => self.stats.evicted += 1,
             Cause::Expired | Cause::Removed | Cause::Unlinked | Cause::Moved => {}
         }
-        self.count_out(marks);
+        self.count_out(marks, place.hash);
         self.drop_object(object, Some(cause), trash);
         self.free_block(place.at, trash);
     }
@@ -395,15 +395,20 @@ impl Shard {
         self.teller.tell(key, is_natural);
     }
 
-    fn count_in(&mut self, marks: Marks) {
+    fn count_in(&mut self, marks: Marks, hash: u32) {
         self.expiring += usize::from(marks.mortal);
-        self.hidden += usize::from(marks.hidden);
+        if marks.hidden {
+            self.hidden.insert(hash, At::from_bits(0));
+        }
         self.logins += usize::from(marks.login);
     }
 
-    fn count_out(&mut self, marks: Marks) {
+    fn count_out(&mut self, marks: Marks, hash: u32) {
         self.expiring -= usize::from(marks.mortal);
-        self.hidden -= usize::from(marks.hidden);
+        if marks.hidden {
+            let (bucket, ()) = self.hidden.find(hash, |_| Some(())).expect("what is hidden was noted");
+            self.hidden.remove(bucket);
+        }
         self.logins -= usize::from(marks.login);
     }
 
@@ -425,6 +430,7 @@ impl Shard {
             }
         }
         self.table.shrink();
+        self.hidden.shrink();
         if self.arena.is_wasteful() {
             let Shard { table, arena, bulks, .. } = self;
             arena.compact(block_len, |block, old, new| {
@@ -436,7 +442,7 @@ impl Shard {
 
     /// The name that a live alias under this one stands for.
     pub fn alias(&self, hash: u32, name: &[u8], now: Millis) -> Option<NameBuf> {
-        if self.hidden == 0 {
+        if self.hidden.len() == 0 {
             return None;
         }
         let (_, entry) = self.find(hash, name)?;
@@ -491,7 +497,7 @@ impl Shard {
 
     /// Entries that commands can see, the dead that are not yet reclaimed among them.
     pub fn visible(&self) -> usize {
-        self.table.len() - self.hidden
+        self.table.len() - self.hidden.len()
     }
 
     pub fn expiring(&self) -> usize {
@@ -510,7 +516,12 @@ impl Shard {
 
     /// Bytes of everything in the shard.
     pub fn size(&self) -> usize {
-        self.arena.live() + self.bulk_bytes + self.objects.bytes() + self.table.size() + self.deadlines.size()
+        self.arena.live()
+            + self.bulk_bytes
+            + self.objects.bytes()
+            + self.table.size()
+            + self.hidden.size()
+            + self.deadlines.size()
     }
 
     /// Everything that commands can see, taken out at once; aliases and fences stay. Of keys that go so only their
@@ -532,9 +543,10 @@ impl Shard {
             ..Shard::default()
         };
         let gone = std::mem::replace(self, fresh);
-        // Only a shard that hides something is walked, so that a flush of millions holds no lock for long.
-        if gone.hidden > 0 {
-            for place in gone.table.iter() {
+        // They alone are looked at, so that a flush of millions holds no lock for long.
+        let mut last = None;
+        for hidden in gone.hidden.iter().filter(|hidden| last.replace(hidden.hash) != Some(hidden.hash)) {
+            for place in gone.table.range(hidden.hash, hidden.hash) {
                 let entry = gone.entry(place);
                 if !entry.kind().is_visible() {
                     self.put(None, place.hash, &entry.draft(), None, &mut Trash::default());
@@ -554,7 +566,9 @@ impl Shard {
         assert_eq!(blocks, self.arena.live(), "every block has one place");
         assert_eq!(self.bulk_bytes, self.bulks.iter().map(Bulk::capacity).sum::<usize>(), "bytes of long entries");
         assert_eq!(self.expiring, count(&|entry| entry.deadline() != Millis::NEVER), "entries with a deadline");
-        assert_eq!(self.hidden, count(&|entry| !entry.kind().is_visible()), "hidden entries");
+        let hidden = self.table.iter().filter(|place| !self.entry(*place).kind().is_visible());
+        assert!(self.hidden.iter().map(|place| place.hash).eq(hidden.map(|place| place.hash)), "hidden entries");
+        self.hidden.validate();
         let objects = self.iter().filter_map(|entry| self.objects.get(entry.object()?)).count();
         assert_eq!((self.objects.bytes(), objects), self.objects.recount(), "collections and their bytes");
         assert_eq!(objects, count(&|entry| entry.kind().is_collection()), "every number has a collection");

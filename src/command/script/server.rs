@@ -143,8 +143,12 @@ impl Server<'_> {
             Error::Arity(_) => "ERR Wrong number of args calling Redis command from script".to_owned(),
             _ => "ERR Unknown Redis command called from script".to_owned(),
         })?;
-        self.check(&found)?;
-        acl::admit_scripted(engine, self.client, &found, args, self.now)?;
+        let rights = |_| Ok(acl::admit_scripted(engine, self.client, &found, args, self.now)?);
+        let admitted = self.check(&found).and_then(rights);
+        if admitted.is_err() {
+            engine.metrics.block(self.client.worker()).calls(found.number).rejected.add(1);
+        }
+        admitted?;
         if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
             command::show_monitors(engine, self.client, &found, args, "lua");
         }

@@ -491,3 +491,11 @@ fn errors_that_scripts_return_are_counted() {
     }
     assert!(text.contains("cmdstat_eval:calls=2,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=2 "), "{text}");
 }
+
+#[test]
+fn commands_that_scripts_may_not_run_count_as_rejected() {
+    let mut t = Transcript::start();
+    t.words(&[b"EVAL_RO", b"redis.pcall('set', 'x', 'y') return redis.call('set', 'x', 'y')", b"0"]);
+    let text = t.say("INFO commandstats").text();
+    assert!(text.contains("cmdstat_set:calls=0,usec=0,usec_per_call=0.00,rejected_calls=2,failed_calls=0 "), "{text}");
+}

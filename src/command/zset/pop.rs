@@ -16,6 +16,28 @@ const TAKES: &[&str] = &["RW", "access", "delete"];
 /// May wait until there is something to take.
 const WAITS: Flags = WRITE.and(Flags::BLOCKING);
 
+/// Takes from one set.
+const POP: Spec = Spec {
+    arity: AtLeast(2),
+    flags: WRITE.and(FAST),
+    keys: Keys::ONE.with(TAKES),
+    usage: "key [count]",
+    since: "5.0.0",
+    cost: "O(M*log(N)) where N is the number of members in the set and M the number of those taken",
+    ..ROW
+};
+
+/// Takes a member from the first of several sets, waiting for it.
+const POP_OR_WAIT: Spec = Spec {
+    arity: AtLeast(3),
+    flags: WAITS.and(Flags::NOSCRIPT).and(FAST),
+    keys: Keys { last: -2, ..Keys::ALL.with(TAKES) },
+    usage: "key [key ...] timeout",
+    since: "5.0.0",
+    cost: "O(log(N)) where N is the number of members in the set",
+    ..ROW
+};
+
 pub(in crate::command) const COMMANDS: &[Spec] = &[
     Spec {
         name: "BZMPOP",
@@ -32,26 +54,14 @@ pub(in crate::command) const COMMANDS: &[Spec] = &[
     Spec {
         name: "BZPOPMAX",
         run: bzpopmax,
-        arity: AtLeast(3),
-        flags: WAITS.and(Flags::NOSCRIPT).and(FAST),
-        keys: Keys { last: -2, ..Keys::ALL.with(TAKES) },
-        usage: "key [key ...] timeout",
-        since: "5.0.0",
-        cost: "O(log(N)) where N is the number of members in the set",
         summary: "Takes the member with the highest score from the first of several sorted sets that has one, waiting for it.",
-        ..ROW
+        ..POP_OR_WAIT
     },
     Spec {
         name: "BZPOPMIN",
         run: bzpopmin,
-        arity: AtLeast(3),
-        flags: WAITS.and(Flags::NOSCRIPT).and(FAST),
-        keys: Keys { last: -2, ..Keys::ALL.with(TAKES) },
-        usage: "key [key ...] timeout",
-        since: "5.0.0",
-        cost: "O(log(N)) where N is the number of members in the set",
         summary: "Takes the member with the lowest score from the first of several sorted sets that has one, waiting for it.",
-        ..ROW
+        ..POP_OR_WAIT
     },
     Spec {
         name: "ZMPOP",
@@ -68,26 +78,14 @@ pub(in crate::command) const COMMANDS: &[Spec] = &[
     Spec {
         name: "ZPOPMAX",
         run: zpopmax,
-        arity: AtLeast(2),
-        flags: WRITE.and(FAST),
-        keys: Keys::ONE.with(TAKES),
-        usage: "key [count]",
-        since: "5.0.0",
-        cost: "O(M*log(N)) where N is the number of members in the set and M the number of those taken",
         summary: "Takes the members with the highest scores from a sorted set.",
-        ..ROW
+        ..POP
     },
     Spec {
         name: "ZPOPMIN",
         run: zpopmin,
-        arity: AtLeast(2),
-        flags: WRITE.and(FAST),
-        keys: Keys::ONE.with(TAKES),
-        usage: "key [count]",
-        since: "5.0.0",
-        cost: "O(M*log(N)) where N is the number of members in the set and M the number of those taken",
         summary: "Takes the members with the lowest scores from a sorted set.",
-        ..ROW
+        ..POP
     },
 ];
 
