@@ -183,11 +183,15 @@ impl Arena {
         at
     }
 
-    /// Makes a hole of what is left of the head.
+    /// Makes a hole of what is left of the head, or gives it back if there is nothing in it.
     fn close_head(&mut self) {
         let Some(head) = self.segments.get_mut(self.head) else { return };
         let (start, rest) = (head.bytes.len(), head.rest() / GRAIN * GRAIN);
-        if rest >= BLOCK_MIN && start > 0 {
+        if start == 0 {
+            // No hole would name it ever again.
+            head.bytes = Vec::new();
+            self.vacant.push(self.head as u32);
+        } else if rest >= BLOCK_MIN {
             head.bytes.resize(start + rest, 0);
             head.tail = rest as u32;
             self.filled += rest;
@@ -345,6 +349,8 @@ impl Arena {
                 offset += len;
             }
             assert_eq!(own, segment.live as usize, "bytes that live in a segment");
+            let is_kept = number == self.head || segment.bytes.capacity() == 0 || own > 0;
+            assert!(is_kept, "a segment in which nothing lives is given back");
             tails += segment.tail as usize;
             live += own;
             filled += segment.bytes.len();
@@ -445,6 +451,39 @@ mod tests {
         }
         assert_eq!((arena.live, arena.filled), (0, 0));
         assert!(arena.segments.iter().filter(|segment| segment.bytes.capacity() > 0).count() <= 1);
+    }
+
+    /// A head that was emptied is too short for the next block again and again, as shards of few entries shrink and grow.
+    #[test]
+    fn a_shard_of_few_entries_holds_few_segments() {
+        let (mut arena, mut places, mut dice) = (Arena::default(), Vec::<At>::new(), 7u64);
+        let mut roll = |bound: usize| {
+            dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (dice >> 33) as usize % bound
+        };
+        for _ in 0..20_000 {
+            if roll(6) < places.len() {
+                let last = places.len() - 1;
+                let number = roll(places.len());
+                places.swap(number, last);
+                let at = places[last];
+                let len = len_of(arena.at(at));
+                arena.free(at, len);
+                places.pop();
+            } else {
+                let len = [20, 200, 2_000, 10_000][roll(4)] >> roll(3);
+                places.push(make(&mut arena, len, 0));
+            }
+            if arena.is_wasteful() {
+                arena.compact(len_of, |_, old, new| {
+                    let place = places.iter_mut().find(|place| **place == old);
+                    *place.expect("every block has a place") = new;
+                });
+            }
+        }
+        arena.validate(len_of);
+        let held: usize = arena.segments.iter().map(|segment| segment.bytes.capacity()).sum();
+        assert!(held <= SEGMENT_MAX, "{held} bytes in {} segments", arena.segments.len());
     }
 
     /// Five blocks of 11 000 bytes leave a sixth of a segment, and would again wherever they were moved.
