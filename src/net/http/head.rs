@@ -54,7 +54,7 @@ impl Heads {
         self.fault.filter(|(at, _)| *at == number).map(|(_, why)| why)
     }
 
-    fn feed(&mut self, mut bytes: &[u8]) {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.part {
                 Part::Rest => return,
