@@ -55,6 +55,8 @@ pub enum Error {
     NoScript,
     /// A script has run for long, and only that can be ended.
     Busy,
+    /// The same for a function.
+    BusyFunction,
     /// No script runs that could be killed.
     NotBusy,
     /// The script that runs has changed data.
@@ -98,7 +100,7 @@ impl Error {
             Error::ExecAbort(_) => ("EXECABORT", 409),
             Error::NoScript => ("NOSCRIPT", 404),
             Error::BusyKey => ("BUSYKEY", 409),
-            Error::Busy => ("BUSY", 503),
+            Error::Busy | Error::BusyFunction => ("BUSY", 503),
             Error::NotBusy => ("NOTBUSY", 409),
             Error::Unkillable => ("UNKILLABLE", 409),
         }
@@ -141,6 +143,9 @@ impl fmt::Display for Error {
             }
             Error::Busy => {
                 f.write_str("Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
+            }
+            Error::BusyFunction => {
+                f.write_str("Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.")
             }
             Error::NotBusy => f.write_str("No scripts in execution right now."),
             Error::Unkillable => f.write_str(

@@ -369,9 +369,9 @@ fn touches(spec: &Spec, args: Args<'_>) -> SmallVec<[Touch; 8]> {
         if run.count_at > 0 {
             let at = run.count_at as usize;
             let count = args.get(at).and_then(num::parse_i64).and_then(|count| usize::try_from(count).ok());
-            // What announces more keys than it has is refused later, and has none until then.
+            // What announces more keys than it has is refused later, and has none at all until then.
             if count.is_none_or(|count| count > args.len() - 1 - at) {
-                continue;
+                return SmallVec::new();
             }
         }
         let access = docs::access(run, args);

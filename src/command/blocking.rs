@@ -251,7 +251,8 @@ fn attempt(
 /// Serves those whose turn has come, if any. To be called behind whatever may have brought something.
 #[inline]
 pub(super) fn serve(engine: &Engine, worker: usize, now: Millis) {
-    if engine.records().has_called() {
+    // What a script brings is not there for others until it has ended. Whoever runs it serves them then.
+    if engine.records().has_called() && !engine.scripts.is_busy() {
         serve_called(engine, &mut engine.room(), worker, now, VecDeque::new());
     }
 }
@@ -290,7 +291,7 @@ fn run_for(
     client.select(waiting.db);
     (client.version, client.ticket) = (waiting.version, ticket);
     let reply = Reply::new(answer, waiting.version);
-    let mut ctx = Ctx { engine, client: &mut client, now, reply, spec: found.spec, ahead: None };
+    let mut ctx = Ctx { engine, client: &mut client, now, reply, spec: found.spec, ahead: None, is_scripted: false };
     if let Err(error) = (found.spec.run)(&mut ctx, args) {
         ctx.reply.rewind(0);
         ctx.reply.error(&error);
@@ -343,7 +344,8 @@ pub fn forget(engine: &Engine, client: &mut Client, now: Millis) {
         finish(&mut room, client.ticket, Vec::new(), now);
         room.leave(client.ticket);
         client.ticket = 0;
-        serve_called(engine, &mut room, client.worker(), now, VecDeque::new());
+        drop(room);
+        serve(engine, client.worker(), now);
     }
 }
 

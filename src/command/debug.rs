@@ -54,12 +54,17 @@ const HELP: &[&str] = &[
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
-    "RELOAD",
-    "    Dump all values and read them again, in memory.",
+    "RELOAD [option ...]",
+    "    Dump all values and read them again, in memory. Options are:",
+    "    * NOFLUSH: fail if there is anything that would come twice.",
+    "    * MERGE: let what is there twice be.",
+    "    * NOSAVE: no effect.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
     "    default.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Setting it to 1 lets scripts run commands that are not for scripts.",
     "SLEEP <seconds>",
     "    Stop serving this client for <seconds>. Decimals allowed.",
     "JMAP, PAUSE-CRON, QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-SKIP-CHECKSUM-VALIDATION",
@@ -83,6 +88,10 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             ctx.engine.set_active_expire(args.word(2) != b"0");
             done(ctx)
         }
+        (b"set-disable-deny-scripts", 3) => {
+            ctx.engine.scripts.let_run_all(args.word(2) != b"0");
+            done(ctx)
+        }
         (b"change-repl-id", 2) => {
             ctx.engine.change_replication_id();
             done(ctx)
@@ -102,7 +111,7 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         (b"protocol", 3) => protocol(ctx, args.word(2)),
         (b"populate", 3..=5) => populate(ctx, args),
         (b"htstats", 3..) => table_stats(ctx, args),
-        (b"reload", _) => reload(ctx),
+        (b"reload", _) => reload(ctx, args),
         (b"loadaof" | b"restart", _) => Err(Error::refused("nothing is written to disk, so there is nothing to load")),
         (b"quicklist-packed-threshold", 3) => {
             num::parse_memory(args.word(2))
@@ -122,8 +131,23 @@ fn done(ctx: &mut Ctx<'_>) -> Result<()> {
 }
 
 /// Dumps every value and puts what is read from that in its place, in memory: what a file would hold.
-fn reload(ctx: &mut Ctx<'_>) -> Result<()> {
+fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (engine, worker, now) = (ctx.engine, ctx.client.worker(), ctx.now);
+    let [mut keeps, mut merges] = [false; 2];
+    for at in 2..args.len() {
+        match args.word(at).to_ascii_lowercase().as_slice() {
+            b"noflush" => keeps = true,
+            b"merge" => merges = true,
+            b"nosave" => {}
+            _ => {
+                return Err(Error::refused("DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
+            }
+        }
+    }
+    let is_empty = || engine.functions.bytes() == 0 && engine.all_stores().all(Store::is_empty);
+    if keeps && !merges && !is_empty() {
+        return Err(Error::refused("Error trying to load the RDB dump, check server logs."));
+    }
     let compact = engine.with_config(|config| config.compact);
     engine.alone(worker, || {
         for store in engine.all_stores() {
@@ -485,11 +509,16 @@ mod tests {
         t.say("DEBUG QUICKLIST-PACKED-THRESHOLD x")
             .hears("-ERR argument must be a memory value bigger than 1 and smaller than 4gb");
         t.say("DEBUG RELOAD").hears("+OK");
+        t.say("DEBUG RELOAD NOFLUSH").hears("+OK");
+        t.say("DEBUG RELOAD NOSAVE noflush MERGE").hears("+OK");
+        t.say("DEBUG RELOAD X").hears("-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
         t.say("DEBUG LOADAOF").hears("-ERR nothing is written to disk, so there is nothing to load");
         t.say("DEBUG HTSTATS 77").hears("-ERR Out of range database");
         t.say("DEBUG HTSTATS 0").hears_start("$113 [Dictionary HT]\nNo stats available");
+        t.say("SET a 1").hears("+OK");
+        t.say("DEBUG RELOAD NOFLUSH").hears("-ERR Error trying to load the RDB dump, check server logs.");
         t.say("DEBUG nosuch")
             .hears("-ERR unknown subcommand or wrong number of arguments for 'nosuch'. Try DEBUG HELP.");
-        t.say("DEBUG HELP").hears_start("*36 +DEBUG <subcommand> ");
+        t.say("DEBUG HELP").hears_start("*41 +DEBUG <subcommand> ");
     }
 }

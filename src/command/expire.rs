@@ -268,11 +268,13 @@ fn persist(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 /// gone.
 pub(super) fn change_deadline(slot: &mut Slot<'_>, deadline: Millis) {
     let Some(old) = slot.deadline() else { return };
+    if old == Millis::NEVER && deadline == Millis::NEVER {
+        return;
+    }
     slot.set_deadline(deadline);
     match slot.deadline() {
         None => slot.tell(Class::GENERIC, "del"),
-        Some(Millis::NEVER) if old != Millis::NEVER => slot.tell(Class::GENERIC, "persist"),
-        Some(Millis::NEVER) => {}
+        Some(Millis::NEVER) => slot.tell(Class::GENERIC, "persist"),
         Some(_) => slot.tell(Class::GENERIC, "expire"),
     }
 }

@@ -47,7 +47,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "DEL",
-        run: del,
+        run: |ctx, args| del(ctx, args, false),
         arity: AtLeast(2),
         flags: WRITE,
         keys: Keys::ALL.with(REMOVES),
@@ -134,7 +134,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "UNLINK",
-        run: del,
+        run: |ctx, args| del(ctx, args, true),
         arity: AtLeast(2),
         flags: WRITE.and(FAST),
         keys: Keys::ALL.with(REMOVES),
@@ -142,7 +142,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         since: "4.0.0",
         cost: "O(N) where N is the number of keys",
         tips: tips::SUM_OF_SHARDS,
-        summary: "Deletes keys and returns how many there were; the same as DEL, which waits for nothing either.",
+        summary: "Deletes keys and returns how many there were; large collections are freed later.",
         ..ROW
     },
 ];
@@ -209,17 +209,17 @@ const OBJECT: &[Spec] = &[
 
 const SAME_OBJECT: Error = Error::refused("source and destination objects are the same");
 
-fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+fn del(ctx: &mut Ctx<'_>, args: Args<'_>, unlinks: bool) -> Result<()> {
     let removed = match args.len() {
-        2 => usize::from(ctx.store().with(args.word(1), ctx.now, remove)),
-        _ => ctx.count_keys(args, remove),
+        2 => usize::from(ctx.store().with(args.word(1), ctx.now, |slot| delete(slot, unlinks))),
+        _ => ctx.count_keys(args, |slot| delete(slot, unlinks)),
     };
     ctx.reply.count(removed);
     Ok(())
 }
 
-fn remove(slot: &mut Slot<'_>) -> bool {
-    let removed = slot.remove();
+fn delete(slot: &mut Slot<'_>, unlinks: bool) -> bool {
+    let removed = slot.delete(unlinks);
     if removed {
         slot.tell(Class::GENERIC, "del");
     }

@@ -178,8 +178,13 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.zeros(&["used_memory_vm_eval"]);
     lines.field("used_memory_scripts_eval", script_bytes);
     lines.field("number_of_cached_scripts", scripts);
-    lines.zeros(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
-    lines.bytes("used_memory_scripts", script_bytes as u64);
+    let (libraries, functions) = engine.functions.libraries().counts();
+    lines.field("number_of_functions", functions);
+    lines.field("number_of_libraries", libraries);
+    lines.field("used_memory_vm_functions", engine.functions.interpreter_bytes());
+    lines.bytes("used_memory_vm_total", engine.functions.interpreter_bytes() as u64);
+    lines.field("used_memory_functions", engine.functions.bytes());
+    lines.bytes("used_memory_scripts", (script_bytes + engine.functions.bytes()) as u64);
     lines.bytes("maxmemory", engine.hot.maxmemory());
     lines.field("maxmemory_policy", engine.hot.policy().name());
     lines.field("mem_fragmentation_ratio", format!("{:.2}", share(resident, used)));

@@ -100,6 +100,8 @@ const FAMILIES: &[&[Spec]] = &[
     tx::COMMANDS,
     #[cfg(feature = "server")]
     script::COMMANDS,
+    #[cfg(feature = "server")]
+    script::functions::COMMANDS,
     pubsub::COMMANDS,
 ];
 
@@ -135,8 +137,16 @@ pub struct Client {
     pub never_waits: bool,
     /// What it holds while its request waits for a key, 0 if it does not.
     pub ticket: Ticket,
-    /// What waits for an EXEC.
-    tx: Option<Box<tx::Tx>>,
+    /// What it has begun with one request and ends with another: few have, and not for long.
+    begun: Option<Box<Begun>>,
+}
+
+/// What a client has begun and not ended.
+#[derive(Default)]
+struct Begun {
+    tx: tx::Tx,
+    /// A walk over all keys, of which it has more turns to come.
+    walk: Option<scan::Walk>,
 }
 
 /// Which replies a client wants.
@@ -163,8 +173,17 @@ pub enum Flow {
     Hold(Millis),
     /// The request waits for a key: offer it again at this instant, or when called.
     Block(Millis),
+    /// A part of the request was run: offer it again when others have had their turn.
+    Again,
     /// Serve this client nothing for so long, and send the reply only then.
     Sleep(Ttl),
+}
+
+impl Flow {
+    /// Whether the request is to be offered again.
+    fn is_open(self) -> bool {
+        matches!(self, Flow::Hold(_) | Flow::Block(_) | Flow::Again)
+    }
 }
 
 impl Client {
@@ -186,13 +205,20 @@ impl Client {
             is_outside: false,
             never_waits: false,
             ticket: 0,
-            tx: None,
+            begun: None,
         }
     }
 
     /// The worker that serves it.
     pub fn worker(&self) -> usize {
         self.worker as usize
+    }
+
+    /// Hands it over to where one of its requests runs, and leaves in its place one that nothing is to be asked of: its
+    /// peer is the same.
+    pub fn hand_over(&mut self) -> Client {
+        let stand_in = Client { peer: self.peer.clone(), user: None, begun: None, ..*self };
+        std::mem::replace(self, stand_in)
     }
 
     /// The database it has selected.
@@ -244,6 +270,8 @@ pub struct Ctx<'a> {
     pub spec: &'static Spec,
     /// A key that was foreseen to be asked for.
     pub ahead: Option<&'a Foreseen<'a>>,
+    /// Whether a script runs it.
+    pub is_scripted: bool,
 }
 
 impl<'a> Ctx<'a> {
@@ -254,6 +282,20 @@ impl<'a> Ctx<'a> {
 }
 
 // ---- running ----------------------------------------------------------------------------------------------------
+
+/// Whether a request may run a script, which may take long.
+#[inline]
+pub fn may_run_script(client: &Client, args: Args<'_>) -> bool {
+    // Two letters tell nearly all others.
+    let is_like_one = matches!(
+        args.get(0),
+        Some([b'E' | b'e', b'V' | b'v', ..] | [b'E' | b'e', b'X' | b'x', _, _] | [b'F' | b'f', b'C' | b'c', ..])
+    );
+    is_like_one
+        && find(&args[0]).is_some_and(|found| {
+            found.spec.runs_script() || found.spec.name == "EXEC" && client.queued().any(Spec::runs_script)
+        })
+}
 
 /// Runs one request and writes its reply behind what is in `out`. `args` has at least one word; `ahead` is a key that was
 /// foreseen, if it was.
@@ -272,7 +314,7 @@ pub fn run(
     run_one(engine, client, args, ahead, now, out);
     tracking::end_caching(client, args);
     drop(gathering);
-    if !matches!(client.flow, Flow::Hold(_) | Flow::Block(_)) {
+    if !client.flow.is_open() {
         client.peer.collect(out);
     }
     client.flow
@@ -287,10 +329,14 @@ fn run_one(
     out: &mut Vec<u8>,
 ) -> Flow {
     let mut start = out.len();
+    // A request that waits, or was run in part, was admitted when it came.
+    let goes_on = client.flow == Flow::Again;
+    let waits = client.ticket != 0 || goes_on;
+    if goes_on {
+        client.lap = client.lap.saturating_sub(client.spent());
+    }
     client.flow = Flow::Go;
     let block = engine.metrics.block(client.worker());
-    // A request that waits was admitted when it came.
-    let waits = client.ticket != 0;
     let admitted = |found: Found| match waits {
         true => Ok(found),
         false => admit(engine, client, &found, args, now).map(|()| found),
@@ -336,9 +382,18 @@ fn run_one(
     let is_exec = client.is_in_multi() && found.spec.name == "EXEC";
     let was = client.replies;
     call(engine, client, &found, args, ahead, now, out);
-    if let Flow::Block(_) = client.flow {
-        client.peer.held.store(true, Ordering::Relaxed);
-        return client.flow;
+    match client.flow {
+        Flow::Block(_) => {
+            client.peer.held.store(true, Ordering::Relaxed);
+            return client.flow;
+        }
+        Flow::Again => {
+            if client.replies != Replies::On {
+                out.truncate(start);
+            }
+            return client.flow;
+        }
+        _ => {}
     }
     if is_exec {
         tx::settle(client, was, out, start);
@@ -365,8 +420,10 @@ fn call(
     let (start, began) = (out.len(), client.lap);
     let block = engine.metrics.block(client.worker());
     let waits = client.ticket != 0;
-    let is_shown =
-        !waits && engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
+    let is_shown = !waits
+        && engine.clients.has_monitors()
+        && !client.walks()
+        && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
@@ -378,7 +435,7 @@ fn call(
         tracking::note(engine, client, found.spec, args, now);
     }
     let reply = Reply::new(out, client.version);
-    let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead };
+    let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead, is_scripted: false };
     let result = match waits {
         true => blocking::resume(&mut ctx),
         false => (found.spec.run)(&mut ctx, args),
@@ -404,7 +461,7 @@ fn call(
     if !client.never_waits {
         blocking::serve(engine, client.worker(), now);
     }
-    if let Flow::Block(_) = client.flow {
+    if client.flow.is_open() {
         return;
     }
 
@@ -438,14 +495,15 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
         acl::admit(engine, client, found, args, now)?;
     }
     tx::admit(client, spec)?;
+    // Before room is made: what a script works with does not go while it runs.
+    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
+        return Err(engine.scripts.busy());
+    }
     let needs_room = tx::effects(client, spec, spec.flags).has(Flags::DENYOOM);
     // Who keeps copies of what it reads hears before what has to go.
     let makes_room = needs_room || engine.tracking.is_on() && tracking::is_noted(client, spec);
     if makes_room && !engine.make_room(now) && needs_room {
         return Err(Error::OutOfMemory);
-    }
-    if (client.is_outside || engine.scripts.is_busy()) && !spec.flags.has(Flags::ALLOW_BUSY) {
-        return Err(Error::Busy);
     }
     // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.
     if client.version == Version::Resp2 && client.peer.is_subscriber() && !pubsub::is_allowed(spec) {

@@ -2,8 +2,10 @@
 //!
 //! Names are shown, and patterns held against them, as they are stored: under a secret namespace that is the hash.
 
+use std::collections::VecDeque;
+
 use super::words::Words as _;
-use super::{Arity, Ctx, Flags, Group, Spec};
+use super::{Arity, Client, Ctx, Flags, Flow, Group, Spec};
 use crate::error::{Error, Result};
 use crate::glob;
 use crate::num;
@@ -92,20 +94,19 @@ fn count(args: Args<'_>, at: usize) -> Result<usize> {
 }
 
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let (store, pattern) = (ctx.store(), args.word(1));
+    let pattern = args.word(1);
+    if !glob::is_literal(pattern) {
+        let search = Search { pattern: Some(pattern), kind: None, tells_cursor: false };
+        return walk(ctx, &search, Cursor::START, usize::MAX);
+    }
     let (mark, mut found) = (ctx.reply.mark(), 0);
-    let mut show = |value: Value<'_>| {
+    // The name that is found may be another: a token is not the name of its entry.
+    ctx.store().peek(pattern, ctx.now, |value| {
         if fits(pattern, value.name()) {
             ctx.reply.bulk(value.name());
             found += 1;
         }
-    };
-    if glob::is_literal(pattern) {
-        // The name that is found may be another: a token is not the name of its entry.
-        store.peek(pattern, ctx.now, show);
-    } else {
-        store.for_each(ctx.now, &mut show);
-    }
+    });
     ctx.reply.array_from(mark, found);
     Ok(())
 }
@@ -140,23 +141,154 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             return Err(Error::Syntax);
         }
     }
+    walk(ctx, &Search { pattern, kind, tells_cursor: true }, cursor, wanted)
+}
 
-    // The cursor comes first in the reply and is known last.
-    let (mut names, mut found) = (Vec::new(), 0);
-    let mut out = Reply::new(&mut names, ctx.client.version);
-    let next = ctx.store().scan(cursor, wanted, ctx.now, |value| {
+// ---- walks --------------------------------------------------------------------------------------------------------
+
+/// Keys that a walk looks at in one turn, which takes some 50 µs.
+const TURN: usize = 512;
+
+/// Bytes of a pattern and a name that are compared in the time that it takes to look at another key.
+const BYTES_PER_LOOK: usize = 256;
+
+/// Bytes of names from which on they are put in another piece: as many as are sent in one turn.
+const PIECE: usize = 64 * 1024;
+
+/// What a walk looks for.
+struct Search<'a> {
+    pattern: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    /// Whether the reply begins with where to go on.
+    tells_cursor: bool,
+}
+
+impl Search<'_> {
+    fn fits(&self, value: Value<'_>) -> bool {
         // A type that does not exist is a type that nothing has.
-        let is_kind = kind.is_none_or(|kind| value.kind().name().as_bytes().eq_ignore_ascii_case(kind));
-        if is_kind && pattern.is_none_or(|pattern| fits(pattern, value.name())) {
-            out.bulk(value.name());
-            found += 1;
+        self.kind.is_none_or(|kind| value.kind().name().as_bytes().eq_ignore_ascii_case(kind))
+            && self.pattern.is_none_or(|pattern| fits(pattern, value.name()))
+    }
+
+    /// What it costs to hold a name against the pattern, as a number of keys that are only looked at.
+    fn cost(&self, value: Value<'_>) -> usize {
+        self.pattern.map_or(0, |pattern| glob::cost(pattern, value.name()) / BYTES_PER_LOOK)
+    }
+}
+
+/// A walk over the keys of a database that others interrupt. How many names there are comes first in the reply and is known
+/// last, so they are gathered in pieces, and then sent a piece at a time.
+pub(super) struct Walk {
+    /// Where to go on.
+    cursor: Cursor,
+    /// Keys that are to be looked at yet.
+    left: usize,
+    /// Names that were found, as they are in the reply.
+    found: usize,
+    pieces: VecDeque<Vec<u8>>,
+    /// Bytes of all pieces.
+    bytes: usize,
+    /// Whether all have been found.
+    is_sending: bool,
+    /// Microseconds that its turns have taken.
+    spent: u64,
+}
+
+impl Walk {
+    /// Looks at some more keys.
+    fn look(&mut self, ctx: &Ctx<'_>, search: &Search<'_>) {
+        if self.pieces.back().is_none_or(|piece| piece.len() >= PIECE) {
+            self.pieces.push_back(Vec::new());
         }
+        let Some(piece) = self.pieces.back_mut() else { return };
+        let mut names = Reply::new(piece, ctx.client.version);
+        let (mut seen, mut found, before) = (0, 0, names.mark());
+        let is_last = self.left <= TURN;
+        self.cursor = ctx.store().scan(self.cursor, self.left.min(TURN), ctx.now, |value| {
+            seen += 1;
+            if search.fits(value) {
+                names.bulk(value.name());
+                found += 1;
+            }
+            search.cost(value)
+        });
+        self.bytes += names.mark() - before;
+        self.found += found;
+        self.left = self.left.saturating_sub(seen);
+        self.is_sending = is_last || self.left == 0 || self.cursor == Cursor::START;
+    }
+
+    /// Begins the reply.
+    fn head(&self, reply: &mut Reply<'_>, search: &Search<'_>) {
+        if search.tells_cursor {
+            reply.array(2);
+            reply.bulk_display(self.cursor.0);
+        }
+        reply.array(self.found);
+    }
+}
+
+impl Client {
+    /// Microseconds that the turns of a walk of its have taken.
+    pub(super) fn spent(&self) -> u64 {
+        self.begun.as_ref().and_then(|begun| begun.walk.as_ref()).map_or(0, |walk| walk.spent)
+    }
+
+    /// Frees what is kept for a walk, unless there is a transaction in it.
+    fn end_walk(&mut self) {
+        self.begun.take_if(|begun| begun.walk.is_none() && begun.tx.is_empty());
+    }
+
+    /// Whether a walk of its is under way.
+    pub(super) fn walks(&self) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.walk.is_some())
+    }
+
+    /// Bytes that a walk of its has yet to send.
+    pub fn gathered(&self) -> usize {
+        let walk = self.begun.as_ref().and_then(|begun| begun.walk.as_ref());
+        walk.map_or(0, |walk| walk.bytes)
+    }
+}
+
+/// Looks at about so many keys from a cursor on and shows the names of those that are sought: in one turn if they are few or
+/// nobody else may come in between, or else in many.
+fn walk(ctx: &mut Ctx<'_>, search: &Search<'_>, cursor: Cursor, left: usize) -> Result<()> {
+    let engine = ctx.engine;
+    let begun = ctx.client.begun.as_mut().and_then(|begun| begun.walk.take());
+    let mut walk = begun.unwrap_or(Walk {
+        cursor,
+        left,
+        found: 0,
+        pieces: VecDeque::new(),
+        bytes: 0,
+        is_sending: false,
+        spent: 0,
     });
-    ctx.reply.array(2);
-    ctx.reply.bulk_display(next.0);
-    ctx.reply.array(found);
-    ctx.reply.raw(&names);
-    Ok(())
+    loop {
+        if !walk.is_sending {
+            walk.look(ctx, search);
+            if walk.is_sending {
+                walk.head(&mut ctx.reply, search);
+            }
+        }
+        if walk.is_sending {
+            if let Some(piece) = walk.pieces.pop_front() {
+                walk.bytes -= piece.len();
+                ctx.reply.raw(&piece);
+            }
+            if walk.pieces.is_empty() {
+                ctx.client.end_walk();
+                return Ok(());
+            }
+        }
+        if !ctx.client.never_waits {
+            walk.spent = engine.clock.micros().saturating_sub(ctx.client.lap);
+            ctx.client.begun.get_or_insert_default().walk = Some(walk);
+            ctx.client.flow = Flow::Again;
+            return Ok(());
+        }
+    }
 }
 
 /// A cursor as C's `strtoul` reads it: with a sign, if it must be, and from nothing zero.

@@ -6,7 +6,9 @@
 mod args;
 mod bit;
 mod convert;
+pub(super) mod functions;
 mod interpreter;
+mod library;
 mod msgpack;
 mod pack;
 mod random;
@@ -121,7 +123,7 @@ const SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "KILL",
-        run: kill,
+        run: |ctx, _| killed(ctx, false),
         arity: Exactly(2),
         flags: Flags::NOSCRIPT.and(Flags::ALLOW_BUSY),
         tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
@@ -195,19 +197,19 @@ fn evalsha_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn run_text(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
-    let call = Call::read(args, is_readonly)?;
+    let call = Call::new(args, args.int(2)?, is_readonly)?;
     let text = args.word(1);
     call.run(ctx, sha1(text), text, true)
 }
 
 fn run_sha(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
-    let call = Call::read(args, is_readonly)?;
+    let call = Call::new(args, args.int(2)?, is_readonly)?;
     let sha = given_sha(args.word(1)).ok_or(Error::NoScript)?;
     let text = ctx.engine.scripts.get(&sha).ok_or(Error::NoScript)?;
     call.run(ctx, sha, &text, false)
 }
 
-/// The flags of a command, but that a script which promises to change nothing runs where changes have to wait.
+/// The flags of a command, but that a script or function which promises to change nothing runs where changes have to wait.
 pub(super) fn flags(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
     if spec.group != Group::Scripting || !spec.flags.has(Flags::MAY_REPLICATE) {
         return spec.flags;
@@ -217,6 +219,7 @@ pub(super) fn flags(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
         "EVALSHA" => {
             given_sha(args.word(1)).and_then(|sha| engine.scripts.get(&sha)).is_some_and(|text| no_writes(&text))
         }
+        "FCALL" => functions::changes_nothing(engine, args.word(1)),
         _ => no_writes(args.word(1)),
     };
     match changes_nothing {
@@ -225,7 +228,22 @@ pub(super) fn flags(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
     }
 }
 
-/// One run of a script.
+/// Shows a request that runs a script: before the commands it runs, and not at the usual place, where it would be shown
+/// twice.
+fn show_monitors(ctx: &Ctx<'_>, args: Args<'_>) {
+    if ctx.engine.clients.has_monitors() {
+        let found = Found { spec: ctx.spec, container: None, number: 0 };
+        super::show_monitors(ctx.engine, ctx.client, &found, args, &ctx.client.peer.addr.to_string());
+    }
+}
+
+/// Microseconds on the engine's clock after which others are told that what begins now takes long.
+fn patience_ends(engine: &Engine) -> u64 {
+    let patience = engine.hot.busy_after().map_or(u64::MAX, |millis| millis.saturating_mul(1000));
+    engine.clock.micros().saturating_add(patience)
+}
+
+/// One run of a script or function.
 struct Call<'a> {
     keys: Args<'a>,
     argv: Args<'a>,
@@ -234,8 +252,8 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn read(args: Args<'a>, is_readonly: bool) -> Result<Call<'a>> {
-        let count = args.int(2)?;
+    /// A run with so many keys, as the words say.
+    fn new(args: Args<'a>, count: i64, is_readonly: bool) -> Result<Call<'a>> {
         let count = usize::try_from(count).map_err(|_| Error::refused("Number of keys can't be negative"))?;
         if count > args.len() - 3 {
             return Err(Error::refused("Number of keys can't be greater than number of args"));
@@ -248,14 +266,8 @@ impl<'a> Call<'a> {
     fn run(&self, ctx: &mut Ctx<'_>, sha: Sha, text: &[u8], is_new: bool) -> Result<()> {
         let (promises, body) = shebang::read(text).map_err(|problem| Error::Refused(problem.into()))?;
         self.admit(ctx, promises)?;
-        if ctx.engine.clients.has_monitors() {
-            // Before the commands it runs, and not at the usual place, where it would be shown twice.
-            let found = Found { spec: ctx.spec, container: None, number: 0 };
-            super::show_monitors(ctx.engine, ctx.client, &found, self.args, &ctx.client.peer.addr.to_string());
-        }
-        let (engine, worker) = (ctx.engine, ctx.client.worker());
-        let patience = engine.hot.busy_after().map_or(u64::MAX, |millis| millis.saturating_mul(1000));
-        let patience_ends = engine.clock.micros().saturating_add(patience);
+        show_monitors(ctx, self.args);
+        let (engine, worker, patience_ends) = (ctx.engine, ctx.client.worker(), patience_ends(ctx.engine));
         let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
         let run = |interpreter: &mut Interpreter| {
             let result = match interpreter.compile(&sha, body) {
@@ -264,7 +276,7 @@ impl<'a> Call<'a> {
                     if is_new {
                         engine.scripts.keep(sha, text, false);
                     }
-                    self.run_in(interpreter, function, ctx, &sha, promises)
+                    self.run_in(interpreter, function, ctx, &String::from_utf8_lossy(&sha), promises)
                 }
             };
             (result, interpreter.is_good())
@@ -293,7 +305,7 @@ impl<'a> Call<'a> {
         interpreter: &Interpreter,
         function: mlua::Function,
         ctx: &mut Ctx<'_>,
-        sha: &Sha,
+        name: &str,
         promises: Promises,
     ) -> Result<()> {
         let Ctx { engine, client, now, reply, spec, .. } = ctx;
@@ -325,7 +337,7 @@ impl<'a> Call<'a> {
             functions.raw_set("acl_check_cmd", scope.create_function(may_run)?)?;
             let ending = interpreter.run(function, functions, list(lua, self.keys)?, list(lua, self.argv)?)?;
             let speaks = server.borrow().speaks;
-            finish(reply, ending, sha, speaks)
+            finish(reply, ending, name, speaks)
         });
         let client = server.into_inner().client;
         (client.version, client.replies, client.flow, client.lap) = (version, replies, flow, lap);
@@ -348,7 +360,7 @@ impl<'a> Call<'a> {
 }
 
 /// Writes what a script returned, or gives the text of its error.
-fn finish(reply: &mut Reply<'_>, ending: Ending, sha: &Sha, speaks: Version) -> mlua::Result<Option<String>> {
+fn finish(reply: &mut Reply<'_>, ending: Ending, name: &str, speaks: Version) -> mlua::Result<Option<String>> {
     match ending {
         Ending::Value(value) => {
             convert::write(reply, &value, speaks, 0)?;
@@ -357,8 +369,7 @@ fn finish(reply: &mut Reply<'_>, ending: Ending, sha: &Sha, speaks: Version) -> 
         Ending::Failed { text, place } => {
             let mut text = String::from_utf8_lossy(&text).into_owned();
             if let Some((source, line)) = place {
-                let sha = String::from_utf8_lossy(sha);
-                text.push_str(&format!(" script: {sha}, on {source}:{line}."));
+                text.push_str(&format!(" script: {name}, on {source}:{line}."));
             }
             Ok(Some(text))
         }
@@ -420,11 +431,13 @@ fn flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     Ok(())
 }
 
-fn kill(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    match ctx.engine.scripts.kill() {
+/// Ends what runs, if it is a function or if it is a script.
+fn killed(ctx: &mut Ctx<'_>, function: bool) -> Result<()> {
+    match ctx.engine.scripts.kill(function) {
         Killed::Yes => ctx.reply.ok(),
         Killed::NoneRuns => return Err(Error::NotBusy),
         Killed::HasWritten => return Err(Error::Unkillable),
+        Killed::IsOther => return Err(ctx.engine.scripts.busy()),
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The server as a whole: emptying and exchanging databases, watching it, ending it; and what is answered for those
-//! who ask about modules and functions, none of which are here.
+//! who ask about modules, none of which are here.
 
 use super::blocking;
 use super::help;
@@ -115,64 +115,11 @@ pub(super) const COMMANDS: &[Spec] = &[
         ],
         ..ROW
     },
-    Spec {
-        name: "FUNCTION",
-        arity: AtLeast(2),
-        cost: "Depends on subcommand.",
-        summary: "A container for function commands.",
-        subs: &[
-            Spec {
-                name: "FLUSH",
-                run: function_flush,
-                arity: AtLeast(2),
-                usage: "[ASYNC | SYNC]",
-                tips: tips::ALL_SHARDS,
-                summary: "Deletes all libraries and functions: there are none.",
-                ..FUNCTION
-            },
-            Spec {
-                name: "HELP",
-                run: |ctx, _| help::answer(ctx, "FUNCTION", FUNCTION_HELP),
-                group: Group::Scripting,
-                since: "7.0.0",
-                ..SUB_HELP
-            },
-            Spec {
-                name: "LIST",
-                run: function_list,
-                arity: AtLeast(2),
-                usage: "[LIBRARYNAME library-name-pattern] [WITHCODE]",
-                tips: tips::ORDER_VARIES,
-                summary: "Returns information about all libraries: there are none.",
-                ..FUNCTION
-            },
-        ],
-        flags: Flags::NONE,
-        ..FUNCTION
-    },
 ];
 
 const SUB_HELP: Spec =
     Spec { arity: Exactly(2), flags: ANYTIME, summary: "Returns helpful text about the different subcommands.", ..ROW };
-const FUNCTION: Spec = Spec { flags: Flags::NOSCRIPT, group: Group::Scripting, since: "7.0.0", ..Spec::BASE };
 const MODULE_HELP: &[&str] = &["LIST", "    Return a list of loaded modules."];
-
-const FUNCTION_HELP: &[&str] = &[
-    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
-    "    Return general information on all the libraries:",
-    "    * Library name",
-    "    * The engine used to run the Library",
-    "    * Library description",
-    "    * Functions list",
-    "    * Library code (if WITHCODE is given)",
-    "    It also possible to get only function that matches a pattern using LIBRARYNAME argument.",
-    "FLUSH [ASYNC|SYNC]",
-    "    Delete all the libraries.",
-    "    When called without the optional mode argument, the behavior is determined by the",
-    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-    "    * ASYNC: Asynchronously flush the libraries.",
-    "    * SYNC: Synchronously flush the libraries.",
-];
 
 fn db_size(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     ctx.reply.count(ctx.store().len());
@@ -182,7 +129,7 @@ fn db_size(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 /// Whether a flush is to be lazy: asked for, or set for those that say nothing.
 fn is_lazy(ctx: &Ctx<'_>, args: Args<'_>) -> Result<bool> {
     match args.len() {
-        1 => Ok(ctx.engine.with_config(|config| config.get("lazyfree-lazy-user-flush")).as_deref() == Some("yes")),
+        1 => Ok(ctx.engine.with_config(|config| config.lazy_flush)),
         2 if args.is(1, "ASYNC") => Ok(true),
         2 if args.is(1, "SYNC") => Ok(false),
         _ => Err(Error::Syntax),
@@ -272,35 +219,6 @@ fn nothing(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     Ok(())
 }
 
-fn function_flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    match args.len() {
-        2 => {}
-        3 if args.is(2, "ASYNC") || args.is(2, "SYNC") => {}
-        3 => return Err(Error::refused("FUNCTION FLUSH only supports SYNC|ASYNC option")),
-        _ => return Err(super::wrong_count("FUNCTION", args.word(1))),
-    }
-    ctx.reply.ok();
-    Ok(())
-}
-
-fn function_list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let mut at = 2;
-    while at < args.len() {
-        if args.is(at, "WITHCODE") {
-            at += 1;
-        } else if args.is(at, "LIBRARYNAME") {
-            if at + 1 == args.len() {
-                return Err(Error::refused("library name argument was not given"));
-            }
-            at += 2;
-        } else {
-            let given = String::from_utf8_lossy(args.word(at)).into_owned();
-            return Err(Error::Refused(format!("Unknown argument {given}").into()));
-        }
-    }
-    nothing(ctx, args)
-}
-
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
@@ -377,15 +295,6 @@ mod tests {
         t.say("MODULE LIST").hears("*0");
         t.say("MODULE HELP").hears_start("*5 +MODULE <subcommand> ");
         t.say("MODULE LOAD x").hears("-ERR unknown subcommand 'LOAD'. Try MODULE HELP.");
-        t.say("FUNCTION FLUSH").hears("+OK");
-        t.say("FUNCTION FLUSH ASYNC").hears("+OK");
-        t.say("FUNCTION FLUSH x").hears("-ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
-        t.say("FUNCTION FLUSH a b")
-            .hears("-ERR unknown subcommand or wrong number of arguments for 'FLUSH'. Try FUNCTION HELP.");
-        t.say("FUNCTION LIST LIBRARYNAME x WITHCODE").hears("*0");
-        t.say("FUNCTION LIST x").hears("-ERR Unknown argument x");
-        t.say("FUNCTION LIST LIBRARYNAME").hears("-ERR library name argument was not given");
-        t.say("FUNCTION HELP").hears_start("*17 +FUNCTION <subcommand> ");
         t.say("LOLWUT").hears("$17 Redis ver. 7.2.5\n");
         t.say("LOLWUT VERSION x").hears("-ERR value is not an integer or out of range");
     }

@@ -258,7 +258,7 @@ fn sadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let added = ctx.store().with(args.word(1), ctx.now, |slot| -> Result<usize> {
         let add =
             |set: &mut Set, compact: &Compact| members.iter().filter(|member| set.insert(member, compact)).count();
-        let added = slot.edit_or_new(add)?;
+        let added = slot.edit_or_new_if(add, |added| *added > 0)?;
         if added > 0 {
             slot.tell(Class::SET, "sadd");
         }
@@ -272,7 +272,7 @@ fn srem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let members = args.tail(2);
     let removed = ctx.store().with(args.word(1), ctx.now, |slot| -> Result<usize> {
         let remove = |set: &mut Set, _: &Compact| members.iter().filter(|member| set.remove(member)).count();
-        let removed = slot.edit(remove)?.unwrap_or(0);
+        let removed = slot.edit_if(remove, |removed| *removed > 0)?.unwrap_or(0);
         if removed > 0 {
             tell_gone(slot, "srem");
         }
@@ -413,7 +413,7 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     };
     let (store, engine, reply) = (ctx.store(), ctx.engine, &mut ctx.reply);
     store.with(args.word(1), ctx.now, |slot| {
-        let taken = slot.edit(|set: &mut Set, _| match count {
+        let take = |set: &mut Set, _: &Compact| match count {
             None => {
                 let member = set.take_at(random(engine, set.len()));
                 reply.bulk_or_null(member.as_deref());
@@ -429,7 +429,8 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
                 (0..count).for_each(|_| reply.bulk(&take()));
                 count
             }
-        })?;
+        };
+        let taken = slot.edit_if(take, |taken| *taken > 0)?;
         match taken {
             None if count.is_none() => reply.null(),
             None => reply.set(0),

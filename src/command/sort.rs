@@ -252,7 +252,9 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
     let reader = ctx.reader();
     let found = reader.get(args.word(1), Elements::of).transpose()?;
     let Elements { all, is_set } = found.unwrap_or(Elements { all: Vec::new(), is_set: false });
-    let wanted = in_order(options, reader, all, is_set)?;
+    // What is kept, or decides what a script does, must not depend on the order that a set happens to have.
+    let is_any_order = is_set && (options.store.is_some() || ctx.is_scripted);
+    let wanted = in_order(options, reader, all, is_any_order)?;
 
     let Some(destination) = options.store else {
         let reply = &mut ctx.reply;
@@ -295,14 +297,13 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
 }
 
 /// The elements that are wanted, in the order that is.
-fn in_order(options: &Options<'_>, reader: Reader<'_>, all: Vec<Vec<u8>>, is_set: bool) -> Result<Vec<Vec<u8>>> {
+fn in_order(options: &Options<'_>, reader: Reader<'_>, all: Vec<Vec<u8>>, is_any_order: bool) -> Result<Vec<Vec<u8>>> {
     let range = options.range(all.len());
     let (mut by, mut alpha) = (options.by.as_ref(), options.alpha);
     if options.is_unsorted() {
-        if !is_set || options.store.is_none() {
+        if !is_any_order {
             return Ok(slice(all, range, options.descending));
         }
-        // What is kept must not depend on the order that a set happens to have.
         (by, alpha) = (None, true);
     }
     let weigh = |element: Vec<u8>| Weight::of(alpha, reader, by, &element).map(|weight| (weight, element));

@@ -56,6 +56,11 @@ impl Spec {
         subs: &[],
     };
 
+    /// Whether it runs a script: those of the group that name keys hand them to one.
+    pub fn runs_script(&self) -> bool {
+        self.group == Group::Scripting && !self.keys.is_none()
+    }
+
     /// The ACL categories it is in, in Redis' order and without the `@`.
     pub fn categories(&self) -> impl Iterator<Item = &'static str> {
         let flags = self.flags;

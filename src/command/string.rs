@@ -558,7 +558,9 @@ fn get_ex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         };
         reader.note(slot);
         reply.bulk_or_null(slot.string()?);
-        super::expire::change_deadline(slot, deadline);
+        if deadline != Millis::NEVER || slot.deadline() != Some(Millis::NEVER) {
+            super::expire::change_deadline(slot, deadline);
+        }
         Ok(())
     })
 }

@@ -4,7 +4,7 @@
 //! what it makes its own client hear comes behind its reply.
 
 use super::words::Words as _;
-use super::{Client, Ctx, Flags, Flow, Group, Spec};
+use super::{Client, Ctx, Flags, Group, Spec};
 use crate::engine::{Engine, Mode, Overlap};
 use crate::error::{Error, Result};
 use crate::resp::Args;
@@ -44,7 +44,7 @@ pub(super) fn catch_up(client: &Client, out: &mut Vec<u8>) {
 
 /// Ends what CLIENT CACHING has said, with the command behind it; in a transaction, with the transaction.
 pub(super) fn end_caching(client: &Client, args: Args<'_>) {
-    let goes_on = matches!(client.flow, Flow::Hold(_) | Flow::Block(_)) || client.is_in_multi();
+    let goes_on = client.flow.is_open() || client.is_in_multi();
     if !goes_on && client.peer.tracking().has(Mode::CACHING) && !args.is(0, "CLIENT") {
         client.peer.drop_tracking(Mode::CACHING);
     }

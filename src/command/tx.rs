@@ -3,7 +3,7 @@
 //! [`run`](super::run) asks here, for a client that has said MULTI, whether a request is to be kept; what it refuses to such a
 //! client spoils the transaction. EXEC has the gate to itself, so that no other worker sees half of it.
 
-use super::{Arity, Client, Ctx, Flags, Flow, Found, Group, Keys, Replies, Spec, call};
+use super::{Arity, Begun, Client, Ctx, Flags, Flow, Found, Group, Keys, Replies, Spec, call};
 use crate::clock::{Millis, Ttl};
 use crate::engine::{Engine, Pending};
 use crate::error::{Error, Result};
@@ -92,6 +92,13 @@ struct Queue {
     is_spoiled: bool,
 }
 
+impl Tx {
+    /// Whether nothing waits for an EXEC.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_none() && self.watch.keys.is_empty()
+    }
+}
+
 impl Queue {
     /// Bytes that it takes.
     fn heap(&self) -> usize {
@@ -128,11 +135,16 @@ impl Default for Watch {
 
 impl Client {
     fn queue(&self) -> Option<&Queue> {
-        self.tx.as_ref()?.queue.as_ref()
+        self.begun.as_ref()?.tx.queue.as_ref()
     }
 
     fn queue_mut(&mut self) -> Option<&mut Queue> {
-        self.tx.as_mut()?.queue.as_mut()
+        self.begun.as_mut()?.tx.queue.as_mut()
+    }
+
+    /// The rows of what waits for its EXEC.
+    pub(super) fn queued(&self) -> impl Iterator<Item = &'static Spec> {
+        self.queue().into_iter().flat_map(|queue| queue.rows.iter().map(|(found, _)| found.spec))
     }
 
     /// Whether it has said MULTI.
@@ -140,16 +152,16 @@ impl Client {
         self.queue().is_some()
     }
 
-    /// Forgets what was queued and watched: on DISCARD and RESET, and when the client has left.
+    /// Forgets what was begun, queued and watched: on DISCARD and RESET, and when the client has left.
     pub fn forget_transaction(&mut self, engine: &Engine) {
         self.forget_watched(engine);
-        if self.tx.take().is_some() {
+        if self.begun.take().is_some() {
             self.publish_tx();
         }
     }
 
     fn forget_watched(&mut self, engine: &Engine) {
-        let Some(tx) = &mut self.tx else { return };
+        let Some(Begun { tx, .. }) = self.begun.as_deref_mut() else { return };
         let watch = std::mem::take(&mut tx.watch);
         for (db, name) in &watch.keys {
             engine.store(*db).unwatch(name, &watch.flag);
@@ -158,7 +170,7 @@ impl Client {
 
     /// Tells CLIENT LIST and INFO.
     fn publish_tx(&self) {
-        let pending = self.tx.as_ref().map(|tx| Pending {
+        let pending = self.begun.as_ref().map(|begun| &begun.tx).map(|tx| Pending {
             queued: tx.queue.as_ref().map(|queue| queue.rows.len()),
             queue_bytes: tx.queue.as_ref().map_or(0, Queue::heap),
             watched: tx.watch.keys.len(),
@@ -220,7 +232,7 @@ pub(super) fn keeps(client: &Client, spec: &Spec) -> bool {
 /// Keeps a request. What cannot run any more is not kept.
 pub(super) fn keep(engine: &Engine, client: &mut Client, found: Found, args: Args<'_>, out: &mut Vec<u8>) {
     let limit = engine.hot.limits(true).request;
-    let Some(tx) = &mut client.tx else { return };
+    let Some(Begun { tx, .. }) = client.begun.as_deref_mut() else { return };
     let is_stale = tx.watch.flag.is_set();
     if let Some(queue) = tx.queue.as_mut().filter(|queue| !queue.is_spoiled && !is_stale) {
         if queue.len() + Words::size_of(args) + size_of::<(Found, usize)>() > limit {
@@ -244,7 +256,7 @@ fn multi(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     if ctx.client.is_in_multi() {
         return Err(Error::refused("MULTI calls can not be nested"));
     }
-    ctx.client.tx.get_or_insert_default().queue = Some(Queue::default());
+    ctx.client.begun.get_or_insert_default().tx.queue = Some(Queue::default());
     ctx.client.publish_tx();
     ctx.reply.ok();
     Ok(())
@@ -264,7 +276,7 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         return Err(Error::refused("WATCH inside MULTI is not allowed"));
     }
     let (engine, db, limit) = (ctx.engine, ctx.client.db(), ctx.engine.hot.limits(true).request);
-    let watch = &mut ctx.client.tx.get_or_insert_default().watch;
+    let watch = &mut ctx.client.begun.get_or_insert_default().tx.watch;
     let new: usize = args.iter().skip(1).map(|key| key.len() + WATCHED).sum();
     if watch.bytes + new > limit {
         return Err(Error::refused("the watched keys are larger than client-query-buffer-limit"));
@@ -306,7 +318,7 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 
 /// Runs what is queued, if nothing speaks against it, while nobody else does anything.
 fn exec_alone(ctx: &mut Ctx<'_>) -> Result<()> {
-    let Some(tx) = &mut ctx.client.tx else { return Ok(()) };
+    let Some(Begun { tx, .. }) = ctx.client.begun.as_deref_mut() else { return Ok(()) };
     let queue = tx.queue.take().unwrap_or_default();
     if queue.is_spoiled {
         return Err(Error::ExecAbort("because of previous errors.".into()));
@@ -352,7 +364,7 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
             Flow::Close => flow = Flow::Close,
             Flow::Sleep(ttl) => slept = Ttl(slept.0.saturating_add(ttl.0)),
             // Nothing waits here.
-            Flow::Go | Flow::Hold(_) | Flow::Block(_) => {}
+            Flow::Go | Flow::Hold(_) | Flow::Block(_) | Flow::Again => {}
         }
     }
     if flow == Flow::Go && slept != Ttl(0) { Flow::Sleep(slept) } else { flow }

@@ -269,6 +269,10 @@ struct Tally {
 }
 
 impl Tally {
+    fn is_change(&self) -> bool {
+        self.added + self.changed > 0
+    }
+
     fn add(&mut self, zset: &mut ZSet, member: &[u8], score: f64, options: Options, compact: &Compact) -> Result<()> {
         self.score = None;
         let old = zset.score(member);
@@ -317,11 +321,13 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, options: Options, first: usize) -> Res
             }
             Ok(tally)
         };
+        // What was refused in the middle may have.
+        let changes = |put: &Result<Tally>| put.as_ref().map_or(true, Tally::is_change);
         let tally = match options.xx {
-            true => slot.edit(put)?.transpose()?.unwrap_or_default(),
-            false => slot.edit_or_new(put)??,
+            true => slot.edit_if(put, changes)?.transpose()?.unwrap_or_default(),
+            false => slot.edit_or_new_if(put, changes)??,
         };
-        if tally.added + tally.changed > 0 {
+        if tally.is_change() {
             slot.tell(Class::ZSET, if options.incr { "zincr" } else { "zadd" });
         }
         Ok(tally)
@@ -496,7 +502,7 @@ fn zrem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let removed = ctx.store().with(args.word(1), ctx.now, |slot| {
         let remove =
             |zset: &mut ZSet, _: &Compact| args.iter().skip(2).filter(|member| zset.remove(member).is_some()).count();
-        let removed = slot.edit(remove)?.unwrap_or(0);
+        let removed = slot.edit_if(remove, |removed| *removed > 0)?.unwrap_or(0);
         if removed > 0 {
             tell_change(slot, "zrem");
         }

@@ -19,7 +19,8 @@ const NOT_SAVED: &str = "No effect: nothing is written to disk.";
 const NO_REPLICAS: &str = "No effect: there are no replicas.";
 const NO_SUCH_TYPE: &str = "No effect: there are neither streams nor HyperLogLogs.";
 const UNCOMPRESSED: &str = "No effect: lists are not compressed.";
-const ANY_THREAD: &str = "No effect: memory is always given back outside the lock.";
+const SLICES: &str = "No effect: large collections that have died are always freed in slices.";
+const ALWAYS_CHECKED: &str = "No effect: what RESTORE is given is always checked in full.";
 const NO_TICK: &str = "No effect: expiry is driven by deadlines, not by a tick.";
 const FOREGROUND: &str = "No effect: the process stays in the foreground, where its supervisor sees it.";
 
@@ -87,12 +88,9 @@ pub(super) const KEPT: &[Param] = &[
     // Memory.
     kept("maxmemory-clients", Kind::MemoryOrPercent, "0", "No effect: each client has limits of its own."),
     kept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", "No effect: eviction works in bounded slices."),
-    kept("lazyfree-lazy-eviction", Kind::Bool, "no", ANY_THREAD),
-    kept("lazyfree-lazy-expire", Kind::Bool, "no", ANY_THREAD),
-    kept("lazyfree-lazy-server-del", Kind::Bool, "no", ANY_THREAD),
-    kept("lazyfree-lazy-user-del", Kind::Bool, "no", ANY_THREAD),
-    kept("lazyfree-lazy-user-flush", Kind::Bool, "no", ANY_THREAD),
+    kept("lazyfree-lazy-expire", Kind::Bool, "no", SLICES),
     kept("activedefrag", Kind::Bool, "no", "No effect: there is no defragmenter."),
+    kept("sanitize-dump-payload", Kind::Choice(&["no", "yes", "clients"]), "yes", ALWAYS_CHECKED),
     // The server's rhythm and its process.
     kept("hz", INT, "10", NO_TICK),
     kept("dynamic-hz", Kind::Bool, "yes", NO_TICK),

@@ -17,6 +17,7 @@
 mod compact;
 mod compat;
 mod field;
+mod lazily;
 mod namespace;
 mod param;
 mod params;
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 
 use crate::clock::Ttl;
 pub use compact::Compact;
+pub use lazily::Lazily;
 pub use namespace::{Namespace, Namespaces};
 pub use param::{Change, Group, Kind, Lines, Param, env_name};
 pub use params::PARAMS;
@@ -86,6 +88,10 @@ pub struct Config {
     pub lfu_decay_time: u32,
     /// `hash-max-listpack-entries` and its like.
     pub compact: Compact,
+    /// What is freed little by little.
+    pub lazily: Lazily,
+    /// Whether a flush that does not say so is freed by somebody else.
+    pub lazy_flush: bool,
     /// `databases`
     pub databases: usize,
     /// `namespace`; `session-prefix` and `session-ttl` are those of the namespace of sessions.
@@ -350,6 +356,8 @@ impl Config {
             lfu_log_factor: 0,
             lfu_decay_time: 0,
             compact: Compact::default(),
+            lazily: Lazily::default(),
+            lazy_flush: false,
             databases: 0,
             namespaces: Namespaces::default(),
             upstream: None,

@@ -45,8 +45,8 @@ const WAIT_MAX: Ttl = Ttl::seconds(3600);
 
 /// The home of a row in a field of its own.
 macro_rules! field {
-    ($field:ident) => {
-        Home::Field { get: |config| config.$field.show(), set: |config, text| config.$field.read(text) }
+    ($($field:ident).+) => {
+        Home::Field { get: |config| config.$($field).+.show(), set: |config, text| config.$($field).+.read(text) }
     };
 }
 

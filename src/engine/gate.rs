@@ -37,6 +37,8 @@ pub struct Gate {
     queue: Mutex<()>,
     /// The number of the worker that is alone, one up.
     owner: AtomicUsize,
+    /// The number of the worker that is alone and rests, one up.
+    resting: AtomicUsize,
     /// Where the first of the queue sleeps until somebody has left.
     door: Mutex<()>,
     left: Condvar,
@@ -58,6 +60,7 @@ impl Gate {
             wanted: AtomicUsize::new(0),
             queue: Mutex::new(()),
             owner: AtomicUsize::new(0),
+            resting: AtomicUsize::new(0),
             door: Mutex::new(()),
             left: Condvar::new(),
         }
@@ -76,10 +79,10 @@ impl Gate {
     }
 
     /// Runs something while no other worker is inside. What runs may ask for the same again. `None`: somebody else is alone
-    /// and `gives_up` came true; the worker is outside then.
+    /// and `gives_up` came true, and the worker is outside then; or it is the worker itself that is alone, and rests.
     pub fn alone<R>(&self, worker: usize, gives_up: impl Fn() -> bool, f: impl FnOnce() -> R) -> Option<R> {
         if self.is_single() || self.owner.load(Ordering::Relaxed) == worker + 1 {
-            return Some(f());
+            return (self.resting.load(Ordering::Relaxed) != worker + 1).then(f);
         }
         let was_inside = self.is_inside(worker);
         if was_inside {
@@ -95,6 +98,11 @@ impl Gate {
         self.seats[worker].inside.store(was_inside, Ordering::SeqCst);
         drop(alone);
         Some(result)
+    }
+
+    /// Says that what a worker does alone rests, or goes on. What else the worker does meanwhile is not done alone.
+    pub fn set_resting(&self, worker: usize, rests: bool) {
+        self.resting.store(if rests { worker + 1 } else { 0 }, Ordering::Relaxed);
     }
 
     /// Whether somebody waits to be alone, or is.
@@ -130,14 +138,11 @@ impl Gate {
     }
 
     fn wait_in_queue(&self, gives_up: impl Fn() -> bool) -> Option<MutexGuard<'_, ()>> {
-        loop {
-            if let Some(queue) = self.queue.try_lock_for(PATIENCE) {
-                return Some(queue);
-            }
-            if gives_up() {
-                return None;
-            }
+        let mut queue = self.queue.try_lock();
+        while queue.is_none() && !gives_up() {
+            queue = self.queue.try_lock_for(PATIENCE);
         }
+        queue
     }
 
     fn go_out(&self, worker: usize) {
@@ -278,6 +283,24 @@ mod tests {
         let _turn = gate.enter(0, never);
         gate.alone(0, never, || ran.set(true));
         assert!(ran.get() && !gate.is_wanted());
+    }
+
+    #[test]
+    fn what_a_worker_does_while_it_rests_is_not_done_alone() {
+        for workers in [1, 2] {
+            let gate = Gate::new(workers);
+            let rested = gate.alone(0, never, || {
+                gate.set_resting(0, true);
+                let turn = gate.enter(0, || true);
+                assert!(workers == 1 || !turn.is_inside());
+                assert_eq!(gate.alone(0, || true, || 7), None);
+                drop(turn);
+                gate.set_resting(0, false);
+                gate.alone(0, never, || 8)
+            });
+            assert_eq!(rested, Some(Some(8)));
+            assert!(!gate.is_wanted() && !gate.is_inside(0));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod acl;
 mod clients;
+mod functions;
 mod gate;
 mod hot;
 mod latency;
@@ -23,6 +24,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
 pub use clients::{Clients, Labels, Peer, Pending};
+pub use functions::{Function, Functions, Libraries, Library, Restoring};
 use gate::Gate;
 pub use gate::Turn;
 pub use hot::Hot;
@@ -30,7 +32,7 @@ pub use latency::{Event, Latency};
 pub use pubsub::{Pubsub, Topic};
 pub use rates::{Now, Rates};
 pub use room::{Room, Waiting};
-pub use scripts::{Killed, Running, Scripts, Sha};
+pub use scripts::{Called, Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
 
@@ -68,6 +70,8 @@ pub struct Engine {
     pub metrics: Metrics,
     /// Scripts.
     pub scripts: Scripts,
+    /// Libraries of functions.
+    pub functions: Functions,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that name this run.
@@ -149,6 +153,7 @@ impl Engine {
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
             scripts: Scripts::new(workers),
+            functions: Functions::default(),
             started: clock.now(),
             run_id: random_id(),
             clock,
@@ -184,7 +189,12 @@ impl Engine {
 
     /// Runs something while no other worker is at the stores, unless a script takes so long that others are told.
     pub fn alone<R>(&self, worker: usize, f: impl FnOnce() -> R) -> Result<R, Error> {
-        self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or(Error::Busy)
+        self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or_else(|| self.scripts.busy())
+    }
+
+    /// Says that what a worker does alone rests while it does other things, or goes on.
+    pub fn set_resting(&self, worker: usize, rests: bool) {
+        self.gate.set_resting(worker, rests);
     }
 
     /// A copy of the settings.
@@ -235,6 +245,7 @@ impl Engine {
         self.acl.set_all_channels(config.acl_pubsub_default == PubsubDefault::AllChannels);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
         self.records.set_compact(config.compact);
+        self.records.set_lazily(config.lazily);
         self.slowlog.truncate(config.slowlog_max_len);
     }
 
@@ -283,9 +294,10 @@ impl Engine {
         self.room.lock()
     }
 
-    /// Bytes in use by the stores, and by what clients subscribed to or have read.
+    /// Bytes in use by the stores, by what clients subscribed to or have read, and by libraries of functions.
     pub fn used_memory(&self) -> u64 {
-        let used = (self.records.used_memory() + self.pubsub.bytes() + self.tracking.bytes()) as u64;
+        let of_clients = self.pubsub.bytes() + self.tracking.bytes();
+        let used = (self.records.used_memory() + of_clients + self.functions.bytes()) as u64;
         self.peak.fetch_max(used, Ordering::Relaxed);
         used
     }
@@ -301,15 +313,17 @@ impl Engine {
         /// Evictions that one command may have to wait for, about 100 µs.
         const EVICTIONS_MAX: usize = 128;
         let limit = self.hot.maxmemory();
-        if limit == 0 || self.used_memory() <= limit {
+        // What is being freed is as good as gone.
+        let kept = || self.used_memory().saturating_sub(self.records.freeing() as u64);
+        if limit == 0 || kept() <= limit {
             return true;
         }
         let (policy, samples) = (self.hot.policy(), self.hot.samples());
         for _ in 0..EVICTIONS_MAX {
             if !Store::evict(&self.stores, policy, samples, || self.chance(), now) {
-                return self.used_memory() <= limit;
+                return kept() <= limit;
             }
-            if self.used_memory() <= limit {
+            if kept() <= limit {
                 return true;
             }
         }
@@ -360,9 +374,10 @@ impl Engine {
         }
     }
 
-    /// Entries that are being freed by a thread, and those that were.
+    /// Entries that wait to be freed little by little or are being freed by a thread, and those that were.
     pub fn lazily_freed(&self) -> (u64, u64) {
-        (self.lazy[0].load(Ordering::Relaxed), self.lazy[1].load(Ordering::Relaxed))
+        let (pending, freed) = self.records.lazily_freed();
+        (self.lazy[0].load(Ordering::Relaxed) + pending, self.lazy[1].load(Ordering::Relaxed) + freed)
     }
 
     /// Starts all counters anew.
@@ -414,6 +429,11 @@ impl Engine {
     pub fn paused_until(&self, now: Millis) -> Option<(Millis, bool)> {
         let until = Millis(self.pause.until.load(Ordering::Relaxed));
         (now < until).then(|| (until, self.pause.all.load(Ordering::Relaxed) == 1))
+    }
+
+    /// Whether a client has asked the server to end.
+    pub fn is_to_end(&self) -> bool {
+        self.shutdown.load(Ordering::Relaxed)
     }
 
     /// Asks the server to end.

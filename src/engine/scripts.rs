@@ -4,10 +4,13 @@
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::resp::{Args, Words};
 
 /// 40 hexadecimal digits in lower case.
 pub type Sha = [u8; 40];
@@ -15,8 +18,30 @@ pub type Sha = [u8; 40];
 /// Texts that came with EVAL and are kept for EVALSHA. Programs that build a text for every call would fill the memory.
 const EVALUATED_MAX: usize = 500;
 
+/// Microseconds that a script which takes long runs before others have their turn.
+const SLICE: u64 = 1_000;
+
 /// A worker's interpreter, of which nothing is known here.
-type Interpreter = Box<dyn Any + Send>;
+pub(super) type Interpreter = Box<dyn Any + Send>;
+
+/// Lends the interpreter of a place, which `make` makes if there is none. `f` says whether it is worth keeping.
+pub(super) fn lend<T: Any + Send, E, R>(
+    place: &Mutex<Option<Interpreter>>,
+    make: impl FnOnce() -> Result<T, E>,
+    f: impl FnOnce(&mut T) -> (R, bool),
+) -> Result<R, E> {
+    let mut place = place.lock();
+    let mut interpreter = match place.take().and_then(|any| any.downcast::<T>().ok()) {
+        Some(interpreter) => interpreter,
+        None => Box::new(make()?),
+    };
+    let (result, is_good) = f(&mut interpreter);
+    // After a panic it is not put back either.
+    if is_good {
+        *place = Some(interpreter);
+    }
+    Ok(result)
+}
 
 /// See the module's text.
 #[derive(Default)]
@@ -24,6 +49,8 @@ pub struct Scripts {
     texts: Mutex<Texts>,
     interpreters: Box<[Mutex<Option<Interpreter>>]>,
     running: Arc<Running>,
+    /// They may run what is not for scripts; DEBUG SET-DISABLE-DENY-SCRIPTS.
+    may_run_all: AtomicBool,
 }
 
 #[derive(Default)]
@@ -50,9 +77,43 @@ pub struct Running {
     is_busy: AtomicBool,
     has_written: AtomicBool,
     is_to_end: AtomicBool,
+    /// The function that runs, if it is no script.
+    function: Mutex<Option<Called>>,
+    /// The server ends, and no script keeps it from that.
+    are_all_to_end: AtomicBool,
+    /// Gives the worker's other clients a turn while a script waits.
+    pause: OnceLock<fn()>,
+    /// Microseconds on the engine's clock at which they have the next one.
+    slice_ends: AtomicU64,
 }
 
-/// What came of SCRIPT KILL.
+/// The function that runs, for FUNCTION STATS.
+#[derive(Clone, Default)]
+pub struct Called {
+    /// Its name.
+    pub name: String,
+    /// The request that runs it, as far as it is kept.
+    pub words: Words,
+    /// Microseconds on the engine's clock when it began.
+    pub began: u64,
+}
+
+impl Called {
+    /// Notes a call. Of a long request only the first words are kept: they are there to tell one call from another.
+    pub fn new(name: &str, request: Args<'_>, began: u64) -> Called {
+        /// Bytes of a request that are kept.
+        const KEPT_MAX: usize = 16 * 1024;
+        let mut room = KEPT_MAX;
+        let fits = |word: &&[u8]| {
+            let fits = word.len() <= room;
+            room -= word.len().min(room);
+            fits
+        };
+        Called { name: name.to_owned(), words: request.iter().take_while(fits).collect(), began }
+    }
+}
+
+/// What came of SCRIPT KILL or FUNCTION KILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Killed {
     /// It will end.
@@ -61,6 +122,8 @@ pub enum Killed {
     NoneRuns,
     /// It has changed data, and half a change is worse than a long one.
     HasWritten,
+    /// It is a function where a script was meant, or the other way round.
+    IsOther,
 }
 
 impl Scripts {
@@ -124,17 +187,7 @@ impl Scripts {
         make: impl FnOnce() -> Result<T, E>,
         f: impl FnOnce(&mut T) -> (R, bool),
     ) -> Result<R, E> {
-        let mut place = self.interpreters[worker % self.interpreters.len()].lock();
-        let mut interpreter = match place.take().and_then(|any| any.downcast::<T>().ok()) {
-            Some(interpreter) => interpreter,
-            None => Box::new(make()?),
-        };
-        let (result, is_good) = f(&mut interpreter);
-        // After a panic it is not put back either.
-        if is_good {
-            *place = Some(interpreter);
-        }
-        Ok(result)
+        lend(&self.interpreters[worker % self.interpreters.len()], make, f)
     }
 
     // ---- the script that runs ----------------------------------------------------------------------------------
@@ -156,15 +209,52 @@ impl Scripts {
         self.running.patience_ends.store(patience_ends, Ordering::SeqCst);
         self.running.has_written.store(false, Ordering::SeqCst);
         self.running.is_to_end.store(false, Ordering::SeqCst);
+        self.running.slice_ends.store(0, Ordering::SeqCst);
         self.running.count.fetch_add(1, Ordering::SeqCst);
         let _end = End(&self.running);
         f()
+    }
+
+    /// The same for a function.
+    pub fn run_function<R>(&self, called: Called, patience_ends: u64, f: impl FnOnce() -> R) -> R {
+        struct End<'a>(&'a Running);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                *self.0.function.lock() = None;
+            }
+        }
+        *self.running.function.lock() = Some(called);
+        let _end = End(&self.running);
+        self.run(patience_ends, f)
+    }
+
+    /// The function that runs, if one does.
+    pub fn called(&self) -> Option<Called> {
+        self.running.function.lock().clone()
+    }
+
+    /// Whether a function or a script runs.
+    pub fn is_running(&self) -> bool {
+        self.running.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// What others are told while one runs that takes long.
+    pub fn busy(&self) -> Error {
+        match self.running.function.lock().is_some() {
+            true => Error::BusyFunction,
+            false => Error::Busy,
+        }
     }
 
     /// Whether a script has run for so long that others are told so.
     #[inline]
     pub fn is_busy(&self) -> bool {
         self.running.is_busy.load(Ordering::Relaxed)
+    }
+
+    /// Whether the script that runs is to end, as [`Running::look`] tells.
+    pub fn look(&self, now: u64, later: impl FnOnce() -> u64) -> bool {
+        self.running.look(now, later)
     }
 
     /// Notes that the script has changed data.
@@ -177,13 +267,43 @@ impl Scripts {
         self.running.has_written.load(Ordering::SeqCst)
     }
 
-    /// Asks the script that runs to end.
-    pub fn kill(&self) -> Killed {
-        if self.running.count.load(Ordering::SeqCst) == 0 {
+    /// Lets scripts run what is not for scripts, or not.
+    pub fn let_run_all(&self, on: bool) {
+        self.may_run_all.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether scripts may run what is not for scripts.
+    pub fn may_run_all(&self) -> bool {
+        self.may_run_all.load(Ordering::Relaxed)
+    }
+
+    /// Tells how a script that takes long gives the other clients of its worker a turn: a function that returns when they
+    /// have had it.
+    pub fn on_busy(&self, pause: fn()) {
+        // Who told so first is right.
+        let _ = self.running.pause.set(pause);
+    }
+
+    /// Ends the script that runs, whatever it has done.
+    pub fn end(&self) {
+        self.running.is_to_end.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the script that runs and all that come, as the server ends.
+    pub fn end_all(&self) {
+        self.running.are_all_to_end.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks what runs to end, if it is a script or if it is a function.
+    pub fn kill(&self, function: bool) -> Killed {
+        if !self.is_running() {
             return Killed::NoneRuns;
         }
         if self.has_written() {
             return Killed::HasWritten;
+        }
+        if self.running.function.lock().is_some() != function {
+            return Killed::IsOther;
         }
         self.running.is_to_end.store(true, Ordering::SeqCst);
         Killed::Yes
@@ -191,12 +311,19 @@ impl Scripts {
 }
 
 impl Running {
-    /// Whether the script is to end. Others hear that it takes long when it does.
-    pub fn look(&self, micros: u64) -> bool {
-        if micros >= self.patience_ends.load(Ordering::Relaxed) && !self.is_busy.load(Ordering::Relaxed) {
+    /// Whether the script is to end, as of now. Others hear that it takes long when it does, and have their turn now and then,
+    /// after which it is later.
+    pub fn look(&self, now: u64, later: impl FnOnce() -> u64) -> bool {
+        if now >= self.patience_ends.load(Ordering::Relaxed) {
             self.is_busy.store(true, Ordering::SeqCst);
+            if now >= self.slice_ends.load(Ordering::Relaxed)
+                && let Some(pause) = self.pause.get()
+            {
+                pause();
+                self.slice_ends.store(later() + SLICE, Ordering::Relaxed);
+            }
         }
-        self.is_to_end.load(Ordering::Relaxed)
+        self.is_to_end.load(Ordering::Relaxed) || self.are_all_to_end.load(Ordering::Relaxed)
     }
 }
 
@@ -225,18 +352,52 @@ mod tests {
     #[test]
     fn a_script_can_be_killed_until_it_writes() {
         let scripts = Scripts::new(1);
-        assert_eq!(scripts.kill(), Killed::NoneRuns);
+        assert_eq!(scripts.kill(false), Killed::NoneRuns);
         let running = scripts.running();
         scripts.run(9, || {
-            assert_eq!(scripts.kill(), Killed::Yes);
-            assert!(running.look(8) && !scripts.is_busy());
+            assert_eq!(scripts.kill(false), Killed::Yes);
+            assert!(running.look(8, || 8) && !scripts.is_busy());
         });
         scripts.run(9, || {
-            assert!(!running.look(9) && scripts.is_busy());
+            assert!(!running.look(9, || 9) && scripts.is_busy());
             scripts.set_written();
-            assert_eq!(scripts.kill(), Killed::HasWritten);
+            assert_eq!(scripts.kill(false), Killed::HasWritten);
+            scripts.end();
+            assert!(running.look(9, || 9));
         });
         assert!(!scripts.is_busy());
+        scripts.end_all();
+        scripts.run(9, || assert!(running.look(0, || 0)));
+    }
+
+    #[test]
+    fn others_have_their_turn_each_slice_once_a_script_takes_long() {
+        let scripts = Scripts::new(1);
+        let running = scripts.running();
+        static TURNS: AtomicUsize = AtomicUsize::new(0);
+        scripts.on_busy(|| {
+            TURNS.fetch_add(1, Ordering::Relaxed);
+        });
+        let turns_at = |micros| {
+            running.look(micros, || micros + 1);
+            TURNS.load(Ordering::Relaxed)
+        };
+        scripts.run(9, || assert_eq!([8, 9, 10, 9 + SLICE, 10 + SLICE].map(turns_at), [0, 1, 1, 1, 2]));
+        scripts.run(9, || assert_eq!([8, 9].map(turns_at), [2, 3]));
+    }
+
+    #[test]
+    fn a_function_is_told_from_a_script() {
+        let scripts = Scripts::new(1);
+        let words: Words = [&b"FCALL"[..], b"f", b"0", &[b'x'; 20_000], b"y"].into_iter().collect();
+        scripts.run_function(Called::new("f", words.args(), 7), 9, || {
+            assert_eq!((scripts.kill(false), scripts.busy()), (Killed::IsOther, Error::BusyFunction));
+            let called = scripts.called().expect("it runs");
+            assert_eq!((&*called.name, called.words.args().len(), called.began), ("f", 3, 7));
+            assert_eq!(scripts.kill(true), Killed::Yes);
+        });
+        assert!(scripts.called().is_none() && !scripts.is_running());
+        scripts.run(9, || assert_eq!((scripts.kill(true), scripts.busy()), (Killed::IsOther, Error::Busy)));
     }
 
     #[test]

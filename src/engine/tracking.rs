@@ -150,14 +150,23 @@ pub struct Overlap {
 }
 
 /// Changes are gathered until this is dropped.
-pub struct Gathering<'a>(&'a Tracking);
+pub struct Gathering<'a> {
+    tracking: &'a Tracking,
+    /// Whose changes were gathered on this thread before: a script's that takes long, while others have their turn.
+    before: Option<u64>,
+}
 
 impl Drop for Gathering<'_> {
     fn drop(&mut self) {
-        let state = &mut *self.0.shared.state.lock();
+        let shared = &self.tracking.shared;
+        let state = &mut *shared.state.lock();
+        if let Some(before) = self.before {
+            state.gathering.insert(thread::current().id(), before);
+            return;
+        }
         state.gathering.remove(&thread::current().id());
-        if self.0.shared.is_pending.load(Ordering::Relaxed) {
-            self.0.shared.tell_pending(state);
+        if shared.is_pending.load(Ordering::Relaxed) {
+            shared.tell_pending(state);
         }
     }
 }
@@ -199,8 +208,8 @@ impl Tracking {
     /// Gathers the changes on this thread that a client's command makes, or nobody's, so that who is told by prefix hears of
     /// them together.
     pub fn gather(&self, client: Option<u64>) -> Gathering<'_> {
-        self.shared.state.lock().gathering.insert(thread::current().id(), client.unwrap_or(NOBODY));
-        Gathering(self)
+        let before = self.shared.state.lock().gathering.insert(thread::current().id(), client.unwrap_or(NOBODY));
+        Gathering { tracking: self, before }
     }
 
     /// Lets a client track, or track otherwise; it tells whose prefixes overlap if that forbids it. `redirect` is who is told

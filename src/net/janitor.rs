@@ -19,6 +19,9 @@ const NAP_MAX: Ttl = Ttl::seconds(1);
 /// How often it looks whether it may work again, when DEBUG SET-ACTIVE-EXPIRE has told it not to.
 const REST: Ttl = Ttl(100);
 
+/// Pieces of memory that are freed in a row meanwhile.
+const FREED_AT_REST: usize = 256;
+
 /// How often it is seen to that freed memory goes back to the system.
 const GIVE_BACK_EACH: Ttl = Ttl(1_000);
 /// Bytes that are worth it.
@@ -53,6 +56,9 @@ pub(super) async fn run(engine: Arc<Engine>) {
     engine.records().on_earlier(move || ring.notify_one());
     loop {
         if !engine.expires_actively() {
+            while engine.records().free_some(FREED_AT_REST) {
+                tokio::task::yield_now().await;
+            }
             sleep(REST.duration()).await;
             continue;
         }
@@ -106,6 +112,10 @@ async fn sweep(engine: &Engine) -> Millis {
     let (mut next, mut pace, started) = (Millis::NEVER, Pace { most: 1 }, Instant::now());
     for store in engine.all_stores() {
         loop {
+            // What a script works with does not go while it runs, though it has died since it began.
+            while engine.scripts.is_busy() {
+                sleep(REST.duration()).await;
+            }
             let begun = Instant::now();
             let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
             let swept = store.sweep_some(engine.clock.now(), pace.most);

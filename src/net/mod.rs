@@ -4,6 +4,7 @@ pub mod http;
 mod janitor;
 mod prometheus;
 mod resp;
+mod script;
 pub mod server;
 pub mod settings;
 mod strangers;

@@ -5,6 +5,8 @@
 //! idle client holds none. Reading goes on while output is blocked: a client that writes ten thousand commands before
 //! it reads must not deadlock; the output limits end it if it never does.
 
+mod held;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -16,7 +18,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::strangers::{TLS_ALERT, is_tls};
+use held::Held;
+
+use super::script::Stage;
+use super::strangers::{TLS_ALERT, is_http, is_tls};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
@@ -46,6 +51,8 @@ const TIMER_MAX: Ttl = Ttl::seconds(24 * 60 * 60);
 
 /// What a client waits for.
 enum Event {
+    /// Its request that takes long has come to its end, and maybe so does the client.
+    Done(Option<End>),
     Read(usize),
     Writable,
     Bell,
@@ -91,13 +98,6 @@ impl Backlog {
     fn waiting(&self) -> usize {
         self.bytes.len() - self.sent
     }
-}
-
-/// That a client's requests are held.
-struct Held {
-    until: Millis,
-    /// The reply to a command that sleeps, sent when it wakes.
-    late: Vec<u8>,
 }
 
 /// Serves a client until it leaves.
@@ -178,6 +178,8 @@ impl<'a> Connection<'a> {
                 return Poll::Ready(Ok(End::Flush));
             }
             match event {
+                Event::Done(None) => {}
+                Event::Done(Some(end)) => return Poll::Ready(Ok(end)),
                 Event::Draining => return Poll::Ready(Ok(End::Flush)),
                 Event::Writable => self.write_rest()?,
                 // What its own request has made news of comes behind the answer.
@@ -202,6 +204,11 @@ impl<'a> Connection<'a> {
             }
             self.set_timer();
             self.publish();
+            if self.is_midway() && self.backlog.is_none() {
+                // It goes on when others, and those who are yet to be heard, have had their turn.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
+                return Poll::Pending;
+            }
             if deliveries == DELIVERIES_MAX {
                 // Others may push faster than this client's worker has turns for it; the rest waits for the next one.
                 cx.waker().wake_by_ref();
@@ -211,7 +218,11 @@ impl<'a> Connection<'a> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, scratch: &Scratch) -> Poll<io::Result<Event>> {
-        if self.shared.is_draining() {
+        // Whatever else there is, a script comes to its end.
+        if let Some(script) = self.held.as_mut().and_then(|held| held.script.take()) {
+            return self.poll_script(cx, scratch, script).map_ok(Event::Done);
+        }
+        if self.shared.is_draining() && !self.is_midway() {
             return Poll::Ready(Ok(Event::Draining));
         }
         if self.client.peer.is_killed() {
@@ -223,12 +234,12 @@ impl<'a> Connection<'a> {
         if self.backlog.is_some() && self.stream.poll_write_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Writable));
         }
-        let deaf = self.held.is_some() && (self.is_asleep() || self.input.len() >= HELD_MAX);
+        let deaf = self.held.is_some() && (self.is_asleep() || self.is_midway() || self.input.len() >= HELD_MAX);
         if !deaf && let Poll::Ready(got) = self.poll_read(cx, scratch) {
             return Poll::Ready(got.map(Event::Read));
         }
         // Behind reading, which tokio has come to an end: so neither keeps the other waiting.
-        if self.client.peer.has_mail() {
+        if self.client.peer.has_mail() && !self.is_midway() {
             return Poll::Ready(Ok(Event::Bell));
         }
         if let Some(timer) = &mut self.timer
@@ -238,26 +249,6 @@ impl<'a> Connection<'a> {
             return Poll::Ready(Ok(Event::Timer));
         }
         Poll::Pending
-    }
-
-    /// Whether its requests were held and need not be any longer.
-    fn is_released(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| {
-            let now = self.engine().clock.now();
-            // A pause may have ended early; a sleep of this client's own has no bell.
-            now >= held.until
-                || match self.client.flow {
-                    Flow::Hold(_) => self.engine().paused_until(now).is_none(),
-                    Flow::Block(_) => self.client.peer.is_called(),
-                    _ => false,
-                }
-        })
-    }
-
-    /// Whether a command of this client's own is what its next requests wait for. As Redis does, nothing is read then:
-    /// who says all it has to say and closes its end is answered all the same.
-    fn is_asleep(&self) -> bool {
-        matches!(self.client.flow, Flow::Sleep(_))
     }
 
     /// Reads once, to the end of the client's own input or, if it has none, to the scratch buffer, where it must be
@@ -293,8 +284,8 @@ impl<'a> Connection<'a> {
             return Ok(None);
         }
         if self.input.is_empty() {
-            let Buffers { input, output, parser } = scratch;
-            let (used, end) = self.run_batch(&input[..got], output, parser)?;
+            let Buffers { input, output, parser, stage } = scratch;
+            let (used, end) = self.run_batch(&input[..got], output, parser, stage)?;
             if parser.is_midway() {
                 self.midway = Some(Box::new(std::mem::take(parser)));
             }
@@ -310,7 +301,7 @@ impl<'a> Connection<'a> {
     fn run_own(&mut self, scratch: &mut Buffers) -> io::Result<Option<End>> {
         let mut input = std::mem::take(&mut self.input);
         let mut parser = self.midway.take().unwrap_or_default();
-        let (used, end) = self.run_batch(&input, &mut scratch.output, &mut parser)?;
+        let (used, end) = self.run_batch(&input, &mut scratch.output, &mut parser, &mut scratch.stage)?;
         self.midway = Some(parser).filter(|parser| parser.is_midway());
         if used < input.len() {
             input.drain(..used);
@@ -326,6 +317,7 @@ impl<'a> Connection<'a> {
         input: &[u8],
         output: &mut Vec<u8>,
         parser: &mut Parser,
+        stage: &mut Stage,
     ) -> io::Result<(usize, Option<End>)> {
         let engine = self.engine();
         let micros = engine.clock.micros();
@@ -377,19 +369,33 @@ impl<'a> Connection<'a> {
             // While this request runs, what the next one needs is on its way.
             next = guess_key(&rest[len..]).and_then(|(key, len)| store.foresee(key, len));
             let start = output.len();
-            let flow = match args.is_empty() {
-                true => Flow::Go,
-                false => command::run(engine, &mut self.client, args, ahead.as_ref(), now, output),
+            let flow = if args.is_empty() {
+                Flow::Go
+            } else if command::may_run_script(&self.client, args) {
+                match stage.run(&self.shared.engine, &mut self.client, args, now, output) {
+                    Ok(flow) => flow,
+                    Err(script) => {
+                        used += len;
+                        self.held = Some(Held::by(script));
+                        break;
+                    }
+                }
+            } else {
+                command::run(engine, &mut self.client, args, ahead.as_ref(), now, output)
             };
             match flow {
                 Flow::Go => used += len,
+                Flow::Again => {
+                    self.held = Some(Held::until(Millis::NEVER));
+                    break;
+                }
                 Flow::Hold(until) | Flow::Block(until) => {
-                    self.held = Some(Box::new(Held { until, late: Vec::new() }));
+                    self.held = Some(Held::until(until));
                     break;
                 }
                 Flow::Sleep(ttl) => {
                     used += len;
-                    self.held = Some(Box::new(Held { until: now + ttl, late: output.split_off(start) }));
+                    self.held = Some(Held::asleep(now + ttl, output.split_off(start)));
                     break;
                 }
                 Flow::Close => {
@@ -483,15 +489,15 @@ impl<'a> Connection<'a> {
 
     /// Ends a client that does not read what it asked for.
     fn check_output(&mut self) -> Option<End> {
-        let limit = self.output_limit();
-        let backlog = self.backlog.as_mut()?;
-        let waiting = backlog.waiting();
-        if limit.soft == 0 || waiting as u64 <= limit.soft {
-            backlog.over_soft = None;
-        } else if backlog.over_soft.is_none() {
-            backlog.over_soft = Some(Instant::now());
+        if self.backlog.is_none() && !self.is_midway() {
+            return None;
         }
-        let too_long = backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds));
+        let (limit, waiting) = (self.output_limit(), self.unread());
+        let is_over = limit.soft > 0 && waiting as u64 > limit.soft;
+        let too_long = self.backlog.as_mut().is_some_and(|backlog| {
+            backlog.over_soft = is_over.then(|| backlog.over_soft.unwrap_or_else(Instant::now));
+            backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds))
+        });
         ((limit.hard > 0 && waiting as u64 > limit.hard) || too_long).then(|| self.cut(waiting))
     }
 
@@ -509,7 +515,7 @@ impl<'a> Connection<'a> {
 
     /// Bytes that the socket has yet to take.
     fn unread(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting())
+        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting()) + self.client.gathered()
     }
 
     /// Counts and says that a client is ended for what it leaves unread.
@@ -592,14 +598,13 @@ impl<'a> Connection<'a> {
                 }
             }
         };
-        // Whether it took everything or not, it is closed now.
         let _ = tokio::time::timeout(PATIENCE, flush).await;
+        // Whether it took everything or not, it is closed now; but who asked the server to end is not before the doors are.
+        if self.engine().is_to_end() {
+            let mut ending = self.shared.ending.subscribe();
+            let _ = tokio::time::timeout(PATIENCE, ending.wait_for(|ends| *ends)).await;
+        }
     }
-}
-
-/// The first word of a request that a browser was tricked into sending, or of an HTTP client at the wrong port.
-fn is_http(word: Option<&[u8]>) -> bool {
-    word.is_some_and(|word| word.eq_ignore_ascii_case(b"POST") || word.eq_ignore_ascii_case(b"Host:"))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::http::Hall;
 use super::prometheus;
+use super::script;
 use super::worker::{self, Arrival, Shared, Worker};
 use crate::clock::Clock;
 use crate::command;
@@ -65,6 +66,7 @@ impl Server {
         let keepalive = Duration::from_secs(u64::from(config.tcp_keepalive));
         let engine = Arc::new(Engine::new(config, Clock::system(), workers, command::COUNT));
         command::load_users(&engine).map_err(StartError)?;
+        engine.scripts.on_busy(script::pause);
         if let Some(address) = resp.first().and_then(|listener| listener.local_addr().ok()) {
             engine.set_port(address.port());
         }
@@ -102,6 +104,8 @@ impl Server {
         let Server { shared, resp, http, keepalive, runtime, mut signals, .. } = self;
         let doors = [resp.as_slice(), http.as_slice()];
         let accepted = runtime.block_on(accept_all(&shared, doors, keepalive, &mut signals, &workers));
+        // Who sees that the server ends finds its doors closed.
+        drop((resp, http));
         tracing::info!("ending; clients may finish");
         shared.drain();
         for worker in workers {

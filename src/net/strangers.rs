@@ -42,6 +42,11 @@ impl Strangers {
     }
 }
 
+/// The first word of a request that a browser was tricked into sending, or of an HTTP client at the wrong port.
+pub(super) fn is_http(word: Option<&[u8]>) -> bool {
+    word.is_some_and(|word| word.eq_ignore_ascii_case(b"POST") || word.eq_ignore_ascii_case(b"Host:"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;

@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 
 use super::http::{Door, Hall};
 use super::resp;
+use super::script::Stage;
 use super::strangers::Strangers;
 use crate::engine::Engine;
 use crate::resp::Parser;
@@ -24,9 +25,9 @@ use crate::resp::Parser;
 /// Bytes that are read at once; many pipelined requests, and more than the socket holds of most.
 const READ: usize = 64 * 1024;
 
-/// Bytes of a worker's stack, of which few are ever touched. Two hundred functions of Lua's libraries may call each other
+/// Bytes of a worker's stack, and of the one that its scripts have, of which few are ever touched. Two hundred functions of Lua's libraries may call each other
 /// through scripts, each with a buffer of 8 KB: more than the usual stack holds.
-const STACK: usize = 8 * 1024 * 1024;
+pub(super) const STACK: usize = 8 * 1024 * 1024;
 
 /// How long clients may take to finish when the server ends.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -55,6 +56,7 @@ impl Shared {
     /// Lets every client finish what it is doing and go.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.engine.scripts.end_all();
         self.ending.send_replace(true);
         self.engine.clients.ring_all();
     }
@@ -68,6 +70,7 @@ pub(super) struct Buffers {
     pub input: Box<[u8]>,
     pub output: Vec<u8>,
     pub parser: Parser,
+    pub stage: Stage,
 }
 
 impl Buffers {

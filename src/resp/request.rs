@@ -127,6 +127,12 @@ impl Words {
         Words::default()
     }
 
+    /// The words of a line, split as those of an inline request; `None` for quotes that do not match.
+    pub fn of_line(line: &[u8]) -> Option<Words> {
+        let mut words = Words::new();
+        split_line(line, &mut words).map(|()| words)
+    }
+
     /// Adds a word at the end.
     pub fn push(&mut self, word: &[u8]) {
         self.bytes.extend_from_slice(word);
@@ -164,7 +170,8 @@ impl Words {
         self.spans.push(Span::new(start, self.bytes.len()));
     }
 
-    fn clear(&mut self) {
+    /// Forgets them, and keeps their room.
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
     }

@@ -65,6 +65,7 @@ impl Builder {
             compact: value::Settings::default(),
             events: events::Events::default(),
             called: Called::default(),
+            bin: Arc::default(),
         });
         let inner = |id| Inner {
             id,

@@ -115,6 +115,12 @@ impl<T: Copy> Chunks<T> {
         }
     }
 
+    /// Frees so many pieces; `false` when none is left.
+    pub fn wreck(&mut self, pieces: usize) -> bool {
+        self.chunks.truncate(self.chunks.len().saturating_sub(pieces));
+        !self.chunks.is_empty()
+    }
+
     pub fn clear(&mut self) {
         self.chunks = Vec::new();
     }

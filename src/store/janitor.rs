@@ -3,8 +3,8 @@
 //! The store has no thread of its own. Whoever runs it calls [`Store::sweep`] until it is idle, sleeps until the instant
 //! it was told, and is woken when something will die sooner. Each call is bounded and holds no lock for long.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::events::Event;
 use super::shard::Trash;
@@ -18,6 +18,9 @@ pub(super) const SWEEP_SHARDS: usize = 1;
 /// Reminders that one slice looks at unless its caller says otherwise, so that no reader waits longer than about 30 µs,
 /// most of it for pages that no buffer of translations holds.
 pub const SWEEP_MAX: usize = 16;
+
+/// Pieces of memory that are freed in the time that a reminder takes.
+const PIECES_EACH: usize = 16;
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub enum Sweep {
 pub(super) struct Alarm {
     /// When the janitor wakes. Zero until the first plan: nobody sleeps yet.
     planned: AtomicU64,
-    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    wake: OnceLock<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Alarm {
@@ -55,8 +58,16 @@ impl Store {
         self.sweep_some(now, SWEEP_MAX)
     }
 
-    /// The same, in slices of so many reminders at most, for who sees that others wait too long for one.
+    /// The same, in slices of so many reminders at most, for who sees that others wait too long for one. What waits to be
+    /// freed is, in slices that take about as long.
     pub fn sweep_some(&self, now: Millis, most: usize) -> Sweep {
+        match (self.free_some(most.max(1) * PIECES_EACH), self.sweep_shards(now, most)) {
+            (true, Sweep::Idle(_)) => Sweep::MoreDue,
+            (_, swept) => swept,
+        }
+    }
+
+    fn sweep_shards(&self, now: Millis, most: usize) -> Sweep {
         let cells = self.cells();
         let first = self.inner.turn.load(Ordering::Relaxed);
         let mut trash = Trash::default();
@@ -107,10 +118,13 @@ impl Store {
         self.inner.common.alarm.planned.store(at.0, Ordering::SeqCst);
     }
 
-    /// The function that is called, from under a shard's lock, when something dies before the planned instant. It must
+    /// The function that is called, from under a shard's lock, when something dies before the planned instant, or waits to
+    /// be freed. It must
     /// only wake somebody, and a wake-up before the sleep must not be lost. The first one stays.
     pub fn on_earlier(&self, wake: impl Fn() + Send + Sync + 'static) {
         // A second janitor would be a mistake of the embedder; the first keeps its alarm.
-        let _ = self.inner.common.alarm.wake.set(Box::new(wake));
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);
+        let _ = self.inner.common.bin.on_put(wake.clone());
+        let _ = self.inner.common.alarm.wake.set(wake);
     }
 }

@@ -32,6 +32,7 @@ mod events;
 mod evict;
 mod foresee;
 mod janitor;
+mod lazy;
 mod names;
 mod namespace;
 mod objects;
@@ -133,6 +134,8 @@ struct Common {
     changes: Arc<Changes>,
     /// Whose turn has come.
     called: Called,
+    /// What is to be freed little by little.
+    bin: Arc<lazy::Bin>,
 }
 
 /// Tickets of those who may find something now.
@@ -296,7 +299,7 @@ impl Store {
 
     fn cell(&self, index: usize) -> &Cell {
         let cells = self.inner.cells.get_or_init(|| {
-            let shard = || Shard::new(Teller::new(&self.inner.common.changes, self.inner.id));
+            let shard = || Shard::new(Teller::new(&self.inner.common.changes, self.inner.id), &self.inner.common.bin);
             let cell = |_| Cell { due: AtomicU64::new(u64::MAX), shard: Mutex::new(shard()) };
             (0..SHARDS).map(cell).collect()
         });
@@ -477,6 +480,7 @@ impl Store {
         for cell in self.cells() {
             cell.shard.lock().stats = Stats::default();
         }
+        self.reset_lazily_freed();
     }
 
     /// Says which events are told, for the whole family.
@@ -508,8 +512,18 @@ impl Store {
         std::mem::take(&mut *tickets)
     }
 
-    /// Bytes of the whole family: entries, tables and reminders.
+    /// Bytes of the whole family: entries, tables and reminders, and what is being freed.
     pub fn used_memory(&self) -> usize {
+        self.kept_memory() + self.freeing()
+    }
+
+    /// Bytes of the family that wait to be freed.
+    pub fn freeing(&self) -> usize {
+        self.inner.common.bin.bytes()
+    }
+
+    /// What is used without them.
+    fn kept_memory(&self) -> usize {
         self.inner.common.used.load(Ordering::Relaxed).max(0) as usize
     }
 
@@ -534,7 +548,7 @@ impl Store {
                 size += shard.size();
             }
         }
-        assert_eq!(family.first().map_or(0, Store::used_memory), size, "the family's bytes");
+        assert_eq!(family.first().map_or(0, Store::kept_memory), size, "the family's bytes");
     }
 }
 

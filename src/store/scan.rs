@@ -8,12 +8,9 @@ use super::entry::Entry;
 use super::{SHARDS, Store, Value};
 use crate::clock::Millis;
 
-/// Entries and empty shards that one call looks at for each entry it was asked for, so that a scan over a nearly
-/// empty store is quick and one over a large store never holds a lock for long.
-const LOOKS_PER_ENTRY: usize = 64;
-
-/// The least number of them a call looks at: most of a small store in one go.
-const LOOKS_MIN: usize = 4096;
+/// Entries and empty shards that one call looks at, at most: most of a small store in one go, and no lock is held for
+/// long.
+const LOOKS: usize = 4096;
 
 /// Where a scan stands. Zero is both the start and the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,9 +34,10 @@ impl Cursor {
 }
 
 impl Store {
-    /// Shows about `count` live values from the cursor on and tells where to go on.
-    pub fn scan(&self, cursor: Cursor, count: usize, now: Millis, mut f: impl FnMut(Value<'_>)) -> Cursor {
-        let mut looks = count.saturating_mul(LOOKS_PER_ENTRY).max(LOOKS_MIN);
+    /// Shows up to about `count` live values from the cursor on and tells where to go on. `f` tells what it cost to look at
+    /// one, as a number of those that are quickly looked at; the call ends sooner then.
+    pub fn scan(&self, cursor: Cursor, count: usize, now: Millis, mut f: impl FnMut(Value<'_>) -> usize) -> Cursor {
+        let mut looks = LOOKS;
         let mut left = count.max(1);
         let mut first = cursor.hash();
         for (number, cell) in self.cells().iter().enumerate().skip(cursor.shard()) {
@@ -54,7 +52,7 @@ impl Store {
                 looks = looks.saturating_sub(1);
                 if is_seen(entry, now) {
                     left = left.saturating_sub(1);
-                    f(shard.value(entry));
+                    looks = looks.saturating_sub(f(shard.value(entry)));
                 }
             }
             first = 0;
@@ -112,6 +110,7 @@ mod tests {
         loop {
             cursor = store.scan(cursor, count, Millis(1), |value| {
                 seen.insert(value.name().to_vec());
+                0
             });
             between(calls);
             calls += 1;
@@ -141,7 +140,10 @@ mod tests {
         let mut cursor = Cursor::START;
         loop {
             let mut size = 0;
-            cursor = store.scan(cursor, 10, Millis(1), |_| size += 1);
+            cursor = store.scan(cursor, 10, Millis(1), |_| {
+                size += 1;
+                0
+            });
             sizes.push(size);
             if cursor == Cursor::START {
                 break;
@@ -149,6 +151,21 @@ mod tests {
         }
         assert_eq!(sizes.iter().sum::<usize>(), 20_000);
         assert!(sizes.iter().all(|size| *size <= 10), "{:?}", sizes.iter().max());
+    }
+
+    #[test]
+    fn what_is_slowly_looked_at_ends_a_call_sooner() {
+        let store = Store::new();
+        fill(&store, 0..2_000);
+        let (mut cursor, mut calls) = (Cursor::START, 0);
+        loop {
+            cursor = store.scan(cursor, usize::MAX, Millis(1), |_| LOOKS / 8);
+            calls += 1;
+            if cursor == Cursor::START {
+                break;
+            }
+        }
+        assert!((250..300).contains(&calls), "{calls}");
     }
 
     #[test]

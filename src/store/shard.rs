@@ -4,12 +4,15 @@
 //! of clients, namespaces or other shards; it is always handed the time. What it takes out is given back to the
 //! caller, who frees it when the lock is gone.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::arena::{Arena, At};
 use super::changes::Teller;
 use super::deadlines::{Deadlines, Due, Region};
 use super::entry::{self, Bulk, Draft, Entry, Kind, Marks, Shape, block_len, key_of};
+use super::lazy::Bin;
 use super::names::NameBuf;
 use super::objects::Objects;
 use super::prefetch::prefetch;
@@ -28,6 +31,8 @@ pub enum Cause {
     Evicted,
     /// Somebody asked.
     Removed,
+    /// The same, and it is to be freed little by little.
+    Unlinked,
     /// It lives on under another key.
     Moved,
 }
@@ -99,6 +104,8 @@ pub(super) struct Shard {
     pub watchers: Watchers,
     /// How others are told of changes.
     teller: Teller,
+    /// Where large collections wait to be freed.
+    bin: Arc<Bin>,
     /// Bytes of what lies outside of blocks.
     bulk_bytes: usize,
     /// Entries with a deadline.
@@ -117,8 +124,8 @@ pub(super) struct Shard {
 
 impl Shard {
     /// An empty shard whose changes are told.
-    pub fn new(teller: Teller) -> Shard {
-        Shard { teller, ..Shard::default() }
+    pub fn new(teller: Teller, bin: &Arc<Bin>) -> Shard {
+        Shard { teller, bin: bin.clone(), ..Shard::default() }
     }
 
     /// The entry of a key and where it is, dead or alive.
@@ -213,7 +220,7 @@ impl Shard {
         }
         let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
         let object = old.object();
-        self.drop_object(object, trash);
+        self.drop_object(object, None, trash);
         if marks != draft.marks() {
             self.count_out(marks);
             self.count_in(draft.marks());
@@ -249,9 +256,16 @@ impl Shard {
         at
     }
 
-    /// Gives a collection away to be freed.
-    fn drop_object(&mut self, number: Option<u32>, trash: &mut Trash) {
-        trash.objects.extend(number.and_then(|number| self.objects.take(number)));
+    /// Gives a collection away to be freed, that was taken out for this reason or, without one, written over.
+    fn drop_object(&mut self, number: Option<u32>, cause: Option<Cause>, trash: &mut Trash) {
+        let Some(object) = number.and_then(|number| self.objects.take(number)) else { return };
+        let lazily = self.bin.lazily();
+        let is_lazy = match cause {
+            Some(Cause::Expired | Cause::Unlinked) => true,
+            Some(Cause::Evicted) => lazily.evicted,
+            Some(Cause::Removed | Cause::Moved) | None => lazily.replaced,
+        };
+        trash.objects.extend(if is_lazy { self.bin.put(object) } else { Some(object) });
     }
 
     /// Gives back the memory of an entry's own bytes.
@@ -278,10 +292,10 @@ impl Shard {
         match cause {
             Cause::Expired if kind.is_visible() => self.stats.expired += 1,
             Cause::Evicted => self.stats.evicted += 1,
-            Cause::Expired | Cause::Removed | Cause::Moved => {}
+            Cause::Expired | Cause::Removed | Cause::Unlinked | Cause::Moved => {}
         }
         self.count_out(marks);
-        self.drop_object(object, trash);
+        self.drop_object(object, Some(cause), trash);
         self.free_block(place.at, trash);
     }
 
@@ -295,10 +309,9 @@ impl Shard {
         self.objects.insert(object)
     }
 
-    /// Shows the collection of an entry to who may change it.
+    /// Shows the collection of an entry to who may change it. Who does tells of it.
     pub fn edit_object<R>(&mut self, at: At, f: impl FnOnce(&mut Object) -> R) -> Option<R> {
         let number = self.read(at).object()?;
-        self.tell_of(at);
         self.objects.edit(number, f)
     }
 
@@ -369,7 +382,7 @@ impl Shard {
 
     /// Says that the entry in a block is changed where it is.
     #[inline]
-    fn tell_of(&self, at: At) {
+    pub fn tell_of(&self, at: At) {
         if !self.watchers.is_empty() || self.teller.is_heard() {
             self.tell(self.read(at).key(), false);
         }
@@ -513,6 +526,7 @@ impl Shard {
             stats: self.stats,
             watchers: std::mem::take(&mut self.watchers),
             teller: self.teller.clone(),
+            bin: self.bin.clone(),
             waits: self.waits.take(),
             changes: self.changes + self.visible() as u64,
             ..Shard::default()

@@ -283,6 +283,15 @@ impl<'a> Slot<'a> {
 
     /// Changes the collection here, if there is one. One that is left empty is removed.
     pub fn edit<T: Collection, R>(&mut self, f: impl FnOnce(&mut T, &Compact) -> R) -> Result<Option<R>> {
+        self.edit_if(f, |_| true)
+    }
+
+    /// The same for what may change nothing: nobody is told then. `changes` tells by what `f` returned.
+    pub fn edit_if<T: Collection, R>(
+        &mut self,
+        f: impl FnOnce(&mut T, &Compact) -> R,
+        changes: impl FnOnce(&R) -> bool,
+    ) -> Result<Option<R>> {
         self.see::<T>()?;
         let Some(spot) = self.seen() else { return Ok(None) };
         let compact = self.common.compact.get();
@@ -292,6 +301,9 @@ impl<'a> Slot<'a> {
         });
         self.note(spot);
         let (result, is_empty) = edited.unwrap_or((None, false));
+        if result.as_ref().is_some_and(changes) {
+            self.shard.tell_of(spot.at);
+        }
         if is_empty {
             self.drop_here(Cause::Removed);
         } else {
@@ -302,6 +314,15 @@ impl<'a> Slot<'a> {
 
     /// Changes the collection here, or a new one if there is none. One that is left empty is not kept.
     pub fn edit_or_new<T: Collection, R>(&mut self, f: impl FnOnce(&mut T, &Compact) -> R) -> Result<R> {
+        self.edit_or_new_if(f, |_| true)
+    }
+
+    /// The same for what may change nothing; see [`Slot::edit_if`].
+    pub fn edit_or_new_if<T: Collection, R>(
+        &mut self,
+        f: impl FnOnce(&mut T, &Compact) -> R,
+        changes: impl FnOnce(&R) -> bool,
+    ) -> Result<R> {
         if self.see::<T>()?.is_none() {
             self.admits()?;
             let mut collection = T::default();
@@ -309,7 +330,7 @@ impl<'a> Slot<'a> {
             self.put_object(collection, Millis::NEVER)?;
             return Ok(result);
         }
-        Ok(self.edit(f)?.expect("a collection that was seen a moment ago"))
+        Ok(self.edit_if(f, changes)?.expect("a collection that was seen a moment ago"))
     }
 
     /// Puts a note here that commands do not see, in place of whatever there is.
@@ -384,11 +405,21 @@ impl<'a> Slot<'a> {
     /// Removes the value here because somebody asked; `false` if there is none. In a fenced namespace the key takes no
     /// writes for a while, also when there was nothing: a fill may be under way.
     pub fn remove(&mut self) -> bool {
+        self.remove_for(Cause::Removed)
+    }
+
+    /// The same for who deletes just this. It is freed little by little if it is unlinked, or deleting does that too.
+    pub fn delete(&mut self, unlinks: bool) -> bool {
+        let is_lazy = unlinks || self.common.bin.lazily().deleted;
+        self.remove_for(if is_lazy { Cause::Unlinked } else { Cause::Removed })
+    }
+
+    fn remove_for(&mut self, cause: Cause) -> bool {
         let found = self.seen().is_some();
         if let Some(fence) = self.rule.and_then(|rule| rule.fence) {
             self.shut(NO_TICKET, self.now + fence);
         } else if found {
-            self.drop_here(Cause::Removed);
+            self.drop_here(cause);
         }
         found
     }
@@ -439,7 +470,7 @@ impl<'a> Slot<'a> {
     pub fn set_deadline(&mut self, deadline: Millis) {
         let Some(spot) = self.seen() else { return };
         if deadline <= self.now {
-            self.remove();
+            self.remove_for(Cause::Unlinked);
         } else {
             let spot = self.shard.set_deadline(spot, self.hash, deadline, self.trash);
             self.moved(spot);

@@ -68,6 +68,11 @@ impl Place {
 }
 
 impl Table {
+    /// Frees so many pieces of it; `false` when none is left. It is of no use afterwards.
+    pub fn wreck(&mut self, pieces: usize) -> bool {
+        self.buckets.wreck(pieces)
+    }
+
     /// How many places there are.
     pub fn len(&self) -> usize {
         self.len

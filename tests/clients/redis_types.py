@@ -147,6 +147,45 @@ def converse(name, protocol):
         fails(ResponseError, lambda: r.eval("return redis.call('nosuch')", 0))
         equal(r.eval("return {1, 'two', false, {3.9}}", 0), [1, "two", None, [3]])
 
+    with check("functions are loaded, listed, called, dumped and restored"):
+        code = """#!lua name=shop
+            local function key_of(user) return 'cart:' .. user end
+            redis.register_function('add', function(keys, args) return redis.call('hincrby', keys[1], args[1], args[2]) end)
+            redis.register_function{function_name='cart', callback=function(keys, args)
+                return redis.call('hgetall', key_of(args[1]))
+            end, flags={'no-writes'}}
+        """
+        r.function_flush()
+        equal(r.function_load(code), "shop")
+        fails(ResponseError, lambda: r.function_load(code))
+        equal(r.function_load(code, replace=True), "shop")
+        equal(r.fcall("add", 1, "cart:7", "apples", 3), 3)
+        equal(r.fcall("add", 1, "cart:7", "apples", 2), 5)
+        equal(r.fcall_ro("cart", 0, "7"), ["apples", "5"])
+        fails(ResponseError, lambda: r.fcall_ro("add", 1, "cart:7", "apples", 1))
+        fails(ResponseError, lambda: r.fcall("nosuch", 0))
+        [library] = r.function_list("sh*", withcode=True)
+        if isinstance(library, list):
+            library = dict(zip(library[::2], library[1::2]))
+        equal((library["library_name"], library["engine"], library["library_code"]), ("shop", "LUA", code))
+        equal(len(library["functions"]), 2)
+        stats = r.function_stats()
+        if isinstance(stats, list):
+            stats = dict(zip(stats[::2], stats[1::2]))
+        equal(stats["running_script"], None)
+        raw = redis.Redis(**SERVER, db=DATABASE, protocol=protocol)
+        dump = raw.function_dump()
+        equal(r.function_delete("shop"), True)
+        equal(r.function_list(), [])
+        equal(raw.function_restore(dump), True)
+        equal(r.fcall("add", 1, "cart:7", "apples", 1), 6)
+        pipe = r.pipeline()
+        pipe.fcall("add", 1, "cart:7", "pears", 1)
+        pipe.fcall_ro("cart", 0, "7")
+        equal(pipe.execute(), [1, ["apples", "6", "pears", "1"]])
+        equal(r.function_flush("SYNC"), True)
+        raw.close()
+
     with check("a lock is held by one, and let go by its holder alone"):
         lock = r.lock("lock", timeout=5)
         assert lock.acquire(blocking=False)
@@ -165,6 +204,7 @@ def converse(name, protocol):
             equal(sorted((m["type"], m["channel"], m["data"]) for m in heard), [("message", "news", "hello"), ("pmessage", "news", "hello")])
 
     with check("an expired key is announced on time"):
+        r.delete("window")  # it would be announced as well
         r.config_set("notify-keyspace-events", "Ex")
         with other.pubsub(ignore_subscribe_messages=True) as inbox:
             inbox.subscribe(f"__keyevent@{DATABASE}__:expired")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Real clients against a running server: ioredis, node-redis, redis-py, redis-cli,
-# redis-benchmark, the session stores of Express and Django on top of them, and the
-# README's own lines.
+# Real clients against a running server: ioredis, node-redis, redis-py, redis-rb, phpredis,
+# Perl's two, redis-cli, redis-benchmark, the session and cache stores of Express, Django,
+# Rails and PHP and Sidekiq's queues on top of them, and the README's own lines.
 #
 #   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
@@ -21,7 +21,8 @@ cache=${CARGO_TARGET_DIR:-$root/target}/clients
 programs=("$@")
 [ ${#programs[@]} -gt 0 ] || programs=(
   ioredis readme node_redis redis_py redis_tools express_session django_cache
-  redis_types limits_and_locks django_redis_cache
+  redis_types limits_and_locks django_redis_cache redis_rb sidekiq_jobs rails_stores phpredis
+  perl_redis
 )
 
 # Several times what any program takes; its own checks are bounded too.
@@ -104,10 +105,25 @@ install_python() {
   sha256sum <"$here/requirements.txt" >"$stamp"
 }
 
+# Ruby, PHP and Perl with their clients, which Debian's packages pin. In one call, as each costs seconds.
+install_from_debian() {
+  local missing=()
+  ruby -e '%w[redis sidekiq redis-rack redis-actionpack redis-activesupport].each { |name| gem name }' \
+    >/dev/null 2>&1 || missing+=(ruby-redis ruby-sidekiq ruby-redis-rack ruby-redis-actionpack ruby-redis-activesupport)
+  php -r 'exit(extension_loaded("redis") ? 0 : 1);' >/dev/null 2>&1 || missing+=(php-cli php-redis)
+  perl -MRedis -MRedis::Fast -e 1 >/dev/null 2>&1 || missing+=(perl libredis-perl libredis-fast-perl)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "install ${missing[*]}"
+  echo "installing ${missing[*]}" >&2
+  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}"; } \
+    >"$work/apt.log" 2>&1 || die "cannot install ${missing[*]}: $(tail -n 3 "$work/apt.log")"
+}
+
 debian redis-cli redis-tools
 debian redis-benchmark redis-tools
 install_node_modules
 install_python
+install_from_debian
 
 # --- the servers ---
 
@@ -157,6 +173,12 @@ for program in "${programs[@]}"; do
   elif [ -f "$here/$program.py" ]; then
     # redis-py calls SETEX and others deprecated, which is what people still write.
     run=("$cache/venv/bin/python" -W ignore::DeprecationWarning "$here/$program.py")
+  elif [ -f "$here/$program.rb" ]; then
+    run=(ruby -W0 "$here/$program.rb")
+  elif [ -f "$here/$program.php" ]; then
+    run=(php "$here/$program.php")
+  elif [ -f "$here/$program.pl" ]; then
+    run=(perl "$here/$program.pl")
   else
     die "there is no program $program"
   fi

@@ -6,6 +6,8 @@
 
 mod author;
 mod likeness;
+mod patterns;
+mod unchanged;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

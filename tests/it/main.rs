@@ -12,6 +12,7 @@ mod panics;
 mod pubsub;
 mod readme;
 mod resp;
+mod scripts;
 mod support;
 mod tracking;
 mod transactions;

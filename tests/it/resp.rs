@@ -54,6 +54,46 @@ fn a_client_that_writes_ten_thousand_commands_before_it_reads_gets_every_answer(
     client.hears(answer.repeat(10_000));
 }
 
+/// The reply to a walk over all keys is sent in pieces: what is published to its client, or asked by it, comes behind it, and
+/// others of its worker have their turns meanwhile.
+#[test]
+fn nothing_comes_in_between_of_a_reply_that_takes_many_turns() {
+    const KEYS: usize = 60_000;
+    let server = Running::start(&[("workers", "1")]);
+    for number in 0..KEYS {
+        server.engine.store(0).put(format!("{number:0100}").as_bytes(), b"v", Ttl::seconds(600)).expect("a write");
+    }
+    let [mut asker, mut other] = [(); 2].map(|()| server.client());
+    asker.send("HELLO 3\r\nSUBSCRIBE news\r\nPING ~\r\n");
+    let mut last = [0; 1];
+    while last != [b'~'] {
+        asker.0.read_exact(&mut last).expect("an answer");
+    }
+    asker.hears("\r\n");
+    asker.send("KEYS *\r\nPING x\r\n");
+    let mut turns = 0;
+    // What is published is not read while the walk goes on, as its client reads nothing.
+    for _ in 0..200 {
+        other.send("PUBLISH news n\r\n").hears(":1\r\n");
+        turns += 1;
+    }
+    assert_eq!(turns, 200);
+    asker.hears(format!("*{KEYS}\r\n"));
+    let (mut key, mut seen) = ([0; 108], std::collections::HashSet::new());
+    for _ in 0..KEYS {
+        asker.0.read_exact(&mut key).expect("a key");
+        assert!(key.starts_with(b"$100\r\n") && key.ends_with(b"\r\n"), "{}", key.escape_ascii());
+        seen.insert(key);
+    }
+    assert_eq!(seen.len(), KEYS);
+    let pushed = ">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nn\r\n";
+    let mut rest = vec![0; pushed.len() * 200 + "$1\r\nx\r\n".len()];
+    asker.0.read_exact(&mut rest).expect("the rest");
+    let rest = String::from_utf8(rest).expect("text");
+    assert_eq!(rest.matches(pushed).count(), 200);
+    assert_eq!(rest.replace(pushed, ""), "$1\r\nx\r\n");
+}
+
 #[test]
 fn a_client_that_never_reads_is_cut_and_nobody_else_notices() {
     let server = Running::start(&[("client-output-buffer-limit", "normal 1048576 0 0")]);

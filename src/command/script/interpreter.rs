@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 
 use super::args::{Arguments, answer, number, raise_reply, raised};
 use super::random::Random;
+use super::shebang::FLAGS;
 use super::{bit, msgpack, pack, server, sha1};
 use crate::clock::Clock;
 use crate::command::connection::REDIS_VERSION;
-use crate::engine::{Running, Sha};
+use crate::engine::{self, Running, Sha};
 
 /// Bytes that the scripts of one worker may hold.
 const MEMORY_MAX: usize = 512 * 1024 * 1024;
@@ -26,14 +27,23 @@ const COMPILED_MAX: usize = 1000;
 /// Instructions between two looks at the clock: some tens of microseconds.
 const INSTRUCTIONS: u32 = 10_000;
 
+/// What is said of a script that was ended.
+pub(super) const KILLED: &str = "Script killed by user with SCRIPT KILL.";
+
 /// What a script is called in messages.
 const NAME: &str = "@user_script";
 
 /// See the module's text.
 pub(super) struct Interpreter {
     pub lua: Lua,
+    /// What its texts are called in messages.
+    name: &'static str,
     lend: Function,
     run: Function,
+    /// Functions that load a library, find a callback of one, and forget one.
+    load: Function,
+    callback: Function,
+    forget: Function,
     compiled: HashMap<Sha, Function>,
     /// The line at which a script was ended because somebody wanted so.
     killed_at: Arc<Mutex<Option<usize>>>,
@@ -49,14 +59,27 @@ pub(super) enum Ending {
 
 impl Interpreter {
     pub fn new(running: Arc<Running>, clock: Clock) -> mlua::Result<Interpreter> {
+        Interpreter::make(NAME, false, running, clock)
+    }
+
+    /// A state for libraries of functions, which are called so in messages.
+    pub fn for_functions(name: &'static str, running: Arc<Running>, clock: Clock) -> mlua::Result<Interpreter> {
+        Interpreter::make(name, true, running, clock)
+    }
+
+    fn make(name: &'static str, has_functions: bool, running: Arc<Running>, clock: Clock) -> mlua::Result<Interpreter> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         let json: Function = chunk(&lua, "=cjson", include_str!("json.lua"))?;
         let sandbox: Function = chunk(&lua, "=redis", include_str!("sandbox.lua"))?;
-        let (environment, lend, run): (Table, Function, Function) = sandbox.call(host(&lua, json)?)?;
+        let host = host(&lua, json)?;
+        host.raw_set("has_functions", has_functions)?;
+        host.raw_set("flags", FLAGS)?;
+        let (environment, lend, run, load, callback, forget): (Table, _, _, _, _, _) = sandbox.call(host)?;
         lua.set_globals(environment)?;
         lua.set_memory_limit(MEMORY_MAX)?;
-        let interpreter = Interpreter { lua, lend, run, compiled: HashMap::new(), killed_at: Arc::default() };
+        let (compiled, killed_at) = (HashMap::new(), Arc::default());
+        let interpreter = Interpreter { lua, name, lend, run, load, callback, forget, compiled, killed_at };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
     }
@@ -66,7 +89,7 @@ impl Interpreter {
         let killed_at = self.killed_at.clone();
         let triggers = HookTriggers::new().every_nth_instruction(INSTRUCTIONS);
         self.lua.set_global_hook(triggers, move |lua, place| {
-            if !running.look(clock.micros()) {
+            if !running.look(clock.micros(), || clock.micros()) {
                 return Ok(VmState::Continue);
             }
             *killed_at.lock() = Some(place.current_line().unwrap_or_default());
@@ -82,11 +105,7 @@ impl Interpreter {
         if let Some(function) = self.compiled.get(sha) {
             return Ok(function.clone());
         }
-        let chunk = self.lua.load(text).set_name(NAME).set_mode(ChunkMode::Text);
-        let function = chunk.into_function().map_err(|error| match error {
-            mlua::Error::SyntaxError { message, .. } => message,
-            other => other.to_string(),
-        })?;
+        let function = self.chunk(text)?;
         if self.compiled.len() == COMPILED_MAX {
             self.compiled.clear();
         }
@@ -94,13 +113,72 @@ impl Interpreter {
         Ok(function)
     }
 
+    /// A text as a function, or what is wrong with it.
+    pub fn chunk(&self, text: &[u8]) -> Result<Function, String> {
+        let chunk = self.lua.load(text).set_name(self.name).set_mode(ChunkMode::Text);
+        chunk.into_function().map_err(|error| match error {
+            mlua::Error::SyntaxError { message, .. } => message,
+            other => other.to_string(),
+        })
+    }
+
+    /// Runs the text of a library, which registers its functions, until so many microseconds on the clock at most; a message
+    /// is what went wrong.
+    pub fn load(
+        &self,
+        chunk: Function,
+        number: u64,
+        ends: u64,
+        running: &Arc<Running>,
+        clock: &Clock,
+    ) -> mlua::Result<Result<Vec<engine::Function>, String>> {
+        let now = clock.clone();
+        self.lua.set_global_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS), move |_, _| {
+            match now.micros() < ends {
+                true => Ok(VmState::Continue),
+                false => Err(raise_reply("ERR FUNCTION LOAD timeout")),
+            }
+        })?;
+        let loaded = self.load.call::<Value>((chunk, number));
+        self.watch(running.clone(), clock.clone())?;
+        let Value::Table(list) = loaded.as_ref().map_err(Clone::clone)? else {
+            return Ok(Err(loaded?.to_string()?));
+        };
+        let functions = list.sequence_values::<Table>().map(|registered| {
+            let registered = registered?;
+            let description = match registered.raw_get(2)? {
+                Value::String(text) => Some(text.as_bytes().to_vec().into()),
+                _ => None,
+            };
+            let set: Table = registered.raw_get(3)?;
+            let mut flags = Vec::new();
+            for (at, flag) in FLAGS.iter().enumerate() {
+                if set.raw_get::<bool>(at + 1)? {
+                    flags.push(*flag);
+                }
+            }
+            Ok(engine::Function { name: registered.raw_get(1)?, description, flags })
+        });
+        functions.collect::<mlua::Result<_>>().map(Ok)
+    }
+
+    /// A function that a library has registered.
+    pub fn callback(&self, library: u64, name: &str) -> mlua::Result<Function> {
+        self.callback.call((library, name))
+    }
+
+    /// Forgets what a library has registered.
+    pub fn forget(&self, library: u64) -> mlua::Result<()> {
+        self.forget.call(library)
+    }
+
     /// Runs a function with these functions of the server, keys and arguments.
     pub fn run(&self, script: Function, server: Table, keys: Table, argv: Table) -> mlua::Result<Ending> {
         self.lend.call::<()>(server)?;
         let result = self.run.call::<(bool, Value)>((script, keys, argv));
         if let Some(line) = *self.killed_at.lock() {
-            let text = b"ERR Script killed by user with SCRIPT KILL.".to_vec();
-            return Ok(Ending::Failed { text, place: Some((NAME.to_owned(), line)) });
+            let text = format!("ERR {KILLED}").into_bytes();
+            return Ok(Ending::Failed { text, place: Some((self.name.to_owned(), line)) });
         }
         match result? {
             (true, value) => Ok(Ending::Value(value)),
@@ -124,10 +202,15 @@ impl Interpreter {
     pub fn is_good(&self) -> bool {
         self.killed_at.lock().is_none() && self.lua.used_memory() < MEMORY_KEPT
     }
+
+    /// The same for a state that holds what would have to be made again: garbage is no reason to throw it away.
+    pub fn is_good_after_collecting(&self) -> bool {
+        self.is_good() || self.killed_at.lock().is_none() && self.lua.gc_collect().is_ok() && self.is_good()
+    }
 }
 
 fn killed() -> mlua::Error {
-    mlua::Error::runtime("Script killed by user with SCRIPT KILL.")
+    mlua::Error::runtime(KILLED)
 }
 
 fn chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {

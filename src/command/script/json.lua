@@ -144,7 +144,7 @@ local MARKS = {
   [byte(':')] = 'T_COLON', [byte(',')] = 'T_COMMA', [0] = 'T_END',
 }
 local UNESCAPED = {b = '\b', f = '\f', n = '\n', r = '\r', t = '\t', ['"'] = '"', ['\\'] = '\\', ['/'] = '/'}
-local QUOTE, BACKSLASH, MINUS, ZERO, NINE = byte('"'), byte('\\'), byte('-'), byte('0'), byte('9')
+local QUOTE, BACKSLASH, PLUS, MINUS, ZERO, NINE = byte('"'), byte('\\'), byte('+'), byte('-'), byte('0'), byte('9')
 
 local function utf8(code)
   if code < 0x80 then
@@ -214,10 +214,10 @@ end
 local NAN = -(huge - huge)
 local NAMED = {['inf'] = huge, ['+inf'] = huge, ['-inf'] = -huge}
 
--- A number that JSON does not have: hexadecimal, with leading zeros, infinite or none.
+-- A number that JSON does not have: with a plus, hexadecimal, with leading zeros, infinite or none.
 local function is_odd(text, at)
-  return find(text, '^[+-]?0[xX]', at) or find(text, '^-?0%d', at) or find(lower(sub(text, at, at + 4)), '^[+-]?inf')
-    or find(lower(sub(text, at, at + 4)), '^[+-]?nan')
+  return byte(text, at) == PLUS or find(text, '^-?0[xX%d]', at) or find(lower(sub(text, at, at + 3)), '^-?inf')
+    or find(lower(sub(text, at, at + 3)), '^-?nan')
 end
 
 local function number_token(text, at)
@@ -350,6 +350,9 @@ function read(text, kind, value, rest, place, depth, settings)
 end
 
 local function decode(text, settings)
+  if #text > 1 and (byte(text, 1) == 0 or byte(text, 2) == 0) then
+    fail('JSON parser does not support UTF-16 or UTF-32')
+  end
   local kind, value, rest, place = token(text, 1, settings)
   local result
   result, rest = read(text, kind, value, rest, place, 0, settings)

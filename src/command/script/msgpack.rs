@@ -152,25 +152,29 @@ fn write_number(number: f64, out: &mut Vec<u8>) {
 }
 
 fn write_table(table: &Table, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
-    let pairs: Vec<(Value, Value)> = table.pairs().collect::<mlua::Result<_>>()?;
-    let index = |key: &Value| match key {
-        Value::Integer(index) => usize::try_from(*index).ok().filter(|index| (1..=pairs.len()).contains(index)),
-        _ => None,
-    };
+    // Twice through the table, as Lua lends only some thousands of values at once.
+    let (mut len, mut last, mut is_array) = (0, 0, true);
+    table.for_each(|key: Value, _: Value| {
+        len += 1;
+        match key {
+            Value::Integer(index @ 1..) => last = last.max(index as usize),
+            _ => is_array = false,
+        }
+        Ok(())
+    })?;
     // Keys differ, so that as many of them as there are places fill all places.
-    if pairs.iter().all(|(key, _)| index(key).is_some()) {
-        write_head(pairs.len(), (0x90, 15), &[0xdc, 0xdd], out);
-        for at in 1..=pairs.len() {
+    if is_array && last == len {
+        write_head(len, (0x90, 15), &[0xdc, 0xdd], out);
+        for at in 1..=len {
             write(&table.raw_get(at)?, out, depth + 1)?;
         }
         return Ok(());
     }
-    write_head(pairs.len(), (0x80, 15), &[0xde, 0xdf], out);
-    for (key, value) in &pairs {
-        write(key, out, depth + 1)?;
-        write(value, out, depth + 1)?;
-    }
-    Ok(())
+    write_head(len, (0x80, 15), &[0xde, 0xdf], out);
+    table.for_each(|key: Value, value: Value| {
+        write(&key, out, depth + 1)?;
+        write(&value, out, depth + 1)
+    })
 }
 
 // ---- reading ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 -- What a script sees: Redis' globals, none of which it can change, and the libraries.
--- Called once for each state with what Rust has to offer; gives back how to run a script and how to lend it a server.
+-- Called once for each state with what Rust has to offer; gives back how to run a script and how to lend it a server, and
+-- how libraries of functions are loaded, found and forgotten. A state is for scripts or for functions.
 local host = ...
 
 local error, type, next, tostring, select, rawequal = error, type, next, tostring, select, rawequal
@@ -14,11 +15,15 @@ local function refuse()
   error('Attempt to modify a readonly table', 2)
 end
 
+-- Gives the stand-in, and how to have it show something else.
 local function protect(contents, meta)
   local stand_in = {}
+  local rules = {__index = contents, __newindex = refuse, __metatable = meta or false}
   shows[stand_in] = contents
   stand_ins[#stand_ins + 1] = stand_in
-  return set_meta(stand_in, {__index = contents, __newindex = refuse, __metatable = meta or false})
+  return set_meta(stand_in, rules), function(others)
+    shows[stand_in], rules.__index = others, others
+  end
 end
 
 local function bad_argument(at, name, expected, value)
@@ -175,7 +180,6 @@ function globals.collectgarbage(what, number)
   return 0
 end
 
-string.dump = nil
 math.random, math.randomseed = host.random, host.randomseed
 get_meta('').__metatable = protect(get_meta(''))
 
@@ -214,25 +218,31 @@ function redis.status_reply(...)
   return {ok = (...)}
 end
 
-function redis.replicate_commands()
-  return true
-end
+if not host.has_functions then
+  function redis.replicate_commands()
+    return true
+  end
 
-function redis.breakpoint()
-  return false
-end
+  function redis.breakpoint()
+    return false
+  end
 
-function redis.debug()
+  function redis.debug()
+  end
 end
 
 globals.redis = protect(redis)
 
 -- ---- running ------------------------------------------------------------------------------------------------------
 
-set_meta(globals, {__index = function(_, name)
-  error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
-end})
-local environment = protect(globals, protect({}))
+-- A table that is not silent about what is not there.
+local function strict(t)
+  return set_meta(t, {__index = function(_, name)
+    error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+  end})
+end
+
+local environment, swap = protect(strict(globals), protect({}))
 raw_set(globals, '_G', environment)
 
 local function explain(problem)
@@ -247,7 +257,9 @@ local function explain(problem)
   return problem
 end
 
-raw_set(globals, '__redis__err__handler', explain)
+if not host.has_functions then
+  raw_set(globals, '__redis__err__handler', explain)
+end
 
 -- Functions of the server that is lent to the script that runs.
 local function lend(functions)
@@ -256,11 +268,8 @@ local function lend(functions)
   end
 end
 
-local function run(script, keys, argv)
-  globals.KEYS, globals.ARGV = keys, argv
-  local worked, result = xpcall(script, explain)
-  globals.KEYS, globals.ARGV = {}, {}
-  -- Functions of the table library write past the guard.
+-- Functions of the table library write past the guard.
+local function clean()
   for at = 1, #stand_ins do
     local stand_in = stand_ins[at]
     local key = next(stand_in)
@@ -269,8 +278,167 @@ local function run(script, keys, argv)
       key = next(stand_in)
     end
   end
-  return worked, result
 end
 
-globals.KEYS, globals.ARGV = {}, {}
-return environment, lend, run
+local run
+if host.has_functions then
+  function run(callback, keys, argv)
+    local worked, result = xpcall(function()
+      return callback(keys, argv)
+    end, explain)
+    clean()
+    return worked, result
+  end
+else
+  globals.KEYS, globals.ARGV = {}, {}
+
+  function run(script, keys, argv)
+    globals.KEYS, globals.ARGV = keys, argv
+    local worked, result = xpcall(script, explain)
+    globals.KEYS, globals.ARGV = {}, {}
+    clean()
+    return worked, result
+  end
+end
+
+-- ---- libraries ----------------------------------------------------------------------------------------------------
+
+-- What each library has registered: its callbacks by name, under the library's number.
+local callbacks = {}
+-- What the library that is being loaded has registered so far.
+local coming
+
+local function wrong(text)
+  error({err = 'ERR ' .. text}, 0)
+end
+
+-- Text, or a number as text.
+local function text_of(value)
+  return (type(value) == 'string' or type(value) == 'number') and tostring(value) or nil
+end
+
+local FLAGS = {}
+for at, name in ipairs(host.flags) do
+  FLAGS[name] = at
+end
+
+local function read_flags(given)
+  local flags, at = {}, 1
+  while given[at] ~= nil do
+    local number = FLAGS[(text_of(given[at]) or ''):lower()]
+    if not number then
+      wrong('unknown flag given')
+    end
+    flags[number] = true
+    at = at + 1
+  end
+  return flags
+end
+
+local ARGUMENTS = {
+  function_name = function(value)
+    return text_of(value) or wrong('function_name argument given to redis.register_function must be a string')
+  end,
+  description = function(value)
+    return text_of(value) or wrong('description argument given to redis.register_function must be a string')
+  end,
+  callback = function(value)
+    return type(value) == 'function' and value
+      or wrong('callback argument given to redis.register_function must be a function')
+  end,
+  flags = function(value)
+    if type(value) ~= 'table' then
+      wrong('flags argument to redis.register_function must be a table representing function flags')
+    end
+    return read_flags(value)
+  end,
+}
+
+local function read_named(given)
+  if type(given) ~= 'table' then
+    wrong('calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).')
+  end
+  local read = {}
+  for key, value in next, given do
+    key = text_of(key) or wrong('named argument key given to redis.register_function is not a string')
+    key = key:lower()
+    local check = ARGUMENTS[key] or wrong('unknown argument given to redis.register_function')
+    read[key] = check(value)
+  end
+  if not read.function_name then
+    wrong('redis.register_function must get a function name argument')
+  end
+  if not read.callback then
+    wrong('redis.register_function must get a callback argument')
+  end
+  return read
+end
+
+local function read_positional(name, callback)
+  name = text_of(name) or wrong('first argument to redis.register_function must be a string')
+  if type(callback) ~= 'function' then
+    wrong('second argument to redis.register_function must be a function')
+  end
+  return {function_name = name, callback = callback}
+end
+
+local function register(...)
+  if not coming then
+    wrong('redis.register_function can only be called on FUNCTION LOAD command')
+  end
+  local count = select('#', ...)
+  if count < 1 or count > 2 then
+    wrong('wrong number of arguments to redis.register_function')
+  end
+  local new = count == 1 and read_named(...) or read_positional(...)
+  local name = new.function_name
+  if not find(name, '^[%w_]+$') then
+    wrong('Library names can only contain letters, numbers, or underscores(_) and must be at least one character long')
+  end
+  -- They are called without regard to case.
+  if coming.names[name:lower()] then
+    wrong('Function already exists in the library')
+  end
+  coming.names[name:lower()] = true
+  coming.callbacks[name] = new.callback
+  coming.list[#coming.list + 1] = {name, new.description or false, new.flags or {}}
+end
+
+-- While a library is loaded there is nothing but this.
+local redis_while_loading = {register_function = register}
+for name, value in next, redis do
+  if name == 'log' or find(name, '^LOG_') or find(name, '^REDIS_') then
+    redis_while_loading[name] = value
+  end
+end
+local loading = strict({redis = protect(strict(redis_while_loading))})
+
+-- Runs a library's text; gives what it has registered, or what went wrong.
+local function load(chunk, number)
+  coming = {callbacks = {}, names = {}, list = {}}
+  swap(loading)
+  local worked, problem = raw_pcall(chunk)
+  swap(globals)
+  local came = coming
+  coming = nil
+  clean()
+  if worked then
+    callbacks[number] = came.callbacks
+    return came.list
+  end
+  problem = plain(problem)
+  if type(problem) ~= 'table' then
+    return 'ERR ' .. tostring(problem)
+  end
+  return text_of(raw_get(problem, 'err')) or 'ERR unknown error'
+end
+
+local function callback(number, name)
+  return callbacks[number][name]
+end
+
+local function forget(number)
+  callbacks[number] = nil
+end
+
+return environment, lend, run, load, callback, forget

@@ -4,6 +4,7 @@ use mlua::{Lua, MultiValue, Value};
 
 use super::args::{self, number, raise_reply};
 use super::convert;
+use super::interpreter::KILLED;
 use crate::clock::Millis;
 use crate::command::{self, Client, Ctx, Flags, Flow, Found, Spec, acl, tracking};
 use crate::engine::Engine;
@@ -80,7 +81,8 @@ impl Server<'_> {
         self.client.version = self.speaks;
         self.client.flow = Flow::Go;
         let reply = Reply::new(out, self.speaks);
-        let mut ctx = Ctx { engine, client: self.client, now: self.now, reply, spec: found.spec, ahead: None };
+        let mut ctx =
+            Ctx { engine, client: self.client, now: self.now, reply, spec: found.spec, ahead: None, is_scripted: true };
         let waited = std::mem::replace(&mut ctx.client.never_waits, true);
         let result = (found.spec.run)(&mut ctx, args);
         ctx.client.never_waits = waited;
@@ -96,13 +98,17 @@ impl Server<'_> {
         calls.took(ended.saturating_sub(self.client.lap));
         calls.failed.add(u64::from(failed));
         self.client.lap = ended;
-        Ok(())
+        // Between two looks of the interpreter there may be thousands of commands.
+        match engine.scripts.look(ended, || engine.clock.micros()) {
+            true => Err(format!("ERR {KILLED}")),
+            false => Ok(()),
+        }
     }
 
     /// Whether a script may run the command now.
     fn check(&self, found: &Found) -> Result<(), String> {
         let flags = found.spec.flags;
-        if flags.has(Flags::NOSCRIPT) {
+        if flags.has(Flags::NOSCRIPT) && !self.engine.scripts.may_run_all() {
             return Err("ERR This Redis command is not allowed from script".to_owned());
         }
         if self.is_readonly && flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)) {

@@ -1,6 +1,9 @@
 //! The first line of a script, where it may say what it does: `#!lua flags=no-writes,allow-oom`.
 
-/// What a script has said of itself.
+/// All flags, in Redis' order.
+pub(super) const FLAGS: [&str; 5] = ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];
+
+/// What a script or a function has said of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Promises {
     /// It has a first line that says so; without one a script may do anything, and is checked as it goes.

@@ -390,6 +390,10 @@ fn a_dry_run_tells_what_would_be_denied() {
         assert_eq!(told(&text).unwrap_or(text.clone()), told(heard).unwrap_or(heard.to_owned()), "{line}");
     }
     t.say("ACL DRYRUN nosuch get x").hears("-ERR User 'nosuch' not found");
+    // What is refused for its number of keys has none, as in Redis.
+    t.say("ACL SETUSER keyless +@all").hears("+OK");
+    t.say("ACL DRYRUN keyless zunionstore to -1 from").hears("+OK");
+    assert!(t.say("ACL DRYRUN keyless zunionstore to 1 from").text().contains("access the 'to' key"));
     t.say("ACL LOG").hears("*0");
 }
 
@@ -499,6 +503,7 @@ fn a_command_that_reads_unnamed_keys_can_ask_whether_all_may_be_read() {
             reply: Reply::new(&mut out, Version::Resp2),
             spec: find(b"get").expect("a row").spec,
             ahead: None,
+            is_scripted: false,
         };
         assert_eq!(may_read_all(&ctx, words.args()), answer, "{rules}");
     }

@@ -289,6 +289,10 @@ fn what_happens_to_bits_is_told() {
     }
     t.say("COMMAND GETKEYSANDFLAGS BITFIELD f SET u8 0 1").hears("*1 *2 $1 f *3 +RW +access +update");
     t.say("COMMAND GETKEYSANDFLAGS BITFIELD f GET u8 0").hears("*1 *2 $1 f *2 +RO +access");
+    t.say("COMMAND GETKEYSANDFLAGS BITFIELD f OVERFLOW SAT GET SET 0").hears("*1 *2 $1 f *2 +RO +access");
+    // What is not understood may write.
+    t.say("COMMAND GETKEYSANDFLAGS BITFIELD f GET u8").hears("*1 *2 $1 f *3 +RW +access +update");
+    t.say("COMMAND GETKEYSANDFLAGS BITFIELD f 1.5").hears("*1 *2 $1 f *3 +RW +access +update");
     t.say("COMMAND GETKEYS BITOP OR to a b").hears("*3 $2 to $1 a $1 b");
 }
 

@@ -95,6 +95,21 @@ fn every_type_comes_back_in_either_encoding() {
     }
 }
 
+/// A compact sorted set has no -0, and a large one does not become compact on its way.
+#[test]
+fn a_score_of_minus_zero_comes_back() {
+    let mut t = Transcript::start();
+    t.say("CONFIG SET zset-max-listpack-entries 2").hears("+OK");
+    t.say("ZADD large 1 a 2 b 3 c -0 d").hears(":4");
+    let payload = dumped(&mut t, "large");
+    t.words(&[b"RESTORE", b"copy", b"0", &payload]).hears("+OK");
+    t.say("ZSCORE copy d").hears("$2 -0");
+    t.say("OBJECT ENCODING copy").hears("$8 skiplist");
+    t.say("CONFIG SET zset-max-listpack-entries 4").hears("+OK");
+    t.words(&[b"RESTORE", b"copy", b"0", &payload, b"REPLACE"]).hears("+OK");
+    t.say("OBJECT ENCODING copy").hears("$8 listpack");
+}
+
 #[test]
 fn options_say_how_long_and_how_used() {
     let mut t = Transcript::with(&[("maxmemory-policy", "allkeys-lru")]);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::Transcript;
+use super::{Heard, Transcript};
 use crate::clock::Ttl;
+use crate::command::{Flow, run};
+use crate::resp::Words;
 
 const SYNTAX: &str = "-ERR syntax error";
 const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";
@@ -220,4 +222,74 @@ fn accesses_are_told_in_the_unit_of_the_policy() {
     t.wait(Ttl::seconds(120));
     t.say("OBJECT FREQ coat").hears(":6");
     t.say("OBJECT IDLETIME coat").hears(is_lfu);
+}
+
+/// Many keys are walked over in many turns, between which others write; whoever may not be interrupted is not.
+#[test]
+fn many_names_are_shown_in_many_turns() {
+    const KEYS: usize = 5_000;
+    let mut t = Transcript::start();
+    let names: Vec<String> = (0..KEYS).map(|number| format!("key:{number:05}")).collect();
+    for name in &names {
+        t.say(&format!("SET {name} v"));
+    }
+    let names_in = |text: &str| -> Vec<String> {
+        let mut names: Vec<String> =
+            text.split(' ').filter(|word| word.starts_with("key:")).map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    };
+    let mut other = t.enter();
+    for request in [&["KEYS", "key:*"][..], &["SCAN", "0", "COUNT", "9999"]] {
+        let mut words = Words::new();
+        request.iter().for_each(|word| words.push(word.as_bytes()));
+        let (mut out, mut turns) = (Vec::new(), 0);
+        loop {
+            let flow = run(&t.engine, &mut t.client, words.args(), None, t.clock.now(), &mut out);
+            turns += 1;
+            if flow == Flow::Go {
+                break;
+            }
+            assert_eq!(flow, Flow::Again);
+            t.say_as(&mut other, &format!("SET key:new:{turns} v"));
+            t.say_as(&mut other, "DEL key:new:1");
+        }
+        assert!(turns > KEYS / 512, "{turns} turns");
+        let shown = names_in(&Heard(out).text());
+        assert!(names.iter().all(|name| shown.binary_search(name).is_ok()));
+        assert!(shown.windows(2).all(|pair| pair[0] != pair[1]), "nothing is shown twice");
+        assert!(t.client.begun.is_none() && t.client.gathered() == 0);
+        t.say_as(&mut other, "FLUSHDB");
+        for name in &names {
+            t.say(&format!("SET {name} v"));
+        }
+    }
+    let whole = t.say("KEYS *").text();
+    assert!(whole.starts_with("*5000 $9 key:"));
+    assert_eq!(names_in(&whole), names);
+    t.say("MULTI");
+    t.say("KEYS *");
+    assert_eq!(names_in(&t.say("EXEC").text()), names);
+    t.say("WATCH a");
+    assert_eq!(names_in(&t.say("KEYS *").text()), names);
+    t.say_as(&mut other, "SET a b");
+    t.say("MULTI").hears("+OK");
+    t.say("EXEC").hears("*-1");
+    t.say("INFO commandstats");
+    let info = t.say("INFO commandstats").text();
+    assert!(info.contains("cmdstat_keys:calls=4,"), "{info}");
+}
+
+#[test]
+fn a_client_that_wants_no_reply_gets_no_part_of_one() {
+    let mut t = Transcript::start();
+    for number in 0..2_000 {
+        t.say(&format!("SET {number} v"));
+    }
+    t.say("CLIENT REPLY SKIP").hears("");
+    t.say("KEYS *").hears("");
+    t.say("CLIENT REPLY OFF").hears("");
+    t.say("SCAN 0 COUNT 5000").hears("");
+    t.say("CLIENT REPLY ON").hears("+OK");
+    t.say("KEYS *").hears_start("*2000 ");
 }

@@ -258,6 +258,60 @@ fn a_watched_key_that_dies_stops_the_transaction() {
 }
 
 #[test]
+fn a_collection_that_stays_as_it_is_stops_no_transaction() {
+    let mut t = Transcript::start();
+    for size in ["128", "1"] {
+        t.say(&format!("CONFIG SET zset-max-listpack-entries {size} set-max-intset-entries {size}")).hears("+OK");
+        t.say("ZADD z 1 a 5 b").hears(":2");
+        t.say("SADD s x y").hears(":2");
+        t.say("HSET h f 1").hears(":1");
+        t.say("RPUSH l 1 2").hears(":2");
+        t.say("SET t abc").hears("+OK");
+        let mut other = t.enter();
+        for words in [
+            "ZREMRANGEBYSCORE z 10 20",
+            "ZREMRANGEBYRANK z 5 9",
+            "ZREMRANGEBYLEX z [x [y",
+            "ZREM z q",
+            "ZADD z 1 a",
+            "ZADD z NX 3 a",
+            "ZADD z XX 3 q",
+            "ZADD z GT 0 a",
+            "ZADD z NX INCR 1 a",
+            "ZADD z XX INCR 1 q",
+            "ZINCRBY z 0 a",
+            "ZPOPMIN z 0",
+            "SADD s x",
+            "SREM s q",
+            "SPOP s 0",
+            "SMOVE s s x",
+            "HDEL h q",
+            "HSETNX h f 2",
+            "LREM l 0 q",
+            "LINSERT l BEFORE q 1",
+            "SET t x NX",
+            "SETRANGE t 0 ''",
+            "GETEX t PERSIST",
+            "PERSIST t",
+        ] {
+            t.say("WATCH z s h l t").hears("+OK");
+            t.say_as(&mut other, words);
+            t.say("MULTI").hears("+OK");
+            assert_eq!(t.say("EXEC").text(), "*0", "{words}");
+        }
+        for words in
+            ["ZADD z 2 a", "ZREM z a", "SADD s z", "SREM s z", "ZREMRANGEBYRANK z 0 0", "SPOP s 9", "GETEX t EX 9"]
+        {
+            t.say("WATCH z s t").hears("+OK");
+            t.say_as(&mut other, words);
+            t.say("MULTI").hears("+OK");
+            assert_eq!(t.say("EXEC").text(), "*-1", "{words}");
+        }
+        t.say("FLUSHALL").hears("+OK");
+    }
+}
+
+#[test]
 fn watchers_stay_with_the_number_of_their_database() {
     let mut t = Transcript::start();
     let mut other = t.enter();

@@ -459,7 +459,7 @@ fn remove_range(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, event: &'static s
             let ranks = range.ranks(zset, false);
             zset.remove_ranks(ranks.start, ranks.len())
         };
-        let removed = slot.edit(remove)?.unwrap_or(0);
+        let removed = slot.edit_if(remove, |removed| *removed > 0)?.unwrap_or(0);
         if removed > 0 {
             tell_change(slot, event);
         }

@@ -57,6 +57,38 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::MEMORY
     },
     Param {
+        name: "lazyfree-lazy-eviction",
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether large collections that are evicted are freed in slices, by the janitor.",
+        home: field!(lazily.evicted),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "lazyfree-lazy-server-del",
+        kind: Kind::Bool,
+        default: "no",
+        doc: "The same for those that something else takes the place of.",
+        home: field!(lazily.replaced),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "lazyfree-lazy-user-del",
+        kind: Kind::Bool,
+        default: "no",
+        doc: "The same for those that DEL deletes; what UNLINK deletes always is.",
+        home: field!(lazily.deleted),
+        ..Param::MEMORY
+    },
+    Param {
+        name: "lazyfree-lazy-user-flush",
+        kind: Kind::Bool,
+        default: "no",
+        doc: "Whether FLUSHALL and FLUSHDB are ASYNC when they say nothing.",
+        home: field!(lazy_flush),
+        ..Param::MEMORY
+    },
+    Param {
         name: "hash-max-listpack-entries",
         aliases: &["hash-max-ziplist-entries"],
         kind: LONG,

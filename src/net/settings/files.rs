@@ -150,6 +150,7 @@ impl Reader {
 fn directive(param: &Param, values: &[String]) -> Result<String, String> {
     match values {
         [value] => Ok(value.clone()),
+        [] if param.lines != Lines::Single => Ok(String::new()),
         [_, _, ..] if param.lines != Lines::Single => Ok(words::join(values)),
         _ => Err(format!("{}: wrong number of arguments", param.name)),
     }

@@ -142,6 +142,10 @@ fn flags_take_words_as_redis_server_does() {
 
 #[test]
 fn save_adds_up_and_nothing_clears_it() {
+    // A bare name is as good as an empty value where several words are taken.
+    let (_file, path) = file(".conf", "save 900 1\nsave\nlatency-tracking-info-percentiles\n");
+    assert_eq!(config(&[&path]).get("save").as_deref(), Some(""));
+    assert_eq!(config(&[&path]).get("latency-tracking-info-percentiles").as_deref(), Some(""));
     let (_file, path) = file(".conf", "save 900 1\n");
     for (args, value) in [
         (&["--save", "100", "100"][..], "900 1 100 100"),

@@ -317,6 +317,7 @@ impl Run {
         loop {
             cursor = self.family[of].scan(cursor, count, self.model.now, |value| {
                 seen.push((value.string().unwrap_or_default().to_vec(), value.deadline()));
+                0
             });
             if cursor == Cursor::START {
                 break;

@@ -202,7 +202,7 @@ impl Source<'_> {
     }
 
     fn zset(&mut self, kind: u8, compact: &Compact) -> Option<ZSet> {
-        let mut zset = ZSet::default();
+        let mut zset = ZSet::large();
         let mut add = |member: &[u8], score: f64| !score.is_nan() && zset.set(member, score, compact).is_none();
         if matches!(kind, ZSET | ZSET_TEXT) {
             for _ in 0..self.reader.count()? {
@@ -216,7 +216,7 @@ impl Source<'_> {
             let good = |[member, score]: &[Vec<u8>; 2]| num::parse_f64(score).is_some_and(|score| add(member, score));
             (odd.is_empty() && pairs.iter().all(good)).then_some(())?;
         }
-        Some(zset)
+        Some(zset.compacted(compact))
     }
 
     fn hash(&mut self, kind: u8, compact: &Compact) -> Option<Hash> {

@@ -1,34 +1,13 @@
-//! Fields of a large hash: each with its value in memory of its own, in a row, with a table of their hashes.
-//!
-//! The row makes a random field one look away. The table is the one that shards have for their entries: it is in the order
-//! of the hashes, so that a scan stands at a hash and misses nothing that stays, however the table grows meanwhile.
+//! Fields of a large hash: each with its value in memory of its own.
 
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::quality::RandomState;
-
-use super::super::arena::At;
-use super::super::table::Table;
-
-/// Fields that a row has room for at least, and the part by which it grows.
-const ROOM_MIN: usize = 8;
-const GROWTH: usize = 8;
+use super::keyed::{Item, Keyed, block};
 
 /// Fields of a large hash, with their values.
-#[derive(Clone, Default)]
-pub struct Fields {
-    all: Vec<Pair>,
-    /// Where in the row the field of a hash is.
-    table: Table,
-    /// Bytes of all pairs.
-    bytes: usize,
-    /// Every hash has its own order, so that to fill one in the order of another is no worse than in any order.
-    hasher: RandomState,
-}
+pub(super) type Fields = Keyed<Pair>;
 
 /// A field and its value in one piece: the length of the field, seven bits a byte and the lowest first, the field, the value.
 #[derive(Clone)]
-struct Pair(Box<[u8]>);
+pub struct Pair(Box<[u8]>);
 
 impl Pair {
     fn of(field: &[u8], value: &[u8]) -> Pair {
@@ -58,13 +37,10 @@ impl Pair {
         (head, head + len)
     }
 
-    fn both(&self) -> (&[u8], &[u8]) {
+    /// The field and its value.
+    pub fn both(&self) -> (&[u8], &[u8]) {
         let (field, value) = self.offsets();
         (&self.0[field..value], &self.0[value..])
-    }
-
-    fn field(&self) -> &[u8] {
-        self.both().0
     }
 
     /// Gives the field another value.
@@ -72,119 +48,36 @@ impl Pair {
         let (_, at) = self.offsets();
         match self.0.len() == at + value.len() {
             true => self.0[at..].copy_from_slice(value),
-            false => *self = Pair::of(self.field(), value),
+            false => *self = Pair::of(self.both().0, value),
         }
     }
+}
 
-    /// Bytes that its memory takes.
+impl Item for Pair {
+    fn key(&self) -> &[u8] {
+        self.both().0
+    }
+
     fn weight(&self) -> usize {
-        self.0.len().next_multiple_of(8)
+        block(self.0.len())
     }
 }
 
 impl Fields {
-    /// Bytes that they take on the heap.
-    pub fn size(&self) -> usize {
-        self.table.size() + self.all.capacity() * size_of::<Pair>() + self.bytes
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// All of them with their values, in the order of the row.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.all.iter().map(Pair::both)
-    }
-
-    /// The field at a position of the row, and its value.
-    pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
-        self.all.get(index).map(Pair::both)
-    }
-
     /// The value of a field.
-    pub fn get(&self, field: &[u8]) -> Option<&[u8]> {
-        let (_, index) = self.find(field)?;
-        self.at(index).map(|(_, value)| value)
+    pub fn value(&self, field: &[u8]) -> Option<&[u8]> {
+        self.get(self.find(field)?).map(|pair| pair.both().1)
     }
 
     /// Gives a field a value; `true` if the field is new.
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
-        if let Some(pair) = self.find(field).and_then(|(_, index)| self.all.get_mut(index)) {
-            self.bytes -= pair.weight();
-            pair.set(value);
-            self.bytes += pair.weight();
-            return false;
-        }
-        if self.all.len() == self.all.capacity() {
-            self.all.reserve_exact((self.all.len() / GROWTH).max(ROOM_MIN));
-        }
-        self.table.insert(self.hash(field), At::from_bits(self.all.len() as u32));
-        let pair = Pair::of(field, value);
-        self.bytes += pair.weight();
-        self.all.push(pair);
-        true
-    }
-
-    /// Removes a field; `false` if it is not there. The last one moves to its position.
-    pub fn remove(&mut self, field: &[u8]) -> bool {
-        let Some((bucket, index)) = self.find(field) else { return false };
-        self.table.remove(bucket);
-        self.bytes -= self.all.swap_remove(index).weight();
-        if let Some(moved) = self.all.get(index) {
-            let old = self.all.len() as u32;
-            let found = self.table.find(self.hash(moved.field()), |at| (at.bits() == old).then_some(()));
-            if let Some((bucket, ())) = found {
-                self.table.set(bucket, At::from_bits(index as u32));
+        match self.find(field) {
+            Some(number) => self.edit(number, |pair| pair.set(value)).is_none(),
+            None => {
+                self.push(Pair::of(field, value));
+                true
             }
         }
-        self.table.shrink();
-        if self.all.len() < self.all.capacity() / 2 {
-            self.all.shrink_to(self.all.len() + (self.all.len() / GROWTH).max(ROOM_MIN));
-        }
-        true
-    }
-
-    /// Shows at least so many fields from a cursor on, if there are, and tells the cursor to go on with. Zero is the
-    /// beginning and the end.
-    pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], &[u8])) -> u64 {
-        let Ok(first) = u32::try_from(cursor) else { return 0 };
-        let (mut shown, mut last) = (0, None);
-        for place in self.table.iter_from(first) {
-            // Those of one hash are shown together: a cursor cannot stand between them.
-            if shown >= count && last != Some(place.hash) {
-                return u64::from(place.hash);
-            }
-            if let Some((field, value)) = self.at(place.at.bits() as usize) {
-                f(field, value);
-            }
-            (shown, last) = (shown + 1, Some(place.hash));
-        }
-        0
-    }
-
-    /// The bucket of a field and its position in the row.
-    fn find(&self, field: &[u8]) -> Option<(usize, usize)> {
-        self.table.find(self.hash(field), |at| {
-            let index = at.bits() as usize;
-            self.all.get(index).is_some_and(|pair| pair.field() == field).then_some(index)
-        })
-    }
-
-    fn hash(&self, field: &[u8]) -> u32 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(field);
-        hasher.finish() as u32
-    }
-
-    /// Bytes counted anew.
-    #[cfg(test)]
-    pub fn recount(&self) -> usize {
-        self.table.validate();
-        assert_eq!(self.table.len(), self.all.len());
-        let bytes: usize = self.all.iter().map(Pair::weight).sum();
-        self.table.size() + self.all.capacity() * size_of::<Pair>() + bytes
     }
 }
 

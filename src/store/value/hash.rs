@@ -46,6 +46,22 @@ fn plain<'a>((field, value): (&'a [u8], &'a [u8])) -> Pair<'a> {
 }
 
 impl Hash {
+    /// About how many pieces of memory it takes.
+    pub(super) fn pieces(&self) -> usize {
+        match &self.0 {
+            Kind::Packed(_) => 1,
+            Kind::Loose(fields) => fields.len(),
+        }
+    }
+
+    /// Frees about so many of them; `false` when no more than one is left. It is of no use afterwards.
+    pub(super) fn wreck(&mut self, most: usize) -> bool {
+        match &mut self.0 {
+            Kind::Packed(_) => false,
+            Kind::Loose(fields) => fields.wreck(most),
+        }
+    }
+
     /// Takes over a listpack of fields and values in turn, if it is one: whole pairs, and no field twice.
     pub fn from_listpack(listpack: Listpack, compact: &Compact) -> Option<Hash> {
         let mut fields = HashSet::new();
@@ -104,7 +120,7 @@ impl Hash {
     pub fn get(&self, field: &[u8]) -> Option<Element<'_>> {
         match &self.0 {
             Kind::Packed(listpack) => value_at(listpack, field).map(|at| listpack.get(at)),
-            Kind::Loose(fields) => fields.get(field).map(Element::Bytes),
+            Kind::Loose(fields) => fields.value(field).map(Element::Bytes),
         }
     }
 
@@ -146,7 +162,7 @@ impl Hash {
                 }
                 at.is_some()
             }
-            Kind::Loose(fields) => fields.remove(field),
+            Kind::Loose(fields) => fields.remove(field).is_some(),
         }
     }
 
@@ -157,7 +173,7 @@ impl Hash {
             Kind::Loose(fields) => (None, Some(fields)),
         };
         let packed = packed.into_iter().flat_map(pairs);
-        packed.chain(loose.into_iter().flat_map(|fields| fields.iter().map(plain)))
+        packed.chain(loose.into_iter().flat_map(|fields| fields.iter().map(|pair| plain(pair.both()))))
     }
 
     /// Any field, each with the same chance.
@@ -216,7 +232,7 @@ impl Hash {
                 pairs(listpack).for_each(f);
                 0
             }
-            Kind::Loose(fields) => fields.scan(cursor, count, |field, value| f(plain((field, value)))),
+            Kind::Loose(fields) => fields.scan(cursor, count, |pair| f(plain(pair.both()))),
         }
     }
 
@@ -227,7 +243,7 @@ impl Hash {
                 let at = listpack.seek(2 * index)?;
                 Some((listpack.get(at), listpack.get(listpack.next(at)?)))
             }
-            Kind::Loose(fields) => fields.at(index).map(plain),
+            Kind::Loose(fields) => fields.get(index).map(|pair| plain(pair.both())),
         }
     }
 

@@ -67,6 +67,17 @@ impl Room {
 }
 
 impl List {
+    /// About how many pieces of memory it takes.
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Frees about so many of them; `false` when no more than one is left. It is of no use afterwards.
+    pub(super) fn wreck(&mut self, most: usize) -> bool {
+        self.pieces.truncate(self.pieces.len().saturating_sub(most));
+        !self.pieces.is_empty()
+    }
+
     /// Bytes that it takes on the heap.
     pub fn size(&self) -> usize {
         self.pieces.capacity() * size_of::<Listpack>() + self.bytes

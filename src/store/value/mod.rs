@@ -10,9 +10,9 @@ mod dump;
 mod fields;
 mod hash;
 mod intset;
+mod keyed;
 mod list;
 mod listpack;
-mod members;
 mod ranked;
 mod sequence;
 mod set;
@@ -109,6 +109,16 @@ impl Object {
     /// Whether nothing is in it. Such a collection is not kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// About how many pieces of memory it takes.
+    pub(super) fn pieces(&self) -> usize {
+        of_each!(self, collection => collection.pieces())
+    }
+
+    /// Frees about so many of them; `false` when no more than one is left. It is of no use afterwards.
+    pub(super) fn wreck(&mut self, most: usize) -> bool {
+        of_each!(self, collection => collection.wreck(most))
     }
 
     /// The encoding that OBJECT ENCODING answers.

@@ -99,6 +99,12 @@ impl Sequence {
         number
     }
 
+    /// Frees the rows of so many numbers; `false` when nothing is left. It is of no use afterwards.
+    pub fn wreck(&mut self, most: usize) -> bool {
+        let mut leaves = most.div_ceil(LEAF);
+        self.root.wreck(&mut leaves)
+    }
+
     /// Puts another number in the place of the one that has this rank.
     pub fn set(&mut self, rank: usize, number: u32) {
         debug_assert!(rank < self.len);
@@ -165,6 +171,22 @@ impl Branch {
 impl Node {
     fn leaf() -> Node {
         Node::Leaf(Vec::with_capacity(LEAF))
+    }
+
+    /// Frees the last leaves, so many at most, and the branches that are then bare; `false` when nothing is below it.
+    fn wreck(&mut self, leaves: &mut usize) -> bool {
+        let Node::Inner(row) = self else {
+            *leaves = leaves.saturating_sub(1);
+            return false;
+        };
+        while *leaves > 0
+            && let Some(last) = row.last_mut()
+        {
+            if !last.node.wreck(leaves) {
+                row.pop();
+            }
+        }
+        !row.is_empty()
     }
 
     fn count(&self) -> u32 {

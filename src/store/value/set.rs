@@ -3,8 +3,8 @@
 //! A set only ever moves on to a larger encoding, as in Redis.
 
 use super::intset::IntSet;
+use super::keyed::Keyed;
 use super::listpack::{Element, Listpack};
-use super::members::Members;
 use crate::config::Compact;
 use crate::num;
 
@@ -24,6 +24,18 @@ enum Kept {
     Table(Box<Members>),
 }
 
+/// Members of a large set, each in memory of its own.
+type Members = Keyed<Box<[u8]>>;
+
+/// Adds a member; `false` if it is there already.
+fn insert(members: &mut Members, member: &[u8]) -> bool {
+    let is_new = members.find(member).is_none();
+    if is_new {
+        members.push(member.into());
+    }
+    is_new
+}
+
 impl Default for Kept {
     fn default() -> Kept {
         Kept::Integers(IntSet::default())
@@ -31,6 +43,22 @@ impl Default for Kept {
 }
 
 impl Set {
+    /// About how many pieces of memory it takes.
+    pub(super) fn pieces(&self) -> usize {
+        match &self.kept {
+            Kept::Integers(_) | Kept::Pack(_) => 1,
+            Kept::Table(members) => members.len(),
+        }
+    }
+
+    /// Frees about so many of them; `false` when no more than one is left. It is of no use afterwards.
+    pub(super) fn wreck(&mut self, most: usize) -> bool {
+        match &mut self.kept {
+            Kept::Integers(_) | Kept::Pack(_) => false,
+            Kept::Table(members) => members.wreck(most),
+        }
+    }
+
     /// A set of these integers, in Redis' format of them; `None` if that is not sound.
     pub fn from_intset(bytes: Vec<u8>) -> Option<Set> {
         IntSet::from_bytes(bytes).map(|integers| Set { kept: Kept::Integers(integers) })
@@ -40,7 +68,7 @@ impl Set {
     pub fn from_listpack(bytes: Vec<u8>) -> Option<Set> {
         let pack = Listpack::from_bytes(bytes)?;
         let mut seen = Members::default();
-        let all_differ = pack.iter().all(|member| member.with_bytes(|bytes| seen.insert(bytes)));
+        let all_differ = pack.iter().all(|member| member.with_bytes(|bytes| insert(&mut seen, bytes)));
         all_differ.then_some(Set { kept: Kept::Pack(pack) })
     }
 
@@ -96,7 +124,7 @@ impl Set {
         match &self.kept {
             Kept::Integers(integers) => num::parse_i64(member).is_some_and(|number| integers.contains(number)),
             Kept::Pack(pack) => find(pack, member).is_some(),
-            Kept::Table(members) => members.contains(member),
+            Kept::Table(members) => members.find(member).is_some(),
         }
     }
 
@@ -117,7 +145,9 @@ impl Set {
         };
         let integers = integers.into_iter().flat_map(|integers| integers.iter().map(Element::Int));
         let pack = pack.into_iter().flat_map(Listpack::iter);
-        integers.chain(pack).chain(table.into_iter().flat_map(|members| members.iter().map(Element::Bytes)))
+        integers
+            .chain(pack)
+            .chain(table.into_iter().flat_map(|members| members.iter().map(|member| Element::Bytes(member))))
     }
 
     /// The member at a position, in an order that holds until the set is changed.
@@ -125,7 +155,7 @@ impl Set {
         match &self.kept {
             Kept::Integers(integers) => integers.get(index).map(Element::Int),
             Kept::Pack(pack) => pack.seek(index).map(|at| pack.get(at)),
-            Kept::Table(members) => members.get(index).map(Element::Bytes),
+            Kept::Table(members) => members.get(index).map(|member| Element::Bytes(member)),
         }
     }
 
@@ -155,7 +185,7 @@ impl Set {
                 self.grow();
                 self.insert(member, compact)
             }
-            Kept::Table(members) => members.insert(member),
+            Kept::Table(members) => insert(members, member),
         }
     }
 
@@ -167,14 +197,14 @@ impl Set {
                 let found = find(pack, member);
                 found.inspect(|at| pack.remove(*at, 1)).is_some()
             }
-            Kept::Table(members) => members.remove(member),
+            Kept::Table(members) => members.remove(member).is_some(),
         }
     }
 
     /// Takes the member at a position out.
     pub fn take_at(&mut self, index: usize) -> Option<Vec<u8>> {
         if let Kept::Table(members) = &mut self.kept {
-            return members.take_at(index).map(Vec::from);
+            return members.remove_at(index).map(Vec::from);
         }
         let member = self.get(index)?.to_vec();
         self.remove(&member);
@@ -185,7 +215,7 @@ impl Set {
     /// beginning and the end. A small set is shown at once.
     pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8])) -> u64 {
         if let Kept::Table(members) = &self.kept {
-            return members.scan(cursor, count, f);
+            return members.scan(cursor, count, |member| f(member));
         }
         self.iter().for_each(|member| member.with_bytes(&mut f));
         0
@@ -207,7 +237,7 @@ impl Set {
     fn grow(&mut self) {
         let mut members = Box::<Members>::default();
         self.iter().for_each(|member| {
-            member.with_bytes(|bytes| members.insert(bytes));
+            member.with_bytes(|bytes| insert(&mut members, bytes));
         });
         self.kept = Kept::Table(members);
     }

@@ -35,6 +35,22 @@ impl Default for ZSet {
 }
 
 impl ZSet {
+    /// About how many pieces of memory it takes.
+    pub(super) fn pieces(&self) -> usize {
+        match &self.body {
+            Body::Small(_) => 1,
+            Body::Large(ranked) => ranked.len(),
+        }
+    }
+
+    /// Frees about so many of them; `false` when no more than one is left. It is of no use afterwards.
+    pub(super) fn wreck(&mut self, most: usize) -> bool {
+        match &mut self.body {
+            Body::Small(_) => false,
+            Body::Large(ranked) => ranked.wreck(most),
+        }
+    }
+
     /// One that is large from the beginning, to collect what comes in any order.
     pub fn large() -> ZSet {
         ZSet { body: Body::Large(Box::default()) }

@@ -1,0 +1,183 @@
+//! Scripts that take long, over sockets: whoever else comes to the server, by whichever worker, hears so and may end them.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use super::browser::check;
+use super::faulty::Faulty;
+use super::http::before;
+use super::support::{PATIENCE, Peer, Running};
+
+/// Milliseconds after which a script takes long here.
+const LONG: (&str, &str) = ("busy-reply-threshold", "20");
+
+/// A script that is done when somebody has called himself so. It is allowed what scripts are not.
+const UNTIL_NAMED: &str = "while not string.find(redis.call('CLIENT','LIST'),'name=enough') do end";
+
+/// Servers of one worker, which runs the script and serves all others, and of two.
+fn servers() -> impl Iterator<Item = Running> {
+    ["1", "2"].into_iter().map(|workers| Running::start(&[("workers", workers), LONG, ("enable-debug-command", "yes")]))
+}
+
+fn line(peer: &mut Peer) -> String {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while !line.ends_with(b"\r\n") {
+        peer.0.read_exact(&mut byte).expect("a whole line");
+        line.extend(byte);
+    }
+    String::from_utf8_lossy(&line).trim_end().to_owned()
+}
+
+/// Asks until a script takes long.
+fn until_busy(peer: &mut Peer) {
+    let begun = Instant::now();
+    while !line(peer.send("GET a\r\n")).starts_with("-BUSY ") {
+        assert!(begun.elapsed() < PATIENCE, "no script takes long");
+    }
+}
+
+/// Asks until none does; what GET says then.
+fn until_free(peer: &mut Peer) -> String {
+    let begun = Instant::now();
+    loop {
+        let heard = line(peer.send("GET a\r\n"));
+        if !heard.starts_with("-BUSY ") {
+            return if heard == "$-1" { heard } else { line(peer) };
+        }
+        assert!(begun.elapsed() < PATIENCE, "the script goes on");
+    }
+}
+
+/// Says HELLO, which is allowed at any time.
+fn hello(peer: &mut Peer, how: &str) {
+    peer.send(format!("HELLO {how}\r\nUNWATCH\r\n"));
+    while line(peer) != "+OK" {}
+}
+
+/// A client of each worker, and a script that one of them has begun.
+fn stuck(server: &Running, script: &str) -> (Peer, [Peer; 2]) {
+    let (mut stuck, mut others) = (server.client(), [server.client(), server.client()]);
+    stuck.send("DEBUG SET-DISABLE-DENY-SCRIPTS 1\r\n").hears("+OK\r\n");
+    stuck.send(format!("PING\r\nEVAL \"{script}\" 0\r\nPING\r\n")).hears("+PONG\r\n");
+    others.iter_mut().for_each(until_busy);
+    (stuck, others)
+}
+
+#[test]
+fn everybody_hears_that_a_script_takes_long_and_may_end_it() {
+    for server in servers() {
+        for script in [
+            "while true do end",
+            "while true do pcall(redis.pcall, 'nonsense') end",
+            "local f = function() while true do redis.call('PING') end end while true do pcall(f) end",
+            "coroutine.wrap(function() while true do pcall(coroutine.yield) end end)() while true do end",
+        ] {
+            let (mut stuck, mut others) = stuck(&server, script);
+            let mut newcomers = [server.client(), server.client()];
+            for peer in others.iter_mut().chain(&mut newcomers) {
+                // All in one batch, refused or not; a transaction that was refused half its commands does not run.
+                peer.send("SET a 1\r\nEVAL 'return 1' 0\r\n");
+                assert!(line(peer).starts_with("-BUSY ") && line(peer).starts_with("-BUSY "));
+                hello(peer, "3");
+                peer.send("RESET\r\nMULTI\r\nSET a 1\r\nEXEC\r\n").hears("+RESET\r\n+OK\r\n");
+                assert!(line(peer).starts_with("-BUSY "));
+                assert!(line(peer).starts_with("-EXECABORT "));
+            }
+            newcomers[0].send("SCRIPT KILL\r\n").hears("+OK\r\n");
+            assert!(line(&mut stuck).starts_with("-ERR Script killed by user"));
+            stuck.hears("+PONG\r\n");
+            assert!(others.iter_mut().all(|peer| until_free(peer) == "$-1"));
+            stuck.send("EVAL 'return 7' 0\r\nSCRIPT KILL\r\n").hears(":7\r\n-NOTBUSY ");
+        }
+    }
+}
+
+#[test]
+fn a_script_that_has_written_is_ended_with_the_server_alone() {
+    for server in servers() {
+        let (mut stuck, mut others) = stuck(&server, "redis.call('SET','a','1') while true do end");
+        for peer in &mut others {
+            assert!(line(peer.send("SCRIPT KILL\r\n")).starts_with("-UNKILLABLE "));
+        }
+        // It is not there yet for others.
+        until_busy(&mut others[0]);
+        others[1].send("SHUTDOWN NOSAVE\r\n");
+        assert!(String::from_utf8_lossy(&stuck.rest()).starts_with("-ERR Script killed"));
+        server.stop();
+    }
+}
+
+#[test]
+fn the_server_ends_while_a_script_runs_that_does_not_take_long_yet() {
+    let server = Running::start(&[("workers", "1"), ("busy-reply-threshold", "60000")]);
+    let mut stuck = server.client();
+    stuck.send("PING\r\nEVAL 'while true do end' 0\r\n");
+    std::thread::sleep(Duration::from_millis(30));
+    server.stop();
+}
+
+#[test]
+fn a_script_goes_on_when_its_client_leaves() {
+    for server in servers() {
+        let (mut stuck, [mut one, other]) = stuck(&server, &format!("{UNTIL_NAMED} redis.call('SET','a','done')"));
+        stuck.send("PING\r\n");
+        drop((stuck, other));
+        std::thread::sleep(Duration::from_millis(30));
+        until_busy(&mut one);
+        hello(&mut one, "2 SETNAME enough");
+        assert_eq!(until_free(&mut one), "done");
+    }
+}
+
+#[test]
+fn a_transaction_with_a_script_may_take_long_as_well() {
+    for server in servers() {
+        let (mut stuck, mut others) = (server.client(), [server.client(), server.client()]);
+        stuck.send("MULTI\r\nPING\r\nEVAL 'while true do end' 0\r\nDEBUG SLEEP 0.02\r\nPING\r\nEXEC\r\nPING\r\n");
+        stuck.hears("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n");
+        others.iter_mut().for_each(until_busy);
+        others[1].send("SCRIPT KILL\r\n").hears("+OK\r\n");
+        stuck.hears("*4\r\n+PONG\r\n-ERR Script killed by user");
+        line(&mut stuck);
+        stuck.hears("+OK\r\n+PONG\r\n+PONG\r\n");
+    }
+}
+
+#[test]
+fn who_waits_for_a_key_has_what_a_script_leaves_there() {
+    for server in servers() {
+        let mut waiting = server.client();
+        waiting.send("PING\r\nBLPOP list 0\r\n").hears("+PONG\r\n");
+        let script = format!("redis.call('RPUSH','list','half') {UNTIL_NAMED} redis.call('LPUSH','list','whole')");
+        let (mut stuck, [mut one, mut other]) = stuck(&server, &script);
+        hello(&mut other, "2");
+        until_busy(&mut other);
+        hello(&mut one, "2 SETNAME enough");
+        waiting.hears("*2\r\n$4\r\nlist\r\n$5\r\nwhole\r\n");
+        stuck.hears("$-1\r\n+PONG\r\n");
+    }
+}
+
+/// What they ask is not what scripts work with: nobody waits at the door because a script has gone astray.
+#[test]
+fn sessions_are_checked_while_a_script_takes_long() {
+    for workers in ["1", "2"] {
+        let upstream = Faulty::start();
+        let server = before(upstream.addr, &[("workers", workers), LONG]);
+        assert_eq!(check(server.http, "alice.1").header("x-session-source"), "nextauth");
+        let (mut stuck, mut others) = (server.client(), [server.client(), server.client()]);
+        stuck.send("EVAL 'while true do end' 0\r\n");
+        others.iter_mut().for_each(until_busy);
+        // As many as there are workers, and more.
+        for _ in 0..3 {
+            assert_eq!(check(server.http, "alice.1").header("x-session-source"), "cache");
+        }
+        for token in ["bob.1", "carol.1"] {
+            assert_eq!(check(server.http, token).header("x-session-source"), "nextauth");
+            assert_eq!(check(server.http, token).header("x-session-source"), "cache");
+        }
+        until_busy(&mut others[0]);
+        others[1].send("SCRIPT KILL\r\n").hears("+OK\r\n");
+        stuck.hears("-ERR Script killed by user");
+    }
+}
