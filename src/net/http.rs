@@ -14,7 +14,7 @@ mod sign_out;
 #[cfg(test)]
 mod tests;
 
-#[cfg(fuzzing)]
+#[doc(hidden)]
 pub use plain::compare_readings;
 
 use std::cell::{Cell, RefCell};

@@ -91,7 +91,7 @@ impl<'l, 'b> Check<'l, 'b> {
 
 /// For fuzzing: a head that is taken here must be one that the sentry lets pass, whole and in pieces, and hyper's parser
 /// must see the same lines in it.
-#[cfg(fuzzing)]
+#[doc(hidden)]
 pub fn compare_readings(bytes: &[u8], step: usize) {
     use super::head::Heads;
 

@@ -1,9 +1,6 @@
 //! The parser of requests: what comes in pieces must read as what comes whole, and every request costs what has arrived.
 
-#![no_main]
-
 use cloakroom::resp::{Limits, Parser};
-use libfuzzer_sys::fuzz_target;
 
 /// Small limits, so that inputs of a few hundred bytes reach them.
 const LIMITS: Limits = Limits { bulk: 64, inline: 64, words: 16, request: 256, authenticated: true };
@@ -31,7 +28,8 @@ fn read(input: &[u8], limits: &Limits, step: usize) -> (Vec<Vec<Vec<u8>>>, Optio
     (requests, None)
 }
 
-fuzz_target!(|input: &[u8]| {
+/// One case.
+pub fn run(input: &[u8]) {
     let Some((&first, input)) = input.split_first() else { return };
     let limits = match first & 3 {
         0 => Limits { authenticated: false, ..LIMITS },
@@ -41,4 +39,4 @@ fuzz_target!(|input: &[u8]| {
     let whole = read(input, &limits, input.len().max(1));
     let pieces = read(input, &limits, usize::from(first >> 2).max(1));
     assert_eq!(whole, pieces, "in pieces of {}", usize::from(first >> 2).max(1));
-});
+}

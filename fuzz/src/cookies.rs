@@ -1,13 +1,11 @@
 //! Cookies of every shape: a token is shown its own session, whatever stands around its cookie, and nothing else.
 
-#![no_main]
-
 use cloakroom::clock::{ManualClock, Ttl};
 use cloakroom::session::{LookUp, SessionCache, Settings};
 use cloakroom::store::Store;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| {
+/// One case.
+pub fn run(input: &[u8]) {
     let clock = ManualClock::default();
     let settings = Settings::default();
     let mut stores = Store::builder().clock(clock.clone()).fence(settings.fence()).build_family(2);
@@ -28,4 +26,4 @@ fuzz_target!(|input: &[u8]| {
     // What one reading says, another says.
     let again = sessions.tokens(lines.iter().copied());
     assert_eq!(format!("{tokens:?}"), format!("{again:?}"));
-});
+}
