@@ -5,7 +5,7 @@ CARGO ?= cargo
 BIN := target/release/cloakroom
 export NEXT_TELEMETRY_DISABLED := 1
 
-.PHONY: help run test unit lint fuzz memcheck clients compat e2e bench peers clean tools
+.PHONY: help run test unit lint fuzz memcheck clients compat e2e soak bench peers clean tools
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ compat: tools $(BIN) ## Redis' own test suite; fails when a test that passed bef
 
 e2e: tools $(BIN) ## Next.js with NextAuth v4 and Auth.js v5 in a real browser, with and without cloakroom
 	CLOAKROOM_BIN=$(abspath $(BIN)) node tests/e2e/run.mjs
+
+T ?= 600
+soak: $(BIN) ## All kinds of clients and faults at once for T seconds (600); fails on a wrong answer, or if anything grows
+	CLOAKROOM_BIN=$(abspath $(BIN)) SOAK_SECONDS=$(T) SOAK_CONNECTS=1000 $(CARGO) test --locked --test it soak:: -- --nocapture
 
 bench: tools ## Criterion, and the peers that are installed
 	$(CARGO) bench

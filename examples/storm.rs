@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::{Arg, Command, value_parser};
 use cloakroom::config::Config;
-use cloakroom::net::server::Server;
+use cloakroom::net::server::{Server, Way};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
@@ -75,7 +75,7 @@ fn main() -> Result<(), Failure> {
             config.set(name, value)?;
         }
         let server = Server::bind(config)?;
-        let door = *server.http_addresses().first().ok_or("no HTTP door")?;
+        let door = *server.addresses(Way::Http).first().ok_or("no HTTP door")?;
         let engine = server.engine().clone();
         let running = std::thread::spawn(move || server.run());
         let end: Box<dyn FnOnce()> = Box::new(move || {

@@ -37,6 +37,8 @@ pub enum Error {
     NoAuthYet(&'static str),
     /// Wrong user name or password.
     WrongPass,
+    /// Too many wrong passwords came from the client's address; for how many seconds none is looked at.
+    Guessing(u64),
     /// The user may not do this.
     NoPerm(String),
     /// `HELLO` with a version other than 2 or 3.
@@ -61,6 +63,8 @@ pub enum Error {
     NotBusy,
     /// The script that runs has changed data.
     Unkillable,
+    /// The last snapshot failed, and writes are to be refused then.
+    Unsaved,
     /// A plain `ERR` with Redis' text.
     Refused(Cow<'static, str>),
     /// The bytes are not RESP; the client is closed after it.
@@ -93,12 +97,14 @@ impl Error {
             Error::WrongType => ("WRONGTYPE", 409),
             Error::NoAuth | Error::NoAuthYet(_) => ("NOAUTH", 401),
             Error::WrongPass => ("WRONGPASS", 401),
+            Error::Guessing(_) => ("ERR", 429),
             Error::NoPerm(_) => ("NOPERM", 403),
             Error::NoProto => ("NOPROTO", 400),
             Error::OutOfMemory | Error::ScriptOutOfMemory => ("OOM", 507),
             Error::Fenced => ("FENCED", 409),
             Error::ExecAbort(_) => ("EXECABORT", 409),
             Error::NoScript => ("NOSCRIPT", 404),
+            Error::Unsaved => ("MISCONF", 507),
             Error::BusyKey => ("BUSYKEY", 409),
             Error::Busy | Error::BusyFunction => ("BUSY", 503),
             Error::NotBusy => ("NOTBUSY", 409),
@@ -129,6 +135,9 @@ impl fmt::Display for Error {
             Error::NoAuth => f.write_str("Authentication required."),
             Error::NoAuthYet(text) => f.write_str(text),
             Error::WrongPass => f.write_str("invalid username-password pair or user is disabled."),
+            Error::Guessing(seconds) => {
+                write!(f, "too many failed logins from this address, try again in {seconds} seconds")
+            }
             Error::NoPerm(text) => f.write_str(text),
             Error::NoProto => f.write_str("unsupported protocol version"),
             Error::OutOfMemory => f.write_str("command not allowed when used memory > 'maxmemory'."),
@@ -151,6 +160,12 @@ impl fmt::Display for Error {
             Error::Unkillable => f.write_str(
                 "Sorry the script already executed write commands against the dataset. You can either wait the script \
                  termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+            ),
+            Error::Unsaved => f.write_str(
+                "Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that \
+                 may modify the data set are disabled, because this instance is configured to report errors during \
+                 writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
+                 details about the RDB error.",
             ),
             Error::Refused(text) => f.write_str(text),
             Error::Protocol(text) => write!(f, "Protocol error: {text}"),

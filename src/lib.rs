@@ -7,7 +7,7 @@
 //! From the ground up, each module knowing only those above it in this list:
 //!
 //! - [`clock`], [`error`], [`num`], [`glob`], [`metrics`]: time, refusals, numbers, patterns, counters;
-//! - [`config`]: all settings, from one table; [`rdb`]: the parts of the format that values are dumped in;
+//! - [`config`]: all settings, from one table; [`rdb`]: the format that values are dumped and kept in;
 //! - [`store`] and [`resp`]: the store, and the protocol without a socket;
 //! - [`engine`]: what all clients share;
 //! - [`command`] and [`session`]: Redis' commands, and what the answer to a session check is;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use cloakroom::config::{Config, LogFormat, LogLevel};
+use cloakroom::net::copy::Order;
 use cloakroom::net::server::Server;
-use cloakroom::net::settings::{self, Stop};
+use cloakroom::net::settings::{self, Loaded, Stop};
 
 /// Built to take no huge pages: of a segment that is half full they would hold the other half too.
 #[global_allocator]
@@ -13,18 +14,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Exit codes, as in sysexits and Redis: settings that are wrong, and a server that could not start or go on.
 const BAD_SETTINGS: u8 = 2;
 const FAILED: u8 = 1;
+/// Not all that was to be copied could be.
+const LEFT_BEHIND: u8 = 3;
 
 fn main() -> ExitCode {
-    let loaded = match settings::load(std::env::args_os().skip(1), std::env::vars_os()) {
+    leave_no_core();
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some(order) = Order::read(&args, |name| std::env::var(name).ok()) {
+        return copy(order);
+    }
+    let loaded = match settings::load(args, std::env::vars_os()) {
         Ok(loaded) => loaded,
-        Err(Stop::Answer(text)) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
-        }
-        Err(Stop::Problem(line)) => {
-            eprintln!("cloakroom: {line}");
-            return ExitCode::from(BAD_SETTINGS);
-        }
+        Err(stop) => return tell(stop),
     };
     if let Err(error) = start_log(&loaded.config) {
         eprintln!("cloakroom: cannot write logfile {}: {error}", loaded.config.logfile);
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match serve(loaded.config) {
+    match serve(loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cloakroom: {error}");
@@ -42,13 +43,53 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::bind(config)?;
-    for address in server.resp_addresses() {
-        println!("listening on {address} (resp)");
+/// What is to be said instead of doing anything.
+fn tell(stop: Stop) -> ExitCode {
+    match stop {
+        Stop::Answer(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Stop::Problem(line) => {
+            eprintln!("cloakroom: {line}");
+            ExitCode::from(BAD_SETTINGS)
+        }
     }
-    for address in server.http_addresses() {
-        println!("listening on {address} (http)");
+}
+
+/// Copies from server to server.
+fn copy(order: Result<Order, Stop>) -> ExitCode {
+    let done = match order {
+        Ok(order) => order.carry_out(std::env::vars_os()),
+        Err(stop) => return tell(stop),
+    };
+    match done {
+        Ok(report) if report.is_whole() => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Ok(report) => {
+            eprintln!("cloakroom: {report}");
+            ExitCode::from(LEFT_BEHIND)
+        }
+        Err(line) => {
+            eprintln!("cloakroom: {line}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn serve(loaded: Loaded) -> Result<(), Box<dyn std::error::Error>> {
+    let mut server = Server::bind(loaded.config)?;
+    if loaded.again {
+        server =
+            server.with_settings(Box::new(|| match settings::load(std::env::args_os().skip(1), std::env::vars_os()) {
+                Ok(loaded) => Ok(loaded.config),
+                Err(Stop::Answer(text) | Stop::Problem(text)) => Err(text),
+            }));
+    }
+    for (place, way) in server.doors() {
+        println!("listening on {place} ({})", way.name());
     }
     Ok(server.run()?)
 }

@@ -120,10 +120,14 @@ counts! {
     output_limit_disconnections,
     /// Clients closed because their request grew too large.
     query_limit_disconnections,
+    /// Clients closed because all together held too much, and they most.
+    evicted_clients,
     /// Error replies.
     errors,
     /// Failed AUTHs.
     auth_failures,
+    /// AUTHs that were not looked at because too many from the same address had failed.
+    delayed_logins,
     /// Requests denied for their command.
     denied_commands,
     /// Requests denied for one of their keys.

@@ -1,8 +1,9 @@
-//! The parts of Redis' RDB format: lengths, strings, doubles, lists packed in one string, and the seal of a DUMP.
+//! Redis' RDB format: lengths, strings, doubles, lists packed in one string, the seal of a DUMP, and whole [`file`]s.
 //!
 //! What a value of each type is made of is the store's affair; here is only how the parts are written and read. What is read
 //! may be anything: every length is checked against the bytes that are there before anything is reserved.
 
+pub mod file;
 mod lzf;
 mod ziplist;
 
@@ -16,13 +17,13 @@ use crate::num;
 
 /// The version that a DUMP is sealed with: that of Redis 7.0, so that older servers of the same generation take it.
 const VERSION: u16 = 10;
-/// The newest version that is read: that of Redis 7.2.
-const NEWEST: u16 = 11;
+/// The newest version that is read: that of Redis 7.4. What it brought are types that are refused by their numbers.
+const NEWEST: u16 = 12;
 
 /// Version and checksum behind a payload.
 const SEAL: usize = 2 + 8;
 
-const CHECKSUM: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
+const CHECKSUM: &Crc<u64, Table<16>> = &Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 
 /// The first two bits of a length.
 const SIX_BITS: u8 = 0;
@@ -106,6 +107,7 @@ pub fn unseal(sealed: &[u8]) -> Option<&[u8]> {
 #[derive(Clone)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    short: bool,
 }
 
 /// What stands where a length is expected.
@@ -117,7 +119,17 @@ enum Len {
 impl<'a> Reader<'a> {
     /// Begins with the first byte.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes }
+        Reader { rest: bytes, short: false }
+    }
+
+    /// Whether what did not fit would have needed more bytes than there were.
+    pub fn is_short(&self) -> bool {
+        self.short
+    }
+
+    /// Bytes that are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// Whether all has been read.
@@ -127,7 +139,10 @@ impl<'a> Reader<'a> {
 
     /// So many bytes.
     pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(len)?;
+        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
+            self.short = true;
+            return None;
+        };
         self.rest = rest;
         Some(taken)
     }
@@ -179,6 +194,22 @@ impl<'a> Reader<'a> {
             }
             Len::Special(_) => None,
         }
+    }
+
+    /// Passes over a string of at most so many bytes, packed or not, without looking into it.
+    pub fn skip_string(&mut self, most: usize) -> Option<()> {
+        let len = match self.len_or_special()? {
+            Len::Plain(len) => usize::try_from(len).ok()?,
+            Len::Special(INT_8) => 1,
+            Len::Special(INT_16) => 2,
+            Len::Special(INT_32) => 4,
+            Len::Special(LZF) => {
+                let packed = self.count()?;
+                (self.count()? <= most).then_some(packed)?
+            }
+            Len::Special(_) => return None,
+        };
+        (len <= most).then(|| self.take(len))?.map(|_| ())
     }
 
     /// A double in its eight bytes.

@@ -11,6 +11,7 @@ need redis-server redis-server
 need redis-cli redis-tools
 need redis-benchmark redis-tools
 need curl curl
+need openssl openssl
 need tclsh tcl
 need nginx nginx
 need valgrind valgrind

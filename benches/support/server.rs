@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use cloakroom::config::Config;
 use cloakroom::engine::Engine;
-use cloakroom::net::server::Server;
+use cloakroom::net::server::{Server, Way};
 
 /// A running server; it ends when dropped.
 pub struct InProcess {
@@ -26,7 +26,7 @@ impl InProcess {
             config.set(name, value).expect("a setting that exists");
         }
         let server = Server::bind(config).expect("free ports");
-        let (resp, http) = (server.resp_addresses()[0], server.http_addresses()[0]);
+        let (resp, http) = (server.addresses(Way::Resp)[0], server.addresses(Way::Http)[0]);
         let engine = server.engine().clone();
         let thread = std::thread::spawn(move || server.run());
         InProcess { engine, resp, http, thread: Some(thread) }

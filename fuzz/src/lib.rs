@@ -9,6 +9,7 @@ pub mod cookies;
 pub mod glob;
 pub mod http;
 pub mod payloads;
+pub mod rdb;
 pub mod requests;
 pub mod sessions;
 pub mod settings;
@@ -24,6 +25,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("glob", glob::run),
     ("http", http::run),
     ("payloads", payloads::run),
+    ("rdb", rdb::run),
     ("requests", requests::run),
     ("sessions", sessions::run),
     ("settings", settings::run),

@@ -11,7 +11,7 @@ use super::{Arity, Client, Ctx, Flags, Flow, Found, Group, Spec};
 use super::{all, client_list, config, docs, find_full, help, lookup, wrong_count};
 use crate::clock::Millis;
 use crate::engine::acl::{Context, DEFAULT, Denied, Entry, Numbers, Rules, Selector, Table, Touch, User, Wish};
-use crate::engine::{Engine, Topic};
+use crate::engine::{Engine, Peer, Topic};
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Reply};
@@ -421,7 +421,13 @@ fn note(
 
 /// Makes a client a user, if the password is right.
 pub(super) fn log_in(ctx: &mut Ctx<'_>, args: Args<'_>, name: &[u8], password: &[u8]) -> Result<()> {
+    let ip = ctx.client.peer.addr.ip();
+    if let Some(wait) = ctx.engine.guesses.wait(ip, ctx.now) {
+        ctx.engine.metrics.block(ctx.client.worker()).delayed_logins.add(1);
+        return Err(Error::Guessing(wait.0.div_ceil(1000)));
+    }
     let Some(user) = ctx.engine.acl.log_in(name, password) else {
+        ctx.engine.guesses.note(ip, ctx.now);
         ctx.engine.metrics.block(ctx.client.worker()).auth_failures.add(1);
         let context = if ctx.client.never_waits { Context::Multi } else { Context::Toplevel };
         note(ctx.engine, ctx.client, ("auth", context), args.word(0).to_vec(), name, ctx.now);
@@ -454,6 +460,14 @@ pub fn load_users(engine: &Engine) -> std::result::Result<(), String> {
         tracing::warn!("user {name} is off: nobody can log in as this user until a rule says 'on'");
     }
     engine.with_config(|config| config.check_doors(engine.acl.needs_auth()))
+}
+
+/// Reads the ACL file again, if the settings name one, as ACL LOAD does. Answers whether there is one.
+pub fn reload_users(engine: &Engine) -> std::result::Result<bool, String> {
+    let Some(path) = engine.with_config(|config| config.acl_path()) else { return Ok(false) };
+    let gone = load_file(engine, &path)?;
+    engine.clients.all().iter().filter(|peer| is_one_of(peer, &gone)).for_each(|peer| peer.kill());
+    Ok(true)
 }
 
 /// Takes the users of a file in place of all others, and answers who those were.
@@ -499,9 +513,8 @@ fn del_user(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 
 /// Closes the clients of users who are gone; who asked gets an answer first.
 fn close_clients(ctx: &mut Ctx<'_>, gone: &[Arc<User>]) {
-    let is_gone = |user: &Arc<User>| gone.iter().any(|other| Arc::ptr_eq(other, user));
     for peer in ctx.engine.clients.all() {
-        if !peer.user().as_ref().is_some_and(is_gone) {
+        if !is_one_of(&peer, gone) {
             continue;
         }
         if peer.id == ctx.client.peer.id {
@@ -510,6 +523,11 @@ fn close_clients(ctx: &mut Ctx<'_>, gone: &[Arc<User>]) {
             peer.kill();
         }
     }
+}
+
+/// Whether a client is logged in as one of these.
+fn is_one_of(peer: &Peer, users: &[Arc<User>]) -> bool {
+    peer.user().is_some_and(|user| users.iter().any(|other| Arc::ptr_eq(other, &user)))
 }
 
 fn dry_run(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {

@@ -54,7 +54,7 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
     let command = numbered((peer.last_command.load(Ordering::Relaxed) as usize).wrapping_sub(1))
         .map_or_else(|| "NULL".to_owned(), |found| found.full_name());
     let [waiting, room] = [0, 1].map(|at| peer.query_buffer[at].load(Ordering::Relaxed));
-    let output = load(&peer.output_buffer) + peer.mail_len() as u64;
+    let output = u64::from(peer.output_buffer.load(Ordering::Relaxed)) + peer.mail_len() as u64;
     // Redis keeps the first bytes of its output in a buffer and all others in a list of such buffers.
     let first = output.min(REPLY_BUFFER);
     let (rest, nodes) = (output - first, (output - first).div_ceil(REPLY_BUFFER));

@@ -8,6 +8,7 @@ use super::help;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Flow, Group, Spec, connection};
 use crate::clock::{Millis, Ttl};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Version};
@@ -55,10 +56,10 @@ const HELP: &[&str] = &[
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
     "RELOAD [option ...]",
-    "    Dump all values and read them again, in memory. Options are:",
+    "    Write a snapshot and read it again in the place of all there is. Options are:",
     "    * NOFLUSH: fail if there is anything that would come twice.",
-    "    * MERGE: let what is there twice be.",
-    "    * NOSAVE: no effect.",
+    "    * MERGE: replace what is there twice.",
+    "    * NOSAVE: read the last snapshot.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -112,7 +113,7 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         (b"populate", 3..=5) => populate(ctx, args),
         (b"htstats", 3..) => table_stats(ctx, args),
         (b"reload", _) => reload(ctx, args),
-        (b"loadaof" | b"restart", _) => Err(Error::refused("nothing is written to disk, so there is nothing to load")),
+        (b"loadaof" | b"restart", _) => Err(Error::refused("there is no append-only file to load")),
         (b"quicklist-packed-threshold", 3) => {
             num::parse_memory(args.word(2))
                 .filter(|bytes| *bytes < 4 << 30)
@@ -130,45 +131,58 @@ fn done(ctx: &mut Ctx<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Dumps every value and puts what is read from that in its place, in memory: what a file would hold.
+/// Writes a snapshot and reads it in the place of all there is. Without a disk that is done value by value, in memory.
 fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let (engine, worker, now) = (ctx.engine, ctx.client.worker(), ctx.now);
-    let [mut keeps, mut merges] = [false; 2];
+    let (mut saves, mut flushes, mut merges) = (true, true, false);
     for at in 2..args.len() {
         match args.word(at).to_ascii_lowercase().as_slice() {
-            b"noflush" => keeps = true,
+            b"nosave" => saves = false,
+            b"noflush" => flushes = false,
             b"merge" => merges = true,
-            b"nosave" => {}
             _ => {
                 return Err(Error::refused("DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
             }
         }
     }
+    let (engine, worker, now) = (ctx.engine, ctx.client.worker(), ctx.now);
     let is_empty = || engine.functions.bytes() == 0 && engine.all_stores().all(Store::is_empty);
-    if keeps && !merges && !is_empty() {
+    if !flushes && !merges && !is_empty() {
         return Err(Error::refused("Error trying to load the RDB dump, check server logs."));
     }
-    let compact = engine.with_config(|config| config.compact);
-    engine.alone(worker, || {
-        for store in engine.all_stores() {
-            let mut dumps = Vec::new();
-            store.for_each(now, |value| {
-                let mut bytes = Vec::new();
-                value.dump(&mut bytes);
-                dumps.push((value.name().to_vec(), bytes, value.deadline()));
-            });
-            for (name, bytes, deadline) in dumps {
-                let value =
-                    restore(&bytes, STRING_MAX, &compact).ok_or(Error::refused("a value that cannot be read"))?;
-                store.with(&name, now, |slot| match value {
-                    Restored::String(bytes) => slot.put_bytes(&bytes, deadline),
-                    Restored::Object(object) => slot.put_object(object, deadline),
-                })?;
+    match engine.snapshots.keeper() {
+        Err(_) => engine.alone(worker, || reload_in_memory(engine, now))??,
+        Ok(keeper) => engine.alone(worker, || {
+            if saves {
+                keeper.save(engine, true)?;
             }
-        }
-        Ok(())
-    })??;
+            if flushes {
+                engine.flush((0..engine.databases()).map(|db| engine.store(db)), false);
+                engine.functions.flush();
+            }
+            keeper.reload(engine)
+        })??,
+    }
     done(ctx)
+}
+
+fn reload_in_memory(engine: &Engine, now: Millis) -> Result<()> {
+    let compact = engine.with_config(|config| config.compact);
+    for store in engine.all_stores() {
+        let mut dumps = Vec::new();
+        store.for_each(now, |value| {
+            let mut bytes = Vec::new();
+            value.dump(&mut bytes);
+            dumps.push((value.name().to_vec(), bytes, value.deadline()));
+        });
+        for (name, bytes, deadline) in dumps {
+            let value = restore(&bytes, STRING_MAX, &compact).ok_or(Error::refused("a value that cannot be read"))?;
+            store.with(&name, now, |slot| match value {
+                Restored::String(bytes) => slot.put_bytes(&bytes, deadline),
+                Restored::Object(object) => slot.put_object(object, deadline),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Other clients go on; a server that stood still would be no test of it.
@@ -512,7 +526,7 @@ mod tests {
         t.say("DEBUG RELOAD NOFLUSH").hears("+OK");
         t.say("DEBUG RELOAD NOSAVE noflush MERGE").hears("+OK");
         t.say("DEBUG RELOAD X").hears("-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
-        t.say("DEBUG LOADAOF").hears("-ERR nothing is written to disk, so there is nothing to load");
+        t.say("DEBUG LOADAOF").hears("-ERR there is no append-only file to load");
         t.say("DEBUG HTSTATS 77").hears("-ERR Out of range database");
         t.say("DEBUG HTSTATS 0").hears_start("$113 [Dictionary HT]\nNo stats available");
         t.say("SET a 1").hears("+OK");

@@ -5,12 +5,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Spec, all, connection};
-use crate::engine::Topic;
+use crate::engine::{Charge, Engine, Topic};
 use crate::error::Result;
 use crate::resp::Args;
 use crate::store::{Stats, Store};
@@ -143,7 +143,7 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("cluster_connections", 0);
     lines.field("maxclients", ctx.engine.hot.max_clients());
     lines.field("client_recent_max_input_buffer", most(|peer| peer.query_buffer[1].load(Ordering::Relaxed).into()));
-    lines.field("client_recent_max_output_buffer", most(|peer| peer.output_buffer.load(Ordering::Relaxed)));
+    lines.field("client_recent_max_output_buffer", most(|peer| peer.output_buffer.load(Ordering::Relaxed).into()));
     lines.field("blocked_clients", peers.iter().filter(|peer| peer.held.load(Ordering::Relaxed)).count());
     let watching: Vec<usize> = peers.iter().map(|peer| peer.pending().watched).filter(|watched| *watched > 0).collect();
     lines.field("watching_clients", watching.len());
@@ -156,42 +156,54 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
     let engine = ctx.engine;
     let (used, peak) = (engine.used_memory(), engine.peak_memory());
     let resident = system_bytes("/proc/self/status", "VmRSS:");
-    let buffers: u64 = engine
-        .clients
-        .all()
-        .iter()
-        .map(|peer| {
-            u64::from(peer.query_buffer[1].load(Ordering::Relaxed)) + peer.output_buffer.load(Ordering::Relaxed)
-        })
-        .sum();
     let (pending, freed) = engine.lazily_freed();
     lines.bytes("used_memory", used);
     lines.bytes("used_memory_rss", resident);
     lines.bytes("used_memory_peak", peak);
     lines.field("used_memory_peak_perc", format!("{:.2}%", share(used, peak) * 100.0));
-    lines.zeros(&["used_memory_overhead", "used_memory_startup"]);
-    lines.field("used_memory_dataset", used);
-    lines.field("used_memory_dataset_perc", "100.00%");
+    let overhead = overhead(engine);
+    let dataset = used.saturating_sub(overhead);
+    lines.field("used_memory_overhead", overhead);
+    lines.zeros(&["used_memory_startup"]);
+    lines.field("used_memory_dataset", dataset);
+    lines.field("used_memory_dataset_perc", format!("{:.2}%", share(dataset, used) * 100.0));
     lines.bytes("total_system_memory", system_bytes("/proc/meminfo", "MemTotal:"));
-    lines.bytes("used_memory_lua", 0);
-    let (scripts, script_bytes) = engine.scripts.sizes();
-    lines.zeros(&["used_memory_vm_eval"]);
-    lines.field("used_memory_scripts_eval", script_bytes);
+    let (charges, scripts) = (engine.charges(), engine.scripts.sizes().0);
+    let (lua, texts) = (charges.of(Charge::Lua), charges.of(Charge::Texts));
+    lines.bytes("used_memory_lua", lua);
+    lines.field("used_memory_vm_eval", lua);
+    lines.field("used_memory_scripts_eval", texts);
     lines.field("number_of_cached_scripts", scripts);
     let (libraries, functions) = engine.functions.libraries().counts();
     lines.field("number_of_functions", functions);
     lines.field("number_of_libraries", libraries);
     lines.field("used_memory_vm_functions", engine.functions.interpreter_bytes());
-    lines.bytes("used_memory_vm_total", engine.functions.interpreter_bytes() as u64);
+    lines.bytes("used_memory_vm_total", lua);
     lines.field("used_memory_functions", engine.functions.bytes());
-    lines.bytes("used_memory_scripts", (script_bytes + engine.functions.bytes()) as u64);
+    lines.bytes("used_memory_scripts", lua + texts + engine.functions.bytes() as u64);
     lines.bytes("maxmemory", engine.hot.maxmemory());
+    lines.field("maxmemory_auto", u8::from(engine.with_config(|config| config.maxmemory_auto)));
+    lines.field("maxmemory_clients", engine.hot.clients_max());
     lines.field("maxmemory_policy", engine.hot.policy().name());
     lines.field("mem_fragmentation_ratio", format!("{:.2}", share(resident, used)));
     lines.field("mem_fragmentation_bytes", resident as i64 - used as i64);
     lines.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     lines.field("mem_clients_slaves", 0);
-    lines.field("mem_clients_normal", buffers);
+    lines.field("mem_clients_normal", charges.clients());
+    for (name, charge) in [
+        ("mem_clients_input", Charge::Input),
+        ("mem_clients_output", Charge::Output),
+        ("mem_clients_mail", Charge::Mail),
+        ("mem_clients_queued", Charge::Queued),
+        ("mem_clients_blocked", Charge::Blocked),
+        ("mem_http", Charge::Http),
+        ("mem_slowlog", Charge::Slowlog),
+    ] {
+        lines.field(name, charges.of(charge));
+    }
+    lines.field("mem_pubsub", engine.pubsub.bytes());
+    lines.field("mem_tracking", engine.tracking.bytes());
+    lines.field("mem_waste", engine.waste());
     lines.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     lines.field("mem_allocator", super::memory::ALLOCATOR);
     lines.field("active_defrag_running", 0);
@@ -199,19 +211,34 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("lazyfreed_objects", freed);
 }
 
+/// Bytes in use that are no entries'.
+pub(super) fn overhead(engine: &Engine) -> u64 {
+    (engine.pubsub.bytes() + engine.tracking.bytes()) as u64 + engine.charges().total()
+}
+
 fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {
-    // The ready check of some clients reads this one alone.
+    let snapshots = &ctx.engine.snapshots;
+    let standing = snapshots.standing().clone();
+    let [done, total] = &snapshots.progress;
+    let running = standing.began.is_some();
+    let of_running = |count: &AtomicU64| if running { count.load(Ordering::Relaxed) } else { 0 };
+    let seconds = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+    let wall = ctx.engine.clock.wall_micros() / 1_000_000;
+    // The ready check of some clients reads this one alone. Clients are let in when all is read.
     lines.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     lines.field("current_fork_perc", "0.00");
-    lines.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    let changes = ctx.engine.all_stores().map(Store::changes_made).sum::<u64>();
-    lines.field("rdb_changes_since_last_save", changes);
-    lines.field("rdb_bgsave_in_progress", 0);
-    lines.field("rdb_last_save_time", ctx.engine.clock.to_wall(ctx.engine.started) / 1000);
-    lines.field("rdb_last_bgsave_status", "ok");
-    lines.field("rdb_last_bgsave_time_sec", -1);
-    lines.field("rdb_current_bgsave_time_sec", -1);
-    lines.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    lines.field("current_save_keys_processed", of_running(done));
+    lines.field("current_save_keys_total", of_running(total));
+    lines.field("rdb_changes_since_last_save", ctx.engine.changes_made().saturating_sub(standing.covered));
+    lines.field("rdb_bgsave_in_progress", u8::from(running));
+    lines.field("rdb_last_save_time", standing.last_good);
+    lines.field("rdb_last_bgsave_status", if standing.failed { "err" } else { "ok" });
+    lines.field("rdb_last_bgsave_time_sec", seconds(standing.took));
+    lines.field("rdb_current_bgsave_time_sec", seconds(standing.began.map(|began| wall.saturating_sub(began))));
+    lines.field("rdb_saves", standing.saves);
+    lines.zeros(&["rdb_last_cow_size"]);
+    lines.field("rdb_last_load_keys_expired", standing.loaded[1]);
+    lines.field("rdb_last_load_keys_loaded", standing.loaded[0]);
     lines.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     lines.field("aof_last_rewrite_time_sec", -1);
     lines.field("aof_current_rewrite_time_sec", -1);
@@ -242,7 +269,8 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("expired_stale_perc", "0.00");
     lines.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
     lines.field("evicted_keys", seen.evicted);
-    lines.zeros(&["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    lines.field("evicted_clients", sums.evicted_clients);
+    lines.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     lines.field("keyspace_hits", seen.hits);
     lines.field("keyspace_misses", seen.misses);
     lines.field("pubsub_channels", ctx.engine.pubsub.topics(Topic::Channel));
@@ -266,6 +294,7 @@ fn stats(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("client_output_buffer_limit_disconnections", sums.output_limit_disconnections);
     lines.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
     lines.field("acl_access_denied_auth", sums.auth_failures);
+    lines.field("acl_access_delayed_auth", sums.delayed_logins);
     lines.field("acl_access_denied_cmd", sums.denied_commands);
     lines.field("acl_access_denied_key", sums.denied_keys);
     lines.field("acl_access_denied_channel", sums.denied_channels);

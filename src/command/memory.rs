@@ -4,6 +4,7 @@ use super::help;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
+use crate::engine::Charge;
 use crate::error::{Error, Result};
 use crate::resp::Args;
 
@@ -133,17 +134,22 @@ fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let engine = ctx.engine;
     let (used, peak) = (engine.used_memory(), engine.peak_memory());
     let keys: usize = (0..engine.databases()).map(|db| engine.store(db).len()).sum();
+    let overhead = super::info::overhead(engine);
+    let dataset = used.saturating_sub(overhead);
     let counts = [
         ("peak.allocated", peak),
         ("total.allocated", used),
         ("startup.allocated", 0),
-        ("overhead.total", 0),
+        ("clients.normal", engine.charges().clients()),
+        ("lua.caches", engine.charges().of(Charge::Lua) + engine.charges().of(Charge::Texts)),
+        ("overhead.total", overhead),
         ("keys.count", keys as u64),
         ("keys.bytes-per-key", used.checked_div(keys as u64).unwrap_or(0)),
-        ("dataset.bytes", used),
+        ("dataset.bytes", dataset),
     ];
+    let data_percent = if used == 0 { 100.0 } else { dataset as f64 * 100.0 / used as f64 };
     let percent = if peak == 0 { 100.0 } else { used as f64 * 100.0 / peak as f64 };
-    let shares = [("dataset.percentage", 100.0), ("peak.percentage", percent)];
+    let shares = [("dataset.percentage", data_percent), ("peak.percentage", percent)];
     ctx.reply.map(counts.len() + shares.len());
     for (name, number) in counts {
         ctx.reply.bulk(name.as_bytes());
@@ -180,7 +186,7 @@ mod tests {
         let mut t = Transcript::start();
         t.engine.store(3).put(b"a", b"b", Ttl::seconds(9)).expect("a write");
         let used = t.engine.used_memory();
-        t.say("MEMORY STATS").hears_start(&format!("*18 $14 peak.allocated :{used} $15 total.allocated :{used} "));
+        t.say("MEMORY STATS").hears_start(&format!("*22 $14 peak.allocated :{used} $15 total.allocated :{used} "));
         t.say("MEMORY DOCTOR").hears("$29 No memory problem was found.\n");
         t.say("CONFIG SET maxmemory 1").hears("+OK");
         t.say("MEMORY DOCTOR").hears_start("$84 More than 90% of maxmemory");

@@ -30,6 +30,7 @@ mod pubsub;
 mod read;
 mod reference;
 mod replication;
+mod save;
 mod scan;
 #[cfg(feature = "server")]
 mod script;
@@ -50,9 +51,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub use acl::{load_users, may_read_all};
+pub use acl::{load_users, may_read_all, reload_users};
 pub use blocking::{forget, is_answered};
+pub use connection::REDIS_VERSION;
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
+#[cfg(feature = "server")]
+pub use script::functions::put_libraries;
 pub use spec::{Arity, Flags, Group, Handler, Keys, Spec};
 pub use table::{COUNT, Found, all, find, find_full, numbered};
 
@@ -74,6 +78,7 @@ const FAMILIES: &[&[Spec]] = &[
     config::COMMANDS,
     info::COMMANDS,
     server::COMMANDS,
+    save::COMMANDS,
     replication::COMMANDS,
     cluster::COMMANDS,
     memory::COMMANDS,
@@ -427,7 +432,7 @@ fn call(
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";
     if is_shown && !comes_last {
-        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
+        show_monitors(engine, client, found, args, &client.peer.addr.monitored());
     }
 
     let notes = engine.tracking.is_on() && tracking::is_noted(client, found.spec);
@@ -456,7 +461,7 @@ fn call(
         tracking::note(engine, client, found.spec, args, now);
     }
     if comes_last {
-        show_monitors(engine, client, found, args, &client.peer.addr.to_string());
+        show_monitors(engine, client, found, args, &client.peer.addr.monitored());
     }
     if !client.never_waits {
         blocking::serve(engine, client.worker(), now);
@@ -504,6 +509,9 @@ fn admit(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, now: M
     let makes_room = needs_room || engine.tracking.is_on() && tracking::is_noted(client, spec);
     if makes_room && !engine.make_room(now) && needs_room {
         return Err(Error::OutOfMemory);
+    }
+    if engine.hot.is_unsaved() && tx::effects(client, spec, spec.flags).has(Flags::WRITE) {
+        return Err(Error::Unsaved);
     }
     // In RESP2 a message cannot be told from a reply, so that there must be no replies to tell it from.
     if client.version == Version::Resp2 && client.peer.is_subscriber() && !pubsub::is_allowed(spec) {

@@ -233,7 +233,7 @@ pub(super) fn flags(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
 fn show_monitors(ctx: &Ctx<'_>, args: Args<'_>) {
     if ctx.engine.clients.has_monitors() {
         let found = Found { spec: ctx.spec, container: None, number: 0 };
-        super::show_monitors(ctx.engine, ctx.client, &found, args, &ctx.client.peer.addr.to_string());
+        super::show_monitors(ctx.engine, ctx.client, &found, args, &ctx.client.peer.addr.monitored());
     }
 }
 
@@ -270,6 +270,9 @@ impl<'a> Call<'a> {
         let (engine, worker, patience_ends) = (ctx.engine, ctx.client.worker(), patience_ends(ctx.engine));
         let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
         let run = |interpreter: &mut Interpreter| {
+            if let Err(error) = interpreter.limit(engine.hot.maxmemory()) {
+                return (Err(failed(&error)), None);
+            }
             let result = match interpreter.compile(&sha, body) {
                 Err(problem) => Err(uncompiled(&problem)),
                 Ok(function) => {
@@ -279,7 +282,7 @@ impl<'a> Call<'a> {
                     self.run_in(interpreter, function, ctx, &String::from_utf8_lossy(&sha), promises)
                 }
             };
-            (result, interpreter.is_good())
+            (result, interpreter.kept(engine.hot.maxmemory()))
         };
         let ran = engine
             .alone(worker, || engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run)));
@@ -327,9 +330,10 @@ impl<'a> Call<'a> {
         let result = lua.scope(|scope| {
             let lend = || server.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback);
             let functions = lua.create_table()?;
-            let call = move |lua: &mlua::Lua, values| lend()?.call(lua, values);
+            let (guard, other_guard) = (interpreter.fallen(), interpreter.fallen());
+            let call = move |lua: &mlua::Lua, values| guard.guard(|| lend()?.call(lua, values));
             functions.raw_set("call", scope.create_function(call)?)?;
-            let try_call = move |lua: &mlua::Lua, values| lend()?.try_call(lua, values);
+            let try_call = move |lua: &mlua::Lua, values| other_guard.guard(|| lend()?.try_call(lua, values));
             functions.raw_set("pcall", scope.create_function(try_call)?)?;
             let set_version = move |_: &mlua::Lua, values| lend()?.set_version(&values);
             functions.raw_set("setresp", scope.create_function(set_version)?)?;
@@ -401,7 +405,10 @@ fn load(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let sha = sha1(text);
     let (_, body) = shebang::read(text).map_err(|problem| Error::Refused(problem.into()))?;
     let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
-    let compile = |interpreter: &mut Interpreter| (interpreter.compile(&sha, body).map(drop), true);
+    let compile = |interpreter: &mut Interpreter| {
+        let compiled = interpreter.compile(&sha, body).map(drop);
+        (compiled, interpreter.kept(engine.hot.maxmemory()))
+    };
     engine
         .scripts
         .with_interpreter(ctx.client.worker(), make, compile)

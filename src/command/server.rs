@@ -1,11 +1,11 @@
-//! The server as a whole: emptying and exchanging databases, watching it, ending it; and what is answered for those
+//! The server as a whole: emptying and exchanging databases, watching it; and what is answered for those
 //! who ask about modules, none of which are here.
 
 use super::blocking;
 use super::help;
 use super::spec::tips;
 use super::words::Words as _;
-use super::{Arity, Ctx, Flags, Flow, Group, Spec, connection};
+use super::{Arity, Ctx, Flags, Group, Spec, connection};
 use crate::error::{Error, Result};
 use crate::resp::Args;
 
@@ -63,15 +63,6 @@ pub(super) const COMMANDS: &[Spec] = &[
         arity: Exactly(1),
         flags: ADMIN.and(Flags::LOADING),
         summary: "Listens for all requests received by the server in real-time.",
-        ..ROW
-    },
-    Spec {
-        name: "SHUTDOWN",
-        run: shutdown,
-        arity: AtLeast(1),
-        flags: ADMIN.and(Flags::LOADING).and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY),
-        usage: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
-        summary: "Shuts down the server.",
         ..ROW
     },
     Spec {
@@ -189,30 +180,6 @@ fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     Ok(())
 }
 
-fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let [mut save, mut nosave, mut other, mut abort] = [false; 4];
-    for at in 1..args.len() {
-        match args.word(at).to_ascii_lowercase().as_slice() {
-            b"save" => save = true,
-            b"nosave" => nosave = true,
-            b"now" | b"force" => other = true,
-            b"abort" => abort = true,
-            _ => return Err(Error::Syntax),
-        }
-    }
-    if save && nosave || abort && (save || nosave || other) {
-        return Err(Error::Syntax);
-    }
-    if abort {
-        // A server that is asked to end cannot be asked to stay: there is nothing to wait for in between.
-        return Err(Error::refused("No shutdown in progress."));
-    }
-    tracing::info!(client = ctx.client.peer.id, addr = %ctx.client.peer.addr, "shut down by a client");
-    ctx.engine.shut_down();
-    ctx.client.flow = Flow::Close;
-    Ok(())
-}
-
 /// An empty list.
 fn nothing(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     ctx.reply.array(0);
@@ -308,7 +275,7 @@ mod tests {
         t.say("SHUTDOWN ABORT").hears("-ERR No shutdown in progress.");
         assert!(!t.engine.is_shutting_down(Waker::noop()));
         t.say("SHUTDOWN NOSAVE").hears("");
-        assert_eq!(t.client.flow, super::Flow::Close);
+        assert_eq!(t.client.flow, super::super::Flow::Close);
         assert!(t.engine.is_shutting_down(Waker::noop()));
     }
 

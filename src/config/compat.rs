@@ -1,11 +1,11 @@
 //! Settings of Redis that are accepted, kept and shown, and change nothing.
 //!
 //! Files, tools and test suites written for Redis name them; refusing them would help nobody. Each says why it has no
-//! effect. What would mislead if it were accepted (TLS, Unix sockets, clusters) is not here.
+//! effect. What would mislead if it were accepted (ciphers, clusters) is not here.
 
 use super::param::{Change, Kind, Lines, Param};
 use super::params::{INT_MAX, LONG_MAX};
-use super::values::{nothing, save_points};
+use super::values::nothing;
 
 /// Redis' own switches for its tests: only their exact names find them.
 pub(super) const HIDDEN: &[&str] = &["key-load-delay", "rdb-key-save-delay", "loading-process-events-interval-bytes"];
@@ -13,9 +13,8 @@ pub(super) const HIDDEN: &[&str] = &["key-load-delay", "rdb-key-save-delay", "lo
 const INT: Kind = Kind::Int(0, INT_MAX);
 const LONG: Kind = Kind::Int(0, i64::MAX);
 const SIZE: Kind = Kind::Memory(0, LONG_MAX);
-const ON_SIGNAL: Kind = Kind::Flags(&["default", "save", "nosave", "now", "force"]);
 
-const NOT_SAVED: &str = "No effect: nothing is written to disk.";
+const NOT_SAVED: &str = "No effect: there is no append-only file.";
 const NO_REPLICAS: &str = "No effect: there are no replicas.";
 const NO_SUCH_TYPE: &str = "No effect: there are neither streams nor HyperLogLogs.";
 const UNCOMPRESSED: &str = "No effect: lists are not compressed.";
@@ -32,10 +31,6 @@ const fn fixed(param: Param) -> Param {
     Param { change: Change::AtStart, ..param }
 }
 
-const fn protected(param: Param) -> Param {
-    Param { change: Change::Protected, ..param }
-}
-
 const fn also(aliases: &'static [&'static str], param: Param) -> Param {
     Param { aliases, ..param }
 }
@@ -46,24 +41,17 @@ const fn several(lines: Lines, param: Param) -> Param {
 
 /// The rows, by what they are about.
 pub(super) const KEPT: &[Param] = &[
-    // Persistence.
-    several(Lines::Add, kept("save", Kind::Form("seconds and changes", save_points), "", NOT_SAVED)),
+    // The append-only file, and switches of Redis' own tests.
     kept("appendonly", Kind::Bool, "no", NOT_SAVED),
     kept("appendfsync", Kind::Choice(&["everysec", "always", "no"]), "everysec", NOT_SAVED),
     kept("no-appendfsync-on-rewrite", Kind::Bool, "no", NOT_SAVED),
     kept("auto-aof-rewrite-percentage", INT, "100", NOT_SAVED),
     kept("auto-aof-rewrite-min-size", SIZE, "64mb", NOT_SAVED),
     kept("aof-use-rdb-preamble", Kind::Bool, "yes", NOT_SAVED),
-    kept("rdbcompression", Kind::Bool, "yes", NOT_SAVED),
-    fixed(kept("rdbchecksum", Kind::Bool, "yes", NOT_SAVED)),
-    kept("stop-writes-on-bgsave-error", Kind::Bool, "yes", NOT_SAVED),
-    protected(kept("dir", Kind::Text, ".", NOT_SAVED)),
-    protected(kept("dbfilename", Kind::Form("file name", file_name), "dump.rdb", NOT_SAVED)),
-    kept("rdb-key-save-delay", Kind::Int(-INT_MAX, INT_MAX), "0", NOT_SAVED),
     kept("key-load-delay", Kind::Int(-INT_MAX, INT_MAX), "0", NOT_SAVED),
     kept("loading-process-events-interval-bytes", Kind::Int(1024, INT_MAX), "2097152", NOT_SAVED),
-    several(Lines::Words, kept("shutdown-on-sigint", ON_SIGNAL, "default", NOT_SAVED)),
-    several(Lines::Words, kept("shutdown-on-sigterm", ON_SIGNAL, "default", NOT_SAVED)),
+    // Doors.
+    fixed(kept("tls-key-file-pass", Kind::Secret, "", "No effect: keys that are encrypted are not read.")),
     // Replication.
     several(Lines::Words, fixed(also(&["slaveof"], kept("replicaof", Kind::Form("empty", nothing), "", NO_REPLICAS)))),
     kept("masterauth", Kind::Secret, "", NO_REPLICAS),
@@ -86,7 +74,6 @@ pub(super) const KEPT: &[Param] = &[
     kept("stream-node-max-bytes", SIZE, "4096", NO_SUCH_TYPE),
     kept("stream-node-max-entries", LONG, "100", NO_SUCH_TYPE),
     // Memory.
-    kept("maxmemory-clients", Kind::MemoryOrPercent, "0", "No effect: each client has limits of its own."),
     kept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", "No effect: eviction works in bounded slices."),
     kept("lazyfree-lazy-expire", Kind::Bool, "no", SLICES),
     kept("activedefrag", Kind::Bool, "no", "No effect: there is no defragmenter."),
@@ -115,10 +102,3 @@ pub(super) const KEPT: &[Param] = &[
     )),
     fixed(kept("io-threads", Kind::Int(1, 128), "1", "No effect: workers says how many threads serve clients.")),
 ];
-
-fn file_name(text: &str) -> Result<String, String> {
-    if text.contains('/') {
-        return Err("dbfilename can't be a path, just a filename".to_owned());
-    }
-    Ok(text.to_owned())
-}

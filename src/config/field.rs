@@ -2,7 +2,8 @@
 
 use super::param::{read_span, show_span};
 use super::values::{
-    Binds, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault, SessionError, Upstream,
+    Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
+    PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
 };
 use super::{Namespaces, show_bool};
 use crate::clock::Ttl;
@@ -42,7 +43,13 @@ parsed!(
     Profile,
     PubsubDefault,
     SessionError,
-    Permission
+    FenceLogging,
+    MemoryShare,
+    Permission,
+    ClientAuth,
+    TlsPort,
+    TlsVersions,
+    Mode
 );
 
 impl Field for bool {

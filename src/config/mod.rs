@@ -39,8 +39,8 @@ pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
 pub use values::{
-    Bind, Binds, BufferLimit, BufferLimits, LogFormat, LogLevel, Permission, Policy, Profile, PubsubDefault,
-    SessionError, Upstream,
+    Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
+    Permission, Policy, Profile, PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
 };
 
 /// The settings of one server. [`PARAMS`] documents each.
@@ -54,6 +54,26 @@ pub struct Config {
     pub http_port: u16,
     /// `http-bind`; empty for the same as `bind`, see [`Config::http_addresses`].
     pub http_bind: Binds,
+    /// `unixsocket`; empty for none.
+    pub unixsocket: String,
+    /// `unixsocketperm`; 0 for what the umask leaves.
+    pub unixsocketperm: Mode,
+    /// `tls-port`
+    pub tls_port: TlsPort,
+    /// `http-tls-port`
+    pub http_tls_port: TlsPort,
+    /// `tls-cert-file`; empty for none.
+    pub tls_cert_file: String,
+    /// `tls-key-file`; empty for none.
+    pub tls_key_file: String,
+    /// `tls-ca-cert-file`; empty for none.
+    pub tls_ca_cert_file: String,
+    /// `tls-ca-cert-dir`; empty for none.
+    pub tls_ca_cert_dir: String,
+    /// `tls-auth-clients`
+    pub tls_auth_clients: ClientAuth,
+    /// `tls-protocols`; none named for all there are.
+    pub tls_protocols: TlsVersions,
     /// `requirepass`; empty for none.
     pub requirepass: String,
     /// `aclfile`; empty for none.
@@ -62,6 +82,8 @@ pub struct Config {
     pub acl_pubsub_default: PubsubDefault,
     /// `protected-mode`
     pub protected_mode: bool,
+    /// `admin-token`; empty for none.
+    pub admin_token: String,
     /// `enable-debug-command`
     pub enable_debug_command: Permission,
     /// `enable-protected-configs`
@@ -76,6 +98,12 @@ pub struct Config {
     pub workers: u32,
     /// `maxmemory`, in bytes; 0 for unlimited.
     pub maxmemory: u64,
+    /// Whether nobody has said how much that is, or `auto`.
+    pub maxmemory_auto: bool,
+    /// What `auto` comes to on this machine; 0 where that is not known. It is no setting: see [`Config::found_memory`].
+    pub maxmemory_found: u64,
+    /// `maxmemory-clients`
+    pub maxmemory_clients: MemoryShare,
     /// `maxmemory-policy`
     pub maxmemory_policy: Policy,
     /// `maxmemory-samples`
@@ -114,8 +142,12 @@ pub struct Config {
     pub session_error: SessionError,
     /// `session-revoke`
     pub session_revoke: bool,
+    /// `fence-log`
+    pub fence_log: FenceLogging,
     /// `maxclients`
     pub maxclients: u32,
+    /// `http-maxclients`
+    pub http_maxclients: u32,
     /// `proto-max-bulk-len`, in bytes.
     pub proto_max_bulk_len: u64,
     /// `client-query-buffer-limit`, in bytes.
@@ -142,6 +174,24 @@ pub struct Config {
     pub latency_tracking: bool,
     /// `latency-tracking-info-percentiles`, separated by spaces.
     pub latency_percentiles: String,
+    /// `save`: pairs of seconds and changes; empty for none.
+    pub save: String,
+    /// `dir`
+    pub dir: String,
+    /// `dbfilename`
+    pub dbfilename: String,
+    /// `rdbcompression`
+    pub rdbcompression: bool,
+    /// `rdbchecksum`
+    pub rdbchecksum: bool,
+    /// `rdb-key-save-delay`, in microseconds.
+    pub rdb_key_save_delay: i64,
+    /// `stop-writes-on-bgsave-error`
+    pub stop_writes: bool,
+    /// `shutdown-on-sigint`: `default`, or words among which `save` or `nosave` may be.
+    pub shutdown_on_sigint: String,
+    /// `shutdown-on-sigterm`, likewise.
+    pub shutdown_on_sigterm: String,
     /// `busy-reply-threshold`, in milliseconds; 0 for never.
     pub busy_reply_threshold: u64,
     /// `notify-keyspace-events`, in Redis' order; empty for none.
@@ -247,8 +297,9 @@ impl Config {
                 Change::Protected if self.enable_protected_configs.allows(local) => {}
                 Change::Protected => return refuse("can't set protected config"),
                 // Tools write back all they have read; what changes nothing does no harm.
-                Change::AtStart if param.kind.read(value).is_ok_and(|plain| plain == param.get(self)) => {}
-                Change::AtStart => return refuse("can't set immutable config"),
+                Change::AtStart | Change::AtReload
+                    if param.kind.read(value).is_ok_and(|plain| plain == param.get(self)) => {}
+                Change::AtStart | Change::AtReload => return refuse("can't set immutable config"),
             }
             if pairs[..i].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 return refuse("duplicate parameter");
@@ -290,23 +341,80 @@ impl Config {
         if self.http_bind.0.is_empty() { &self.bind.0 } else { &self.http_bind.0 }
     }
 
+    /// Tells how much `maxmemory auto` is here, in bytes.
+    pub fn found_memory(&mut self, bytes: u64) {
+        self.maxmemory_found = bytes;
+        if self.maxmemory_auto {
+            self.maxmemory = bytes;
+        }
+    }
+
     /// Whether these settings make sense together; the reason if not, with its cure. Asked before the server starts.
     pub fn check(&self) -> Result<(), String> {
         // Where users are named, only they can tell whether anybody may come in.
         if self.users.is_empty() && self.aclfile.is_empty() {
             self.check_doors(!self.requirepass.is_empty())?;
         }
-        if self.port != 0
-            && self.port == self.http_port
-            && self.bind.0.iter().any(|bind| self.http_addresses().iter().any(|http| meets(bind, http)))
-        {
-            return Err(format!("port and http-port are both {}: give one of them another port", self.port));
+        self.check_ports()?;
+        if self.kept.get("tls-key-file-pass").is_some_and(|password| !password.is_empty()) {
+            return Err("tls-key-file-pass: keys that are encrypted are not read: write the key to a file of its own \
+                        without a password (openssl pkey -in key.pem -out plain.pem) that only this server may read"
+                .to_owned());
+        }
+        if self.uses_tls() && (self.tls_cert_file.is_empty() || self.tls_key_file.is_empty()) {
+            return Err("TLS needs a certificate and its key: set tls-cert-file and tls-key-file".to_owned());
+        }
+        let has_authorities = !(self.tls_ca_cert_file.is_empty() && self.tls_ca_cert_dir.is_empty());
+        if self.tls_port.is_on() && self.tls_auth_clients != ClientAuth::No && !has_authorities {
+            return Err("tls-auth-clients needs something to check certificates by: set tls-ca-cert-file or \
+                        tls-ca-cert-dir, or tls-auth-clients no if clients have none"
+                .to_owned());
         }
         Ok(())
     }
 
+    /// Refuses one port for two doors.
+    fn check_ports(&self) -> Result<(), String> {
+        let (resp, http) = (self.bind.0.as_slice(), self.http_addresses());
+        let doors = [
+            ("port", self.port, resp),
+            ("tls-port", self.tls_port.number(), resp),
+            ("http-port", self.http_port, http),
+            ("http-tls-port", self.http_tls_port.number(), http),
+        ];
+        for (at, (name, port, binds)) in doors.iter().enumerate() {
+            for (other, same, theirs) in &doors[..at] {
+                let meet = || binds.iter().any(|bind| theirs.iter().any(|their| meets(bind, their)));
+                if *port != 0 && port == same && meet() {
+                    return Err(format!("{other} and {name} are both {port}: give one of them another port"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The port for Redis clients without TLS, 0 for any that is free; `None` for no such door. As in Redis, 0 means
+    /// none where there is another way in.
+    pub fn plain_port(&self) -> Option<u16> {
+        let other = self.tls_port.is_on() || !self.unixsocket.is_empty();
+        (self.port != 0 || !other).then_some(self.port)
+    }
+
+    /// The same for HTTP.
+    pub fn plain_http_port(&self) -> Option<u16> {
+        (self.http_port != 0 || !self.http_tls_port.is_on()).then_some(self.http_port)
+    }
+
+    /// Whether any door speaks TLS.
+    pub fn uses_tls(&self) -> bool {
+        self.tls_port.is_on() || self.http_tls_port.is_on()
+    }
+
     /// Whether clients from elsewhere are kept out or must log in; the reason if not, with its cure.
     pub fn check_doors(&self, needs_auth: bool) -> Result<(), String> {
+        if self.plain_port().is_none() && !self.tls_port.is_on() {
+            return Ok(());
+        }
         match self.bind.0.iter().find(|bind| !bind.address.is_loopback()) {
             Some(open) if self.protected_mode && !needs_auth => Err(format!(
                 "bind {} would let anybody in: set requirepass, or protected-mode no if that is meant",
@@ -328,8 +436,23 @@ impl Config {
 
     /// The file of users, which counts from the working directory that `dir` names.
     pub fn acl_path(&self) -> Option<PathBuf> {
-        let dir = self.get("dir").unwrap_or_default();
-        (!self.aclfile.is_empty()).then(|| PathBuf::from(dir).join(&self.aclfile))
+        (!self.aclfile.is_empty()).then(|| self.directory().join(&self.aclfile))
+    }
+
+    /// `dir`, where the server's own files are.
+    pub fn directory(&self) -> PathBuf {
+        PathBuf::from(&self.dir)
+    }
+
+    /// The file that snapshots are kept in.
+    pub fn snapshot_path(&self) -> PathBuf {
+        self.directory().join(&self.dbfilename)
+    }
+
+    /// The pairs of `save`: so many seconds after the last snapshot, if there were so many changes.
+    pub fn save_points(&self) -> Vec<(u64, u64)> {
+        let numbers: Vec<u64> = self.save.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+        numbers.as_chunks().0.iter().map(|[seconds, changes]| (*seconds, *changes)).collect()
     }
 
     /// What no row has filled in yet.
@@ -339,10 +462,21 @@ impl Config {
             bind: Binds::default(),
             http_port: 0,
             http_bind: Binds::default(),
+            unixsocket: String::new(),
+            unixsocketperm: Mode(0),
+            tls_port: TlsPort::Off,
+            http_tls_port: TlsPort::Off,
+            tls_cert_file: String::new(),
+            tls_key_file: String::new(),
+            tls_ca_cert_file: String::new(),
+            tls_ca_cert_dir: String::new(),
+            tls_auth_clients: ClientAuth::Yes,
+            tls_protocols: TlsVersions::default(),
             requirepass: String::new(),
             aclfile: String::new(),
             acl_pubsub_default: PubsubDefault::ResetChannels,
             protected_mode: false,
+            admin_token: String::new(),
             enable_debug_command: Permission::No,
             enable_protected_configs: Permission::No,
             timeout: 0,
@@ -350,6 +484,9 @@ impl Config {
             tcp_backlog: 0,
             workers: 0,
             maxmemory: 0,
+            maxmemory_auto: false,
+            maxmemory_found: 0,
+            maxmemory_clients: MemoryShare::Bytes(0),
             maxmemory_policy: Policy::NoEviction,
             maxmemory_samples: 0,
             tracking_table_max_keys: 0,
@@ -369,7 +506,9 @@ impl Config {
             session_stale: Ttl(0),
             session_error: SessionError::Empty,
             session_revoke: false,
+            fence_log: FenceLogging::No,
             maxclients: 0,
+            http_maxclients: 0,
             proto_max_bulk_len: 0,
             client_query_buffer_limit: 0,
             client_output_buffer_limit: BufferLimits::NONE,
@@ -383,6 +522,15 @@ impl Config {
             latency_monitor_threshold: 0,
             latency_tracking: false,
             latency_percentiles: String::new(),
+            save: String::new(),
+            dir: String::new(),
+            dbfilename: String::new(),
+            rdbcompression: false,
+            rdbchecksum: false,
+            rdb_key_save_delay: 0,
+            stop_writes: false,
+            shutdown_on_sigint: String::new(),
+            shutdown_on_sigterm: String::new(),
             busy_reply_threshold: 0,
             notify_keyspace_events: String::new(),
             users: Vec::new(),

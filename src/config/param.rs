@@ -54,14 +54,23 @@ pub enum Group {
     Limits,
     /// What is told, and to whom.
     Logging,
+    /// What is kept on disk.
+    Persistence,
     /// Accepted so that Redis' clients, tools and files work; without effect.
     Compatibility,
 }
 
 impl Group {
     /// All of them, in the order of help and README.
-    pub const ALL: [Group; 6] =
-        [Group::Network, Group::Memory, Group::Session, Group::Limits, Group::Logging, Group::Compatibility];
+    pub const ALL: [Group; 7] = [
+        Group::Network,
+        Group::Memory,
+        Group::Session,
+        Group::Limits,
+        Group::Persistence,
+        Group::Logging,
+        Group::Compatibility,
+    ];
 
     /// The heading.
     pub fn title(self) -> &'static str {
@@ -71,6 +80,7 @@ impl Group {
             Group::Session => "Session",
             Group::Limits => "Limits",
             Group::Logging => "Logging",
+            Group::Persistence => "Persistence",
             Group::Compatibility => "Compatibility",
         }
     }
@@ -85,6 +95,8 @@ pub enum Change {
     Protected,
     /// Only at start. CONFIG SET to the very value it has is accepted and changes nothing.
     AtStart,
+    /// As `AtStart`, and when SIGHUP has it read again.
+    AtReload,
 }
 
 /// What a second line or flag with the same name does.
@@ -105,6 +117,8 @@ pub enum Kind {
     Int(i64, i64),
     /// Bytes within bounds, with `k`, `kb`, `m`, `mb`, `g`, `gb` as Redis means them (1000 and 1024).
     Memory(u64, u64),
+    /// Bytes within bounds, or `auto`.
+    MemoryOrAuto(u64, u64),
     /// Bytes, or a share of `maxmemory` as a percentage.
     MemoryOrPercent,
     /// `yes` or `no`.
@@ -135,6 +149,8 @@ impl Kind {
                 let value = bytes(text).ok_or("argument must be a memory value")?;
                 within(value, min, max)
             }
+            Kind::MemoryOrAuto(..) if text.eq_ignore_ascii_case("auto") => Ok("auto".to_owned()),
+            Kind::MemoryOrAuto(min, max) => Kind::Memory(min, max).read(text),
             Kind::MemoryOrPercent => memory_or_percent(text),
             Kind::Bool => yes_or_no(text)
                 .map(|yes| super::show_bool(yes).to_owned())
@@ -168,6 +184,7 @@ impl Kind {
         match self {
             Kind::Int(..) => "number".to_owned(),
             Kind::Memory(..) => "bytes".to_owned(),
+            Kind::MemoryOrAuto(..) => "bytes or auto".to_owned(),
             Kind::MemoryOrPercent => "bytes or percent".to_owned(),
             Kind::Bool => "yes or no".to_owned(),
             Kind::Span(..) => "time".to_owned(),

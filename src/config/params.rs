@@ -8,7 +8,8 @@ use crate::clock::Ttl;
 pub const PARAMS: &[Param] = &ALL;
 
 /// A file for each group, as `--help` and the README show them.
-const GROUPS: [&[Param]; 6] = [network::ROWS, memory::ROWS, session::ROWS, limits::ROWS, logging::ROWS, KEPT];
+const GROUPS: [&[Param]; 7] =
+    [network::ROWS, memory::ROWS, session::ROWS, limits::ROWS, persistence::ROWS, logging::ROWS, KEPT];
 
 const COUNT: usize = {
     let (mut count, mut group) = (0, 0);
@@ -61,6 +62,7 @@ mod limits;
 mod logging;
 mod memory;
 mod network;
+mod persistence;
 mod session;
 
 const LONG: Kind = Kind::Int(0, i64::MAX);
@@ -86,5 +88,6 @@ impl Param {
     const SESSION: Param = Param::of(Group::Session);
     const LIMITS: Param = Param::of(Group::Limits);
     const LOGGING: Param = Param::of(Group::Logging);
+    const PERSISTENCE: Param = Param::of(Group::Persistence);
     pub(super) const COMPATIBILITY: Param = Param::of(Group::Compatibility);
 }

@@ -11,18 +11,22 @@ fn samples(param: &Param) -> Vec<String> {
         ("replicaof", _) => of(&[""]),
         ("latency-tracking-info-percentiles", _) => of(&["", "0 50 99.99"]),
         ("client-output-buffer-limit", _) => of(&["normal 1 2 3 slave 4 5 6 pubsub 7 8 9"]),
+        ("dbfilename", _) => of(&["plain"]),
         ("namespace", _) => of(&["SESSION prefix=s: ttl=500ms secret=no fence=no login=no jitter=0 \
              USER_PROFILE prefix=user: ttl=300s secret=no fence=no login=no jitter=0 \
              DASHBOARD prefix=dash: ttl=60s secret=no fence=no login=no jitter=0.5 \
              LOGIN prefix=sess: ttl=86400s secret=no fence=no login=yes jitter=0 \
              MINE prefix=m: ttl=1s secret=yes fence=yes login=no jitter=1"]),
-        ("upstream", _) => of(&["http://localhost:3000", "http://[::1]:80/app", ""]),
+        ("upstream", _) => of(&["http://localhost:3000", "http://[::1]:80/app", "https://web:443", ""]),
         ("notify-keyspace-events", _) => of(&["AKE", "g$xK", "AnKEm", ""]),
         ("bind", _) => of(&["127.0.0.1 -::1", "0.0.0.0"]),
         ("http-bind", _) => of(&["::", ""]),
         ("session-prefix", _) => of(&["s:", "my app:"]),
+        ("unixsocketperm", _) => of(&["700", "0"]),
+        ("tls-port" | "http-tls-port", _) => of(&["0", "6380", "any"]),
+        ("tls-protocols", _) => of(&["TLSv1.3", "TLSv1.2 TLSv1.3", ""]),
         (_, Kind::Int(min, max)) => vec![min.to_string(), max.to_string()],
-        (_, Kind::Memory(min, max)) => vec![min.to_string(), max.to_string()],
+        (_, Kind::Memory(min, max) | Kind::MemoryOrAuto(min, max)) => vec![min.to_string(), max.to_string()],
         (_, Kind::MemoryOrPercent) => of(&["0", "5%", "1048576"]),
         (_, Kind::Bool) => of(&["yes", "no"]),
         (_, Kind::Span(min, max)) => vec![format!("{}ms", min.0), format!("{}ms", max.0)],
@@ -173,7 +177,7 @@ fn config_set_applies_all_or_nothing() {
         config.set_live(pairs, true).expect_err("one of them is wrong");
         assert_eq!(config, before);
     }
-    let changed = config.set_live(&[("maxmemory", "1mb"), ("timeout", "0"), ("HZ", "50")], true).expect("all good");
+    let changed = config.set_live(&[("maxmemory", "1mb"), ("timeout", "3600"), ("HZ", "50")], true).expect("all good");
     assert_eq!(changed.iter().map(|param| param.name).collect::<Vec<_>>(), ["maxmemory", "hz"]);
     assert_eq!(config.maxmemory, 1 << 20);
 }
@@ -265,13 +269,18 @@ fn session_settings_are_those_of_the_namespace() {
 }
 
 #[test]
-fn an_upstream_is_a_plain_http_address() {
+fn an_upstream_is_the_address_of_an_application() {
     let mut config = Config::default();
     config.set("upstream", "http://Web.local/base/").expect("good");
     let upstream = config.upstream.clone().expect("set");
     assert_eq!((upstream.authority().as_str(), upstream.base.as_str()), ("Web.local:80", "/base"));
+    for (text, shown) in [("https://Web", "https://Web:443"), ("HTTPS://web:3000/a/", "https://web:3000/a")] {
+        config.set("upstream", text).expect("good");
+        assert_eq!(config.get("upstream").as_deref(), Some(shown));
+    }
     for (text, why) in [
-        ("https://web", "https:// is not supported yet"),
+        ("ftp://web", "such as"),
+        ("https:/", "such as"),
         ("web:3000", "such as http://127.0.0.1:3000"),
         ("http://", "such as"),
         ("http://web:0", "such as"),
@@ -387,4 +396,28 @@ fn the_reference_names_every_setting() {
     let document = format!("# Cloakroom\n{REFERENCE_BEGIN}\n{page}{REFERENCE_END}\nmore");
     assert_eq!(reference_in(&document), Some(page.as_str()));
     assert_eq!(reference_in("nothing"), None);
+}
+
+#[test]
+fn auto_is_what_was_found_and_stays_auto_in_a_file() {
+    let mut config = Config::default();
+    config.found_memory(96 << 20);
+    assert_eq!((config.maxmemory, config.get("maxmemory").as_deref()), (96 << 20, Some("100663296")));
+    assert_eq!(render_redis_conf("", &config), "");
+    assert_eq!(render_redis_conf("maxmemory 1gb\n", &config), "maxmemory auto\n");
+    config.set("maxmemory", "0").expect("no limit");
+    assert_eq!((config.maxmemory, render_redis_conf("", &config).contains("maxmemory 0")), (0, true));
+    config.set("maxmemory", "AUTO").expect("what was found");
+    assert_eq!(config.maxmemory, 96 << 20);
+    // Told before it is known, by a file, and after.
+    config.found_memory(10 << 20);
+    assert_eq!(config.maxmemory, 10 << 20);
+    config.set("maxmemory", "1gb").expect("bytes");
+    config.found_memory(20 << 20);
+    assert_eq!((config.maxmemory, config.maxmemory_clients.of(config.maxmemory)), (1 << 30, (1 << 30) / 100 * 25));
+    assert_eq!(
+        reason(&mut config, "maxmemory", "automatic"),
+        "CONFIG SET failed (possibly related to argument \
+                'maxmemory') - argument must be a memory value"
+    );
 }

@@ -115,6 +115,59 @@ choice! {
     }
 }
 
+/// Bytes, or a share of `maxmemory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryShare {
+    /// So many; 0 for no limit.
+    Bytes(u64),
+    /// So many hundredths.
+    Percent(u64),
+}
+
+impl MemoryShare {
+    /// The bytes that it is, given `maxmemory`; 0 for no limit.
+    pub fn of(self, maxmemory: u64) -> u64 {
+        match self {
+            MemoryShare::Bytes(bytes) => bytes,
+            MemoryShare::Percent(percent) => maxmemory / 100 * percent,
+        }
+    }
+}
+
+impl std::str::FromStr for MemoryShare {
+    type Err = String;
+
+    /// Reads what `Kind::MemoryOrPercent` has made plain.
+    fn from_str(text: &str) -> Result<MemoryShare, String> {
+        let number = |text: &str| text.parse().map_err(|_| "argument must be a memory or percent value".to_owned());
+        match text.strip_suffix('%') {
+            Some(percent) => number(percent).map(MemoryShare::Percent),
+            None => number(text).map(MemoryShare::Bytes),
+        }
+    }
+}
+
+impl std::fmt::Display for MemoryShare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MemoryShare::Bytes(bytes) => write!(f, "{bytes}"),
+            MemoryShare::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+choice! {
+    /// Whether sign-outs outlast the process.
+    FenceLogging {
+        /// Where the directory can be written to.
+        Auto = "auto",
+        /// Or else the server does not start.
+        Yes = "yes",
+        /// They end with it.
+        No = "no",
+    }
+}
+
 choice! {
     /// Which channels a user has of whom no rule says.
     PubsubDefault {
@@ -134,6 +187,128 @@ choice! {
         Yes = "yes",
         /// Clients on this machine.
         Local = "local",
+    }
+}
+
+choice! {
+    /// Whether clients over TLS show certificates.
+    ClientAuth {
+        /// They must.
+        Yes = "yes",
+        /// They are not asked.
+        No = "no",
+        /// They may; what they show must be good.
+        Optional = "optional",
+    }
+}
+
+/// The port of a door that few have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsPort {
+    /// There is no such door (`0`).
+    #[default]
+    Off,
+    /// Any that is free (`any`).
+    Any,
+    /// This one.
+    At(u16),
+}
+
+impl TlsPort {
+    /// Whether there is such a door.
+    pub fn is_on(self) -> bool {
+        self != TlsPort::Off
+    }
+
+    /// The port to ask the system for; 0 for any.
+    pub fn number(self) -> u16 {
+        match self {
+            TlsPort::Off | TlsPort::Any => 0,
+            TlsPort::At(port) => port,
+        }
+    }
+}
+
+impl fmt::Display for TlsPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsPort::Any => f.write_str("any"),
+            port => write!(f, "{}", port.number()),
+        }
+    }
+}
+
+impl FromStr for TlsPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TlsPort, String> {
+        if text.eq_ignore_ascii_case("any") {
+            return Ok(TlsPort::Any);
+        }
+        match integer(text).map(u16::try_from) {
+            Some(Ok(0)) => Ok(TlsPort::Off),
+            Some(Ok(port)) => Ok(TlsPort::At(port)),
+            Some(Err(_)) => Err("argument must be between 0 and 65535 inclusive".to_owned()),
+            None => Err("argument must be a port, 0 for none or any".to_owned()),
+        }
+    }
+}
+
+/// Versions of TLS, as `tls-protocols` lists them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsVersions {
+    /// Whether TLS 1.2 is named.
+    pub v1_2: bool,
+    /// Whether TLS 1.3 is named.
+    pub v1_3: bool,
+}
+
+impl fmt::Display for TlsVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.v1_2, self.v1_3) {
+            (true, true) => "TLSv1.2 TLSv1.3",
+            (true, false) => "TLSv1.2",
+            (false, true) => "TLSv1.3",
+            (false, false) => "",
+        })
+    }
+}
+
+impl FromStr for TlsVersions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TlsVersions, String> {
+        let mut versions = TlsVersions::default();
+        for word in text.split_ascii_whitespace() {
+            match word.to_ascii_lowercase().as_str() {
+                "tlsv1.2" => versions.v1_2 = true,
+                "tlsv1.3" => versions.v1_3 = true,
+                "tlsv1" | "tlsv1.0" | "tlsv1.1" => {
+                    return Err("only TLSv1.2 and TLSv1.3 are spoken: older versions are not safe".to_owned());
+                }
+                _ => return Err("argument must be TLSv1.2, TLSv1.3 or both".to_owned()),
+            }
+        }
+        Ok(versions)
+    }
+}
+
+/// Permissions of a file, written in octal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:o}", self.0)
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mode, String> {
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.map(Mode).ok_or_else(|| "Invalid socket file permissions".to_owned())
     }
 }
 
@@ -192,12 +367,14 @@ fn bind(word: &str) -> Result<Bind, String> {
     Ok(Bind { address, optional })
 }
 
-/// The application behind the session doors: `http://host:port/base`.
+/// The application behind the session doors: `http://host:port/base` or `https://…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Name or address; an IPv6 address without its brackets.
     pub host: String,
-    /// The port; 80 where the URL names none.
+    /// Whether it is spoken to over TLS.
+    pub is_secure: bool,
+    /// The port; 80, or 443 over TLS, where the URL names none.
     pub port: u16,
     /// What goes before `/api/auth`: empty, or a path that begins with a slash and ends without one.
     pub base: String,
@@ -216,7 +393,8 @@ impl Upstream {
 
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.base)
+        let scheme = if self.is_secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.base)
     }
 }
 
@@ -225,14 +403,12 @@ impl FromStr for Upstream {
 
     fn from_str(text: &str) -> Result<Upstream, String> {
         const FORM: &str = "argument must be a URL such as http://127.0.0.1:3000";
-        let scheme = text.get(..8).unwrap_or(text).to_ascii_lowercase();
-        if scheme == "https://" {
-            return Err("https:// is not supported yet; name the application's http:// address".to_owned());
-        }
-        if !scheme.starts_with("http://") {
-            return Err(FORM.to_owned());
-        }
-        let rest = &text["http://".len()..];
+        let starts = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        let (is_secure, rest) = match text {
+            _ if starts("https://") => (true, &text["https://".len()..]),
+            _ if starts("http://") => (false, &text["http://".len()..]),
+            _ => return Err(FORM.to_owned()),
+        };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err("a URL with a user name or password is not accepted".to_owned());
@@ -247,6 +423,7 @@ impl FromStr for Upstream {
         };
         let port = match port.strip_prefix(':') {
             Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(FORM)?,
+            None if port.is_empty() && is_secure => 443,
             None if port.is_empty() => 80,
             None => return Err(FORM.to_owned()),
         };
@@ -257,7 +434,7 @@ impl FromStr for Upstream {
         if !path.bytes().all(|b| b.is_ascii_graphic()) || path.contains(['?', '#']) {
             return Err("the path of the URL must be a plain path, without query or fragment".to_owned());
         }
-        Ok(Upstream { host: host.to_owned(), port, base: path.trim_end_matches('/').to_owned() })
+        Ok(Upstream { host: host.to_owned(), is_secure, port, base: path.trim_end_matches('/').to_owned() })
     }
 }
 
@@ -358,6 +535,16 @@ pub(super) fn save_points(text: &str) -> Result<String, String> {
         return Err(REFUSAL.to_owned());
     }
     Ok(words.join(" "))
+}
+
+/// The name of a file without its directory.
+pub(super) fn file_name(text: &str) -> Result<String, String> {
+    match text {
+        "" | "." | ".." => Err("dbfilename can't be empty or a directory".to_owned()),
+        text if text.contains('/') => Err("dbfilename can't be a path, just a filename".to_owned()),
+        text if text.contains('\0') => Err("argument must not contain a NUL byte".to_owned()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// Percentiles for latency figures; empty for none.

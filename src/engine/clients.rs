@@ -5,7 +5,6 @@
 //! Every client has one and most say nothing most of the time, so what few have is in a box that they alone have.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
@@ -13,7 +12,9 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::acl::User;
+use super::addr::Addr;
 use super::tracking::Mode;
+use super::{Charge, Charges};
 use crate::clock::Millis;
 use crate::store::Flag;
 
@@ -22,9 +23,9 @@ pub struct Peer {
     /// Its number, never used again.
     pub id: u64,
     /// Where it comes from.
-    pub addr: SocketAddr,
+    pub addr: Addr,
     /// The address it came to.
-    pub local_addr: SocketAddr,
+    pub local_addr: Addr,
     /// The socket's descriptor, for CLIENT LIST.
     pub fd: i32,
     /// When it came.
@@ -40,12 +41,12 @@ pub struct Peer {
     /// Bytes that wait in its read buffer, and its capacity.
     pub query_buffer: [AtomicU32; 2],
     /// Bytes that wait to be written to it.
-    pub output_buffer: AtomicU64,
+    pub output_buffer: AtomicU32,
     /// It asked not to be evicted.
     pub no_evict: AtomicBool,
     /// Its reads are no accesses.
     pub no_touch: AtomicBool,
-    /// A pause holds its request, or it waits for a key.
+    /// A pause holds its request, or it waits for a key, or sleeps.
     pub held: AtomicBool,
     /// It watches what others do.
     pub monitor: AtomicBool,
@@ -59,6 +60,8 @@ pub struct Peer {
     called: AtomicBool,
     has_mail: AtomicBool,
     bell: Mutex<Option<Waker>>,
+    /// Where the bytes it holds are summed up.
+    charges: Arc<Charges>,
     seldom: Mutex<Option<Box<Seldom>>>,
 }
 
@@ -76,6 +79,18 @@ struct Seldom {
     redirect: u64,
 }
 
+impl Drop for Peer {
+    /// What it held is gone with it.
+    fn drop(&mut self) {
+        self.set_input(0, 0);
+        let mail = self.mail_len();
+        self.charges.change(Charge::Mail, mail, 0);
+        if self.seldom.get_mut().as_ref().is_some_and(|seldom| seldom.pending.is_some()) {
+            self.set_pending(None);
+        }
+    }
+}
+
 /// What waits for a client's EXEC.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
@@ -89,6 +104,12 @@ pub struct Pending {
     pub watch_bytes: usize,
     /// Set when one of them has changed.
     pub flag: Flag,
+}
+
+impl Pending {
+    fn size(&self) -> usize {
+        self.queue_bytes + self.watch_bytes
+    }
 }
 
 /// What a client says about itself.
@@ -194,7 +215,33 @@ impl Peer {
 
     /// Tells what waits for its EXEC, if anything does.
     pub fn set_pending(&self, pending: Option<Pending>) {
-        self.seldom.lock().get_or_insert_default().pending = pending;
+        let size = |pending: &Option<Pending>| pending.as_ref().map_or(0, Pending::size);
+        let mut seldom = self.seldom.lock();
+        let old = &mut seldom.get_or_insert_default().pending;
+        self.charges.change(Charge::Queued, size(old), size(&pending));
+        *old = pending;
+    }
+
+    /// Notes how many bytes of it wait to be run, and what holds them.
+    pub fn set_input(&self, waiting: usize, holds: usize) {
+        let [own_waiting, own_holds] = &self.query_buffer;
+        own_waiting.store(waiting.min(u32::MAX as usize) as u32, Ordering::Relaxed);
+        let holds = holds.min(u32::MAX as usize);
+        let before = own_holds.load(Ordering::Relaxed) as usize;
+        if before != holds {
+            self.charges.change(Charge::Input, before, holds);
+            own_holds.store(holds as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that end with it.
+    pub fn weight(&self) -> u64 {
+        let input = u64::from(self.query_buffer[1].load(Ordering::Relaxed));
+        let seldom = self.seldom.lock();
+        let seldom = seldom.as_ref();
+        let mail = seldom.map_or(0, |seldom| seldom.mail.len());
+        let pending = seldom.and_then(|seldom| seldom.pending.as_ref()).map_or(0, Pending::size);
+        input + u64::from(self.output_buffer.load(Ordering::Relaxed)) + (mail + pending) as u64
     }
 
     /// Leaves bytes for it. `false` when its mailbox and what it has not read yet are over `limit`: such a client is too
@@ -207,6 +254,7 @@ impl Peer {
         let mut seldom = self.seldom.lock();
         let mail = &mut seldom.get_or_insert_default().mail;
         if mail.len().saturating_add(bytes.len()).saturating_add(unread) > limit {
+            self.charges.change(Charge::Mail, mail.len(), 0);
             *mail = Vec::new();
             self.has_mail.store(false, Ordering::Release);
             drop(seldom);
@@ -214,6 +262,7 @@ impl Peer {
             return false;
         }
         mail.extend_from_slice(bytes);
+        self.charges.change(Charge::Mail, 0, bytes.len());
         let rung = self.has_mail.swap(true, Ordering::Release);
         drop(seldom);
         // Who was rung for what is there already will find this beside it.
@@ -230,6 +279,7 @@ impl Peer {
             let mail = std::mem::take(&mut seldom.get_or_insert_default().mail);
             self.has_mail.store(false, Ordering::Release);
             drop(seldom);
+            self.charges.change(Charge::Mail, mail.len(), 0);
             out.extend_from_slice(&mail);
         }
     }
@@ -318,6 +368,9 @@ impl Peer {
         if self.is_killed() {
             flags.push('A');
         }
+        if self.addr.is_unix() {
+            flags.push('U');
+        }
         if self.no_evict.load(Ordering::Relaxed) {
             flags.push('e');
         }
@@ -337,16 +390,22 @@ pub struct Clients {
     next_id: AtomicU64,
     peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
     monitors: AtomicU32,
+    charges: Arc<Charges>,
 }
 
 impl Clients {
+    /// Nobody yet.
+    pub(super) fn new(charges: Arc<Charges>) -> Clients {
+        Clients { charges, ..Clients::default() }
+    }
+
     /// Lets a client in under a new number.
-    pub fn enter(&self, addr: SocketAddr, local_addr: SocketAddr, fd: i32, now: Millis) -> Arc<Peer> {
+    pub fn enter(&self, addr: impl Into<Addr>, local_addr: impl Into<Addr>, fd: i32, now: Millis) -> Arc<Peer> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let peer = Arc::new(Peer {
             id,
-            addr,
-            local_addr,
+            addr: addr.into(),
+            local_addr: local_addr.into(),
             fd,
             created: now,
             last_seen: AtomicU64::new(now.0),
@@ -354,7 +413,7 @@ impl Clients {
             db: AtomicU8::new(0),
             protocol: AtomicU8::new(2),
             query_buffer: [AtomicU32::new(0), AtomicU32::new(0)],
-            output_buffer: AtomicU64::new(0),
+            output_buffer: AtomicU32::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             held: AtomicBool::new(false),
@@ -366,6 +425,7 @@ impl Clients {
             called: AtomicBool::new(false),
             has_mail: AtomicBool::new(false),
             bell: Mutex::default(),
+            charges: self.charges.clone(),
             seldom: Mutex::default(),
         });
         self.peers.lock().insert(id, peer.clone());
@@ -391,6 +451,18 @@ impl Clients {
     /// All of them, by number.
     pub fn all(&self) -> Vec<Arc<Peer>> {
         self.peers.lock().values().cloned().collect()
+    }
+
+    /// Looks at so many clients at most whose numbers follow `after`, and tells the number of the last one; `None` when there
+    /// are no more.
+    pub fn visit(&self, after: u64, most: usize, mut f: impl FnMut(&Peer)) -> Option<u64> {
+        let peers = self.peers.lock();
+        let mut last = None;
+        for (id, peer) in peers.range(after + 1..).take(most) {
+            f(peer);
+            last = Some(*id);
+        }
+        last
     }
 
     /// The one with this number.

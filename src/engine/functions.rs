@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
-use super::scripts::{Interpreter, lend};
+use super::scripts::{Place, lend};
+use super::{Charge, Charges};
 use crate::error::{Error, Result};
 
 /// Bytes that a library and a function take beside their texts: the places in the maps, and what the interpreter has of a
@@ -24,7 +25,8 @@ const FUNCTION_BYTES: usize = 256;
 pub struct Functions {
     /// They are changed by putting others in their place.
     libraries: RwLock<Arc<Libraries>>,
-    interpreter: Mutex<Option<Interpreter>>,
+    interpreter: Place,
+    charges: Arc<Charges>,
     /// The number of the library that was made last.
     last: AtomicU64,
     bytes: AtomicUsize,
@@ -74,6 +76,11 @@ pub enum Restoring {
 }
 
 impl Functions {
+    /// No libraries.
+    pub(super) fn new(charges: Arc<Charges>) -> Functions {
+        Functions { charges, ..Functions::default() }
+    }
+
     /// The libraries as they are now.
     pub fn libraries(&self) -> Arc<Libraries> {
         self.libraries.read().clone()
@@ -99,7 +106,8 @@ impl Functions {
         *self.libraries.write() = Arc::default();
         self.bytes.store(0, Ordering::Relaxed);
         if let Some(mut interpreter) = self.interpreter.try_lock() {
-            *interpreter = None;
+            let held = interpreter.take().map_or(0, |(_, bytes)| bytes);
+            self.charges.change(Charge::Lua, held, 0);
             self.interpreter_bytes.store(0, Ordering::Relaxed);
         }
     }
@@ -140,18 +148,18 @@ impl Functions {
         self.interpreter_bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes how many bytes the interpreter holds.
-    pub fn note_interpreter_bytes(&self, bytes: usize) {
-        self.interpreter_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Lends the interpreter, which `make` makes if there is none. `f` says whether it is worth keeping.
+    /// Lends the interpreter, which `make` makes if there is none. `f` tells how many bytes it holds then, if it is worth
+    /// keeping.
     pub fn with_interpreter<T: Any + Send, E, R>(
         &self,
         make: impl FnOnce() -> std::result::Result<T, E>,
-        f: impl FnOnce(&mut T) -> (R, bool),
+        f: impl FnOnce(&mut T) -> (R, Option<usize>),
     ) -> std::result::Result<R, E> {
-        lend(&self.interpreter, make, f)
+        lend(&self.interpreter, &self.charges, make, |interpreter| {
+            let (result, heap) = f(interpreter);
+            self.interpreter_bytes.store(heap.unwrap_or(0), Ordering::Relaxed);
+            (result, heap)
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The settings that requests look at, readable without a lock.
 
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::{BufferLimit, Config, Policy};
 use crate::resp::request::Limits;
@@ -10,6 +10,7 @@ use crate::resp::request::Limits;
 pub struct Hot {
     acllog_max: AtomicUsize,
     maxmemory: AtomicU64,
+    clients_max: AtomicU64,
     policy: AtomicU8,
     samples: AtomicUsize,
     slower_than: AtomicI64,
@@ -20,8 +21,11 @@ pub struct Hot {
     /// Hard, soft and seconds, of those who subscribe to nothing and of those who do.
     output: [[AtomicU64; 3]; 2],
     timeout: AtomicU64,
+    keepalive: AtomicU64,
     max_clients: AtomicUsize,
+    max_http_clients: AtomicUsize,
     busy_after: AtomicU64,
+    unsaved: AtomicBool,
 }
 
 impl Hot {
@@ -29,6 +33,7 @@ impl Hot {
         let order = Ordering::Relaxed;
         self.acllog_max.store(config.acllog_max_len, order);
         self.maxmemory.store(config.maxmemory, order);
+        self.clients_max.store(config.maxmemory_clients.of(config.maxmemory), order);
         let policy = POLICIES.iter().position(|policy| *policy == config.maxmemory_policy).unwrap_or(0);
         self.policy.store(policy as u8, order);
         self.samples.store(config.maxmemory_samples as usize, order);
@@ -44,7 +49,9 @@ impl Hot {
             }
         }
         self.timeout.store(u64::from(config.timeout), order);
+        self.keepalive.store(u64::from(config.tcp_keepalive), order);
         self.max_clients.store(config.maxclients as usize, order);
+        self.max_http_clients.store(config.http_maxclients as usize, order);
         self.busy_after.store(config.busy_reply_threshold, order);
     }
 
@@ -56,6 +63,11 @@ impl Hot {
     /// `maxmemory`; 0 for none.
     pub fn maxmemory(&self) -> u64 {
         self.maxmemory.load(Ordering::Relaxed)
+    }
+
+    /// `maxmemory-clients` in bytes; 0 for none.
+    pub fn clients_max(&self) -> u64 {
+        self.clients_max.load(Ordering::Relaxed)
     }
 
     /// `maxmemory-policy`
@@ -115,9 +127,29 @@ impl Hot {
         Some(self.busy_after.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
     }
 
+    /// Whether writes are refused because they could not be kept.
+    #[inline]
+    pub fn is_unsaved(&self) -> bool {
+        self.unsaved.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unsaved(&self, unsaved: bool) {
+        self.unsaved.store(unsaved, Ordering::Relaxed);
+    }
+
     /// `maxclients`
     pub fn max_clients(&self) -> usize {
         self.max_clients.load(Ordering::Relaxed)
+    }
+
+    /// `http-maxclients`
+    pub fn max_http_clients(&self) -> usize {
+        self.max_http_clients.load(Ordering::Relaxed)
+    }
+
+    /// `tcp-keepalive` in seconds; 0 for none.
+    pub fn keepalive(&self) -> u64 {
+        self.keepalive.load(Ordering::Relaxed)
     }
 }
 

@@ -4,16 +4,21 @@
 //! it a waker.
 
 pub mod acl;
+mod addr;
+mod charges;
 mod clients;
 mod functions;
 mod gate;
+mod guesses;
 mod hot;
 mod latency;
+mod memory;
 mod pubsub;
 mod rates;
 mod room;
 mod scripts;
 mod slowlog;
+mod snapshots;
 mod tracking;
 
 use std::sync::Arc;
@@ -23,10 +28,13 @@ use std::task::Waker;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use acl::Acl;
+pub use addr::Addr;
+pub use charges::{Charge, Charges, Hold};
 pub use clients::{Clients, Labels, Peer, Pending};
 pub use functions::{Function, Functions, Libraries, Library, Restoring};
 use gate::Gate;
 pub use gate::Turn;
+use guesses::Guesses;
 pub use hot::Hot;
 pub use latency::{Event, Latency};
 pub use pubsub::{Pubsub, Topic};
@@ -34,13 +42,14 @@ pub use rates::{Now, Rates};
 pub use room::{Room, Waiting};
 pub use scripts::{Called, Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
+pub use snapshots::{Keeper, Snapshots, Standing};
 pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{NamingKey, Store};
 
 /// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
 /// earlier answer may be shown while the upstream fails, and this.
@@ -54,6 +63,8 @@ pub struct Engine {
     pub hot: Hot,
     /// Who may do what.
     pub acl: Acl,
+    /// Who guesses passwords.
+    pub guesses: Guesses,
     /// The clients of the RESP door.
     pub clients: Arc<Clients>,
     /// Who of the workers is at the stores, and who must be alone.
@@ -72,6 +83,8 @@ pub struct Engine {
     pub scripts: Scripts,
     /// Libraries of functions.
     pub functions: Functions,
+    /// How snapshots stand.
+    pub snapshots: Snapshots,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that name this run.
@@ -88,6 +101,12 @@ pub struct Engine {
     shutdown: AtomicBool,
     shutdown_bell: Mutex<Option<Waker>>,
     reports: RwLock<Vec<Report>>,
+    /// Bytes that are no entries'.
+    charges: Arc<Charges>,
+    /// Bytes that the process takes and nothing counts, as far as they are too much.
+    waste: AtomicU64,
+    /// Held by who chooses clients to cut.
+    cutting: Mutex<()>,
     /// The most memory that was ever seen in use.
     peak: AtomicU64,
     /// The RESP door's port, when it was picked at start.
@@ -120,8 +139,13 @@ struct Pause {
 }
 
 impl Engine {
-    /// An engine for so many workers and commands.
+    /// An engine for so many workers and commands, whose secret names nobody but itself can match.
     pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
+        Engine::with_key(config, clock, workers, commands, NamingKey::random())
+    }
+
+    /// The same, with the key that secret names are hashed under.
+    pub fn with_key(config: Config, clock: Clock, workers: usize, commands: usize, key: NamingKey) -> Engine {
         let stale = config.upstream.as_ref().map_or(Ttl(0), |_| config.session_stale);
         let longest = config.upstream_timeout.max(stale);
         let fence = Ttl(longest.0.saturating_add(config.session().ttl.0).saturating_add(FENCE_MARGIN.0));
@@ -135,25 +159,29 @@ impl Engine {
             .clock(clock.clone())
             .namespaces(namespaces)
             .fence(fence)
+            .naming_key(key)
             .build_family(config.databases + 1);
         let records = stores.pop().unwrap_or_default();
         let mut dice = [0; 8];
         getrandom::fill(&mut dice).expect("the system has randomness");
         let dice = u64::from_le_bytes(dice) | 1;
-        let (clients, pubsub) = (Arc::<Clients>::default(), Arc::<Pubsub>::default());
+        let charges = Arc::<Charges>::default();
+        let (clients, pubsub) = (Arc::new(Clients::new(charges.clone())), Arc::<Pubsub>::default());
         let tracking = Tracking::new(clients.clone(), pubsub.clone(), records.changes().clone(), records.number());
         let engine = Engine {
             hot: Hot::default(),
             acl: Acl::new(commands),
+            guesses: Guesses::default(),
             clients,
             gate: Gate::new(workers),
             pubsub,
             tracking,
-            slowlog: Slowlog::default(),
+            slowlog: Slowlog::new(charges.clone()),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
-            scripts: Scripts::new(workers),
-            functions: Functions::default(),
+            scripts: Scripts::new(workers, charges.clone()),
+            functions: Functions::new(charges.clone()),
+            snapshots: Snapshots::new(clock.wall_micros() / 1_000_000),
             started: clock.now(),
             run_id: random_id(),
             clock,
@@ -162,11 +190,14 @@ impl Engine {
             records,
             config: RwLock::new(Config::default()),
             pause: Pause::default(),
-            room: Mutex::default(),
+            room: Mutex::new(Room::new(charges.clone())),
             dice: AtomicU64::new(dice),
             shutdown: AtomicBool::new(false),
             shutdown_bell: Mutex::default(),
             reports: RwLock::default(),
+            charges,
+            waste: AtomicU64::new(0),
+            cutting: Mutex::default(),
             peak: AtomicU64::new(0),
             port: AtomicU16::new(config.port),
             rates: Rates::default(),
@@ -218,6 +249,19 @@ impl Engine {
         Ok(changed)
     }
 
+    /// Takes these settings over from others, which were read again and make sense together.
+    pub fn adopt(&self, params: &[&'static Param], from: &Config) {
+        let mut config = self.config.write();
+        for param in params {
+            // What one configuration shows another reads.
+            let _ = config.set(param.name, &param.get(from));
+        }
+        self.apply(&config);
+        if params.iter().any(|param| param.name == "requirepass") {
+            self.acl.set_default_password(&config.requirepass);
+        }
+    }
+
     /// Has events of keys published under the number that their database has at that moment.
     fn listen(&self) {
         let (pubsub, order) = (self.pubsub.clone(), self.order.clone());
@@ -247,6 +291,7 @@ impl Engine {
         self.records.set_compact(config.compact);
         self.records.set_lazily(config.lazily);
         self.slowlog.truncate(config.slowlog_max_len);
+        self.judge_writes(config);
     }
 
     /// Notes the port that was picked for port 0.
@@ -267,6 +312,13 @@ impl Engine {
     /// The store behind a database number that exists.
     pub fn store(&self, db: usize) -> &Store {
         &self.stores[self.order[db].load(Ordering::Relaxed)]
+    }
+
+    /// Every database's store with its number, as they are at one instant.
+    pub fn numbered_stores(&self) -> Vec<(usize, Store)> {
+        // SWAPDB holds the same lock.
+        let _still = self.config.read();
+        (0..self.databases()).map(|db| (db, self.store(db).clone())).collect()
     }
 
     /// All stores and the hidden one, in no order that means anything.
@@ -292,43 +344,6 @@ impl Engine {
     /// The room of requests that wait, locked. It is locked before any shard.
     pub fn room(&self) -> MutexGuard<'_, Room> {
         self.room.lock()
-    }
-
-    /// Bytes in use by the stores, by what clients subscribed to or have read, and by libraries of functions.
-    pub fn used_memory(&self) -> u64 {
-        let of_clients = self.pubsub.bytes() + self.tracking.bytes();
-        let used = (self.records.used_memory() + of_clients + self.functions.bytes()) as u64;
-        self.peak.fetch_max(used, Ordering::Relaxed);
-        used
-    }
-
-    /// The most bytes that were ever seen in use.
-    pub fn peak_memory(&self) -> u64 {
-        self.used_memory().max(self.peak.load(Ordering::Relaxed))
-    }
-
-    /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
-    /// that one command never pays for a large shortage; the next one goes on.
-    pub fn make_room(&self, now: Millis) -> bool {
-        /// Evictions that one command may have to wait for, about 100 µs.
-        const EVICTIONS_MAX: usize = 128;
-        let limit = self.hot.maxmemory();
-        // What is being freed is as good as gone.
-        let kept = || self.used_memory().saturating_sub(self.records.freeing() as u64);
-        if limit == 0 || kept() <= limit {
-            return true;
-        }
-        let (policy, samples) = (self.hot.policy(), self.hot.samples());
-        for _ in 0..EVICTIONS_MAX {
-            if !Store::evict(&self.stores, policy, samples, || self.chance(), now) {
-                return kept() <= limit;
-            }
-            if kept() <= limit {
-                return true;
-            }
-        }
-        // More went than this command could have brought in; it may pass.
-        true
     }
 
     /// A number that nobody can foresee from outside; not for secrets.

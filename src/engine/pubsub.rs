@@ -376,7 +376,7 @@ mod tests {
     use crate::engine::Clients;
 
     fn peer(clients: &Clients) -> Arc<Peer> {
-        let here = "127.0.0.1:1".parse().expect("an address");
+        let here: std::net::SocketAddr = "127.0.0.1:1".parse().expect("an address");
         clients.enter(here, here, 1, Millis(0))
     }
 

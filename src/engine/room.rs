@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Peer;
+use super::{Charge, Charges, Peer};
 use crate::clock::Millis;
 use crate::resp::{Version, Words};
 use crate::store::{Store, Ticket, Type};
@@ -35,13 +35,27 @@ pub struct Waiting {
 }
 
 /// All requests that wait, by ticket.
-#[derive(Default)]
 pub struct Room {
     last: Ticket,
     waiting: BTreeMap<Ticket, Waiting>,
+    charges: Arc<Charges>,
+}
+
+impl Waiting {
+    /// Bytes that it takes.
+    fn size(&self) -> usize {
+        size_of::<Waiting>()
+            + self.words.heap()
+            + self.keys.iter().map(|key| size_of::<Vec<u8>>() + key.len()).sum::<usize>()
+    }
 }
 
 impl Room {
+    /// A room with nobody in it.
+    pub(super) fn new(charges: Arc<Charges>) -> Room {
+        Room { last: 0, waiting: BTreeMap::new(), charges }
+    }
+
     /// Draws a ticket.
     pub fn draw(&mut self) -> Ticket {
         self.last += 1;
@@ -50,12 +64,15 @@ impl Room {
 
     /// Lets a request in.
     pub fn enter(&mut self, ticket: Ticket, waiting: Waiting) {
+        self.charges.change(Charge::Blocked, 0, waiting.size());
         self.waiting.insert(ticket, waiting);
     }
 
     /// Lets a request out.
     pub fn leave(&mut self, ticket: Ticket) -> Option<Waiting> {
-        self.waiting.remove(&ticket)
+        let waiting = self.waiting.remove(&ticket)?;
+        self.charges.change(Charge::Blocked, waiting.size(), 0);
+        Some(waiting)
     }
 
     /// The request of a ticket, if it still waits.

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use super::{Charge, Charges};
 use crate::error::Error;
 use crate::resp::{Args, Words};
 
@@ -20,25 +21,35 @@ const EVALUATED_MAX: usize = 500;
 
 /// Microseconds that a script which takes long runs before others have their turn.
 const SLICE: u64 = 1_000;
+/// Bytes that a text takes beside its own.
+const TEXT_BYTES: usize = 128;
 
 /// A worker's interpreter, of which nothing is known here.
 pub(super) type Interpreter = Box<dyn Any + Send>;
 
-/// Lends the interpreter of a place, which `make` makes if there is none. `f` says whether it is worth keeping.
+/// Where it is kept, with the bytes that it holds.
+pub(super) type Place = Mutex<Option<(Interpreter, usize)>>;
+
+/// Lends the interpreter of a place, which `make` makes if there is none. `f` tells how many bytes it holds then, if it is
+/// worth keeping.
 pub(super) fn lend<T: Any + Send, E, R>(
-    place: &Mutex<Option<Interpreter>>,
+    place: &Place,
+    charges: &Charges,
     make: impl FnOnce() -> Result<T, E>,
-    f: impl FnOnce(&mut T) -> (R, bool),
+    f: impl FnOnce(&mut T) -> (R, Option<usize>),
 ) -> Result<R, E> {
     let mut place = place.lock();
-    let mut interpreter = match place.take().and_then(|any| any.downcast::<T>().ok()) {
+    let (any, before) = place.take().unzip();
+    charges.change(Charge::Lua, before.unwrap_or(0), 0);
+    let mut interpreter = match any.and_then(|any: Interpreter| any.downcast::<T>().ok()) {
         Some(interpreter) => interpreter,
         None => Box::new(make()?),
     };
-    let (result, is_good) = f(&mut interpreter);
+    let (result, heap) = f(&mut interpreter);
     // After a panic it is not put back either.
-    if is_good {
-        *place = Some(interpreter);
+    if let Some(heap) = heap {
+        charges.change(Charge::Lua, 0, heap);
+        *place = Some((interpreter, heap));
     }
     Ok(result)
 }
@@ -47,7 +58,8 @@ pub(super) fn lend<T: Any + Send, E, R>(
 #[derive(Default)]
 pub struct Scripts {
     texts: Mutex<Texts>,
-    interpreters: Box<[Mutex<Option<Interpreter>>]>,
+    interpreters: Box<[Place]>,
+    charges: Arc<Charges>,
     running: Arc<Running>,
     /// They may run what is not for scripts; DEBUG SET-DISABLE-DENY-SCRIPTS.
     may_run_all: AtomicBool,
@@ -128,8 +140,9 @@ pub enum Killed {
 
 impl Scripts {
     /// No scripts, and room for the interpreters of so many workers.
-    pub(super) fn new(workers: usize) -> Scripts {
-        Scripts { interpreters: (0..workers.max(1)).map(|_| Mutex::default()).collect(), ..Scripts::default() }
+    pub(super) fn new(workers: usize, charges: Arc<Charges>) -> Scripts {
+        let interpreters = (0..workers.max(1)).map(|_| Mutex::default()).collect();
+        Scripts { interpreters, charges, ..Scripts::default() }
     }
 
     /// The text of this SHA-1.
@@ -145,6 +158,7 @@ impl Scripts {
             return;
         }
         texts.bytes += body.len();
+        self.charges.change(Charge::Texts, 0, body.len() + TEXT_BYTES);
         texts.by_sha.insert(sha, Text { body: body.into(), is_loaded });
         if is_loaded {
             return;
@@ -156,6 +170,7 @@ impl Scripts {
             && let Some(text) = texts.by_sha.remove(&oldest)
         {
             texts.bytes -= text.body.len();
+            self.charges.change(Charge::Texts, text.body.len() + TEXT_BYTES, 0);
         }
     }
 
@@ -166,10 +181,13 @@ impl Scripts {
 
     /// Forgets all texts and interpreters, but one that runs.
     pub fn flush(&self) {
-        *self.texts.lock() = Texts::default();
+        let texts = std::mem::take(&mut *self.texts.lock());
+        self.charges.change(Charge::Texts, texts.bytes + texts.by_sha.len() * TEXT_BYTES, 0);
         for interpreter in &self.interpreters {
-            if let Some(mut interpreter) = interpreter.try_lock() {
-                *interpreter = None;
+            if let Some(mut interpreter) = interpreter.try_lock()
+                && let Some((_, heap)) = interpreter.take()
+            {
+                self.charges.change(Charge::Lua, heap, 0);
             }
         }
     }
@@ -180,14 +198,15 @@ impl Scripts {
         (texts.by_sha.len(), texts.bytes)
     }
 
-    /// Lends a worker its interpreter, which `make` makes if there is none. `f` says whether it is worth keeping.
+    /// Lends a worker its interpreter, which `make` makes if there is none. `f` says how many bytes it holds
+    /// now, if it is worth keeping.
     pub fn with_interpreter<T: Any + Send, E, R>(
         &self,
         worker: usize,
         make: impl FnOnce() -> Result<T, E>,
-        f: impl FnOnce(&mut T) -> (R, bool),
+        f: impl FnOnce(&mut T) -> (R, Option<usize>),
     ) -> Result<R, E> {
-        lend(&self.interpreters[worker % self.interpreters.len()], make, f)
+        lend(&self.interpreters[worker % self.interpreters.len()], &self.charges, make, f)
     }
 
     // ---- the script that runs ----------------------------------------------------------------------------------
@@ -289,9 +308,10 @@ impl Scripts {
         self.running.is_to_end.store(true, Ordering::SeqCst);
     }
 
-    /// Ends the script that runs and all that come, as the server ends.
-    pub fn end_all(&self) {
+    /// Ends the script that runs and all that come, as the server ends; tells whether one runs.
+    pub fn end_all(&self) -> bool {
         self.running.are_all_to_end.store(true, Ordering::SeqCst);
+        self.is_running()
     }
 
     /// Asks what runs to end, if it is a script or if it is a function.
@@ -337,7 +357,7 @@ mod tests {
 
     #[test]
     fn texts_that_were_only_evaluated_make_room_for_others() {
-        let scripts = Scripts::new(1);
+        let scripts = Scripts::new(1, Arc::default());
         scripts.keep(sha(0), b"loaded later", false);
         scripts.keep(sha(1), b"one", false);
         scripts.keep(sha(2), b"loaded", true);
@@ -351,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_script_can_be_killed_until_it_writes() {
-        let scripts = Scripts::new(1);
+        let scripts = Scripts::new(1, Arc::default());
         assert_eq!(scripts.kill(false), Killed::NoneRuns);
         let running = scripts.running();
         scripts.run(9, || {
@@ -372,7 +392,7 @@ mod tests {
 
     #[test]
     fn others_have_their_turn_each_slice_once_a_script_takes_long() {
-        let scripts = Scripts::new(1);
+        let scripts = Scripts::new(1, Arc::default());
         let running = scripts.running();
         static TURNS: AtomicUsize = AtomicUsize::new(0);
         scripts.on_busy(|| {
@@ -388,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_function_is_told_from_a_script() {
-        let scripts = Scripts::new(1);
+        let scripts = Scripts::new(1, Arc::default());
         let words: Words = [&b"FCALL"[..], b"f", b"0", &[b'x'; 20_000], b"y"].into_iter().collect();
         scripts.run_function(Called::new("f", words.args(), 7), 9, || {
             assert_eq!((scripts.kill(false), scripts.busy()), (Killed::IsOther, Error::BusyFunction));
@@ -402,19 +422,22 @@ mod tests {
 
     #[test]
     fn an_interpreter_is_made_once_for_each_worker() {
-        let scripts = Scripts::new(2);
+        let charges = Arc::<Charges>::default();
+        let scripts = Scripts::new(2, charges.clone());
         let add = |worker| {
             scripts.with_interpreter(
                 worker,
                 || Ok::<i32, ()>(0),
                 |count| {
                     *count += 1;
-                    (*count, true)
+                    (*count, Some(100))
                 },
             )
         };
         assert_eq!((add(0), add(0), add(1)), (Ok(1), Ok(2), Ok(1)));
+        assert_eq!(charges.total(), 200);
         scripts.flush();
+        assert_eq!(charges.total(), 0);
         assert_eq!(add(0), Ok(1));
     }
 }

@@ -1,8 +1,11 @@
 //! Commands that took long, newest first.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use super::{Charge, Charges};
 
 /// Words of a command that are kept, and bytes of a word, as in Redis: enough to recognise it.
 const WORDS_MAX: usize = 32;
@@ -26,29 +29,50 @@ pub struct Slow {
 }
 
 /// The log.
-#[derive(Default)]
 pub struct Slowlog {
-    state: Mutex<(u64, VecDeque<Slow>)>,
+    state: Mutex<State>,
+    charges: Arc<Charges>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Commands that were ever slow.
+    count: u64,
+    kept: VecDeque<Slow>,
+}
+
+impl Slow {
+    /// Bytes that it takes.
+    fn size(&self) -> usize {
+        let words = self.words.iter().map(|word| size_of::<Vec<u8>>() + word.len()).sum::<usize>();
+        size_of::<Slow>() + words + self.addr.len() + self.name.len()
+    }
 }
 
 impl Slowlog {
+    /// An empty log.
+    pub(super) fn new(charges: Arc<Charges>) -> Slowlog {
+        Slowlog { state: Mutex::default(), charges }
+    }
+
     /// Keeps a command; the oldest goes when there are more than `max`.
     pub fn push(&self, mut slow: Slow, max: usize) {
         let mut state = self.state.lock();
-        slow.id = state.0;
-        state.0 += 1;
-        state.1.push_front(slow);
-        state.1.truncate(max);
+        slow.id = state.count;
+        state.count += 1;
+        self.charges.change(Charge::Slowlog, 0, slow.size());
+        state.kept.push_front(slow);
+        self.cut_to(max, &mut state);
     }
 
     /// The newest ones.
     pub fn newest(&self, count: usize) -> Vec<Slow> {
-        self.state.lock().1.iter().take(count).cloned().collect()
+        self.state.lock().kept.iter().take(count).cloned().collect()
     }
 
     /// How many are kept.
     pub fn len(&self) -> usize {
-        self.state.lock().1.len()
+        self.state.lock().kept.len()
     }
 
     /// Whether none is kept.
@@ -58,12 +82,20 @@ impl Slowlog {
 
     /// Forgets all; the numbers go on.
     pub fn clear(&self) {
-        self.state.lock().1.clear();
+        self.truncate(0);
     }
 
     /// Keeps fewer, when the setting says so.
     pub fn truncate(&self, max: usize) {
-        self.state.lock().1.truncate(max);
+        self.cut_to(max, &mut self.state.lock());
+    }
+
+    fn cut_to(&self, max: usize, state: &mut State) {
+        while state.kept.len() > max
+            && let Some(oldest) = state.kept.pop_back()
+        {
+            self.charges.change(Charge::Slowlog, oldest.size(), 0);
+        }
     }
 
     /// Cuts words to what is kept, the way Redis words it.

@@ -8,6 +8,7 @@
 mod answer;
 mod guard;
 mod head;
+mod operator;
 mod plain;
 mod relay;
 mod sign_out;
@@ -33,7 +34,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -41,11 +42,13 @@ use tracing::{debug, warn};
 use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use super::fences::FenceLog;
+use super::patience::Patience;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::config::{self, Config};
-use crate::engine::Engine;
+use crate::engine::{Charge, Engine};
 use crate::session::{
     self, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, SessionCache, Settings, Source, Tokens, Wait,
 };
@@ -62,25 +65,14 @@ const SIGN_OUT_MAX: usize = 64 * 1024;
 /// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
 const HAND_ON_MAX: Duration = Duration::from_secs(60);
 
+/// What a client is charged that is left to hyper: its buffers for reading and writing, and what it remembers of a head.
+const CLIENT_BYTES: usize = 20 * 1024;
+
+/// What a call to the upstream is charged: a request with its cookies, and an answer of usual size.
+const CALL_BYTES: usize = 16 * 1024;
+
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// Until its first byte.
-    pub first_byte: Duration,
-    /// For a whole head, and between two requests.
-    pub head: Duration,
-    /// For the body of a sign-out, and before it takes more of its answer.
-    pub body: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { first_byte: Duration::from_secs(10), head: Duration::from_secs(30), body: Duration::from_secs(30) }
-    }
-}
 
 /// What all workers' doors share.
 pub struct Hall {
@@ -91,6 +83,8 @@ pub struct Hall {
     metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
     patience: Patience,
     strangers: Strangers,
+    /// Where sign-outs are kept over a restart.
+    fences: Option<FenceLog>,
 }
 
 impl Hall {
@@ -104,6 +98,7 @@ impl Hall {
             metrics: config.metrics.then(|| Box::new(metrics) as Box<dyn Fn() -> String + Send + Sync>),
             patience: Patience::default(),
             strangers: Strangers::default(),
+            fences: None,
             sessions,
             engine,
         }
@@ -112,6 +107,34 @@ impl Hall {
     /// The same with another patience.
     pub fn with_patience(self, patience: Patience) -> Hall {
         Hall { patience, ..self }
+    }
+
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    pub(super) fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
+    /// Keeps sign-outs on the disk, and hears of those that were kept.
+    pub(super) fn keep_sign_outs(&mut self, fences: FenceLog) {
+        self.engine.add_report("Fences", fences.rows());
+        self.fences = Some(fences);
+    }
+
+    /// Waits until the sign-outs so far are on the disk, where they are kept.
+    async fn settle(&self) {
+        if let Some(fences) = &self.fences {
+            fences.settle().await;
+        }
+    }
+
+    /// Ends what belongs to no worker.
+    pub(super) fn close(&self) {
+        if let Some(fences) = &self.fences {
+            fences.close();
+        }
     }
 
     /// Says once when the upstream does not answer. That is no reason to stay down: it may be the next to start.
@@ -161,10 +184,26 @@ pub struct Door {
     desk: RefCell<Desk>,
 }
 
+/// Who has a connection here.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Where it comes from.
+    pub addr: SocketAddr,
+    /// Whether it speaks TLS.
+    pub is_secure: bool,
+}
+
+impl From<SocketAddr> for Caller {
+    /// Somebody who does not speak TLS.
+    fn from(addr: SocketAddr) -> Caller {
+        Caller { addr, is_secure: false }
+    }
+}
+
 /// One connection of a client.
 struct Visit {
     door: Rc<Door>,
-    peer: SocketAddr,
+    peer: Caller,
     heads: Rc<RefCell<Heads>>,
     /// Requests so far.
     requests: Cell<u64>,
@@ -198,7 +237,7 @@ impl Door {
     pub fn serve<S>(
         self: Rc<Self>,
         mut stream: S,
-        peer: SocketAddr,
+        peer: Caller,
         leaving: watch::Receiver<bool>,
     ) -> impl Future<Output = ()>
     where
@@ -208,12 +247,14 @@ impl Door {
             if let Some(first) = self.answer_checks(&mut stream, peer, &leaving).await {
                 // In a box, as it is larger than all that a client of plain checks needs.
                 Box::pin(self.converse(stream, first, peer, leaving)).await;
+            } else if *leaving.borrow() {
+                Box::pin(hear_out(&mut stream)).await;
             }
         }
     }
 
     /// Leaves a client to hyper, which gets the `first` bytes again.
-    async fn converse<S>(self: Rc<Self>, stream: S, first: Bytes, peer: SocketAddr, mut leaving: watch::Receiver<bool>)
+    async fn converse<S>(self: Rc<Self>, stream: S, first: Bytes, peer: Caller, mut leaving: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -221,6 +262,7 @@ impl Door {
         if let Some(protocol) = guard::stranger(&first) {
             return self.turn_away(stream, peer, protocol).await;
         }
+        let _charge = self.hall.engine.charges().hold(Charge::Http, CLIENT_BYTES);
         let heads = Rc::new(RefCell::new(Heads::default()));
         let io = TokioIo::new(Sentry::new(stream, first, patience.body, heads.clone()));
         let visit =
@@ -244,13 +286,13 @@ impl Door {
             }
         };
         if let Err(error) = ended {
-            debug!(%peer, %error, "HTTP client closed");
+            debug!(peer = %peer.addr, %error, "HTTP client closed");
         }
     }
 
     /// Tells a client of another protocol where it is.
-    async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: SocketAddr, protocol: guard::Protocol) {
-        self.hall.strangers.note("HTTP", protocol.name(), peer.ip());
+    async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: Caller, protocol: guard::Protocol) {
+        self.hall.strangers.note("HTTP", protocol.name(), peer.addr.ip());
         let farewell = protocol.farewell(self.hall.engine.port());
         let _ = timeout(self.hall.patience.first_byte, async {
             stream.write_all(farewell.as_bytes()).await?;
@@ -298,6 +340,7 @@ impl Door {
         let (door, upstream) = (self.clone(), upstream.clone());
         tokio::task::spawn_local(async move {
             let _alarm = Alarm(door.clone());
+            let _charge = door.hall.engine.charges().hold(Charge::Http, CALL_BYTES);
             let outcome = door.ask(&upstream, request).await;
             // The asker may have gone.
             let _ = done.send(door.with_sessions(|sessions, now| sessions.complete(fill, outcome, now)));
@@ -306,13 +349,7 @@ impl Door {
     }
 
     /// The answer to a check that was looked up.
-    async fn answer(
-        self: &Rc<Self>,
-        looked: LookUp,
-        tokens: &Tokens,
-        parts: &Parts,
-        peer: SocketAddr,
-    ) -> session::Answer {
+    async fn answer(self: &Rc<Self>, looked: LookUp, tokens: &Tokens, parts: &Parts, peer: Caller) -> session::Answer {
         let passed =
             |outcome| self.with_sessions(|sessions, now| sessions.passed(tokens, Passage::Check, outcome, now));
         let request = |upstream: &Upstream| relay::up(parts, peer, upstream.reach().authority(), Outgoing::empty());
@@ -337,6 +374,21 @@ impl Door {
             Err(_) => self.with_sessions(|sessions, now| sessions.give_up(wait, now)),
         }
     }
+}
+
+/// Ends a connection on which requests may still come: to close it at once would throw away answers that are on their way.
+async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    /// Who has been silent for so long has nothing on its way.
+    const QUIET: Duration = Duration::from_millis(50);
+    /// Long enough for what is on its way, short enough for a shutdown.
+    const LONGEST: Duration = Duration::from_secs(2);
+    let mut unheard = vec![0; 16 * 1024];
+    let _ = timeout(LONGEST, async {
+        stream.shutdown().await?;
+        while let Ok(1..) = timeout(QUIET, stream.read(&mut unheard)).await? {}
+        Ok::<_, std::io::Error>(())
+    })
+    .await;
 }
 
 impl Visit {
@@ -397,6 +449,9 @@ impl Visit {
             "/readyz" => self.ready().await,
             "/metrics" => match &self.door.hall.metrics {
                 Some(metrics) => {
+                    if let Some(refusal) = self.refuse_stranger(parts) {
+                        return refusal;
+                    }
                     let mut response = answer::text(StatusCode::OK, "");
                     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                     response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -1,9 +1,11 @@
-//! The janitor: sleeps until the next deadline and reclaims what has died, a slice at a time.
+//! The janitor: sleeps until the next deadline and reclaims what has died, a slice at a time. It also sees off clients that
+//! have been idle for too long.
 //!
 //! It lives on one worker among its clients. After each slice it yields, so that no client waits for more than one.
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -30,12 +32,38 @@ const WORTH: u64 = 1 << 20;
 /// has at hand.
 const NUDGE: usize = 1 << 20;
 
+/// How often it is looked what the process really takes, once data is half of what it may be.
+const WEIGH_EACH: Ttl = Ttl(100);
+
+/// Compares what the process takes with what is counted, and tells who makes room: an allocator keeps what one thread
+/// has freed of another's, and holes, and nobody who may be killed for it can do as if that were nothing.
+pub(super) async fn weigh(engine: Arc<Engine>) {
+    loop {
+        let limit = engine.hot.maxmemory();
+        let is_near = limit > 0 && engine.used_memory() > limit / 2;
+        if let Some(resident) = resident().filter(|_| is_near) {
+            engine.weigh(resident);
+        }
+        sleep(if is_near { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+    }
+}
+
+/// Bytes of memory that the process takes; `None` where nothing tells.
+fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Has the allocator give back what this thread has freed. mimalloc keeps it for some milliseconds in case it is needed
 /// again, and then only looks when somebody allocates; after a million entries died nobody may for hours.
 pub(super) async fn give_back(engine: Arc<Engine>) {
     let (mut seen, mut owed) = (0, 0);
     loop {
-        sleep(GIVE_BACK_EACH.duration()).await;
+        sleep(if engine.waste() > 0 { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+        if engine.waste() > 0 {
+            owed = owed.max(1);
+        }
         let used = engine.used_memory();
         if used + WORTH <= seen {
             // Once more the next time: what was freed a moment ago is kept yet.
@@ -45,6 +73,33 @@ pub(super) async fn give_back(engine: Arc<Engine>) {
         if owed > 0 {
             owed -= 1;
             drop(black_box(Vec::<u8>::with_capacity(NUDGE)));
+        }
+    }
+}
+
+/// How often it is looked for clients that have been idle for `timeout`.
+const IDLE_LOOK_EACH: Ttl = Ttl(1_000);
+/// Clients that are looked at before others have their turn.
+const IDLE_LOOK_MAX: usize = 512;
+
+/// Closes clients that have been idle for longer than `timeout`. Who waits, or only listens, is not idle.
+pub(super) async fn see_off(engine: Arc<Engine>) {
+    loop {
+        sleep(IDLE_LOOK_EACH.duration()).await;
+        let limit = Ttl::seconds(engine.hot.timeout());
+        if limit == Ttl(0) {
+            continue;
+        }
+        let now = engine.clock.now();
+        let mut after = 0;
+        while let Some(last) = engine.clients.visit(after, IDLE_LOOK_MAX, |peer| {
+            let waits = peer.held.load(Ordering::Relaxed) || peer.monitor.load(Ordering::Relaxed);
+            if now.since(Millis(peer.last_seen.load(Ordering::Relaxed))) >= limit && !waits && !peer.is_subscriber() {
+                peer.kill();
+            }
+        }) {
+            after = last;
+            tokio::task::yield_now().await;
         }
     }
 }

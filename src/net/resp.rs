@@ -6,6 +6,7 @@
 //! it reads must not deadlock; the output limits end it if it never does.
 
 mod held;
+mod time;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -14,19 +15,20 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::io::ReadBuf;
+use tokio::time::{Instant, Sleep};
 
 use held::Held;
 
+use super::patience::millis;
 use super::script::Stage;
 use super::strangers::{TLS_ALERT, is_http, is_tls};
+use super::wire::{Incoming, Wire};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
 use crate::config::BufferLimit;
-use crate::engine::Engine;
+use crate::engine::{Charge, Engine, Hold};
 use crate::resp::request::guess_key;
 use crate::resp::{Parser, Reply};
 
@@ -40,14 +42,15 @@ const DELIVERIES_MAX: usize = 16;
 /// Bytes of requests that are kept for a client whose commands are being held, beyond which it is not read.
 const HELD_MAX: usize = 64 * 1024;
 
-/// Bytes of replies that a client may leave unread as long as it has yet to log in: refusals are short.
-const STRANGER_UNREAD_MAX: u64 = 64 * 1024;
+/// Bytes of replies that a client may leave unread as long as it has yet to log in: refusals are short. With what is
+/// written at once, 64 KB.
+const STRANGER_UNREAD_MAX: u64 = 48 * 1024;
 
-/// How long a client may be silent as long as it has yet to log in.
-const STRANGER_SILENT_MAX: Ttl = Ttl::seconds(10);
+/// The same as [`FLUSH`] for a client that has yet to log in.
+const STRANGER_FLUSH: usize = 16 * 1024;
 
-/// The longest time that a timer is set for; what is due later is looked at again then.
-const TIMER_MAX: Ttl = Ttl::seconds(24 * 60 * 60);
+/// Bytes of room below which a client's own input gets more before it is read.
+const ROOM_MIN: usize = 16 * 1024;
 
 /// What a client waits for.
 enum Event {
@@ -70,28 +73,35 @@ enum End {
 
 /// A client. Every one weighs what is in here; what few have, and not for long, is in boxes.
 struct Connection<'a> {
-    stream: TcpStream,
+    wire: Wire,
     shared: &'a Shared,
     client: Client,
-    /// Who has read the beginning of a request that is not whole yet.
-    midway: Option<Box<Parser>>,
+    midway: Option<Box<Midway>>,
     /// Requests that are not whole yet, or held.
     input: Vec<u8>,
     backlog: Option<Box<Backlog>>,
     held: Option<Box<Held>>,
-    /// When it was last heard.
+    /// When it was last heard; when it came if it never was, and later than that if it was.
     active: Millis,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// The beginning of a request that is not whole yet.
+struct Midway {
+    /// Who has read it.
+    parser: Parser,
+    /// When it came.
+    since: Millis,
+}
+
 /// Replies that the socket did not take.
-#[derive(Default)]
 struct Backlog {
     /// Those not sent yet begin at `sent`, and there always are some.
     bytes: Vec<u8>,
     sent: usize,
     /// Since when they have been more than the soft limit.
     over_soft: Option<Instant>,
+    charge: Hold,
 }
 
 impl Backlog {
@@ -102,9 +112,9 @@ impl Backlog {
 
 /// Serves a client until it leaves.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` holds its arguments twice, for as long as the client stays")]
-pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch) -> impl Future<Output = ()> {
+pub(super) fn serve(incoming: impl Incoming, watch: Watch, scratch: Scratch) -> impl Future<Output = ()> {
     async move {
-        let Some(mut connection) = Connection::new(stream, &watch) else { return };
+        let Some(mut connection) = Connection::new(incoming.open(), &watch) else { return };
         // A task keeps its waker for life.
         poll_fn(|cx| {
             connection.client.peer.set_bell(cx.waker());
@@ -119,7 +129,7 @@ pub(super) fn serve(stream: std::net::TcpStream, watch: Watch, scratch: Scratch)
         match end {
             Ok(End::Gone) => {}
             // In a box, as it is larger than all of the rest and seldom comes.
-            Ok(End::Flush) => Box::pin(connection.flush_and_close()).await,
+            Ok(End::Flush) => Box::pin(connection.flush_and_close(&scratch)).await,
             Err(error) => tracing::debug!(client = connection.client.peer.id, %error, "client lost"),
         }
     }
@@ -137,17 +147,17 @@ impl Drop for Connection<'_> {
 
 impl<'a> Connection<'a> {
     /// Lets a client in, if it has not left already.
-    fn new(stream: std::net::TcpStream, watch: &'a Watch) -> Option<Connection<'a>> {
-        let stream = TcpStream::from_std(stream).ok()?;
-        let (addr, local) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+    fn new(wire: io::Result<Wire>, watch: &'a Watch) -> Option<Connection<'a>> {
+        let wire = wire.ok()?;
+        let (addr, local) = wire.addresses().ok()?;
         let engine = &*watch.shared.engine;
         let now = engine.clock.now();
-        let peer = engine.clients.enter(addr, local, super::descriptor(&stream), now);
-        let is_local = addr.ip().to_canonical().is_loopback();
+        let is_local = addr.is_local();
+        let peer = engine.clients.enter(addr, local, wire.descriptor(), now);
         Some(Connection {
-            stream,
+            wire,
             shared: &watch.shared,
-            client: Client::new(engine, peer, watch.worker, is_local),
+            client: Client::new(engine, peer, watch.worker(), is_local),
             midway: None,
             input: Vec::new(),
             backlog: None,
@@ -231,7 +241,7 @@ impl<'a> Connection<'a> {
         if self.is_released() {
             return Poll::Ready(Ok(Event::Timer));
         }
-        if self.backlog.is_some() && self.stream.poll_write_ready(cx)?.is_ready() {
+        if self.is_behind() && self.wire.poll_write_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Writable));
         }
         let deaf = self.held.is_some() && (self.is_asleep() || self.is_midway() || self.input.len() >= HELD_MAX);
@@ -258,13 +268,15 @@ impl<'a> Connection<'a> {
         let scratch = &mut *scratch.borrow_mut();
         if self.input.is_empty() {
             let mut input = ReadBuf::new(&mut scratch.input);
-            return Pin::new(&mut self.stream).poll_read(cx, &mut input).map_ok(|()| input.filled().len());
+            return self.wire.poll_read(cx, &mut input).map_ok(|()| input.filled().len());
         }
         // The rest of a request is read to where its beginning is. How much room is made follows what has arrived,
-        // never what was announced.
-        let room = self.midway.as_ref().map_or(0, |parser| parser.needs()).max(scratch.input.len());
-        self.input.reserve(room);
-        pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+        // never what was announced: 64 KB at first, and then no more than is there already.
+        let needs = self.midway.as_ref().map_or(0, |midway| midway.parser.needs());
+        if self.input.capacity() - self.input.len() < ROOM_MIN {
+            self.input.reserve_exact(needs.max(ROOM_MIN));
+        }
+        self.wire.poll_read_to(cx, &mut self.input)
     }
 
     /// Takes what was read, and runs what is whole.
@@ -287,7 +299,7 @@ impl<'a> Connection<'a> {
             let Buffers { input, output, parser, stage } = scratch;
             let (used, end) = self.run_batch(&input[..got], output, parser, stage)?;
             if parser.is_midway() {
-                self.midway = Some(Box::new(std::mem::take(parser)));
+                self.midway = Some(Box::new(Midway { parser: std::mem::take(parser), since: self.active }));
             }
             self.input.extend_from_slice(&input[used..got]);
             self.write(output)?;
@@ -300,9 +312,13 @@ impl<'a> Connection<'a> {
     /// Runs what is whole of the client's own input.
     fn run_own(&mut self, scratch: &mut Buffers) -> io::Result<Option<End>> {
         let mut input = std::mem::take(&mut self.input);
-        let mut parser = self.midway.take().unwrap_or_default();
-        let (used, end) = self.run_batch(&input, &mut scratch.output, &mut parser, &mut scratch.stage)?;
-        self.midway = Some(parser).filter(|parser| parser.is_midway());
+        let begun = || Box::new(Midway { parser: Parser::default(), since: Millis::NEVER });
+        let mut midway = self.midway.take().unwrap_or_else(begun);
+        let (used, end) = self.run_batch(&input, &mut scratch.output, &mut midway.parser, &mut scratch.stage)?;
+        if used > 0 || midway.since == Millis::NEVER {
+            midway.since = self.engine().clock.now();
+        }
+        self.midway = Some(midway).filter(|midway| midway.parser.is_midway());
         if used < input.len() {
             input.drain(..used);
             self.input = input;
@@ -323,7 +339,14 @@ impl<'a> Connection<'a> {
         let micros = engine.clock.micros();
         let now = Millis(micros / 1000);
         self.client.lap = micros;
-        self.active = now;
+        let is_stranger = self.is_stranger();
+        // Who has been here for long and not logged in may say what it likes: it counts as silence.
+        let patience = self.shared.hall.patience();
+        let came = self.client.peer.created;
+        if !is_stranger || now.since(came) < millis(patience.login) {
+            self.active = now.max(came + Ttl(1));
+        }
+        let flush = if is_stranger { STRANGER_FLUSH } else { FLUSH };
         self.client.peer.last_seen.store(now.0, Ordering::Relaxed);
         self.client.peer.query_buffer[0].store(input.len() as u32, Ordering::Relaxed);
         let mut used = 0;
@@ -395,6 +418,7 @@ impl<'a> Connection<'a> {
                 }
                 Flow::Sleep(ttl) => {
                     used += len;
+                    self.client.peer.held.store(true, Ordering::Relaxed);
                     self.held = Some(Held::asleep(now + ttl, output.split_off(start)));
                     break;
                 }
@@ -404,7 +428,7 @@ impl<'a> Connection<'a> {
                     break;
                 }
             }
-            if output.len() >= FLUSH {
+            if output.len() >= flush {
                 self.write(output)?;
                 if let Some(over) = self.check_output() {
                     end = Some(over);
@@ -418,9 +442,8 @@ impl<'a> Connection<'a> {
     }
 
     fn note_stranger(&self, protocol: &str) {
-        // A client that is gone by now has no address, and need not be told of.
-        if let Ok(addr) = self.stream.peer_addr() {
-            self.shared.strangers.note("RESP", protocol, addr.ip());
+        if let Some(address) = self.client.peer.addr.ip() {
+            self.shared.strangers.note("RESP", protocol, address);
         }
     }
 
@@ -436,7 +459,7 @@ impl<'a> Connection<'a> {
         let mut taken = 0;
         if self.backlog.is_none() {
             while taken < output.len() {
-                match self.stream.try_write(&output[taken..]) {
+                match self.wire.try_write(&output[taken..]) {
                     Ok(sent) => {
                         self.count_write(sent);
                         taken += sent;
@@ -450,7 +473,13 @@ impl<'a> Connection<'a> {
             }
         }
         if taken < output.len() {
-            self.backlog.get_or_insert_default().bytes.extend_from_slice(&output[taken..]);
+            let empty = || {
+                let charge = self.shared.engine.charges().hold(Charge::Output, 0);
+                Box::new(Backlog { bytes: Vec::new(), sent: 0, over_soft: None, charge })
+            };
+            let backlog = self.backlog.get_or_insert_with(empty);
+            backlog.bytes.extend_from_slice(&output[taken..]);
+            backlog.charge.set(backlog.bytes.capacity());
         }
         output.clear();
         // One large reply must not make the worker's buffer large for ever.
@@ -459,8 +488,9 @@ impl<'a> Connection<'a> {
     }
 
     fn write_rest(&mut self) -> io::Result<()> {
+        self.wire.catch_up()?;
         while let Some(backlog) = &mut self.backlog {
-            match self.stream.try_write(&backlog.bytes[backlog.sent..]) {
+            match self.wire.try_write(&backlog.bytes[backlog.sent..]) {
                 Ok(sent) => {
                     backlog.sent += sent;
                     if backlog.sent == backlog.bytes.len() {
@@ -513,6 +543,11 @@ impl<'a> Connection<'a> {
         !self.client.authenticated && self.engine().acl.needs_auth()
     }
 
+    /// Whether anything waits for the socket to take more.
+    fn is_behind(&self) -> bool {
+        self.backlog.is_some() || self.wire.is_behind()
+    }
+
     /// Bytes that the socket has yet to take.
     fn unread(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.waiting()) + self.client.gathered()
@@ -521,92 +556,24 @@ impl<'a> Connection<'a> {
     /// Counts and says that a client is ended for what it leaves unread.
     fn cut(&self, unread: usize) -> End {
         self.engine().metrics.block(self.client.worker()).output_limit_disconnections.add(1);
-        let addr = self.client.peer.addr;
+        let addr = &self.client.peer.addr;
         tracing::warn!(%addr, bytes = unread, "client closed: it does not read its replies");
         End::Gone
     }
 
-    /// Sets the timer to the soonest of what the client waits for.
-    fn set_timer(&mut self) {
-        let mut soonest: Option<Instant> = None;
-        let mut consider = |at: Instant| soonest = Some(soonest.map_or(at, |other| other.min(at)));
-        if let Some(held) = &self.held {
-            let left = held.until.since(self.engine().clock.now()).min(TIMER_MAX);
-            // Rounded up, so that it has really passed.
-            if held.until != Millis::NEVER {
-                consider(Instant::now() + left.duration() + Duration::from_millis(1));
-            }
-        }
-        if let Some(since) = self.backlog.as_ref().and_then(|backlog| backlog.over_soft) {
-            consider(since + Duration::from_secs(self.output_limit().seconds));
-        }
-        if let Some(limit) = self.idle_limit() {
-            let left = (self.active + limit).since(self.engine().clock.now());
-            consider(Instant::now() + left.duration());
-        }
-        match (soonest, &mut self.timer) {
-            (None, timer) => *timer = None,
-            // An idle timer that fires early looks at the clock and sets itself anew; cheaper than moving it each time.
-            (Some(at), Some(timer)) if timer.deadline() <= at => {}
-            (Some(at), timer) => *timer = Some(Box::pin(sleep_until(at))),
-        }
-    }
-
-    /// How long the client may be silent. Who is made to wait, or only listens, is not.
-    fn idle_limit(&self) -> Option<Ttl> {
-        let peer = &self.client.peer;
-        match self.engine().hot.timeout() {
-            _ if self.is_stranger() => Some(STRANGER_SILENT_MAX),
-            0 => None,
-            _ if self.held.is_some() || peer.is_subscriber() || peer.monitor.load(Ordering::Relaxed) => None,
-            seconds => Some(Ttl::seconds(seconds)),
-        }
-    }
-
-    fn timer_fired(&mut self, scratch: &Scratch) -> io::Result<Option<End>> {
-        if self.is_released()
-            && let Some(mut held) = self.held.take()
-        {
-            self.active = self.engine().clock.now();
-            let scratch = &mut *Buffers::lend(scratch);
-            scratch.output.append(&mut held.late);
-            return match self.input.is_empty() {
-                true => self.write(&mut scratch.output).map(|()| None),
-                false => self.run_own(scratch),
-            };
-        }
-        let idle = self.idle_limit().is_some_and(|limit| self.active + limit <= self.engine().clock.now());
-        Ok(idle.then_some(End::Gone))
-    }
-
-    /// Tells CLIENT LIST what it cannot know.
+    /// Tells what others cannot know, and has somebody cut if it is too much.
     fn publish(&self) {
         let peer = &self.client.peer;
-        peer.query_buffer[0].store(self.input.len() as u32, Ordering::Relaxed);
-        peer.query_buffer[1].store(self.input.capacity() as u32, Ordering::Relaxed);
-        peer.output_buffer.store(self.unread() as u64, Ordering::Relaxed);
-    }
-
-    /// Sends the last replies, but does not wait for ever for somebody who is not reading.
-    async fn flush_and_close(&mut self) {
-        /// Enough for a slow link, short enough for a shutdown.
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let flush = async {
-            while self.backlog.is_some() {
-                if self.stream.writable().await.is_err() || self.write_rest().is_err() {
-                    return;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(PATIENCE, flush).await;
-        // Whether it took everything or not, it is closed now; but who asked the server to end is not before the doors are.
-        if self.engine().is_to_end() {
-            let mut ending = self.shared.ending.subscribe();
-            let _ = tokio::time::timeout(PATIENCE, ending.wait_for(|ends| *ends)).await;
+        let midway = self.midway.as_ref().map_or(0, |midway| midway.parser.heap());
+        let holds = self.input.capacity() + midway;
+        peer.set_input(self.input.len(), holds);
+        let unread = self.unread();
+        peer.output_buffer.store(unread.min(u32::MAX as usize) as u32, Ordering::Relaxed);
+        if holds + unread > 0 {
+            self.engine().cut_clients(self.client.worker());
         }
     }
 }
 
 #[cfg(test)]
-#[path = "resp_tests.rs"]
 mod tests;

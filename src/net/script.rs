@@ -173,12 +173,12 @@ mod tests {
             let script = "redis.call('SET', 'a', 'half') while true do pcall(error, 1) end";
             let long = run(&engine, &mut stage, &mut one, &["EVAL", script, "0"]);
             drop(turn);
-            let long = long.err().expect("a script that takes long");
+            let long = long.expect_err("a script that takes long");
             assert!(engine.scripts.is_busy());
             let refused = run(&engine, &mut stage, &mut other, &["evalsha_ro", "x", "0"]).ok();
             assert!(refused.is_some_and(|reply| reply.starts_with("-BUSY ")));
             assert!(engine.alone(0, || ()).is_err());
-            let long = long.go_on(&mut stage, &mut one, &mut Vec::new()).err().expect("it goes on");
+            let long = long.go_on(&mut stage, &mut one, &mut Vec::new()).expect_err("it goes on");
             drop(long);
             assert!(!engine.scripts.is_busy());
             assert!(engine.alone(0, || ()).is_ok());

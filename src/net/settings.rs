@@ -19,6 +19,8 @@ pub struct Loaded {
     pub config: Config,
     /// What was accepted but does nothing, for the log.
     pub warnings: Vec<String>,
+    /// Whether the same can be read again: standard input can not.
+    pub again: bool,
 }
 
 /// Why the server is not to be started.
@@ -55,11 +57,12 @@ fn load_with(
     let flags = flags::read(args)?;
     let env = read_env(env).map_err(Stop::Problem)?;
     let mut reader = Reader::default();
+    let again = !flags.stdin;
     let file = flags.file.clone().or(env.file);
     reader.read(file, flags.stdin.then_some(input), &env.settings, &flags).map_err(Stop::Problem)?;
     let mut warnings = reader.warnings();
     warnings.extend(env.warnings);
-    Ok(Loaded { config: reader.config, warnings })
+    Ok(Loaded { config: reader.config, warnings, again })
 }
 
 /// Settings as they are gathered, source after source.
@@ -144,6 +147,7 @@ fn cure(param: &Param, reason: &str) -> String {
         _ if reason.contains("must be between") => String::new(),
         Kind::Int(min, max) => format!(" (a whole number from {min} to {max})"),
         Kind::Memory(..) => " (bytes such as 1048576, 64mb or 1gb)".to_owned(),
+        Kind::MemoryOrAuto(..) => " (bytes such as 1048576, 64mb or 1gb, or auto)".to_owned(),
         _ => String::new(),
     }
 }

@@ -33,6 +33,14 @@ impl Strangers {
         }
     }
 
+    /// Logs that hands could not be shaken with somebody at this address, unless that was said already.
+    pub fn note_handshake(&self, door: &str, error: &std::io::Error, address: IpAddr) {
+        let address = address.to_canonical();
+        if self.is_new(address) {
+            warn!(peer = %address, door, %error, "TLS handshake failed (logged once for this address)");
+        }
+    }
+
     fn is_new(&self, address: IpAddr) -> bool {
         let mut seen = self.0.lock();
         if seen.len() >= REMEMBERED_MAX && !seen.contains(&address) {

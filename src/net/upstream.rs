@@ -4,6 +4,8 @@
 //! workers share (how many calls run at once, whether the application answers) is in [`Reach`]. Redirects are not
 //! followed, nothing is decompressed, and nothing here knows what a session is.
 
+mod secure;
+
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
@@ -24,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
+use self::secure::{Io, Security};
 use crate::config;
 use crate::session::Failure;
 
@@ -51,6 +54,7 @@ pub struct Reach {
     port: u16,
     authority: String,
     base: String,
+    security: Option<Security>,
     slots: Arc<Semaphore>,
     news: Mutex<News>,
 }
@@ -70,6 +74,7 @@ impl Reach {
             port: to.port,
             authority: to.authority(),
             base: to.base.clone(),
+            security: to.is_secure.then(|| Security::new(&to.host)),
             slots: Arc::new(Semaphore::new(connections.max(1))),
             news: Mutex::new(News { failures: 0, at: None, last: None }),
         }
@@ -102,8 +107,7 @@ impl Reach {
             due
         };
         if due {
-            let stream = tokio::time::timeout(TRY_FOR, TcpStream::connect((self.host.as_str(), self.port))).await;
-            match stream {
+            match tokio::time::timeout(TRY_FOR, self.connect()).await {
                 Ok(Ok(_)) => self.heard(Ok(())),
                 _ => {
                     let mut news = self.news.lock();
@@ -116,6 +120,19 @@ impl Reach {
         match news.last {
             Some(failure) if news.failures >= DOWN_AFTER => Err(failure),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Reach {
+    /// A connection to it.
+    async fn connect(&self) -> Result<Box<dyn Io>, Failure> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|_| Failure::Refused)?;
+        // A request is one write; there is nothing for Nagle to gather. A socket that refuses works all the same.
+        let _ = stream.set_nodelay(true);
+        match &self.security {
+            None => Ok(Box::new(stream)),
+            Some(security) => security.shake_hands(stream).await,
         }
     }
 }
@@ -269,10 +286,7 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<Line, Failure> {
-        let address = (self.reach.host.as_str(), self.reach.port);
-        let stream = TcpStream::connect(address).await.map_err(|_| Failure::Refused)?;
-        // A request is one write; there is nothing for Nagle to gather. A socket that refuses works all the same.
-        let _ = stream.set_nodelay(true);
+        let stream = self.reach.connect().await?;
         let heard = Rc::new(Cell::new(0));
         let io = TokioIo::new(Counted { stream, heard: Rc::clone(&heard) });
         let (sender, connection) =
@@ -390,7 +404,7 @@ impl Body for Borrowed {
 
 /// A stream that counts what comes in.
 struct Counted {
-    stream: TcpStream,
+    stream: Box<dyn Io>,
     heard: Rc<Cell<u64>>,
 }
 

@@ -57,15 +57,25 @@ pub const WORDS_BEFORE_AUTH: usize = 10;
 /// Bytes of one bulk string before the client has authenticated.
 pub const BULK_BEFORE_AUTH: usize = 16 * 1024;
 
+/// Bytes of one whole request, or line of text, before the client has authenticated. It fits into the 64 KB that are made
+/// room for at first, with a quarter of them left for what is read with it.
+pub const REQUEST_BEFORE_AUTH: usize = 48 * 1024;
+
 /// Bytes of capacity an idle parser may keep, per buffer, so that a million idle clients stay cheap.
 const REST_MAX: usize = 512;
 
-/// Bytes a reader may reserve for a bulk string of which nothing has arrived yet.
+/// Bytes that a reader's buffer may have however little has arrived.
 const RESERVE_MIN: usize = 64 * 1024;
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits { bulk: 512 << 20, inline: 64 << 10, words: 1 << 20, request: 1 << 30, authenticated: true }
+    }
+}
+
+impl Limits {
+    fn line(&self) -> usize {
+        if self.authenticated { self.inline } else { self.inline.min(REQUEST_BEFORE_AUTH) }
     }
 }
 
@@ -261,15 +271,18 @@ impl Parser {
         Args { bytes: if inline { &self.words.bytes } else { bytes }, spans: &self.words.spans }
     }
 
-    /// How much room to make for the bulk string being read. Never more than has arrived already (or 64 KB), so that
+    /// How much room to make for the rest of the request. Never more than has arrived already, or 64 KB with it, so that
     /// announcing a size costs the announcer as much as it costs the server.
     pub fn needs(&self) -> usize {
+        let most = match self.seen {
+            few if few <= REQUEST_BEFORE_AUTH => RESERVE_MIN - few,
+            many => many,
+        };
         match self.state {
-            State::Bulk { len, .. } => {
-                let missing = (self.at + len + 2).saturating_sub(self.seen);
-                missing.min(self.seen.max(RESERVE_MIN))
-            }
-            _ => 0,
+            State::Start => 0,
+            // What is behind this word, if anything, is not known yet.
+            State::Bulk { left: 1, len } => (self.at + len + 2).saturating_sub(self.seen).min(most),
+            _ => most,
         }
     }
 
@@ -355,11 +368,13 @@ impl Parser {
         // So few that a client which has not authenticated may send them too.
         let most = limits.words.min(WORDS_BEFORE_AUTH);
         let (words, mut at) = announced(bytes, 0, b'*').filter(|(words, _)| (1..=most).contains(words))?;
-        let most = if limits.authenticated { limits.bulk } else { limits.bulk.min(BULK_BEFORE_AUTH) };
+        let (most, all) = match limits.authenticated {
+            true => (limits.bulk, limits.request.min(u32::MAX as usize)),
+            false => (limits.bulk.min(BULK_BEFORE_AUTH), REQUEST_BEFORE_AUTH),
+        };
         for _ in 0..words {
             let word = announced(bytes, at, b'$').filter(|(len, start)| *len <= most && start + len + 2 <= bytes.len());
-            let Some((len, start)) = word.filter(|(len, start)| start + len <= limits.request.min(u32::MAX as usize))
-            else {
+            let Some((len, start)) = word.filter(|(len, start)| start + len <= all) else {
                 self.words.spans.clear();
                 return None;
             };
@@ -399,7 +414,7 @@ impl Parser {
             }
             (b'$', Some(len @ 0..)) if len as u64 <= limits.bulk as u64 => {
                 let len = len as usize;
-                if len > BULK_BEFORE_AUTH && !limits.authenticated {
+                if !limits.authenticated && (len > BULK_BEFORE_AUTH || self.at + len > REQUEST_BEFORE_AUTH) {
                     return Err(protocol("unauthenticated bulk length"));
                 }
                 if self.at + len > limits.request.min(u32::MAX as usize) {
@@ -424,7 +439,7 @@ impl Parser {
         let end = memchr(b'\r', &bytes[from..]).map(|offset| from + offset);
         self.searched = end.unwrap_or(bytes.len());
         self.count(self.searched - from);
-        if self.searched - self.at > limits.inline {
+        if self.searched - self.at > limits.line() || (!limits.authenticated && self.searched > REQUEST_BEFORE_AUTH) {
             return Err(protocol(too_big));
         }
         match end {
@@ -445,7 +460,7 @@ impl Parser {
         let end = memchr2(b'\n', 0, &bytes[from..]).map(|offset| from + offset);
         self.searched = end.unwrap_or(bytes.len());
         self.count(self.searched - from);
-        if self.searched > limits.inline {
+        if self.searched > limits.line() {
             return Err(protocol("too big inline request"));
         }
         let Some(end) = end else {

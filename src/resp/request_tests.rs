@@ -192,8 +192,36 @@ fn who_has_not_logged_in_gets_little_room() {
     let stranger = Limits { authenticated: false, ..Limits::default() };
     assert_eq!(refusal_within(b"*11\r\n", &stranger), "unauthenticated multibulk length");
     assert_eq!(refusal_within(b"*1\r\n$16385\r\n", &stranger), "unauthenticated bulk length");
-    let (requests, error) = in_pieces(&command(&[[b'p'; 16_384].as_slice(); 10]), &[], &stranger);
-    assert_eq!((requests.len(), error), (1, None));
+    let hello = command(&[[b'p'; 4_000].as_slice(); 10]);
+    let each: Vec<usize> = (0..hello.len()).collect();
+    for cuts in [&[][..], &each] {
+        let (requests, error) = in_pieces(&hello, cuts, &stranger);
+        assert_eq!((requests.len(), error), (1, None));
+    }
+
+    // As a whole, however it is cut into words, and however it arrives.
+    let large = command(&[[b'p'; 16_384].as_slice(); 3]);
+    let each: Vec<usize> = (0..large.len()).collect();
+    for cuts in [&[][..], &each] {
+        let error = in_pieces(&large, cuts, &stranger).1.expect("too large");
+        assert_eq!(error, "Protocol error: unauthenticated bulk length");
+    }
+    assert_eq!(refusal_within(&[b'a'; 50_000], &stranger), "too big inline request");
+    let late =
+        [&b"*10\r\n$16000\r\n"[..], &[b'p'; 16_002], b"$16000\r\n", &[b'p'; 16_002], b"$", &[b'1'; 20_000]].concat();
+    assert_eq!(refusal_within(&late, &stranger), "too big bulk count string");
+    assert!(in_pieces(&late, &[], &Limits::default()).1.is_none(), "who has logged in may");
+}
+
+#[test]
+fn a_stranger_needs_no_more_room_than_64_kb_wherever_its_request_stops() {
+    let stranger = Limits { authenticated: false, ..Limits::default() };
+    let request = command(&[[b'p'; 12_000].as_slice(); 4]);
+    let mut parser = Parser::new();
+    for end in 1..request.len() {
+        assert_eq!(parser.parse(&request[..end], &stranger), Ok(None));
+        assert!(end + parser.needs() <= RESERVE_MIN, "{} after {end} bytes", parser.needs());
+    }
 }
 
 #[test]

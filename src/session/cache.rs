@@ -6,8 +6,8 @@
 //! read last and written last, and the store refuses a write where a fence has been laid.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
@@ -61,6 +61,10 @@ pub struct SessionCache {
 /// update or a sign-in is no longer listed; one that a sign-out came over finds its fence.
 pub(super) type Flights = HashMap<NameBuf, Arc<Flight>>;
 
+/// Who is told of a sign-out: the hashed names, without the namespace's prefix, and until when they are dead, in
+/// milliseconds of Unix time.
+pub(super) type Witness = dyn Fn(&[&[u8]], u64) + Send + Sync;
+
 pub(super) struct Core {
     /// Bodies, aliases and fences: what commands see of sessions.
     pub answers: Store,
@@ -68,7 +72,7 @@ pub(super) struct Core {
     pub families: Store,
     /// Those settings that stay as they were at the start.
     pub source: Source,
-    prefix_len: usize,
+    pub prefix_len: usize,
     settings: RwLock<Arc<Settings>>,
     /// The settings' bound, where a hit reads it without taking part in a count.
     body_max: AtomicUsize,
@@ -78,6 +82,8 @@ pub(super) struct Core {
     /// The engine's lock.
     pub flights: Mutex<Flights>,
     pub tickets: AtomicU64,
+    /// Who writes sign-outs down.
+    pub witness: OnceLock<Box<Witness>>,
     /// The profile that the source's own cookies have told: 0 for none yet.
     learned: AtomicU8,
 }
@@ -103,6 +109,7 @@ impl SessionCache {
             steps: Steps::default(),
             flights: Mutex::default(),
             tickets: AtomicU64::new(1),
+            witness: OnceLock::new(),
             learned: AtomicU8::new(0),
             answers,
             families,

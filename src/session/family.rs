@@ -147,6 +147,24 @@ impl Record {
     }
 }
 
+/// A record as it may lie on disk: without the newest cookie, which is a token, and with times moved by so many
+/// milliseconds. What lies beside records has neither and stays as it is; `None` if it is not what it should be.
+pub fn for_disk(key: &[u8], block: &[u8], shift: i64) -> Option<Bytes> {
+    if key.first() != Some(&RECORD) {
+        return Some(Bytes::copy_from_slice(block));
+    }
+    let mut record = Record::read(Bytes::copy_from_slice(block), true)?;
+    record.newest = None;
+    record.cookies.clear();
+    let times = [&mut record.fresh_until, &mut record.stale_until, &mut record.expires];
+    for at in times.into_iter().chain(record.members.iter_mut().map(|member| &mut member.until)) {
+        if *at != Millis::NEVER {
+            at.0 = at.0.saturating_add_signed(shift);
+        }
+    }
+    Some(record.write())
+}
+
 fn put(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u32(bytes.len() as u32);
     out.put_slice(bytes);
@@ -247,9 +265,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What the keys of records and notes begin with.
+const RECORD: u8 = 0;
+const NOTE: u8 = 1;
+
 /// The key of a family's record. The zero byte keeps it out of every namespace, whose prefixes are text.
 fn record_key(family: &[u8]) -> NameBuf {
-    key_of(0, family)
+    key_of(RECORD, family)
 }
 
 fn key_of(mark: u8, name: &[u8]) -> NameBuf {
@@ -261,7 +283,7 @@ fn key_of(mark: u8, name: &[u8]) -> NameBuf {
 
 /// The key of a note that says which family a fenced name is of.
 fn note_key(name: &[u8]) -> NameBuf {
-    key_of(1, name)
+    key_of(NOTE, name)
 }
 
 impl Core {
@@ -414,6 +436,24 @@ mod tests {
         assert_eq!(Record::read(record.write(), true), Some(record));
         assert_eq!(Record::read(Record::default().write(), true), Some(Record::default()));
         assert_eq!(Record::read(Bytes::from_static(b"short"), true), None);
+    }
+
+    #[test]
+    fn no_token_goes_to_disk_and_times_are_moved() {
+        let mut record = Record {
+            expires: Millis(500),
+            newest: Some(NameBuf::from_slice(b"auth:session:~n")),
+            cookies: vec![Bytes::from_static(b"next-auth.session-token=s3cret")],
+            ..Record::default()
+        };
+        record.add_member(&NameBuf::from_slice(b"auth:session:~m"), Millis(0));
+        let block = for_disk(&record_key(b"f"), &record.write(), 1_000).expect("a record");
+        assert!(memchr::memmem::find(&block, b"s3cret").is_none());
+        let kept = Record::read(block, true).expect("a record");
+        assert_eq!((kept.expires, kept.members[0].until), (Millis(1_500), Millis(1_000) + FAMILY_WINDOW));
+        assert_eq!((kept.newest, kept.cookies.len()), (None, 0));
+        assert_eq!(for_disk(&record_key(b"f"), b"broken", 0), None);
+        assert_eq!(for_disk(&note_key(b"n"), b"\x01f", 9).as_deref(), Some(&b"\x01f"[..]));
     }
 
     #[test]

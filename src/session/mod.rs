@@ -77,6 +77,7 @@ pub use answer::{Answer, Header, Origin};
 pub use cache::{LookUp, PassWhy, SessionCache};
 pub use cookie::Tokens;
 pub use counters::{Counters, Row};
+pub use family::for_disk;
 pub use flight::{Fill, Wait};
 pub use headers::{Route, carries_via, connection_names, passes_down, passes_up, route};
 pub use hit::Hit;

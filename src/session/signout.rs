@@ -89,6 +89,25 @@ impl SessionCache {
     }
 }
 
+/// What outlives the process: sign-outs that somebody writes down and hands in again.
+impl SessionCache {
+    /// Names who is told of each sign-out that took place, before it is answered: the names that are dead, hashed and without
+    /// the namespace's prefix, and until when, in milliseconds of Unix time. It must not take long. The first one stays.
+    pub fn on_sign_out(&self, witness: impl Fn(&[&[u8]], u64) + Send + Sync + 'static) {
+        // A second one is not asked for by anybody.
+        let _ = self.core.witness.set(Box::new(witness));
+    }
+
+    /// Fences names again that an earlier process has told of. They match if the store hashes under the same key.
+    pub fn restore_sign_out<'n>(&self, names: impl Iterator<Item = &'n [u8]>, until: u64) -> u64 {
+        let core = &self.core;
+        let (now, until) = (core.answers.clock().now(), core.answers.clock().from_wall(until));
+        let prefix = &core.settings().prefix;
+        let restore = |name: &[u8]| core.answers.fence(&[prefix, name].concat(), 0, until.min(now + REVOKE_MAX), now);
+        if until > now { names.map(restore).count() as u64 } else { 0 }
+    }
+}
+
 impl SignOut {
     /// Fences every name that the family is known by now. `ends`: for good, so that the newest cookie is forgotten too.
     fn fence(&mut self, until: Millis, ends: bool, now: Millis) {
@@ -169,6 +188,13 @@ impl SignOut {
         };
         // Names that joined meanwhile are fenced too.
         self.fence(until, true, now);
+        if let Some(witness) = self.cache.core.witness.get()
+            && !self.names.is_empty()
+        {
+            let names: Vec<&[u8]> =
+                self.names.iter().filter_map(|name| name.get(self.cache.core.prefix_len..)).collect();
+            witness(&names, self.cache.core.answers.clock().to_wall(until));
+        }
         if !self.tokens.is_empty() {
             add(&self.cache.core.counters.sign_outs);
             debug!(until = until.0, "Session signed out");

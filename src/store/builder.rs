@@ -7,6 +7,7 @@ pub struct Builder {
     clock: Clock,
     namespaces: Vec<Namespace>,
     fence: Ttl,
+    key: Option<NamingKey>,
     hasher: SeedableRandomState,
 }
 
@@ -16,6 +17,7 @@ impl Builder {
             clock: Clock::system(),
             namespaces: Namespace::predefined(),
             fence: FENCE_DEFAULT,
+            key: None,
             hasher: SeedableRandomState::with_seed(random_seed(), SharedSeed::global_random()),
         }
     }
@@ -38,6 +40,12 @@ impl Builder {
         self
     }
 
+    /// What secret names are hashed under; without this, a key that nobody else has and that ends with the store.
+    pub fn naming_key(mut self, key: NamingKey) -> Builder {
+        self.key = Some(key);
+        self
+    }
+
     /// The same hashes in each run, for tests of what depends on which shard a key falls into.
     #[cfg(test)]
     pub(super) fn hash_seed(mut self, seed: u64) -> Builder {
@@ -57,7 +65,7 @@ impl Builder {
             changes: Arc::default(),
             clock: self.clock,
             hasher: self.hasher,
-            names: Names::new(&self.namespaces, self.fence),
+            names: Names::new(&self.namespaces, self.fence, &self.key.unwrap_or_else(NamingKey::random)),
             namespaces: self.namespaces,
             used: AtomicI64::new(0),
             access: access::Mode::default(),

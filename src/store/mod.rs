@@ -46,6 +46,7 @@ mod tests;
 mod together;
 mod value;
 mod waits;
+mod walk;
 mod watch;
 
 use std::hash::{BuildHasher, Hasher};
@@ -63,7 +64,7 @@ pub use changes::{Change, Changes};
 pub use events::{Class, Event};
 pub use foresee::Foreseen;
 pub use janitor::{SWEEP_MAX, Sweep};
-pub use names::NameBuf;
+pub use names::{NameBuf, NamingKey};
 pub use namespace::Cache;
 pub use scan::Cursor;
 pub use shard::{Cause, Stats};
@@ -71,9 +72,10 @@ pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
 pub use value::{
     Collection, Element, End, Hash, List, Listpack, Object, Restored, STRING_MAX, Set, Type, Value, ZSet, ZSetIter,
-    restore, wrong_type,
+    restore, restore_content, wrong_type,
 };
 pub use waits::Ticket;
+pub use walk::Kept;
 pub use watch::{Flag, Watched};
 
 use crate::clock::{Clock, Millis, Ttl};

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use highway::{HighwayHash, HighwayHasher, Key};
+use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
 use crate::clock::Ttl;
@@ -26,13 +27,60 @@ const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 /// A stored name under construction; secret names fit without an allocation.
 pub type NameBuf = SmallVec<[u8; 64]>;
 
+/// What secret names are hashed under. Stores made with the same key call a token the same, so that what one wrote down
+/// the next can match; without it nobody can tell whose hash a hash is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NamingKey([u8; NamingKey::LEN]);
+
+impl NamingKey {
+    /// Bytes of a key.
+    pub const LEN: usize = 32;
+
+    /// A new key from the system's randomness.
+    pub fn random() -> NamingKey {
+        let mut bytes = [0; NamingKey::LEN];
+        getrandom::fill(&mut bytes).expect("the system has randomness");
+        NamingKey(bytes)
+    }
+
+    /// The key with these bytes.
+    pub fn new(bytes: [u8; NamingKey::LEN]) -> NamingKey {
+        NamingKey(bytes)
+    }
+
+    /// Its bytes: as secret as the tokens themselves.
+    pub fn bytes(&self) -> &[u8; NamingKey::LEN] {
+        &self.0
+    }
+
+    /// A number that tells keys apart and gives nothing of them away.
+    pub fn mark(&self) -> u64 {
+        let digest = Sha256::new().chain_update(b"which key this is").chain_update(self.0).finalize();
+        digest[..8].iter().fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+    }
+
+    fn words(&self) -> Key {
+        let (words, _) = self.0.as_chunks();
+        Key(std::array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_le_bytes(*word))))
+    }
+}
+
+impl std::fmt::Debug for NamingKey {
+    /// Nothing of it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NamingKey(***)")
+    }
+}
+
 /// The namespaces of a store.
 pub(super) struct Names {
     /// Longest prefix first, so that the first match is the right one.
     rules: Vec<Rule>,
     /// The bytes that prefixes begin with, a bit each: most keys are told by one look that no rule is theirs.
     firsts: [u64; 4],
-    /// Random for each store, so that a hash that leaks cannot be compared with guesses.
+    /// Nobody else's, so that a hash that leaks cannot be compared with guesses.
+    key: NamingKey,
+    /// Its words.
     secret: Key,
 }
 
@@ -47,8 +95,7 @@ pub(super) struct Rule {
 }
 
 impl Names {
-    pub fn new(namespaces: &[Namespace], fence: Ttl) -> Names {
-        let secret = Key([(); 4].map(|()| getrandom::u64().expect("the system has randomness")));
+    pub fn new(namespaces: &[Namespace], fence: Ttl, key: &NamingKey) -> Names {
         let mut rules: Vec<Rule> = namespaces
             .iter()
             .filter(|namespace| is_marked(namespace) || namespaces.iter().any(|other| is_inside(namespace, other)))
@@ -67,7 +114,7 @@ impl Names {
                 None => firsts = [u64::MAX; 4],
             }
         }
-        Names { rules, firsts, secret }
+        Names { rules, firsts, key: key.clone(), secret: key.words() }
     }
 
     /// The namespace rule for a key, if one applies.
@@ -90,6 +137,16 @@ impl Names {
         }
         self.hash_into(&rule.prefix, rest, buf);
         (buf, Some(rule))
+    }
+
+    /// What it hashes with.
+    pub fn key(&self) -> &NamingKey {
+        &self.key
+    }
+
+    /// Whether a stored name is a hash.
+    pub fn is_hash(&self, name: &[u8]) -> bool {
+        self.rule(name).is_some_and(|rule| rule.secret && is_hashed(&name[rule.prefix.len()..]))
     }
 
     /// The stored name of a token, hashed whatever it looks like.
@@ -187,7 +244,7 @@ mod tests {
             login: false,
             jitter: 0.0,
         };
-        Names::new(&[secret], Ttl::seconds(10))
+        Names::new(&[secret], Ttl::seconds(10), &NamingKey::random())
     }
 
     fn stored(names: &Names, key: &[u8]) -> Vec<u8> {
@@ -213,8 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn another_store_hashes_differently() {
+    fn another_key_hashes_differently_and_the_same_key_alike() {
         assert_ne!(stored(&names(), b"auth:session:t"), stored(&names(), b"auth:session:t"));
+        let key = NamingKey::random();
+        let one = |key: &NamingKey| Names { secret: key.words(), ..names() };
+        let again = NamingKey::new(*key.bytes());
+        assert_eq!(stored(&one(&key), b"auth:session:t"), stored(&one(&again), b"auth:session:t"));
+        assert_eq!(key.mark(), again.mark());
+        assert_ne!(key.mark(), NamingKey::random().mark());
+        assert_eq!(format!("{key:?}"), "NamingKey(***)");
     }
 
     #[test]
@@ -241,12 +305,13 @@ mod tests {
             login: false,
             jitter: 0.0,
         };
-        let names = Names::new(&[space(b"auth:", true), space(b"auth:public:", false)], Ttl::seconds(10));
+        let names =
+            Names::new(&[space(b"auth:", true), space(b"auth:public:", false)], Ttl::seconds(10), &NamingKey::random());
         assert_eq!(stored(&names, b"auth:public:logo"), b"auth:public:logo");
         assert!(names.rule(b"auth:public:logo").is_some_and(|rule| rule.fence.is_none()));
         assert!(stored(&names, b"auth:publi").starts_with(b"auth:~"));
         // A plain namespace that no other covers costs no look-up.
-        assert!(Names::new(&[space(b"user:", false)], Ttl::seconds(10)).rules.is_empty());
+        assert!(Names::new(&[space(b"user:", false)], Ttl::seconds(10), &NamingKey::random()).rules.is_empty());
     }
 
     #[test]

@@ -20,15 +20,15 @@ impl Cursor {
     /// The start of a scan, and what a finished one returns.
     pub const START: Cursor = Cursor(0);
 
-    fn new(shard: usize, hash: u32) -> Cursor {
+    pub(super) fn new(shard: usize, hash: u32) -> Cursor {
         Cursor((shard as u64) << u32::BITS | u64::from(hash))
     }
 
-    fn shard(self) -> usize {
+    pub(super) fn shard(self) -> usize {
         (self.0 >> u32::BITS) as usize & (SHARDS - 1)
     }
 
-    fn hash(self) -> u32 {
+    pub(super) fn hash(self) -> u32 {
         self.0 as u32
     }
 }

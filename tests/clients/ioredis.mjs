@@ -384,6 +384,26 @@ async function converse({ name, Redis, options, proto }) {
     door.disconnect();
   });
 
+  await check("is back by itself after the server has closed it for idleness, and hears what was published since", async () => {
+    const [idle, listener] = [open(), open()];
+    await idle.set("kept", "1");
+    const heard = new Promise((resolve) => listener.on("message", (_, message) => resolve(message)));
+    await listener.subscribe("idle");
+    const [, before] = await redis.config("GET", "timeout");
+    await redis.config("SET", "timeout", 1);
+    try {
+      const closed = new Promise((resolve) => idle.once("close", resolve));
+      await closed;
+      assert.equal(await idle.get("kept"), "1");
+    } finally {
+      await redis.config("SET", "timeout", before);
+    }
+    assert.equal(await redis.publish("idle", "still here"), 1);
+    assert.equal(await heard, "still here");
+    idle.disconnect();
+    listener.disconnect();
+  });
+
   await redis.flushdb();
   redis.disconnect();
   return checks;

@@ -390,6 +390,20 @@ async function converse({ name, redis: { createClient, RESP_TYPES }, options, pr
     door.destroy();
   });
 
+  await check("is back by itself after the server has closed it for idleness", async () => {
+    const idle = await open();
+    await idle.set("kept", "1");
+    const { timeout: before } = await client.configGet("timeout");
+    await client.configSet("timeout", "1");
+    try {
+      await new Promise((resolve) => idle.once("reconnecting", resolve));
+      assert.equal(await idle.get("kept"), "1");
+    } finally {
+      await client.configSet("timeout", before);
+    }
+    idle.destroy();
+  });
+
   await client.flushDb();
   client.destroy();
   return checks;

@@ -346,6 +346,20 @@ def converse(name, proto, **options):
         equal(door.exists(key), 0)
         door.close()
 
+    with check("a connection of a pool that the server has closed for idleness is opened anew"):
+        pooled = client()
+        pooled.set("kept", "1")
+        before = r.config_get("timeout")["timeout"]
+        r.config_set("timeout", 1)
+        try:
+            mine = pooled.client_id()
+            eventually("the idle connection is closed", lambda: not any(int(row["id"]) == mine for row in r.client_list()))
+            equal(pooled.get("kept"), "1")
+            assert pooled.client_id() != mine
+        finally:
+            r.config_set("timeout", before)
+        pooled.close()
+
     r.flushdb()
     r.close()
     return checks

@@ -7,7 +7,8 @@
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
 #
 # The second form takes servers that already run, so that the checks themselves
-# can be judged by a real Redis: all of them hold there too. It empties databases
+# can be judged by a real Redis: all of them hold there too. With TLS_SERVER,
+# TLS_DIR and UNIX_SOCKET beside them redis_tls runs too. It empties databases
 # 9, 10 and 11. PROGRAM is a file's name without its ending; none means all.
 #
 # What is missing is installed (npm and pip at pinned versions, Debian packages as
@@ -125,6 +126,22 @@ install_node_modules
 install_python
 install_from_debian
 
+# make_certificates: an authority, and a certificate of it for the server and for clients, in $TLS_DIR.
+make_certificates() {
+  debian openssl openssl
+  TLS_DIR=$work/tls
+  mkdir "$TLS_DIR"
+  local curve=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -x509) name
+  openssl req "${curve[@]}" -subj "/CN=an authority" -keyout "$TLS_DIR/ca.key" -out "$TLS_DIR/ca.pem" 2>"$work/openssl.log" \
+    || die "openssl: $(tail -n 3 "$work/openssl.log")"
+  for name in server client; do
+    openssl req "${curve[@]}" -subj "/CN=$name" -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+      -addext basicConstraints=critical,CA:FALSE -CA "$TLS_DIR/ca.pem" -CAkey "$TLS_DIR/ca.key" \
+      -keyout "$TLS_DIR/$name.key" -out "$TLS_DIR/$name.pem" 2>"$work/openssl.log" \
+      || die "openssl: $(tail -n 3 "$work/openssl.log")"
+  done
+}
+
 # --- the servers ---
 
 # start NAME OPTION…: a server of our own; sets `address` to where it speaks RESP.
@@ -135,7 +152,7 @@ start() {
   env -u CLOAKROOM_BIN "$CLOAKROOM_BIN" --port 0 --http-port 0 "$@" >"$log" 2>&1 &
   servers+=($!)
   # The one place that knows the line a server says when it listens.
-  until address=$(sed -nE 's/.*listening on ([^ ]+:[0-9]+) \(resp\).*/\1/p' "$log" | head -n 1) && [ -n "$address" ]; do
+  until address=$(sed -nE 's/.*listening on ([^ ]+:[0-9]+) \(resp( over tls)?\).*/\1/p' "$log" | head -n 1) && [ -n "$address" ]; do
     kill -0 "${servers[-1]}" 2>/dev/null || die "the $name server left at its start: $(tail -n 5 "$log")"
     [ $SECONDS -lt $end ] || die "the $name server does not listen: $(tail -n 5 "$log")"
     sleep 0.02
@@ -151,10 +168,19 @@ elif [ -n "${CLOAKROOM_BIN:-}" ]; then
   SERVER=$address
   start locked --requirepass "$AUTH_PASSWORD"
   AUTH_SERVER=$address
+  make_certificates
+  UNIX_SOCKET=$work/redis.sock
+  start tls --tls-port any --tls-cert-file "$TLS_DIR/server.pem" --tls-key-file "$TLS_DIR/server.key" \
+    --tls-ca-cert-file "$TLS_DIR/ca.pem" --unixsocket "$UNIX_SOCKET" --unixsocketperm 700
+  TLS_SERVER=$address
 else
   die "set CLOAKROOM_BIN, or SERVER, AUTH_SERVER and AUTH_PASSWORD"
 fi
 export SERVER AUTH_SERVER AUTH_PASSWORD
+if [ -n "${TLS_SERVER:-}" ]; then
+  export TLS_SERVER TLS_DIR UNIX_SOCKET
+  [ -n "${1:-}" ] || programs+=(redis_tls)
+fi
 
 # --- the programs, one after another: they share databases and settings ---
 
@@ -201,7 +227,7 @@ for program in "${programs[@]}"; do
   done
 done
 
-for name in open locked; do
+for name in open locked tls; do
   [ -f "$work/$name.log" ] || continue
   if grep -q 'panicked at' "$work/$name.log"; then fail "the $name server panicked: $(grep -m 1 'panicked at' "$work/$name.log")"; fi
 done

@@ -270,7 +270,7 @@ def main():
         spawned = shutil.which("redis-server")
     else:
         server = [binary, "--port", "{port}", "--http-port", "0", "--enable-debug-command", "yes", "--maxmemory-policy",
-                  "noeviction"]
+                  "noeviction", "--maxmemory", "0", "--maxmemory-clients", "0"]
         spawned = str(HERE / "spawn.sh")
     link = root / "src" / "redis-server"
     if os.path.lexists(link):

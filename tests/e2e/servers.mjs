@@ -70,7 +70,7 @@ export async function startApp({ dir, profile, port, cloakroom }) {
 /** Starts the binary on ports of its own choice, in front of `upstream`. */
 export async function startCloakroom(binary, upstream) {
   const ports = {};
-  const args = ["--port", "0", "--http-port", "0", "--upstream", upstream];
+  const args = ["--port", "0", "--http-port", "0", "--fence-log", "no", "--upstream", upstream];
   const program = start("cloakroom", binary, args, { onLine: (line) => Object.assign(ports, readPort(line)) });
   await until(program, () => ports.http, START_LIMIT_MS);
   return { program, origin: `http://127.0.0.1:${ports.http}` };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{PATIENCE, Peer};
 
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -20,33 +20,71 @@ pub struct Binary {
     pub http: SocketAddr,
 }
 
+/// What a server prints of its two doors.
+pub const PLAIN: [&str; 2] = ["(resp)", "(http)"];
+
 impl Binary {
-    /// One on free ports.
+    /// One on free ports, that leaves nothing behind in the directory that the tests are run in.
     pub fn start(arguments: &[&str]) -> Binary {
-        Binary::with(&[&["--port", "0", "--http-port", "0"], arguments].concat())
+        Binary::with(&[&["--port", "0", "--http-port", "0", "--fence-log", "no"], arguments].concat())
     }
 
     /// One with these arguments and no others.
     pub fn with(arguments: &[&str]) -> Binary {
-        let mut child = command(arguments).spawn().expect("a binary");
+        Binary::of(command(arguments), PLAIN)
+    }
+
+    /// One on free ports that a line of shell starts: `exec "$@"` runs it.
+    pub fn through(shell: &str, arguments: &[&str]) -> Binary {
+        let mut shelled = Command::new("sh");
+        shelled.args(["-c", shell, "sh", env!("CARGO_BIN_EXE_cloakroom"), "--port", "0", "--http-port", "0"]);
+        shelled.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Binary::of(shelled, PLAIN)
+    }
+
+    /// One that this command starts, whose doors are these.
+    pub fn of(mut command: Command, doors: [&str; 2]) -> Binary {
+        let mut child = command.spawn().expect("a binary");
         let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
-        let mut address = |door: &str| -> SocketAddr {
+        let [resp, http] = doors.map(|door| -> SocketAddr {
             let line = lines.next().expect("a line for each door").expect("text");
             let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(door));
-            address.expect("a door's address").trim().parse().expect("an address")
-        };
-        let (resp, http) = (address("(resp)"), address("(http)"));
+            address.unwrap_or_else(|| panic!("{line} is not {door}")).trim().parse().expect("an address")
+        });
         Binary { child, resp, http }
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A number of `/proc/<pid>/status` in bytes, as `VmRSS:` or `VmHWM:`.
+    pub fn memory(&self, row: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
+        let row = status.lines().find_map(|line| line.strip_prefix(row)).expect("a row");
+        row.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a process").count()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("a child");
+    }
+
     /// Sends a signal by the shell's own `kill`.
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("a kill").success());
     }
 
     /// Waits for its end: the exit code and everything it said on standard error.
-    fn ended(mut self) -> (Option<i32>, String) {
+    pub fn ended(mut self) -> (Option<i32>, String) {
         let patience = Instant::now() + PATIENCE;
         let status = loop {
             match self.child.try_wait().expect("a child") {
@@ -70,7 +108,7 @@ impl Drop for Binary {
 }
 
 /// Runs to the end: exit code, standard output, standard error.
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = command(arguments).output().expect("a binary");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -198,7 +236,7 @@ fn a_token_is_in_nothing_that_the_server_says() {
     let heard = client.rest();
     assert!(heard.len() > 4_000, "only {} bytes were heard", heard.len());
     let mut metrics = Peer::connect(binary.http);
-    metrics.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    metrics.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let counted = metrics.rest();
     watcher.send("QUIT\r\n");
     let watched = watcher.rest();

@@ -96,7 +96,8 @@ pub fn check(to: SocketAddr, token: &str) -> Answer {
 /// What `signOut()` of next-auth sends.
 pub fn send_sign_out(to: SocketAddr, token: &str) -> TcpStream {
     let form = "application/x-www-form-urlencoded";
-    let headers = [("Cookie", cookie(token)), ("Content-Type", form.to_owned())];
+    let cookies = format!("{}; next-auth.csrf-token=good%7C5f3e", cookie(token));
+    let headers = [("Cookie", cookies), ("Content-Type", form.to_owned())];
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     send(to, "POST", "/api/auth/signout", &headers, "csrfToken=good&callbackUrl=%2F&json=true")
 }

@@ -11,13 +11,10 @@ mod unchanged;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use cloakroom::command::{self, Flags, Group, Keys};
 
-use crate::support::{PATIENCE, Peer, Running};
+use crate::support::{Peer, Redis, Running};
 use author::{Author, KEYS};
 use likeness::{Likeness, whole};
 
@@ -32,40 +29,6 @@ const SHOWN_MAX: usize = 10;
 
 /// Both servers take strings up to this, so that their limits are in reach of a test.
 const BULK_MAX: &str = "1048576";
-
-/// A real Redis on a free port, killed when dropped.
-struct Redis {
-    child: Child,
-    addr: SocketAddr,
-}
-
-impl Redis {
-    fn start() -> Redis {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let port_text = port.to_string();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        command.args(["--proto-max-bulk-len", BULK_MAX]);
-        let child = command.stdout(Stdio::null()).spawn().expect("redis-server is installed; tests/tools.sh gets it");
-        let mut redis = Redis { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) };
-        let patience = Instant::now() + PATIENCE;
-        while TcpStream::connect(redis.addr).is_err() {
-            assert!(Instant::now() < patience, "redis-server does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let ended = redis.child.try_wait().expect("a child");
-        assert!(ended.is_none(), "redis-server has ended, and somebody else is on its port");
-        redis
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A client that asks one thing at a time.
 struct Asker {
@@ -159,7 +122,8 @@ fn number_from(variable: &str) -> Option<u64> {
 
 /// Both servers, and a client of each that speaks this version.
 fn both(version: &str, seed: u64) -> (Redis, Running, Pair) {
-    let (redis, server) = (Redis::start(), Running::start(&[("proto-max-bulk-len", BULK_MAX)]));
+    let (redis, server) =
+        (Redis::start(&["--proto-max-bulk-len", BULK_MAX]), Running::start(&[("proto-max-bulk-len", BULK_MAX)]));
     let mut pair = Pair {
         redis: Asker { peer: Peer::connect(redis.addr), name: "Redis" },
         cloakroom: Asker { peer: server.client(), name: "cloakroom" },
@@ -228,7 +192,7 @@ fn strings_and_keys_answer_as_redis_does_in_resp3() {
 
 #[test]
 fn rows_say_what_redis_says_of_its_commands() {
-    let redis = Redis::start();
+    let redis = Redis::start(&["--proto-max-bulk-len", BULK_MAX]);
     let mut asker = Asker { peer: Peer::connect(redis.addr), name: "Redis" };
     let mut ask = |words: &[&str]| {
         let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();

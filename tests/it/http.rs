@@ -286,6 +286,26 @@ fn a_sign_out_that_the_upstream_refuses_changes_nothing() {
 }
 
 #[test]
+fn a_sign_out_whose_csrf_token_has_no_cookie_is_the_upstreams_to_judge() {
+    let (server, upstream) = front(&[]);
+    check(server.http, "alice.1");
+    let cookie = cookie("alice.1");
+    let headers = [("Cookie", cookie.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    // A page of another site may guess a token, but not the cookie; while the upstream fails it gets nowhere.
+    upstream.behave(Mode::ResetMidBody);
+    let answer = ask(server.http, "POST", "/api/auth/signout", &headers, "csrfToken=guessed");
+    assert_eq!((answer.status, answer.all("set-cookie").count()), (502, 0));
+    upstream.behave(Mode::Good);
+    assert_eq!(check(server.http, "alice.1").body, ALICE);
+    let answer = ask(server.http, "POST", "/api/auth/signout", &headers, "csrfToken=good");
+    assert!(answer.header("set-cookie").contains("Max-Age=0"));
+    // What was kept of the session is gone, and the upstream is asked again.
+    let before = upstream.checks();
+    check(server.http, "alice.1");
+    assert_eq!(upstream.checks(), before + 1);
+}
+
+#[test]
 fn a_form_on_another_site_clears_nothing() {
     let (server, upstream) = front(&[]);
     check(server.http, "alice.1");

@@ -268,9 +268,30 @@ fn what_two_parsers_may_read_differently_is_refused_and_the_connection_ends() {
         "GET /api/auth/csrf HTTP/1.1\r\nHost: a, b\r\n\r\n",
         "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
         "GET /api/auth/csrf HTTP/1.1\r\nHost: user@a\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost:\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\nHost: a\n\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\nX-A: b\rX-C: d\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\n Host: a\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1\r\nHost: a\r\nX(A): b\r\n\r\n",
+        "GET /api/auth/csrf HTTP/2.0\r\nHost: a\r\n\r\n",
+        "GET  /api/auth/csrf HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /api/auth/csrf HTTP/1.1 \r\nHost: a\r\n\r\n",
+        "GET //other/api/auth/csrf\0 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nContent-Length: 0x4\r\n\r\nabcd",
+        "POST /api/auth/signin HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
     ];
     for case in cases {
         assert_eq!(told(&server, format!("{case}{smuggled}").as_bytes()), (400, 1), "{case:?}");
+        // The same where plain checks are answered without hyper, and where they are handed on.
+        for path in ["/api/auth/session", "/api/auth/session?x"] {
+            let case = case.replace("/api/auth/csrf", path).replace("/api/auth/signin", path);
+            assert_eq!(told(&server, format!("{case}{smuggled}").as_bytes()), (400, 1), "{case:?}");
+        }
     }
     assert!(upstream.seen.lock().is_empty(), "{:?}", upstream.seen.lock().last());
     assert_eq!(told(&server, smuggled.replace("GET", "G\0T").as_bytes()).0, 400);

@@ -1,4 +1,5 @@
-//! A panic in the middle of a call to the upstream. It is a logger's, so the server is as it always is.
+//! Panics in the middle of a command, a script, a call to the upstream. They are a logger's, so the server is as it always
+//! is.
 
 use std::fmt::Debug;
 use std::net::TcpStream;
@@ -12,14 +13,30 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use super::browser::{Answer, check, cookie, send};
 use super::faulty::{Faulty, Mode};
 use super::http::{before, metric};
+use super::support::Running;
 
-/// Writes nothing, and panics when the session engine warns of this status. All tests of this process have it, and no
-/// other meets that status.
-struct Faint(u64);
+/// What a warning must say for the logger to panic.
+const FAINT: &str = "the logger faints";
+
+/// A status for which the session engine's warning makes the logger panic.
+const FAINT_STATUS: u64 = 599;
+
+/// Writes nothing, and panics at these two. All tests of this process have it, and no other meets either.
+struct Faint;
+
+impl Faint {
+    /// Makes it the logger, once.
+    fn install() {
+        static INSTALLED: std::sync::Once = std::sync::Once::new();
+        INSTALLED
+            .call_once(|| tracing::subscriber::set_global_default(Faint).expect("no other logger in this process"));
+    }
+}
 
 impl Subscriber for Faint {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN && metadata.target().starts_with("cloakroom::session")
+        let heard = ["cloakroom::session", "cloakroom::command::debug", "script"];
+        *metadata.level() == Level::WARN && heard.iter().any(|target| metadata.target().starts_with(target))
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -35,7 +52,7 @@ impl Subscriber for Faint {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        event.record(&mut Look(self.0));
+        event.record(&mut Look);
     }
 
     fn enter(&self, _: &Id) {}
@@ -43,19 +60,22 @@ impl Subscriber for Faint {
     fn exit(&self, _: &Id) {}
 }
 
-struct Look(u64);
+struct Look;
 
 impl Visit for Look {
-    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let said = format!("{value:?}");
+        assert!(field.name() != "message" || !said.contains(FAINT), "in a handler, as this test wants it");
+    }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        assert!(field.name() != "status" || value != self.0, "in a call to the upstream, as this test wants it");
+        assert!(field.name() != "status" || value != FAINT_STATUS, "in a call to the upstream, as this test wants it");
     }
 }
 
 #[test]
 fn a_panic_in_a_call_to_the_upstream_is_counted_and_everybody_is_answered_at_once() {
-    tracing::subscriber::set_global_default(Faint(599)).expect("no other logger in this process");
+    Faint::install();
     let upstream = Faulty::start();
     let server = before(upstream.addr, &[]);
     upstream.behave(Mode::Broken599);
@@ -81,4 +101,41 @@ fn a_panic_in_a_call_to_the_upstream_is_counted_and_everybody_is_answered_at_onc
         assert_eq!(answer.header("x-session-source"), source);
     }
     assert_eq!(metric(&server, "panics_total"), 1);
+}
+
+#[test]
+fn a_panic_in_a_command_or_a_script_ends_that_client_and_no_other() {
+    Faint::install();
+    let server = Running::start(&[("workers", "1"), ("enable-debug-command", "yes")]);
+    let mut other = server.client();
+    other.send("SET a 1\r\nSUBSCRIBE c\r\n").hears("+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    let script = format!("redis.call('INCR', 'a') redis.log(redis.LOG_WARNING, '{FAINT}') return 1");
+    let caught = format!("redis.call('INCR', 'a') return pcall(redis.log, redis.LOG_WARNING, '{FAINT}') and 1 or 0");
+    let panics = [
+        (format!("DEBUG LOG \"{FAINT}\"\r\n"), "command"),
+        (format!("MULTI\r\nINCR a\r\nDEBUG LOG \"{FAINT}\"\r\nINCR a\r\nEXEC\r\n"), "transaction"),
+        (format!("EVAL \"{script}\" 0\r\n"), "script"),
+        (format!("EVAL \"{caught}\" 0\r\n"), "script that catches"),
+    ];
+    for (number, (request, what)) in panics.iter().enumerate() {
+        let mut client = server.client();
+        client.send("SET before 1\r\n").hears("+OK\r\n");
+        client.send(request);
+        let rest = client.rest();
+        assert!(!String::from_utf8_lossy(&rest).contains(":1"), "{what}: {:?}", String::from_utf8_lossy(&rest));
+        assert_eq!(metric(&server, "panics_total"), number as u64 + 1, "{what}");
+        // The same worker, the same shards, the gate open, the interpreter whole.
+        let mut next = server.client();
+        next.send("GET before\r\nMULTI\r\nSET b 2\r\nGET b\r\nEXEC\r\nEVAL \"return redis.call('GET', 'b')\" 0\r\n");
+        next.hears("$1\r\n1\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n$1\r\n2\r\n$1\r\n2\r\n");
+        next.send("PUBLISH c x\r\n").hears(":1\r\n");
+        other.hears("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n");
+    }
+    // Of each what ran before the panic counts: nothing of the first, an INCR of each of the others.
+    server.client().send("GET a\r\n").hears("$1\r\n4\r\n");
+    let patience = Instant::now() + Duration::from_secs(5);
+    while server.engine.clients.len() > 1 {
+        assert!(Instant::now() < patience, "somebody is still listed: {}", server.engine.clients.len());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -4,6 +4,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use cloakroom::config::words;
+use cloakroom::net::settings;
+
 use super::binary::Binary;
 use super::faulty::Faulty;
 
@@ -18,18 +21,21 @@ enum Trial {
     Clients,
     /// Compared here with the example that `tests/e2e` builds and drives in a browser.
     Example,
+    /// Its settings are read here, as the server reads them; what it opens is for others than this machine.
+    Settings,
     /// Compared here with Cargo.toml; `make unit` builds the crate this way.
     Manifest,
 }
 
 /// Every block by its heading and language, in the README's order.
-const BLOCKS: [(&str, &str, Trial); 6] = [
+const BLOCKS: [(&str, &str, Trial); 7] = [
     ("cloakroom", "sh", Trial::Makefile),
     ("In front of NextAuth, with curl", "sh", Trial::Typed),
     ("With redis-cli", "sh", Trial::Typed),
     ("With ioredis", "js", Trial::Clients),
     ("With Next.js", "js", Trial::Example),
     ("As a crate", "toml", Trial::Manifest),
+    ("Security", "sh", Trial::Settings),
 ];
 
 /// Comments behind a command that are no output, each with a command and what that prints.
@@ -180,6 +186,15 @@ fn the_curl_lines_print_what_the_readme_says() {
         shell.type_in(&command, &promises);
     }
     assert_eq!(upstream.checks(), 1, "the second check was to be answered here");
+}
+
+#[test]
+fn the_lines_about_security_are_settings_that_fit() {
+    let words = words::split(&block("Security").replace("\\\n", " ")).expect("words");
+    assert_eq!(words[0], "cloakroom");
+    let loaded = settings::load(words[1..].iter().map(Into::into), []).expect("settings that make sense together");
+    assert_eq!(loaded.config.plain_port(), None);
+    assert!(loaded.config.uses_tls() && loaded.config.admin_token == "$ADMIN_TOKEN");
 }
 
 #[test]

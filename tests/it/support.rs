@@ -1,14 +1,16 @@
 //! A server in this process, and plain sockets to it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloakroom::config::Config;
 use cloakroom::engine::Engine;
-use cloakroom::net::server::Server;
+use cloakroom::net::Patience;
+use cloakroom::net::server::{Server, Way};
 
 /// How long a test waits for anything before it says that nothing came.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,12 +27,23 @@ pub struct Running {
 impl Running {
     /// Starts one with these settings.
     pub fn start(settings: &[(&str, &str)]) -> Running {
+        Running::with_patience(Patience::default(), settings)
+    }
+
+    /// Starts one with this patience and these settings.
+    pub fn with_patience(patience: Patience, settings: &[(&str, &str)]) -> Running {
         let mut config = Config::default();
-        for (name, value) in [("port", "0"), ("http-port", "0"), ("workers", "2")].iter().chain(settings) {
+        // Nothing is left behind in the directory that the tests are run in.
+        let own = [("port", "0"), ("http-port", "0"), ("workers", "2"), ("fence-log", "no")];
+        for (name, value) in own.iter().chain(settings) {
             config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
         }
-        let server = Server::bind(config).expect("free ports");
-        let (resp, http) = (server.resp_addresses()[0], server.http_addresses()[0]);
+        let server = Server::bind(config).expect("free ports").with_patience(patience);
+        // Where there is no plain door, the one that is there.
+        let door = |ways: [Way; 2]| ways.into_iter().flat_map(|way| server.addresses(way)).next();
+        let none = SocketAddr::from(([0, 0, 0, 0], 0));
+        let resp = door([Way::Resp, Way::RespTls]).unwrap_or(none);
+        let http = door([Way::Http, Way::HttpTls]).unwrap_or(none);
         let engine = server.engine().clone();
         let thread = std::thread::spawn(move || server.run().expect("a server that ends well"));
         Running { resp, http, engine, thread: Some(thread) }
@@ -58,6 +71,41 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A real Redis on a free port, killed when dropped.
+pub struct Redis {
+    child: Child,
+    pub addr: SocketAddr,
+}
+
+impl Redis {
+    /// One with these arguments, which keeps nothing on disk unless they say so.
+    pub fn start(arguments: &[&str]) -> Redis {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let port_text = port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(arguments);
+        let child = command.stdout(Stdio::null()).spawn().expect("redis-server is installed; tests/tools.sh gets it");
+        let mut redis = Redis { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) };
+        let patience = Instant::now() + PATIENCE;
+        while TcpStream::connect(redis.addr).is_err() {
+            assert!(Instant::now() < patience, "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let ended = redis.child.try_wait().expect("a child");
+        assert!(ended.is_none(), "redis-server has ended, and somebody else is on its port");
+        redis
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -294,11 +294,34 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     };
     let payload = rdb::unseal(args.word(2)).ok_or(Error::refused("DUMP payload version or checksum are wrong"))?;
     let (engine, most) = (ctx.engine, ctx.engine.hot.bulk_max());
-    let restored = Runtime::with(engine, |runtime| {
+    put_all(engine, how, |make| read_dump(Reader::new(payload), most, make))?;
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// Puts libraries in that were in a snapshot; those of the same names go.
+pub fn put_libraries(engine: &Engine, codes: &[Vec<u8>]) -> Result<()> {
+    if codes.is_empty() {
+        return Ok(());
+    }
+    put_all(engine, Restoring::Replace, |make| {
+        let mut libraries = Libraries::default();
+        codes.iter().try_for_each(|code| libraries.put(make(code)?, false))?;
+        Ok(libraries)
+    })
+}
+
+/// Puts many libraries in, or none: those that `read` has made of their texts.
+fn put_all(
+    engine: &Engine,
+    how: Restoring,
+    read: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<Library>) -> Result<Libraries>,
+) -> Result<()> {
+    let put = Runtime::with(engine, |runtime| {
         runtime.follow(&engine.functions.libraries()).map_err(|error| super::failed(&error))?;
         runtime.allow(RESTORING_MAX);
         let mut numbers = Vec::new();
-        let read = read_dump(Reader::new(payload), most, |code| {
+        let read = read(&mut |code| {
             let number = engine.functions.next_number();
             numbers.push(number);
             runtime.load(number, code, |_| Ok(()))
@@ -309,9 +332,7 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         }
         result
     });
-    restored.map_err(|error| super::failed(&error))??;
-    ctx.reply.ok();
-    Ok(())
+    put.map_err(|error| super::failed(&error))?
 }
 
 /// Reads the libraries of a dump, each made of its text by `make`.

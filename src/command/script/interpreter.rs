@@ -1,6 +1,8 @@
 //! A Lua state that has learnt what Redis' scripts may do, and nothing else.
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use mlua::chunk::ChunkMode;
@@ -17,6 +19,9 @@ use crate::engine::{self, Running, Sha};
 
 /// Bytes that the scripts of one worker may hold.
 const MEMORY_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes that a script may hold however little there is: less than any use has been found for.
+const MEMORY_MIN: usize = 8 * 1024 * 1024;
 
 /// Bytes after a script at which a state is thrown away: it is mostly garbage.
 const MEMORY_KEPT: usize = 64 * 1024 * 1024;
@@ -47,6 +52,33 @@ pub(super) struct Interpreter {
     compiled: HashMap<Sha, Function>,
     /// The line at which a script was ended because somebody wanted so.
     killed_at: Arc<Mutex<Option<usize>>>,
+    fallen: Fallen,
+}
+
+/// A panic that a script has met in something it called. Lua must not see it: a script could catch it and go on, and what
+/// handles errors would meet it again at each look.
+#[derive(Clone, Default)]
+pub(super) struct Fallen(Arc<Mutex<Option<Box<dyn Any + Send>>>>);
+
+impl Fallen {
+    /// Calls something for a script. Once that has panicked the script gets nothing any more.
+    pub fn guard<R>(&self, f: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
+        if self.0.lock().is_none() {
+            match catch_unwind(AssertUnwindSafe(f)) {
+                Ok(result) => return result,
+                Err(panic) => *self.0.lock() = Some(panic),
+            }
+        }
+        Err(mlua::Error::runtime("ERR a handler panicked"))
+    }
+
+    /// Goes on with the panic where no Lua is in between.
+    fn resume(&self) {
+        let panic = self.0.lock().take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
 }
 
 /// How a script ended.
@@ -72,14 +104,15 @@ impl Interpreter {
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
         let json: Function = chunk(&lua, "=cjson", include_str!("json.lua"))?;
         let sandbox: Function = chunk(&lua, "=redis", include_str!("sandbox.lua"))?;
-        let host = host(&lua, json)?;
+        let fallen = Fallen::default();
+        let host = host(&lua, json, &fallen)?;
         host.raw_set("has_functions", has_functions)?;
         host.raw_set("flags", FLAGS)?;
         let (environment, lend, run, load, callback, forget): (Table, _, _, _, _, _) = sandbox.call(host)?;
         lua.set_globals(environment)?;
         lua.set_memory_limit(MEMORY_MAX)?;
         let (compiled, killed_at) = (HashMap::new(), Arc::default());
-        let interpreter = Interpreter { lua, name, lend, run, load, callback, forget, compiled, killed_at };
+        let interpreter = Interpreter { lua, name, lend, run, load, callback, forget, compiled, killed_at, fallen };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
     }
@@ -176,6 +209,7 @@ impl Interpreter {
     pub fn run(&self, script: Function, server: Table, keys: Table, argv: Table) -> mlua::Result<Ending> {
         self.lend.call::<()>(server)?;
         let result = self.run.call::<(bool, Value)>((script, keys, argv));
+        self.fallen.resume();
         if let Some(line) = *self.killed_at.lock() {
             let text = format!("ERR {KILLED}").into_bytes();
             return Ok(Ending::Failed { text, place: Some((self.name.to_owned(), line)) });
@@ -198,14 +232,33 @@ impl Interpreter {
         }
     }
 
-    /// Whether the next script may have this state.
-    pub fn is_good(&self) -> bool {
-        self.killed_at.lock().is_none() && self.lua.used_memory() < MEMORY_KEPT
+    /// Guards Lua from panics of what scripts call.
+    pub fn fallen(&self) -> Fallen {
+        self.fallen.clone()
+    }
+
+    /// The bytes of this state, if the next script may have it.
+    pub fn kept(&self, maxmemory: u64) -> Option<usize> {
+        let (used, kept) = (self.lua.used_memory(), MEMORY_KEPT.min(share(maxmemory)));
+        (self.killed_at.lock().is_none() && used < kept).then_some(used)
     }
 
     /// The same for a state that holds what would have to be made again: garbage is no reason to throw it away.
-    pub fn is_good_after_collecting(&self) -> bool {
-        self.is_good() || self.killed_at.lock().is_none() && self.lua.gc_collect().is_ok() && self.is_good()
+    pub fn kept_after_collecting(&self, maxmemory: u64) -> Option<usize> {
+        self.kept(maxmemory).or_else(|| self.lua.gc_collect().ok().and_then(|()| self.kept(maxmemory)))
+    }
+
+    /// Lets scripts hold what they may where so much is there for all.
+    pub fn limit(&self, maxmemory: u64) -> mlua::Result<()> {
+        self.lua.set_memory_limit(MEMORY_MAX.min(share(maxmemory))).map(drop)
+    }
+}
+
+/// What of `maxmemory` a state may hold: scripts run one at a time, and beside them there must be room for data.
+fn share(maxmemory: u64) -> usize {
+    match maxmemory {
+        0 => usize::MAX,
+        bytes => usize::try_from(bytes / 4).unwrap_or(usize::MAX).max(MEMORY_MIN),
     }
 }
 
@@ -218,7 +271,7 @@ fn chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {
 }
 
 /// What Rust has to offer to the sandbox.
-fn host(lua: &Lua, json: Function) -> mlua::Result<Table> {
+fn host(lua: &Lua, json: Function, fallen: &Fallen) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("json", json)?;
     table.raw_set("null", Value::NULL)?;
@@ -249,7 +302,8 @@ fn host(lua: &Lua, json: Function) -> mlua::Result<Table> {
             })
         })?,
     )?;
-    table.raw_set("log", lua.create_function(|_, values| server::log(&values))?)?;
+    let guard = fallen.clone();
+    table.raw_set("log", lua.create_function(move |_, values| guard.guard(|| server::log(&values)))?)?;
     table.raw_set(
         "sha1hex",
         lua.create_function(|lua, values: MultiValue| {

@@ -51,10 +51,7 @@ impl Runtime {
         engine.functions.with_interpreter(make, |runtime: &mut Runtime| {
             runtime.allow(LOADING_MAX);
             let result = f(runtime);
-            let is_good = runtime.interpreter.is_good_after_collecting();
-            let held = if is_good { runtime.interpreter.lua.used_memory() } else { 0 };
-            engine.functions.note_interpreter_bytes(held);
-            (result, is_good)
+            (result, runtime.interpreter.kept_after_collecting(engine.hot.maxmemory()))
         })
     }
 

@@ -569,3 +569,47 @@ fn who_hears_what_the_user_may_hear_no_longer_is_closed() {
     t.say("ACL SETUSER guest resetchannels &foo:1").hears("+OK");
     assert!(guest.peer.is_killed());
 }
+
+#[test]
+fn an_address_that_guesses_is_refused_for_growing_spans() {
+    let mut t = Transcript::with(&[("requirepass", "sesame")]);
+    let from = |t: &Transcript, addr: &str| {
+        let addr: std::net::SocketAddr = addr.parse().expect("an address");
+        let peer = t.engine.clients.enter(addr, addr, 9, t.clock.now());
+        Client::new(&t.engine, peer, 0, false)
+    };
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
+    let refused =
+        |seconds: u32| format!("-ERR too many failed logins from this address, try again in {seconds} seconds");
+    for _ in 0..5 {
+        let mut guesser = from(&t, "10.0.0.9:1000");
+        t.say_as(&mut guesser, "AUTH guess").hears(wrong);
+    }
+    // Not even the right one is looked at, from whichever port, by whichever command.
+    let mut guesser = from(&t, "10.0.0.9:2000");
+    t.say_as(&mut guesser, "AUTH sesame").hears(&refused(1));
+    t.say_as(&mut guesser, "HELLO 3 AUTH default sesame").hears(&refused(1));
+    let (mut other, mut here) = (from(&t, "10.0.0.10:1000"), from(&t, "127.0.0.1:1000"));
+    t.say_as(&mut other, "AUTH sesame").hears("+OK");
+    t.say_as(&mut here, "AUTH sesame").hears("+OK");
+    t.wait(Ttl(1000));
+    t.say_as(&mut guesser, "AUTH default guess").hears(wrong);
+    t.say_as(&mut guesser, "AUTH sesame").hears(&refused(2));
+    t.wait(Ttl(1999));
+    t.say_as(&mut guesser, "AUTH sesame").hears(&refused(1));
+    t.wait(Ttl(1));
+    t.say_as(&mut guesser, "AUTH sesame").hears("+OK");
+    // The one that was right does not wipe the others out.
+    t.say_as(&mut guesser, "AUTH guess").hears(wrong);
+    t.say_as(&mut guesser, "AUTH sesame").hears(&refused(4));
+    t.wait(Ttl::seconds(600));
+    t.say_as(&mut guesser, "AUTH guess").hears(wrong);
+    t.say_as(&mut guesser, "AUTH sesame").hears("+OK");
+    // Clients on this machine are not kept waiting: behind a proxy everybody is one.
+    for _ in 0..10 {
+        t.say_as(&mut here, "AUTH guess").hears(wrong);
+    }
+    t.say_as(&mut here, "AUTH sesame").hears("+OK");
+    let info = t.say_as(&mut here, "INFO stats").text();
+    assert!(info.contains("acl_access_denied_auth:18 acl_access_delayed_auth:5 "), "{info}");
+}

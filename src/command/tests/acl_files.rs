@@ -25,16 +25,20 @@ fn users_come_from_a_file_and_go_there() {
     assert!(!text.contains(">pw"));
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left lying about");
 
-    // Who is a user of the old file is closed; the default user stays.
-    let mut alice = t.enter();
+    // Who is gone is closed; all others stay.
+    let (mut alice, mut mallory) = (t.enter(), t.enter());
     t.say_as(&mut alice, "AUTH alice pw").hears("+OK");
     t.say("ACL SETUSER mallory on nopass").hears("+OK");
+    t.say_as(&mut mallory, "AUTH mallory x").hears("+OK");
     t.say("ACL LOAD").hears("+OK");
-    assert!(alice.peer.is_killed() && t.client.flow == Flow::Go);
+    assert!(mallory.peer.is_killed() && !alice.peer.is_killed() && t.client.flow == Flow::Go);
+    t.say_as(&mut alice, "GET a").hears("$-1");
     t.say("ACL USERS").hears("*3 $5 alice $7 default $3 eve");
+    // Who has changed is closed too; who asked, behind the answer.
     t.say("AUTH alice pw").hears("+OK");
+    std::fs::write(folder.path().join("users.acl"), text.replace("~* ", "~app:* ")).expect("a file");
     t.say("ACL LOAD").hears("+OK");
-    assert_eq!(t.client.flow, Flow::Close);
+    assert!(alice.peer.is_killed() && t.client.flow == Flow::Close);
 
     drop(folder);
     let mut other = t.enter();

@@ -9,8 +9,16 @@ pub(super) const ROWS: &[Param] = &[
         name: "maxclients",
         kind: Kind::Int(1, u32::MAX as i64),
         default: "10000",
-        doc: "Redis clients at once.",
+        doc: "Redis clients at once. Fewer, with a warning, where the system grants too few open files.",
         home: field!(maxclients),
+        ..Param::LIMITS
+    },
+    Param {
+        name: "http-maxclients",
+        kind: Kind::Int(1, u32::MAX as i64),
+        default: "8000",
+        doc: "HTTP clients at once; one more is answered 503.",
+        home: field!(http_maxclients),
         ..Param::LIMITS
     },
     Param {

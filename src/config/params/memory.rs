@@ -8,10 +8,29 @@ use super::{INT_MAX, LONG, SIZE};
 pub(super) const ROWS: &[Param] = &[
     Param {
         name: "maxmemory",
-        kind: Kind::Memory(0, u64::MAX),
-        default: "0",
-        doc: "Bytes the data may take, such as 512mb; 0 for unlimited.",
-        home: field!(maxmemory),
+        kind: Kind::MemoryOrAuto(0, u64::MAX),
+        default: "auto",
+        doc: "Bytes that data, clients and scripts may take, such as 512mb; 0 for unlimited. auto is three quarters of what \
+              the machine has, or of what the control group of the process may take where that is less; CONFIG GET \
+              shows how much that is.",
+        home: Home::Field {
+            get: |config| config.maxmemory.to_string(),
+            set: |config, text| {
+                let bytes = text.parse().ok();
+                config.maxmemory_auto = bytes.is_none();
+                config.maxmemory = bytes.unwrap_or(config.maxmemory_found);
+                Ok(())
+            },
+        },
+        ..Param::MEMORY
+    },
+    Param {
+        name: "maxmemory-clients",
+        kind: Kind::MemoryOrPercent,
+        default: "25%",
+        doc: "Bytes, or a share of maxmemory, that buffers and queues of clients may take in sum. When it is more, the \
+              clients that hold most are closed; 0 for no limit, which is what Redis has.",
+        home: field!(maxmemory_clients),
         ..Param::MEMORY
     },
     Param {

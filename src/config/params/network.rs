@@ -2,7 +2,7 @@
 
 use super::super::field::Field as _;
 use super::super::param::{Change, Home, Kind, Lines, Param};
-use super::super::values::{Binds, Permission, PubsubDefault};
+use super::super::values::{Binds, ClientAuth, Mode, Permission, PubsubDefault, TlsPort, TlsVersions};
 use super::INT_MAX;
 
 pub(super) const ROWS: &[Param] = &[
@@ -10,7 +10,7 @@ pub(super) const ROWS: &[Param] = &[
         name: "port",
         kind: Kind::Int(0, 65535),
         default: "6379",
-        doc: "Port for Redis clients. 0 picks a free one and prints it.",
+        doc: "Port for Redis clients. 0 picks a free one and prints it; beside tls-port or unixsocket 0 means none.",
         home: field!(port),
         ..Param::NETWORK
     },
@@ -28,7 +28,8 @@ pub(super) const ROWS: &[Param] = &[
         name: "http-port",
         kind: Kind::Int(0, 65535),
         default: "8379",
-        doc: "Port for HTTP: session checks, sign-outs, /metrics. 0 picks a free one and prints it.",
+        doc: "Port for HTTP: session checks, sign-outs, /metrics. 0 picks a free one and prints it; beside http-tls-port \
+              0 means none.",
         home: field!(http_port),
         ..Param::NETWORK
     },
@@ -38,6 +39,87 @@ pub(super) const ROWS: &[Param] = &[
         lines: Lines::Words,
         doc: "Addresses for HTTP; empty for the same as bind.",
         home: field!(http_bind),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "unixsocket",
+        kind: Kind::Text,
+        doc: "Path of a Unix socket for Redis clients on this machine; empty for none.",
+        home: field!(unixsocket),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "unixsocketperm",
+        kind: Kind::Form("octal number", plain::<Mode>),
+        default: "0",
+        doc: "Permissions of that socket, such as 770; 0 for what the umask leaves.",
+        home: field!(unixsocketperm),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "tls-port",
+        kind: Kind::Form("port", plain::<TlsPort>),
+        default: "0",
+        doc: "Port for Redis clients over TLS; 0 for none, any picks a free one and prints it.",
+        home: field!(tls_port),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "http-tls-port",
+        kind: Kind::Form("port", plain::<TlsPort>),
+        default: "0",
+        doc: "Port for HTTPS, with the same certificate; 0 for none, any picks a free one and prints it.",
+        home: field!(http_tls_port),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "tls-cert-file",
+        kind: Kind::Text,
+        change: Change::AtReload,
+        doc: "File with the server's certificate and those that vouch for it, in PEM.",
+        home: field!(tls_cert_file),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "tls-key-file",
+        kind: Kind::Text,
+        change: Change::AtReload,
+        doc: "File with the certificate's private key, in PEM.",
+        home: field!(tls_key_file),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "tls-ca-cert-file",
+        kind: Kind::Text,
+        change: Change::AtReload,
+        doc: "File with the certificates by which those of clients are checked, in PEM.",
+        home: field!(tls_ca_cert_file),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "tls-ca-cert-dir",
+        kind: Kind::Text,
+        change: Change::AtReload,
+        doc: "Folder with such files.",
+        home: field!(tls_ca_cert_dir),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "tls-auth-clients",
+        kind: Kind::Choice(ClientAuth::NAMES),
+        default: "yes",
+        change: Change::AtReload,
+        doc: "Whether Redis clients over TLS must show a certificate. HTTPS never asks for one.",
+        home: field!(tls_auth_clients),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "tls-protocols",
+        kind: Kind::Form("versions", plain::<TlsVersions>),
+        lines: Lines::Words,
+        change: Change::AtReload,
+        doc: "Versions of TLS that are spoken, TLSv1.2 and TLSv1.3; empty for both.",
+        home: field!(tls_protocols),
         ..Param::NETWORK
     },
     Param {
@@ -75,6 +157,15 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::NETWORK
     },
     Param {
+        name: "admin-token",
+        kind: Kind::Secret,
+        change: Change::Live,
+        doc: "Token that /metrics asks for, as Authorization: Bearer. Empty: /metrics answers this machine alone, and \
+              nothing that came through a proxy.",
+        home: field!(admin_token),
+        ..Param::NETWORK
+    },
+    Param {
         name: "enable-debug-command",
         kind: Kind::Choice(Permission::NAMES),
         default: "no",
@@ -93,9 +184,11 @@ pub(super) const ROWS: &[Param] = &[
     Param {
         name: "timeout",
         kind: Kind::Int(0, INT_MAX),
-        default: "0",
+        default: "3600",
         change: Change::Live,
-        doc: "Seconds after which an idle Redis client is closed; 0 for never.",
+        doc: "Seconds after which an idle Redis client is closed; 0 for never. One that has said nothing yet has ten. \
+              Subscribers, MONITOR and who waits for an element stay. With Redis' own default, 0, who takes all of \
+              maxclients and says nothing keeps them.",
         home: field!(timeout),
         ..Param::NETWORK
     },
@@ -125,6 +218,11 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::NETWORK
     },
 ];
+
+/// The plain form of a value that reads what it shows.
+fn plain<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, String> {
+    Ok(text.parse::<T>()?.to_string())
+}
 
 /// Addresses, at least so many.
 fn listed(text: &str, least: usize) -> Result<String, String> {

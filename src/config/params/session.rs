@@ -3,7 +3,7 @@
 use super::super::field::{Field as _, span};
 use super::super::namespace::TTL_MAX;
 use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
-use super::super::values::{Profile, SessionError, Upstream};
+use super::super::values::{FenceLogging, Profile, SessionError, Upstream};
 use super::WAIT_MAX;
 use crate::clock::Ttl;
 
@@ -113,6 +113,18 @@ pub(super) const ROWS: &[Param] = &[
         default: "yes",
         doc: "Whether a signed-out token stays dead until it would have expired.",
         home: field!(session_revoke),
+        ..Param::SESSION
+    },
+    Param {
+        name: "fence-log",
+        kind: Kind::Choice(FenceLogging::NAMES),
+        default: "auto",
+        change: Change::AtStart,
+        doc: "Whether who signed out stays signed out when the server is restarted or killed. Sign-outs are kept in \
+              cloakroom.fences in dir, hashed under the key in cloakroom.key there, and are on the disk before they are \
+              answered; the files are made at the first sign-out. auto: where dir can be written to, and a warning \
+              where not; yes: the server does not start without.",
+        home: field!(fence_log),
         ..Param::SESSION
     },
     // After the two settings that are parts of it: a rewritten file then names it only when they do not suffice.

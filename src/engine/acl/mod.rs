@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 pub use log::{Context, Entry, Log};
-pub use rules::{Denied, Mistake, Rules, Selector, Touch, Wish};
+pub use rules::{Denied, Mistake, Rules, Selector, Touch, Wish, same_secret};
 
 /// The name of the user that clients are before they say who they are.
 pub const DEFAULT: &str = "default";
@@ -256,8 +256,9 @@ impl Acl {
         self.users().into_iter().map(line).collect()
     }
 
-    /// Takes the users of a file in place of all there are, or says all that is wrong with it. Answers those who were
-    /// there before, all but the default one; who is connected as one of them is the caller's to close.
+    /// Takes the users of a file in place of all there are, or says all that is wrong with it. Answers those who are no
+    /// longer there or not as they were, never the default one; who is connected as one of them is the caller's to
+    /// close.
     ///
     /// A default user that the file does not name may do everything, with `requirepass` as password.
     pub fn load(&self, file: &str, text: &[u8], requirepass: &str, table: &Table) -> Result<Vec<Arc<User>>, String> {
@@ -315,12 +316,20 @@ impl Acl {
             rules.set_password(Some(requirepass.as_bytes()).filter(|password| !password.is_empty()));
             rules
         });
-        let mut fresh: BTreeMap<_, _> =
-            users.into_iter().map(|(name, rules)| (name.clone(), Arc::new(User::new(&name, rules)))).collect();
+        let keep = |name: &[u8], rules: &Rules| self.user(name).filter(|user| *user.rules() == *rules);
+        let mut fresh: BTreeMap<_, _> = users
+            .into_iter()
+            .map(|(name, rules)| match keep(&name, &rules) {
+                Some(user) => (name, user),
+                None => (name.clone(), Arc::new(User::new(&name, rules))),
+            })
+            .collect();
         fresh.insert(self.default.name.clone(), self.default.clone());
         self.change_default(default);
-        let mut old = std::mem::replace(&mut *self.users.write(), fresh);
-        old.remove(DEFAULT.as_bytes());
+        let mut users = self.users.write();
+        let mut old = std::mem::replace(&mut *users, fresh);
+        old.retain(|name, user| users.get(name).is_none_or(|same| !Arc::ptr_eq(same, user)));
+        drop(users);
         let old: Vec<_> = old.into_values().collect();
         old.iter().for_each(|user| user.delete());
         Ok(old)

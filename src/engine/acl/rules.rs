@@ -552,6 +552,11 @@ fn digest(password: &[u8]) -> Hash {
     Sha256::digest(password).into()
 }
 
+/// Whether two secrets are the same, in a time that tells nothing of either.
+pub fn same_secret(one: &[u8], other: &[u8]) -> bool {
+    same(&digest(one), &digest(other))
+}
+
 /// Whether two digests are the same, in a time that does not depend on where they differ.
 fn same(one: &Hash, other: &Hash) -> bool {
     one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0

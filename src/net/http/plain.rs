@@ -8,7 +8,6 @@
 use std::fmt::Write as _;
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -23,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Door;
+use super::{Caller, Door};
 use crate::clock::{Clock, Millis};
 use crate::session::{Answer, LookUp, Tokens};
 
@@ -229,7 +228,7 @@ impl Door {
     pub(super) async fn answer_checks<S>(
         self: &Rc<Self>,
         stream: &mut S,
-        peer: SocketAddr,
+        peer: Caller,
         leaving: &watch::Receiver<bool>,
     ) -> Option<Bytes>
     where
@@ -274,6 +273,8 @@ impl Door {
                 now = Some(clock.micros());
             }
             match next {
+                // Who never leaves a moment without a request is told too.
+                Next::Read if leaving.has_changed().unwrap_or(true) => return None,
                 Next::Read => {}
                 Next::Gone => return None,
                 Next::Other(bytes) => return Some(bytes),
@@ -289,7 +290,7 @@ impl Door {
     }
 
     /// Answers a check for which somebody else is to be waited, and gives back what came behind it.
-    async fn answer_ask<S>(self: &Rc<Self>, ask: Ask, stream: &mut S, peer: SocketAddr) -> Option<Vec<u8>>
+    async fn answer_ask<S>(self: &Rc<Self>, ask: Ask, stream: &mut S, peer: Caller) -> Option<Vec<u8>>
     where
         S: AsyncWrite + Unpin,
     {

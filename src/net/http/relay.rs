@@ -1,13 +1,12 @@
 //! What passes between a client and the upstream: requests rebuilt from their parts, answers without what belongs to
 //! one connection only.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, VIA};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 
+use super::Caller;
 use crate::net::upstream::Outgoing;
 use crate::session::{Header, SourceAnswer, carries_via, connection_names, passes_down, passes_up};
 
@@ -29,7 +28,7 @@ pub(super) fn is_loop(headers: &HeaderMap) -> bool {
 
 /// The upstream's request, made anew: method, path and query as they came, and of the headers those that are meant for
 /// it. What names the client and its address is added where nobody in front has.
-pub(super) fn up(parts: &Parts, peer: SocketAddr, authority: &str, body: Outgoing) -> Request<Outgoing> {
+pub(super) fn up(parts: &Parts, peer: Caller, authority: &str, body: Outgoing) -> Request<Outgoing> {
     let mut headers = HeaderMap::with_capacity(parts.headers.len() + 4);
     for (name, value) in &parts.headers {
         if passes_up(name.as_str().as_bytes()) && *name != CONTENT_LENGTH && *name != VIA {
@@ -42,10 +41,10 @@ pub(super) fn up(parts: &Parts, peer: SocketAddr, authority: &str, body: Outgoin
         headers.extend(HeaderValue::from_str(authority).ok().map(|host| (HOST, host)));
     }
     let host = headers.get(HOST).cloned();
-    let address = peer.ip().to_canonical().to_string();
+    let address = peer.addr.ip().to_canonical().to_string();
     append(&mut headers, X_FORWARDED_FOR, &parts.headers, &address);
     append(&mut headers, VIA, &parts.headers, OUR_VIA);
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(if peer.is_secure { "https" } else { "http" }));
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
@@ -140,14 +139,26 @@ pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
     !headers.get_all(HOST).iter().chain(headers.get_all(X_FORWARDED_HOST).iter()).any(same)
 }
 
-/// Whether a sign-out's body has a csrf token, and so is NextAuth's own; without one it is the app's step before it.
-pub(super) fn has_csrf_token(headers: &HeaderMap, body: &[u8]) -> bool {
+/// The csrf token in a sign-out's body, which makes it NextAuth's own; without one it is the app's step before it.
+pub(super) fn csrf_token(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
     let kind = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if kind.to_ascii_lowercase().contains("json") {
         let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        return body.is_some_and(|body| body.get("csrfToken").is_some_and(serde_json::Value::is_string));
+        return Some(body?.get("csrfToken")?.as_str()?.as_bytes().to_vec());
     }
-    body.split(|byte| *byte == b'&').any(|pair| pair.starts_with(b"csrfToken="))
+    body.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(b"csrfToken=")).map(<[u8]>::to_vec)
+}
+
+/// Whether a cookie vouches for a csrf token, as a page on another site cannot make it: NextAuth keeps `token|hash` in
+/// one, under a name that an app may choose. Whether the hash is right only the app can tell.
+pub(super) fn is_vouched_for(headers: &HeaderMap, token: &[u8]) -> bool {
+    let cookies = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let vouches = |cookie: &[u8]| {
+        let value = cookie.splitn(2, |byte| *byte == b'=').nth(1).unwrap_or_default();
+        let rest = value.trim_ascii().strip_prefix(token).unwrap_or_default();
+        rest.first() == Some(&b'|') || rest.get(..3).is_some_and(|bar| bar.eq_ignore_ascii_case(b"%7c"))
+    };
+    !token.is_empty() && cookies.into_iter().any(vouches)
 }
 
 /// The lines that delete the session cookies which a request came with.
@@ -183,8 +194,8 @@ mod tests {
     }
 
     fn sent(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let peer = "10.0.0.9:4000".parse().expect("an address");
-        up(&parts(lines), peer, "app:3000", Outgoing::empty()).headers().clone()
+        let peer: std::net::SocketAddr = "10.0.0.9:4000".parse().expect("an address");
+        up(&parts(lines), peer.into(), "app:3000", Outgoing::empty()).headers().clone()
     }
 
     #[test]
@@ -238,8 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn a_csrf_token_counts_with_its_cookie_whatever_that_is_called() {
+        let is = |cookies: &str, token: &str| is_vouched_for(&parts(&[("cookie", cookies)]).headers, token.as_bytes());
+        assert!(is("a=1; next-auth.csrf-token=ab%7C12", "ab"));
+        assert!(is("__Host-authjs.csrf-token=ab|12; a=1", "ab"));
+        assert!(is("my.csrf=ab%7c12", "ab"));
+        for (cookies, token) in [("a=1", "ab"), ("c=abc|1", "ab"), ("c=ab", "ab"), ("c=|12", ""), ("ab|12", "ab")] {
+            assert!(!is(cookies, token), "{cookies} {token}");
+        }
+    }
+
+    #[test]
     fn a_csrf_token_is_seen_in_a_form_and_in_json() {
-        let has = |kind: &str, body: &str| has_csrf_token(&parts(&[("content-type", kind)]).headers, body.as_bytes());
+        let token = |kind: &str, body: &str| csrf_token(&parts(&[("content-type", kind)]).headers, body.as_bytes());
+        let has = |kind: &str, body: &str| token(kind, body).is_some_and(|token| token == b"ab");
         assert!(has("application/x-www-form-urlencoded", "json=true&csrfToken=ab"));
         assert!(!has("application/x-www-form-urlencoded", "xcsrfToken=ab&json=true"));
         assert!(has("application/json", r#"{"csrfToken":"ab"}"#));

@@ -4,6 +4,8 @@
 //! cookie deleted. next-auth's `signOut()` looks at no status; it reads the JSON, takes `url` from it or else its own
 //! callback URL, and goes there, so the user sees the signed-out page. The token is refused here from then on. What
 //! the upstream keeps in a database of its own is not deleted, and the status says that something was not done.
+//!
+//! Whatever is answered, the sign-out is on the disk by then (`net/fences.rs`), or was said not to be.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
@@ -18,7 +20,7 @@ use tracing::warn;
 use super::answer::{self, Out};
 use super::{Alarm, SIGN_OUT_MAX, Visit, relay};
 use crate::net::upstream::{Outgoing, Upstream};
-use crate::session::{Answer, Ended, Failure, Origin, Outcome, SourceAnswer};
+use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer};
 
 impl Visit {
     pub(super) async fn sign_out(&self, upstream: Option<&Upstream>, parts: Parts, body: Incoming) -> Response<Out> {
@@ -34,10 +36,35 @@ impl Visit {
         };
         let tokens = self.door.tokens(&parts);
         match upstream {
-            Some(upstream) if relay::has_csrf_token(&parts.headers, &body) => {
-                self.sign_out_upstream(upstream, parts, body).await
+            Some(upstream) if let Some(token) = relay::csrf_token(&parts.headers, &body) => {
+                match relay::is_vouched_for(&parts.headers, &token) {
+                    true => self.sign_out_upstream(upstream, parts, body).await,
+                    false => self.leave_to_upstream(upstream, parts, body).await,
+                }
             }
-            _ => answer::session(self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now))),
+            _ => {
+                let cleared = self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now));
+                self.door.hall.settle().await;
+                answer::session(cleared)
+            }
+        }
+    }
+
+    /// A csrf token without its cookie is what a page of another site could send. The upstream has the last word on
+    /// it, and only if it signs the user out is that noted here.
+    async fn leave_to_upstream(&self, upstream: &Upstream, parts: Parts, body: Bytes) -> Response<Out> {
+        let request = self.up(&parts, upstream, Outgoing::Full(Some(body)));
+        let door = &self.door;
+        match door.ask(upstream, request).await {
+            Outcome::Answered(answer) => {
+                let tokens = door.tokens(&parts);
+                door.with_sessions(|sessions, now| sessions.observe(&tokens, Passage::Page, &answer.headers, now));
+                handed_out(answer)
+            }
+            Outcome::Failed(failure) => {
+                let (status, _) = relay::head(failure.status(), Vec::new());
+                answer::text(status, format!("nobody was signed out: the upstream fails: {}", failure.word()))
+            }
         }
     }
 
@@ -56,6 +83,7 @@ impl Visit {
                 Outcome::Failed(_) => None,
             };
             let end = door.with_sessions(|sessions, now| sessions.end_sign_out(sign_out, answer, now));
+            door.hall.settle().await;
             let _ = done.send((outcome, end));
         });
         match ended.await {

@@ -9,10 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
 
-use super::{Door, Hall, Patience};
+use super::{Door, Hall};
 use crate::clock::{Clock, Ttl};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::net::Patience;
 
 const SHORT: Duration = Duration::from_millis(60);
 
@@ -24,7 +25,7 @@ struct House {
 impl House {
     fn new(metrics: impl Fn() -> String + Send + Sync + 'static) -> House {
         let engine = Arc::new(Engine::new(Config::default(), Clock::system(), 1, 0));
-        let patience = Patience { first_byte: SHORT, head: SHORT, body: SHORT };
+        let patience = Patience { first_byte: SHORT, head: SHORT, body: SHORT, ..Patience::default() };
         let hall = Hall::new(engine, metrics).with_patience(patience);
         House { door: Door::new(Arc::new(hall), 0), leaving: watch::Sender::new(false) }
     }
@@ -38,8 +39,8 @@ impl House {
     /// A client's end of a pipe that holds so much, and the task that serves it.
     fn enter(&self, room: usize) -> (DuplexStream, JoinHandle<()>) {
         let (near, far) = tokio::io::duplex(room);
-        let peer = "10.0.0.1:7".parse().expect("an address");
-        (near, tokio::task::spawn_local(self.door.clone().serve(far, peer, self.leaving.subscribe())))
+        let peer: std::net::SocketAddr = "127.0.0.1:7".parse().expect("an address");
+        (near, tokio::task::spawn_local(self.door.clone().serve(far, peer.into(), self.leaving.subscribe())))
     }
 }
 
@@ -59,8 +60,8 @@ async fn rest(client: &mut DuplexStream) -> String {
 fn a_client_holds_room_neither_for_hyper_nor_for_the_upstream_before_it_needs_them() {
     let house = House::new(String::new);
     let (_near, far) = tokio::io::duplex(1);
-    let peer = "10.0.0.1:7".parse().expect("an address");
-    let served = house.door.clone().serve(far, peer, house.leaving.subscribe());
+    let peer: std::net::SocketAddr = "127.0.0.1:7".parse().expect("an address");
+    let served = house.door.clone().serve(far, peer.into(), house.leaving.subscribe());
     // With what tokio and the worker add, 1024 are enough for its task.
     assert!(size_of_val(&served) <= 840, "{} bytes", size_of_val(&served));
 }
@@ -85,7 +86,7 @@ fn a_client_that_reads_nothing_is_let_go() {
     run(async {
         let house = House::new(|| "x".repeat(100_000));
         let (mut client, served) = house.enter(1000);
-        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("room");
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("room");
         served.await.expect("no panic");
         assert!(rest(&mut client).await.len() <= 1000);
     });
@@ -109,7 +110,7 @@ fn a_panic_costs_one_client_and_no_other() {
         let (mut other, _served) = house.enter(4096);
         other.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n").await.expect("room");
         let (mut client, served) = house.enter(4096);
-        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("room");
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("room");
         assert_eq!(rest(&mut client).await, "");
         assert!(served.await.expect_err("a panic").is_panic());
         other.write_all(b"Connection: close\r\n\r\n").await.expect("room");

@@ -158,7 +158,7 @@ fn command() -> Command {
     let mut command = Command::new("cloakroom")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Hand in a token, get the session back: a session cache and a Redis-like store in one process.")
-        .override_usage("cloakroom [FILE] [--SETTING VALUE]...")
+        .override_usage("cloakroom [FILE] [--SETTING VALUE]...\n       cloakroom import|export URL (--help says more)")
         .after_help("--help says more and lists the settings of Redis that are accepted without effect.")
         .after_long_help(
             "FILE is TOML if it ends in .toml, else a redis.conf; - reads a redis.conf from standard input. The \
@@ -190,6 +190,7 @@ fn arg(param: &'static Param) -> Arg {
         Change::Live => "CONFIG SET changes it",
         Change::Protected => "CONFIG SET changes it where allowed",
         Change::AtStart => "read at start",
+        Change::AtReload => "read at start and at SIGHUP",
     };
     let choices = match param.kind {
         // Fewer stand in the place of the value.

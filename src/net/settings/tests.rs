@@ -237,9 +237,9 @@ fn a_mistake_is_one_line_with_its_place_its_value_and_the_cure() {
         (&["--port 1 2"], &[], "--port takes one value; put quotes around one that has spaces"),
         (&["--port '1"], &[], "--port: the quotes do not balance"),
         (
-            &["--upstream", "https://web"],
+            &["--upstream", "ftp://web"],
             &[],
-            "--upstream 'https://web': https:// is not supported yet; name the application's http:// address",
+            "--upstream 'ftp://web': argument must be a URL such as http://127.0.0.1:3000",
         ),
         (
             &["--bind", "0.0.0.0"],
@@ -249,7 +249,7 @@ fn a_mistake_is_one_line_with_its_place_its_value_and_the_cure() {
         (
             &[],
             &[("CLOAKROOM_MAXMEMORY", "lots")],
-            "CLOAKROOM_MAXMEMORY 'lots': argument must be a memory value (bytes such as 1048576, 64mb or 1gb)",
+            "CLOAKROOM_MAXMEMORY 'lots': argument must be a memory value (bytes such as 1048576, 64mb or 1gb, or auto)",
         ),
     ] {
         assert_eq!(problem(args, env), text);

@@ -125,8 +125,13 @@ fn dump_list(list: &List, out: &mut Vec<u8>) {
 
 /// Reads what [`Value::dump`] or Redis wrote; `most` is the longest string that is taken.
 pub fn restore(payload: &[u8], most: usize, compact: &Compact) -> Option<Restored> {
-    let mut reader = Reader::new(payload);
-    let kind = reader.byte()?;
+    let (kind, content) = payload.split_first()?;
+    restore_content(*kind, content, most, compact)
+}
+
+/// The same of a value whose type stands elsewhere, as in files.
+pub fn restore_content(kind: u8, content: &[u8], most: usize, compact: &Compact) -> Option<Restored> {
+    let mut reader = Reader::new(content);
     if kind == STRING {
         let string = reader.string(most)?.into_owned();
         return reader.is_done().then_some(Restored::String(string));

@@ -20,7 +20,7 @@ mod string;
 mod zset;
 
 pub(super) use compact::Settings;
-pub use dump::{Restored, restore};
+pub use dump::{Restored, restore, restore_content};
 pub use hash::Hash;
 pub use list::{End, List};
 pub use listpack::{Element, Listpack};

@@ -1,0 +1,142 @@
+//! The budget: what is in use, what goes when it is too much, and who.
+
+use std::cmp::Reverse;
+use std::sync::atomic::Ordering;
+
+use super::{Charges, Engine};
+use crate::clock::Millis;
+use crate::store::Store;
+
+/// Below this `maxmemory` is not about what the process takes: the program itself would be much of it.
+const WEIGHED_MIN: u64 = 64 << 20;
+
+/// What of `maxmemory` data gives up at most for what nothing counts. It need not help, so it must have an end.
+const WASTE_SHARE: u64 = 4;
+
+/// How much more than the highest use so far is noted as such: a line that all workers write to should be left alone.
+const PEAK_STEP: u64 = 64 * 1024;
+
+impl Engine {
+    /// Bytes in use: entries and what belongs to them, what clients subscribed to or have read, and what lies in no store.
+    pub fn used_memory(&self) -> u64 {
+        let used = self.in_use();
+        if used > self.peak.load(Ordering::Relaxed) + PEAK_STEP {
+            self.peak.fetch_max(used, Ordering::Relaxed);
+        }
+        used
+    }
+
+    fn in_use(&self) -> u64 {
+        let of_clients = self.pubsub.bytes() + self.tracking.bytes();
+        (self.records.used_memory() + of_clients + self.functions.bytes()) as u64 + self.charges.total()
+    }
+
+    /// The most bytes that were ever seen in use.
+    pub fn peak_memory(&self) -> u64 {
+        self.peak.fetch_max(self.in_use(), Ordering::Relaxed);
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are no entries'.
+    pub fn charges(&self) -> &std::sync::Arc<Charges> {
+        &self.charges
+    }
+
+    /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
+    /// that one command never pays for a large shortage; the next one goes on.
+    pub fn make_room(&self, now: Millis) -> bool {
+        /// Evictions that one command may have to wait for, about 100 µs.
+        const EVICTIONS_MAX: usize = 128;
+        let limit = self.hot.maxmemory();
+        if limit == 0 {
+            return true;
+        }
+        let limit = limit - self.waste();
+        // What is being freed is as good as gone.
+        let kept = || self.used_memory().saturating_sub(self.records.freeing() as u64);
+        if kept() <= limit {
+            return true;
+        }
+        let (policy, samples) = (self.hot.policy(), self.hot.samples());
+        for _ in 0..EVICTIONS_MAX {
+            if !Store::evict(&self.stores, policy, samples, || self.chance(), now) {
+                return kept() <= limit;
+            }
+            if kept() <= limit {
+                return true;
+            }
+        }
+        // More went than this command could have brought in; it may pass.
+        true
+    }
+
+    /// Takes note of what the process takes. Where that is more than `maxmemory`, what is not counted counts too, so that
+    /// less data is kept.
+    pub fn weigh(&self, resident: u64) {
+        let limit = self.hot.maxmemory();
+        let is_over = limit >= WEIGHED_MIN && resident > limit;
+        let waste = if is_over { resident.saturating_sub(self.in_use()) } else { 0 };
+        self.waste.store(waste, Ordering::Relaxed);
+    }
+
+    /// Bytes of `maxmemory` that are given up for what nothing counts.
+    pub fn waste(&self) -> u64 {
+        self.waste.load(Ordering::Relaxed).min(self.hot.maxmemory() / WASTE_SHARE)
+    }
+
+    /// Cuts the clients that hold most, if all of them hold more than `maxmemory-clients` in sum.
+    pub fn cut_clients(&self, worker: usize) {
+        let limit = self.hot.clients_max();
+        if limit == 0 || self.charges.clients() <= limit {
+            return;
+        }
+        // Who comes meanwhile leaves it to who is at it, and asks again when it has grown.
+        let Some(_one) = self.cutting.try_lock() else { return };
+        let mut peers: Vec<_> = self.clients.all().into_iter().map(|peer| (peer.weight(), peer)).collect();
+        // What was cut and is about to go is as good as gone.
+        let leaving: u64 = peers.iter().filter(|(_, peer)| peer.is_killed()).map(|(weight, _)| weight).sum();
+        let mut held = self.charges.clients().saturating_sub(leaving);
+        if held <= limit {
+            return;
+        }
+        peers.retain(|(weight, peer)| *weight > 0 && !peer.is_killed() && !peer.no_evict.load(Ordering::Relaxed));
+        peers.sort_unstable_by_key(|(weight, _)| Reverse(*weight));
+        // A little more than must be, so that not every next byte cuts the next client.
+        let (enough, mut count) = (limit / 8 * 7, 0);
+        for (weight, peer) in peers {
+            if held <= enough {
+                break;
+            }
+            peer.cut();
+            held = held.saturating_sub(weight);
+            count += 1;
+        }
+        self.metrics.block(worker).evicted_clients.add(count);
+        tracing::warn!(
+            clients = count,
+            limit,
+            "clients closed that held most: all together held more than maxmemory-clients"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+
+    #[test]
+    fn what_nothing_counts_takes_a_quarter_at_most() {
+        let mut config = Config::default();
+        config.set("maxmemory", "128mb").expect("bytes");
+        let engine = Engine::new(config, Clock::system(), 1, 0);
+        for (resident, waste) in [(100 << 20, 0), (129 << 20, 32 << 20), (500 << 20, 32 << 20), (0, 0)] {
+            engine.weigh(resident);
+            assert_eq!(engine.waste(), waste, "{resident}");
+        }
+        // Nothing is there that could go.
+        engine.weigh(500 << 20);
+        assert!(engine.make_room(Millis(1)));
+    }
+}

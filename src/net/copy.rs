@@ -1,0 +1,456 @@
+//! `cloakroom import` and `cloakroom export`: what a live server holds, carried to another or into a snapshot.
+//!
+//! Keys are found with SCAN and carried as DUMP and RESTORE have them, each with what is left of its TTL, one value at a
+//! time in memory. Both servers go on meanwhile, so that what changes while it is carried may arrive as it was before or
+//! after. What cannot be carried is counted by type; no key is ever shown, as it may hold a token.
+
+mod address;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, Command};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::keyfile::KeyFile;
+use super::settings::{self, Stop};
+use super::snapshot;
+use crate::clock::{Clock, Millis, Ttl};
+use crate::command;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::rdb::unseal;
+use crate::store::{Restored, STRING_MAX, restore};
+use address::Address;
+use wire::{Reply, Wire};
+
+/// Keys that are asked for at once: enough that nobody waits for the network, few enough to be bounded.
+const BATCH: &str = "200";
+
+/// Refusals after which going on would bring the same for every key.
+const HOPELESS: [&str; 7] = ["NOAUTH", "NOPERM", "READONLY", "OOM", "MISCONF", "LOADING", "MOVED"];
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Order {
+    source: Address,
+    target: Target,
+    replace: bool,
+}
+
+#[derive(Debug)]
+enum Target {
+    Server(Address),
+    File(PathBuf),
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Report {
+    copied: u64,
+    /// What was there already and stayed.
+    kept: u64,
+    /// What died or was removed before its turn.
+    gone: u64,
+    /// What was refused: how many by type and reason.
+    refused: BTreeMap<(String, String), u64>,
+}
+
+impl Report {
+    /// Whether all that lived is now there.
+    pub fn is_whole(&self) -> bool {
+        self.kept == 0 && self.refused.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys copied", self.copied)?;
+        if self.gone > 0 {
+            write!(f, "; {} ended while they were copied", self.gone)?;
+        }
+        if self.kept > 0 {
+            write!(f, "; {} were there already and stay as they are: --replace overwrites them", self.kept)?;
+        }
+        for ((kind, why), count) in &self.refused {
+            write!(f, "; {count} of type {kind} not copied: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Order {
+    /// Reads the arguments; `None` if they ask for neither, and the server is to be started.
+    pub fn read(args: &[OsString], env: impl Fn(&str) -> Option<String>) -> Option<Result<Order, Stop>> {
+        let word = args.first()?.to_str()?;
+        matches!(word, "import" | "export").then(|| Order::parse(word == "import", args, env))
+    }
+
+    fn parse(imports: bool, args: &[OsString], env: impl Fn(&str) -> Option<String>) -> Result<Order, Stop> {
+        let matches = command(imports).try_get_matches_from(args).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp => Stop::Answer(error.to_string()),
+            _ => Stop::Problem(error.to_string().trim_end().to_owned()),
+        })?;
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let address = |text: &str| Address::parse(text).map_err(Stop::Problem);
+        // The server of this machine, as the environment describes it.
+        let own = || {
+            let port = env("CLOAKROOM_PORT").and_then(|port| port.parse().ok()).unwrap_or(6379);
+            Address::own(port, env("CLOAKROOM_REQUIREPASS").unwrap_or_default())
+        };
+        let given = address(&text("address").unwrap_or_default())?;
+        let other = text("other");
+        let (source, target) = match (imports, other) {
+            (true, None) => (given, Target::Server(own())),
+            (true, Some(into)) if into.contains("://") => (given, Target::Server(address(&into)?)),
+            (true, Some(file)) => (given, Target::File(file.into())),
+            (false, None) => (own(), Target::Server(given)),
+            (false, Some(from)) => (address(&from)?, Target::Server(given)),
+        };
+        Ok(Order { source, target, replace: matches.get_flag("replace") })
+    }
+
+    /// Carries everything over. The environment has the settings of a snapshot that is made.
+    pub fn carry_out(self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Report, String> {
+        let mut source = Wire::connect(&self.source)?;
+        let mut sink: Box<dyn Sink> = match &self.target {
+            Target::Server(address) => Box::new(Server::connect(address)?),
+            Target::File(path) => Box::new(File::new(path, self.replace, env)?),
+        };
+        let mut report = Report::default();
+        let databases = match self.source.database {
+            Some(number) => vec![(number, size(&mut source, number)?)],
+            None => databases(&mut source)?,
+        };
+        let bar = bar(databases.iter().map(|(_, size)| size).sum());
+        for (number, _) in databases {
+            let into = match &self.target {
+                Target::Server(Address { database: Some(into), .. }) => *into,
+                _ => number,
+            };
+            source.ask(&[b"SELECT", number.to_string().as_bytes()])?.ok().map_err(|why| self.source.trouble(&why))?;
+            sink.select(into)?;
+            self.carry_database(&mut source, sink.as_mut(), &mut report, &bar)?;
+        }
+        bar.finish_and_clear();
+        sink.finish()?;
+        Ok(report)
+    }
+
+    fn carry_database(
+        &self,
+        source: &mut Wire,
+        sink: &mut dyn Sink,
+        report: &mut Report,
+        bar: &ProgressBar,
+    ) -> Result<(), String> {
+        let mut cursor = b"0".to_vec();
+        loop {
+            let answer = source.ask(&[b"SCAN", &cursor, b"COUNT", BATCH.as_bytes()])?;
+            let (next, mut keys) = answer.scanned().map_err(|why| self.source.trouble(&why))?;
+            // SCAN may show a key twice.
+            keys.sort_unstable();
+            keys.dedup();
+            for key in &keys {
+                source.send(&[b"PTTL", key])?;
+                source.send(&[b"DUMP", key])?;
+            }
+            source.flush()?;
+            let mut sent = Vec::new();
+            for key in &keys {
+                let (left, dump) = (source.receive()?, source.receive()?);
+                for answer in [&left, &dump] {
+                    if let Reply::Error(why) = answer {
+                        return Err(self.source.trouble(why));
+                    }
+                }
+                match (left, dump) {
+                    // It had died, or it dies now: none lives for zero milliseconds.
+                    (Reply::Int(-2 | 0), _) | (_, Reply::Bulk(None)) => report.gone += 1,
+                    (Reply::Int(left), Reply::Bulk(Some(dump))) => {
+                        sink.put(key, left.max(0) as u64, &dump, self.replace)?;
+                        sent.push(key);
+                    }
+                    _ => return Err(format!("{} gives answers that are not Redis' own", self.source)),
+                }
+            }
+            for (key, answer) in sent.iter().zip(sink.answers(sent.len())?) {
+                self.count(source, key, answer, report)?;
+            }
+            bar.inc(keys.len() as u64);
+            if next == b"0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
+    /// Counts what became of a key.
+    fn count(
+        &self,
+        source: &mut Wire,
+        key: &[u8],
+        answer: Result<(), String>,
+        report: &mut Report,
+    ) -> Result<(), String> {
+        let Err(why) = answer else {
+            report.copied += 1;
+            return Ok(());
+        };
+        let code = why.split(' ').next().unwrap_or_default();
+        if code == "BUSYKEY" {
+            report.kept += 1;
+            return Ok(());
+        }
+        if HOPELESS.contains(&code) {
+            let target = match &self.target {
+                Target::Server(address) => address.trouble(&why),
+                Target::File(path) => format!("{}: {why}", path.display()),
+            };
+            return Err(format!("{target}; {report} before that"));
+        }
+        let kind = match source.ask(&[b"TYPE", key])? {
+            Reply::Simple(kind) => kind,
+            _ => "unknown".into(),
+        };
+        let why = match why.contains("Bad data format") || why.contains("DUMP payload") {
+            true => "the target has no such type, or none so new".into(),
+            false => why,
+        };
+        *report.refused.entry((kind, why)).or_default() += 1;
+        Ok(())
+    }
+}
+
+fn command(imports: bool) -> Command {
+    let (name, about, address, other, help) = match imports {
+        true => (
+            "cloakroom import",
+            "Copies what a live Redis holds into a running cloakroom, or into a snapshot file.",
+            "The Redis: redis://[user:password@]host[:port][/database]. Without a database all are copied.",
+            "into",
+            "Where to: redis:// and so on, or the name of a snapshot. [default: 127.0.0.1, with CLOAKROOM_PORT and \
+             CLOAKROOM_REQUIREPASS]",
+        ),
+        false => (
+            "cloakroom export",
+            "Copies what a running cloakroom holds into a live Redis.",
+            "The Redis: redis://[user:password@]host[:port][/database].",
+            "from",
+            "Where from: redis:// and so on; with a database only that one. [default: 127.0.0.1, with CLOAKROOM_PORT and \
+             CLOAKROOM_REQUIREPASS]",
+        ),
+    };
+    Command::new(name)
+        .bin_name(name)
+        .about(about)
+        .after_help(
+            "Exit codes: 0 all is copied, 1 it ended before all was, 2 the arguments are wrong, 3 some keys stayed behind, \
+             which the last line counts by type. Keys in secret namespaces are hashed on their way in and cannot be \
+             turned back on their way out.",
+        )
+        .term_width(80)
+        .arg(Arg::new("address").value_name("URL").required(true).help(address))
+        .arg(
+            Arg::new("other")
+                .long(other)
+                .value_name(if imports { "URL|FILE" } else { "URL" })
+                .value_parser(NonEmptyStringValueParser::new())
+                .help(help),
+        )
+        .arg(
+            Arg::new("replace")
+                .long("replace")
+                .action(ArgAction::SetTrue)
+                .help("Overwrites keys, or the snapshot, that are there already."),
+        )
+}
+
+/// A bar on a terminal, and nothing elsewhere.
+fn bar(total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} keys, {per_sec}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// The databases that hold something, and about how much.
+fn databases(source: &mut Wire) -> Result<Vec<(usize, u64)>, String> {
+    let text = match source.ask(&[b"INFO", b"keyspace"])? {
+        Reply::Bulk(Some(text)) => String::from_utf8_lossy(&text).into_owned(),
+        Reply::Error(why) => return Err(source.trouble(&why)),
+        _ => String::new(),
+    };
+    let line = |line: &str| {
+        let (number, rest) = line.strip_prefix("db")?.split_once(":keys=")?;
+        Some((number.parse().ok()?, rest.split(',').next()?.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+fn size(source: &mut Wire, number: usize) -> Result<u64, String> {
+    source.ask(&[b"SELECT", number.to_string().as_bytes()])?.ok().map_err(|why| source.trouble(&why))?;
+    match source.ask(&[b"DBSIZE"])? {
+        Reply::Int(size) => Ok(size.max(0) as u64),
+        Reply::Error(why) => Err(source.trouble(&why)),
+        _ => Ok(0),
+    }
+}
+
+/// Where keys are put.
+trait Sink {
+    fn select(&mut self, database: usize) -> Result<(), String>;
+    /// Puts a key that has so many milliseconds left, or 0 for no end.
+    fn put(&mut self, key: &[u8], left: u64, dump: &[u8], replace: bool) -> Result<(), String>;
+    /// What became of the last so many, in order.
+    fn answers(&mut self, count: usize) -> Result<Vec<Result<(), String>>, String>;
+    fn finish(&mut self) -> Result<(), String>;
+}
+
+struct Server {
+    wire: Wire,
+}
+
+impl Server {
+    fn connect(address: &Address) -> Result<Server, String> {
+        Ok(Server { wire: Wire::connect(address)? })
+    }
+}
+
+impl Sink for Server {
+    fn select(&mut self, database: usize) -> Result<(), String> {
+        let answer = self.wire.ask(&[b"SELECT", database.to_string().as_bytes()])?;
+        answer.ok().map_err(|why| {
+            format!("{}: set databases to {} or more there, or name one to copy", self.wire.trouble(&why), database + 1)
+        })
+    }
+
+    fn put(&mut self, key: &[u8], left: u64, dump: &[u8], replace: bool) -> Result<(), String> {
+        let left = left.to_string();
+        let words = [&b"RESTORE"[..], key, left.as_bytes(), dump, b"REPLACE"];
+        self.wire.send(&words[..if replace { 5 } else { 4 }])
+    }
+
+    fn answers(&mut self, count: usize) -> Result<Vec<Result<(), String>>, String> {
+        self.wire.flush()?;
+        (0..count).map(|_| self.wire.receive().map(Reply::ok)).collect()
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A snapshot under way: an engine that serves nobody.
+struct File {
+    engine: Engine,
+    path: PathBuf,
+    database: usize,
+    answers: Vec<Result<(), String>>,
+}
+
+impl File {
+    fn new(path: &Path, replace: bool, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<File, String> {
+        if path.exists() && !replace {
+            return Err(format!("{} is there already: --replace overwrites it", path.display()));
+        }
+        let config: Config = match settings::load([], env) {
+            Ok(loaded) => loaded.config,
+            Err(Stop::Problem(line) | Stop::Answer(line)) => return Err(line),
+        };
+        let keyfile = KeyFile::open(path.parent().unwrap_or(Path::new("")))?;
+        let engine = Engine::with_key(config, Clock::system(), 1, command::COUNT, keyfile.key().clone());
+        Ok(File { engine, path: path.to_path_buf(), database: 0, answers: Vec::new() })
+    }
+
+    fn put_now(&self, key: &[u8], left: u64, dump: &[u8]) -> Result<(), String> {
+        let compact = self.engine.with_config(|config| config.compact);
+        let value = unseal(dump).and_then(|payload| restore(payload, STRING_MAX, &compact)).ok_or("Bad data format")?;
+        let now = self.engine.clock.now();
+        let deadline = if left == 0 { Millis::NEVER } else { now + Ttl(left) };
+        let put = self.engine.store(self.database).with(key, now, |slot| match value {
+            Restored::String(bytes) => slot.put_bytes(&bytes, deadline),
+            Restored::Object(object) => slot.put_object(object, deadline),
+        });
+        put.map_err(|error: Error| error.to_string())
+    }
+}
+
+impl Sink for File {
+    fn select(&mut self, database: usize) -> Result<(), String> {
+        if database >= self.engine.databases() {
+            return Err(format!("there is no database {database}: set CLOAKROOM_DATABASES to {}", database + 1));
+        }
+        self.database = database;
+        Ok(())
+    }
+
+    fn put(&mut self, key: &[u8], left: u64, dump: &[u8], _: bool) -> Result<(), String> {
+        let answer = self.put_now(key, left, dump);
+        self.answers.push(answer);
+        Ok(())
+    }
+
+    fn answers(&mut self, _: usize) -> Result<Vec<Result<(), String>>, String> {
+        Ok(std::mem::take(&mut self.answers))
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        snapshot::write(&self.engine, &self.path, &AtomicBool::new(false)).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(line: &str) -> Option<Result<Order, Stop>> {
+        let args: Vec<OsString> = line.split(' ').map(Into::into).collect();
+        Order::read(&args, |name| (name == "CLOAKROOM_PORT").then(|| "7777".to_owned()))
+    }
+
+    fn problem(line: &str) -> String {
+        match order(line) {
+            Some(Err(Stop::Problem(line))) => line,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_first_word_asks_for_a_copy() {
+        assert!(order("--port 7000 import").is_none());
+        assert!(order("redis.conf").is_none());
+        assert!(matches!(order("import --help"), Some(Err(Stop::Answer(_)))));
+        assert!(problem("import").contains("URL"));
+        assert!(problem("import http://x").contains("redis://"));
+        assert!(problem("export redis://h --into x").contains("--into"));
+    }
+
+    #[test]
+    fn the_own_server_is_the_one_of_the_environment() {
+        let Some(Ok(order)) = order("import redis://old:6380/2") else { panic!("an order") };
+        assert_eq!((order.source.to_string(), order.source.database), ("old:6380".to_owned(), Some(2)));
+        assert!(matches!(order.target, Target::Server(own) if own.to_string() == "127.0.0.1:7777"));
+        let Some(Ok(order)) = self::order("export redis://new --from redis://x:1 --replace") else {
+            panic!("an order")
+        };
+        assert_eq!((order.source.to_string(), order.replace), ("x:1".to_owned(), true));
+    }
+
+    #[test]
+    fn a_report_counts_by_type() {
+        let mut report = Report { copied: 3, ..Report::default() };
+        assert!(report.is_whole());
+        report.refused.insert(("stream".into(), "no such type".into()), 2);
+        assert_eq!(report.to_string(), "3 keys copied; 2 of type stream not copied: no such type");
+        assert!(!report.is_whole());
+    }
+}

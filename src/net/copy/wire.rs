@@ -1,0 +1,207 @@
+//! A client of a Redis server, as plain as can be: requests are sent, answers are read in their order.
+
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use super::address::Address;
+use crate::store::STRING_MAX;
+
+/// How long a server may take to accept, and to say anything.
+const CONNECT: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(60);
+/// The longest line, the longest list and the deepest nesting that are read.
+const LINE_MAX: u64 = 64 * 1024;
+const LIST_MAX: i64 = 1 << 20;
+const DEPTH_MAX: usize = 4;
+/// A dump may be a little longer than the longest string.
+const BULK_MAX: u64 = 2 * STRING_MAX as u64;
+
+/// A connection.
+pub struct Wire {
+    input: BufReader<TcpStream>,
+    output: BufWriter<TcpStream>,
+    shown: Address,
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    Simple(String),
+    Error(String),
+    Int(i64),
+    Bulk(Option<Vec<u8>>),
+    List(Vec<Reply>),
+}
+
+impl Reply {
+    /// Nothing, or the error that it is.
+    pub fn ok(self) -> Result<(), String> {
+        match self {
+            Reply::Error(why) => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// The cursor and the keys that SCAN answers.
+    pub fn scanned(self) -> Result<(Vec<u8>, Vec<Vec<u8>>), String> {
+        let bulk = |reply: Reply| match reply {
+            Reply::Bulk(Some(bytes)) => Ok(bytes),
+            _ => Err("its answer to SCAN makes no sense".to_owned()),
+        };
+        match self {
+            Reply::Error(why) => Err(why),
+            Reply::List(parts) => {
+                let mut parts = parts.into_iter();
+                let (Some(cursor), Some(Reply::List(keys))) = (parts.next(), parts.next()) else {
+                    return bulk(Reply::Int(0)).map(|_| Default::default());
+                };
+                Ok((bulk(cursor)?, keys.into_iter().map(bulk).collect::<Result<_, _>>()?))
+            }
+            other => bulk(other).map(|_| Default::default()),
+        }
+    }
+}
+
+impl Wire {
+    /// Connects and logs in.
+    pub fn connect(address: &Address) -> Result<Wire, String> {
+        let place = (address.host.as_str(), address.port);
+        let failed = |error: io::Error| format!("cannot reach {address}: {error}: is a server running there?");
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for place in place.to_socket_addrs().map_err(failed)? {
+            match TcpStream::connect_timeout(&place, CONNECT) {
+                Ok(stream) => return Wire::over(stream, address),
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
+    }
+
+    fn over(stream: TcpStream, address: &Address) -> Result<Wire, String> {
+        let set = || -> io::Result<TcpStream> {
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(SILENCE))?;
+            stream.set_write_timeout(Some(SILENCE))?;
+            stream.try_clone()
+        };
+        let output = BufWriter::new(set().map_err(|error| format!("{address}: {error}"))?);
+        let shown = Address { user: String::new(), password: String::new(), host: address.host.clone(), ..*address };
+        let mut wire = Wire { input: BufReader::new(stream), output, shown };
+        let (user, password) = (address.user.as_bytes(), address.password.as_bytes());
+        let answer = match (user, password) {
+            (b"", b"") => return Ok(wire),
+            (b"", password) => wire.ask(&[b"AUTH", password])?,
+            (user, password) => wire.ask(&[b"AUTH", user, password])?,
+        };
+        answer.ok().map_err(|why| address.trouble(&why))?;
+        Ok(wire)
+    }
+
+    /// An error that the server gave, and what helps.
+    pub fn trouble(&self, why: &str) -> String {
+        self.shown.trouble(why)
+    }
+
+    fn lost(&self, error: &io::Error) -> String {
+        let what = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it has closed the connection".to_owned(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("silent for {} seconds", SILENCE.as_secs()),
+            _ => error.to_string(),
+        };
+        format!("{}: {what}: once it is well, the same again with --replace goes over what was copied", self.shown)
+    }
+
+    /// Asks one thing.
+    pub fn ask(&mut self, words: &[&[u8]]) -> Result<Reply, String> {
+        self.send(words)?;
+        self.flush()?;
+        self.receive()
+    }
+
+    /// Sends a request, at the latest with the next flush.
+    pub fn send(&mut self, words: &[&[u8]]) -> Result<(), String> {
+        let mut write = || -> io::Result<()> {
+            write!(self.output, "*{}\r\n", words.len())?;
+            for word in words {
+                write!(self.output, "${}\r\n", word.len())?;
+                self.output.write_all(word)?;
+                self.output.write_all(b"\r\n")?;
+            }
+            Ok(())
+        };
+        write().map_err(|error| self.lost(&error))
+    }
+
+    /// Sends what waits.
+    pub fn flush(&mut self) -> Result<(), String> {
+        self.output.flush().map_err(|error| self.lost(&error))
+    }
+
+    /// The next answer.
+    pub fn receive(&mut self) -> Result<Reply, String> {
+        read(&mut self.input, 0).map_err(|error| self.lost(&error))
+    }
+}
+
+fn read(input: &mut impl io::BufRead, depth: usize) -> io::Result<Reply> {
+    let nonsense = || io::Error::new(io::ErrorKind::InvalidData, "no answer of a Redis server");
+    let mut line = Vec::new();
+    input.take(LINE_MAX).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let line = line.strip_suffix(b"\r\n").ok_or_else(nonsense)?;
+    let (kind, text) = line.split_first().ok_or_else(nonsense)?;
+    let text = String::from_utf8_lossy(text).into_owned();
+    let number = || text.parse::<i64>().map_err(|_| nonsense());
+    Ok(match kind {
+        b'+' => Reply::Simple(text),
+        b'-' => Reply::Error(text),
+        b':' => Reply::Int(number()?),
+        b'$' => match u64::try_from(number()?) {
+            Err(_) => Reply::Bulk(None),
+            Ok(len) if len > BULK_MAX => return Err(nonsense()),
+            Ok(len) => {
+                // Memory is taken as bytes come, not as they are announced.
+                let mut bytes = Vec::new();
+                input.take(len + 2).read_to_end(&mut bytes)?;
+                if bytes.len() as u64 != len + 2 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                bytes.truncate(len as usize);
+                Reply::Bulk(Some(bytes))
+            }
+        },
+        b'*' => {
+            let count = number()?;
+            if count > LIST_MAX || depth == DEPTH_MAX {
+                return Err(nonsense());
+            }
+            Reply::List((0..count).map(|_| read(input, depth + 1)).collect::<io::Result<_>>()?)
+        }
+        _ => return Err(nonsense()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_and_nonsense_is_not() {
+        let of = |bytes: &[u8]| read(&mut &bytes[..], 0).map_err(|error| error.kind());
+        assert_eq!(of(b"+OK\r\n"), Ok(Reply::Simple("OK".into())));
+        assert_eq!(of(b"-ERR x\r\n").map(Reply::ok), Ok(Err("ERR x".into())));
+        assert_eq!(of(b"$-1\r\n"), Ok(Reply::Bulk(None)));
+        let scanned = of(b"*2\r\n$1\r\n7\r\n*1\r\n$2\r\n\r\n\r\n").expect("an answer").scanned();
+        assert_eq!(scanned, Ok((b"7".to_vec(), vec![b"\r\n".to_vec()])));
+        assert!(of(b"*0\r\n").expect("an answer").scanned().is_err());
+        assert_eq!(of(b"$5\r\nabc"), Err(io::ErrorKind::UnexpectedEof));
+        assert_eq!(of(b""), Err(io::ErrorKind::UnexpectedEof));
+        for odd in [&b"HTTP/1.1 400\r\n"[..], b"$99999999999\r\n", b"*9999999\r\n", b":x\r\n", b"\r\n"] {
+            assert_eq!(of(odd), Err(io::ErrorKind::InvalidData));
+        }
+        assert_eq!(of(&b"*1\r\n".repeat(9)), Err(io::ErrorKind::InvalidData));
+    }
+}

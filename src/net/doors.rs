@@ -1,0 +1,308 @@
+//! Sockets that listen: which there are, and how each is opened.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, fs};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::tls::Side;
+use super::worker::{Entrance, Guest};
+use crate::config::{Bind, Config};
+
+/// What comes in at a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// RESP over TCP.
+    Resp,
+    /// RESP over TLS.
+    RespTls,
+    /// RESP over a Unix socket.
+    Unix,
+    /// HTTP.
+    Http,
+    /// HTTPS.
+    HttpTls,
+}
+
+impl Way {
+    /// Whether Redis clients come in here.
+    pub fn is_resp(self) -> bool {
+        matches!(self, Way::Resp | Way::RespTls | Way::Unix)
+    }
+
+    /// Whose places its clients take.
+    pub(super) fn entrance(self) -> Entrance {
+        if self.is_resp() { Entrance::Resp } else { Entrance::Http }
+    }
+
+    /// What the server prints of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Resp => "resp",
+            Way::RespTls => "resp over tls",
+            Way::Unix => "resp",
+            Way::Http => "http",
+            Way::HttpTls => "https",
+        }
+    }
+
+    /// The setting that names its port.
+    fn setting(self) -> &'static str {
+        match self {
+            Way::Resp => "port",
+            Way::RespTls => "tls-port",
+            Way::Unix => "unixsocket",
+            Way::Http => "http-port",
+            Way::HttpTls => "http-tls-port",
+        }
+    }
+}
+
+/// A socket that listens.
+pub(super) struct Listener {
+    pub way: Way,
+    socket: Listening,
+}
+
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// Opens all doors that the settings want.
+pub(super) fn open_all(config: &Config) -> Result<Vec<Listener>, String> {
+    let (resp, http) = (config.bind.0.as_slice(), config.http_addresses());
+    let tls = |port: crate::config::TlsPort| port.is_on().then_some(port.number());
+    let mut doors = Vec::new();
+    for (way, binds, port) in [
+        (Way::Resp, resp, config.plain_port()),
+        (Way::Http, http, config.plain_http_port()),
+        (Way::RespTls, resp, tls(config.tls_port)),
+        (Way::HttpTls, http, tls(config.http_tls_port)),
+    ] {
+        if let Some(port) = port {
+            let sockets = open(binds, port, config.tcp_backlog as i32, way.setting())?;
+            doors.extend(sockets.into_iter().map(|socket| Listener { way, socket: Listening::Tcp(socket) }));
+        }
+    }
+    if !config.unixsocket.is_empty() {
+        let (socket, file) = open_unix(Path::new(&config.unixsocket), config.unixsocketperm.0)?;
+        doors.push(Listener { way: Way::Unix, socket: Listening::Unix(socket, file) });
+    }
+    Ok(doors)
+}
+
+impl Listener {
+    /// Where it listens; `None` for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Listening::Tcp(listener) => listener.local_addr().ok(),
+            Listening::Unix(..) => None,
+        }
+    }
+
+    /// The acceptor's end of it. To be called on the runtime that accepts.
+    pub fn acceptor(&self) -> io::Result<Acceptor> {
+        Ok(match &self.socket {
+            Listening::Tcp(listener) => {
+                let listener = listener.try_clone()?;
+                listener.set_nonblocking(true)?;
+                Acceptor::Tcp(tokio::net::TcpListener::from_std(listener)?)
+            }
+            Listening::Unix(listener, file) => {
+                let listener = listener.try_clone()?;
+                listener.set_nonblocking(true)?;
+                let path = file.path.display().to_string().into();
+                Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?, path)
+            }
+        })
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.socket {
+            Listening::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(_) => f.write_str("an address that is gone"),
+            },
+            Listening::Unix(_, file) => file.path.display().fmt(f),
+        }
+    }
+}
+
+/// The acceptor's end of a door.
+pub(super) enum Acceptor {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener, Arc<str>),
+}
+
+/// A client that has come in and has yet to be dealt to a worker.
+pub(super) enum Stream {
+    Tcp(tokio::net::TcpStream, SocketAddr),
+    Unix(tokio::net::UnixStream, Arc<str>),
+}
+
+impl Acceptor {
+    /// Waits for the next client.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Acceptor::Tcp(listener) => listener.accept().await.map(|(stream, from)| Stream::Tcp(stream, from)),
+            Acceptor::Unix(listener, path) => {
+                listener.accept().await.map(|(stream, _)| Stream::Unix(stream, path.clone()))
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Whether it comes from this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Stream::Tcp(_, from) => from.ip().to_canonical().is_loopback(),
+            Stream::Unix(..) => true,
+        }
+    }
+
+    /// Says something without waiting; nobody minds if it does not arrive.
+    pub fn say(&self, bytes: &[u8]) {
+        let _ = match self {
+            Stream::Tcp(stream, _) => stream.try_write(bytes),
+            Stream::Unix(stream, _) => stream.try_write(bytes),
+        };
+    }
+
+    /// Takes it off the acceptor's runtime.
+    pub fn into_guest(self, way: Way) -> io::Result<Guest> {
+        Ok(match self {
+            Stream::Unix(stream, path) => Guest::Unix(stream.into_std()?, path),
+            Stream::Tcp(stream, _) => {
+                let stream = stream.into_std()?;
+                match way {
+                    Way::Resp | Way::Unix => Guest::Resp(stream),
+                    Way::RespTls => Guest::Tls(stream, Side::Resp),
+                    Way::Http => Guest::Http(stream),
+                    Way::HttpTls => Guest::Tls(stream, Side::Http),
+                }
+            }
+        })
+    }
+}
+
+/// Opens a port on every address. Port 0 picks one on the first address and takes the same on the others.
+fn open(binds: &[Bind], port: u16, backlog: i32, setting: &str) -> Result<Vec<TcpListener>, String> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for bind in binds {
+        let picked = listeners.first().and_then(|listener| listener.local_addr().ok());
+        let address = SocketAddr::new(bind.address, picked.map_or(port, |first| first.port()));
+        match listen(address, backlog) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if bind.optional => tracing::debug!(%address, %error, "optional address left out"),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let free = if setting.contains("tls") { "any" } else { "0" };
+                return Err(format!(
+                    "{address} is in use: stop what listens there, or choose another {setting} ({free} picks a free one)"
+                ));
+            }
+            Err(error) => return Err(format!("cannot listen on {address} ({setting}): {error}")),
+        }
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A restart need not wait for the old server's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+/// A socket's file, taken away at the end if it still is the same.
+struct SocketFile {
+    path: PathBuf,
+    /// By which it is told from one that another server has put there since.
+    identity: Option<Identity>,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // A file that is left behind is replaced at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A file's device and number, which may be used again, and when it was made.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(path: &Path) -> Option<Identity> {
+    fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino(), data.ctime(), data.ctime_nsec()))
+}
+
+/// Opens a Unix socket. A file that a server has left behind is replaced; one that is anything else is not.
+fn open_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), String> {
+    let wrong = |why: &dyn fmt::Display| format!("cannot listen on {} (unixsocket): {why}", path.display());
+    if let Ok(there) = fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(wrong(&"there is a file that is no socket; choose another path"));
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err(wrong(&"another server listens there; stop it, or choose another path"));
+        }
+        fs::remove_file(path).map_err(|error| wrong(&error))?;
+    }
+    let listener = UnixListener::bind(path).map_err(|error| wrong(&error))?;
+    let mut file = SocketFile { path: path.to_owned(), identity: identity(path) };
+    if mode != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| wrong(&error))?;
+        file.identity = identity(path);
+    }
+    Ok((listener, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("c.sock");
+        drop(UnixListener::bind(&path).expect("a socket"));
+        assert!(path.exists(), "the system leaves it behind");
+        let (_listener, file) = open_unix(&path, 0o700).expect("a path that nobody listens at");
+        assert_eq!(fs::metadata(&path).expect("a socket").permissions().mode() & 0o777, 0o700);
+        let refusal = open_unix(&path, 0).err().expect("a refusal");
+        assert!(refusal.contains("another server listens there"), "{refusal}");
+        drop(file);
+        assert!(!path.exists());
+        fs::write(&path, "mine").expect("a file");
+        let refusal = open_unix(&path, 0).err().expect("a refusal");
+        assert!(refusal.contains("no socket"), "{refusal}");
+        assert_eq!(fs::read(&path).expect("a file"), b"mine");
+    }
+
+    #[test]
+    fn the_end_leaves_alone_what_another_server_has_put_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("c.sock");
+        let (listener, file) = open_unix(&path, 0).expect("a free path");
+        drop(listener);
+        // Longer than the system's clock for files takes for a step.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let (_theirs, _file) = open_unix(&path, 0).expect("a path that nobody listens at");
+        drop(file);
+        assert!(path.exists());
+    }
+}

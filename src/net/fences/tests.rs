@@ -1,0 +1,191 @@
+//! Sign-outs that outlast the cache they were made in, on a disk that works and on one that does not.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::session::{Ended, LookUp, Origin, Profile, Settings, Source};
+use crate::store::Store;
+
+/// A session cache as a process has it that starts on a directory.
+struct Process {
+    sessions: SessionCache,
+    answers: Store,
+    log: FenceLog,
+}
+
+fn start(dir: &Path) -> Process {
+    try_start(dir, true).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn try_start(dir: &Path, eager: bool) -> Result<Process, String> {
+    let keyfile = Arc::new(KeyFile::open(dir)?);
+    let settings = Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
+    let builder = Store::builder().fence(settings.fence()).naming_key(keyfile.key().clone());
+    let mut stores = builder.build_family(2);
+    let (families, answers) = (stores.remove(1), stores.remove(0));
+    let sessions = SessionCache::new(answers.clone(), families, settings);
+    let log = FenceLog::open(keyfile, &sessions, eager)?;
+    Ok(Process { sessions, answers, log })
+}
+
+impl Process {
+    fn sign_out(&self, token: &str) {
+        let now = self.answers.clock().now();
+        let tokens = self.sessions.tokens([format!("next-auth.session-token={token}").as_bytes()]);
+        let sign_out = self.sessions.begin_sign_out(&tokens, now);
+        assert_eq!(self.sessions.end_sign_out(sign_out, None, now), Ended::SignedOut);
+    }
+
+    fn is_signed_out(&self, token: &str) -> bool {
+        let tokens = self.sessions.tokens([format!("next-auth.session-token={token}").as_bytes()]);
+        match self.sessions.look_up(&tokens, self.answers.clock().now()) {
+            LookUp::Answer(answer) => answer.origin == Origin::Fence,
+            _ => false,
+        }
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        let rows = (self.log.rows())();
+        rows.iter().find(|row| row.0 == name).expect("a row").2
+    }
+
+    fn settle(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(self.log.settle());
+    }
+}
+
+#[test]
+fn who_signed_out_stays_so_in_the_next_process_and_no_token_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = start(dir.path());
+    first.sign_out("c4n4ry");
+    first.settle();
+    // Read while it is held open, as after a `kill -9`.
+    let bytes = fs::read(dir.path().join(NAME)).expect("a log");
+    assert!(!bytes.windows(6).any(|part| part == b"c4n4ry"));
+    drop(first);
+    let second = start(dir.path());
+    assert!(second.is_signed_out("c4n4ry") && !second.is_signed_out("other"));
+    assert_eq!(second.count("restored"), 1);
+}
+
+#[test]
+fn many_sign_outs_at_once_are_few_syncs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let process = start(dir.path());
+    for number in 0..1000 {
+        process.sign_out(&format!("user{number}"));
+    }
+    process.settle();
+    let syncs = process.count("syncs");
+    assert!((1..=500).contains(&syncs), "{syncs}");
+    drop(process);
+    let second = start(dir.path());
+    assert!((0..1000).all(|number| second.is_signed_out(&format!("user{number}"))));
+}
+
+#[test]
+fn no_file_is_made_before_the_first_sign_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let process = try_start(dir.path(), false).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
+    process.sign_out("a");
+    process.settle();
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 2);
+}
+
+#[test]
+fn two_servers_do_not_share_a_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = start(dir.path());
+    let Err(why) = try_start(dir.path(), true) else { panic!("both use it") };
+    assert!(why.contains("another server uses it"), "{why}");
+    drop(first);
+    start(dir.path());
+}
+
+#[test]
+fn a_damaged_or_torn_log_gives_what_can_be_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(NAME);
+    let process = start(dir.path());
+    for token in ["a", "b", "c"] {
+        process.sign_out(token);
+    }
+    drop(process);
+    let whole = fs::read(&path).expect("a log");
+    // Torn in the last record; what is added then is found behind the others.
+    fs::write(&path, &whole[..whole.len() - 3]).expect("written");
+    let process = start(dir.path());
+    assert!(process.is_signed_out("a") && process.is_signed_out("b") && !process.is_signed_out("c"));
+    process.sign_out("d");
+    drop(process);
+    assert!(start(dir.path()).is_signed_out("d"));
+    // A bit of the first one.
+    let mut flipped = whole.clone();
+    flipped[file::HEAD + 10] ^= 4;
+    fs::write(&path, &flipped).expect("written");
+    let process = start(dir.path());
+    assert!(!process.is_signed_out("a") && process.is_signed_out("b") && process.is_signed_out("c"));
+    assert!(dir.path().join("cloakroom.fences.damaged").exists());
+    // It was written anew, without the damage.
+    assert!(fs::read(&path).expect("a log").len() < whole.len());
+    drop(process);
+    // A version to come is left alone.
+    let mut newer = whole.clone();
+    newer[15] = 2;
+    fs::write(&path, &newer).expect("written");
+    let Err(why) = try_start(dir.path(), false) else { panic!("taken") };
+    assert!(why.contains("version 2"), "{why}");
+    assert_eq!(fs::read(&path).expect("a log"), newer);
+}
+
+#[test]
+fn a_disk_that_fails_delays_nobody_and_is_tried_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let process = try_start(dir.path(), false).unwrap_or_else(|why| panic!("{why}"));
+    // In the way of the file, so that it cannot be made.
+    let path = dir.path().join(NAME);
+    fs::create_dir(&path).expect("a directory");
+    process.sign_out("a");
+    process.settle();
+    assert!(process.is_signed_out("a"));
+    assert!(process.count("failures") > 0 && process.count("syncs") == 0);
+    fs::remove_dir(&path).expect("it was empty");
+    process.sign_out("b");
+    process.settle();
+    assert!(process.count("syncs") > 0);
+    drop(process);
+    let second = start(dir.path());
+    assert!(second.is_signed_out("a") && second.is_signed_out("b"));
+}
+
+#[test]
+fn what_is_dead_goes_when_it_is_most_of_the_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let keyfile = Arc::new(KeyFile::open(dir.path()).expect("a key"));
+    let counters = Counters::default();
+    let mut writer = Writer::open(keyfile.clone(), 0, |_| {}).unwrap_or_else(|why| panic!("{why}"));
+    const HOUR: u64 = 3_600_000;
+    // Each hour a thousand that live for an hour, and one that lives for long.
+    for hour in 1..100 {
+        let (mut bytes, mut sizes) = (Vec::new(), Vec::new());
+        for number in 0..=1000 {
+            let (name, before) = (format!("~{hour:011}{number:011}"), bytes.len());
+            let until = if number == 0 { 1000 * HOUR } else { (hour + 1) * HOUR };
+            file::write(&mut bytes, until, &[name.as_bytes()]);
+            sizes.push((until, (bytes.len() - before) as u64));
+        }
+        writer.write(&bytes, &sizes, hour * HOUR, &counters);
+    }
+    let len = fs::metadata(dir.path().join(NAME)).expect("a log").len();
+    assert!(len < 1 << 20, "{len} bytes");
+    assert!(counters.compactions.load(Ordering::Relaxed) > 3);
+    drop(writer);
+    let mut found = 0;
+    let opened = Writer::open(keyfile, 500 * HOUR, |_| found += 1);
+    assert!(opened.is_ok());
+    assert_eq!(found, 99);
+}

@@ -1,0 +1,245 @@
+//! Who writes `cloakroom.fences`: appends, syncs, and writes the file anew when most of it is dead.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::file::{self, Fence, HEAD, Head, Scanner};
+use super::{Counters, NAME, UNSAVED_MAX};
+use crate::net::keyfile::{KeyFile, sync_dir};
+
+/// Owner may read and write, others nothing.
+const MODE: u32 = 0o600;
+
+/// Deadlines are told apart by the hour: the count of what lives needs no more.
+const HOUR: u64 = 60 * 60 * 1000;
+
+/// A file that is not longer than this is never written anew.
+const SMALL: u64 = 256 * 1024;
+
+pub(super) struct Writer {
+    keyfile: Arc<KeyFile>,
+    path: PathBuf,
+    /// Open and locked, once there is one.
+    file: Option<File>,
+    /// Bytes of it that are known to be on the disk.
+    good: u64,
+    /// Whether there may be more behind them, of an attempt that failed.
+    is_torn: bool,
+    /// Records that are not on the disk yet.
+    unsaved: Vec<u8>,
+    /// Bytes of records by the hour in which they die.
+    lives: BTreeMap<u64, u64>,
+    /// The length from which it is looked whether most of the file is dead.
+    look_at: u64,
+    /// Whether the last attempt failed, which is said once.
+    fails: bool,
+}
+
+impl Writer {
+    /// Reads the file, if there is one, and hands out what still stands at `now`.
+    pub fn open(keyfile: Arc<KeyFile>, now: u64, mut found: impl FnMut(&Fence)) -> Result<Writer, String> {
+        let path = keyfile.dir().join(NAME);
+        let mut writer = Writer {
+            keyfile,
+            file: None,
+            good: 0,
+            is_torn: false,
+            unsaved: Vec::new(),
+            lives: BTreeMap::new(),
+            look_at: SMALL,
+            fails: false,
+            path,
+        };
+        let shown = writer.path.display().to_string();
+        let file = match OpenOptions::new().read(true).write(true).open(&writer.path) {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(writer);
+            }
+            Err(error) => return Err(format!("cannot read sign-outs from {shown}: {error}")),
+        };
+        lock(&file).map_err(|error| format!("cannot use {shown}: {error}"))?;
+        let problem = |error: io::Error| format!("cannot read sign-outs from {shown}: {error}");
+        let (mut scanner, head) = Scanner::new(BufReader::new(&file)).map_err(problem)?;
+        if let Head::Newer(version) = head {
+            return Err(format!(
+                "{shown} is of version {version}, which this cloakroom does not know: use a newer one"
+            ));
+        }
+        while let Some((fence, bytes)) = scanner.next().map_err(problem)? {
+            if fence.until > now {
+                *writer.lives.entry(fence.until / HOUR).or_default() += bytes.len() as u64;
+                found(&fence);
+            }
+        }
+        let (good, skipped) = scanner.ends();
+        drop(scanner);
+        let len = file.metadata().map_err(problem)?.len();
+        writer.good = good;
+        writer.is_torn = len > good;
+        writer.file = Some(file);
+        let is_own = head == Head::Mark(writer.keyfile.key().mark());
+        match head {
+            Head::Mark(_) if !is_own => tracing::error!(
+                path = shown,
+                "sign-outs were kept under another key: who signed out before is signed out no longer"
+            ),
+            Head::Damaged => tracing::error!(path = shown, "the head of the kept sign-outs is damaged"),
+            _ => {}
+        }
+        if skipped > 0 {
+            tracing::error!(path = shown, bytes = skipped, "kept sign-outs are damaged: these are lost");
+        } else if writer.is_torn {
+            tracing::warn!(path = shown, bytes = len - good, "the last kept sign-out was not written whole; it is cut");
+        }
+        if skipped > 0 || !is_own {
+            // For whoever wants to know what has happened.
+            let copy = writer.path.with_extension("fences.damaged");
+            let _ = fs::remove_file(&copy);
+            let _ = fs::hard_link(&writer.path, &copy);
+            writer.compact(now).map_err(problem)?;
+        }
+        Ok(writer)
+    }
+
+    /// Whether something is to be tried again.
+    pub fn owes(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// Whether the files could be made, as far as that can be told without making them.
+    pub fn ask_to_create(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if self.file.is_none() {
+            use rustix::fs::{Access, access};
+            let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            let dir = dir.unwrap_or(std::path::Path::new("."));
+            access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| told(error.into(), dir))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the files, if they are not there.
+    pub fn create(&mut self) -> io::Result<&File> {
+        if self.file.is_none() {
+            self.keyfile.save().map_err(|error| told(error, &self.keyfile.path()))?;
+            let make = || {
+                let options = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).clone();
+                let file = options.open(&self.path)?;
+                lock(&file)?;
+                file.write_all_at(&file::head(self.keyfile.key().mark()), 0)?;
+                file.sync_all()?;
+                sync_dir(self.keyfile.dir())?;
+                Ok(file)
+            };
+            self.file = Some(make().map_err(|error| told(error, &self.path))?);
+            self.good = HEAD as u64;
+        }
+        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Writes records and whatever is owed, in one write and one sync.
+    pub fn write(&mut self, bytes: &[u8], sizes: &[(u64, u64)], now: u64, counters: &Counters) {
+        if self.unsaved.len() + bytes.len() <= UNSAVED_MAX {
+            self.unsaved.extend_from_slice(bytes);
+            for (until, size) in sizes {
+                *self.lives.entry(until / HOUR).or_default() += size;
+            }
+        }
+        if self.unsaved.is_empty() {
+            return;
+        }
+        match self.append() {
+            Ok(()) => {
+                counters.syncs.fetch_add(1, Ordering::Relaxed);
+                if std::mem::take(&mut self.fails) {
+                    tracing::warn!("sign-outs are kept again");
+                }
+            }
+            Err(error) => {
+                counters.failures.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.fails, true) {
+                    tracing::error!(%error, "sign-outs cannot be kept: a restart now would sign them in again; trying on");
+                }
+                return;
+            }
+        }
+        if self.good > self.look_at {
+            self.lives = self.lives.split_off(&(now / HOUR));
+            let live: u64 = self.lives.values().sum();
+            if live > self.good / 2 {
+                self.look_at = self.good + SMALL;
+                return;
+            }
+            match self.compact(now) {
+                Ok(()) => _ = counters.compactions.fetch_add(1, Ordering::Relaxed),
+                // What is there serves as well, and takes more room.
+                Err(error) => tracing::warn!(%error, "kept sign-outs cannot be written anew"),
+            }
+            self.look_at = SMALL.max(self.good * 2);
+        }
+    }
+
+    fn append(&mut self) -> io::Result<()> {
+        self.create()?;
+        let Writer { file: Some(file), unsaved, good, is_torn, .. } = self else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if *is_torn {
+            file.set_len(*good)?;
+        }
+        // Until it is known that all went well. After a failed sync nobody can tell what is on the disk, so the same bytes
+        // are written again.
+        *is_torn = true;
+        file.write_all_at(unsaved, *good)?;
+        file.sync_data()?;
+        *is_torn = false;
+        *good += unsaved.len() as u64;
+        *unsaved = Vec::new();
+        Ok(())
+    }
+
+    /// Writes what lives into a new file, which then takes the place of the old one.
+    fn compact(&mut self, now: u64) -> io::Result<()> {
+        let draft = self.path.with_extension("fences.new");
+        let new = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
+        lock(&new)?;
+        self.keyfile.save()?;
+        let mut out = BufWriter::new(&new);
+        out.write_all(&file::head(self.keyfile.key().mark()))?;
+        let (mut good, mut lives) = (HEAD as u64, BTreeMap::new());
+        let from = File::open(&self.path)?;
+        let (mut scanner, _) = Scanner::new(BufReader::new(from))?;
+        while let Some((fence, bytes)) = scanner.next()? {
+            if fence.until > now {
+                out.write_all(bytes)?;
+                good += bytes.len() as u64;
+                *lives.entry(fence.until / HOUR).or_default() += bytes.len() as u64;
+            }
+        }
+        out.flush()?;
+        drop(out);
+        new.sync_all()?;
+        fs::rename(&draft, &self.path)?;
+        sync_dir(self.keyfile.dir())?;
+        (self.file, self.good, self.is_torn, self.lives) = (Some(new), good, false, lives);
+        Ok(())
+    }
+}
+
+fn lock(file: &File) -> io::Result<()> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::other("another server uses it; give each its own dir"),
+        TryLockError::Error(error) => error,
+    })
+}
+
+/// The error with the file it is about.
+fn told(error: io::Error, path: &std::path::Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,120 @@
+//! What is for those who operate the server, and not for everybody whom a proxy lets through.
+//!
+//! With `admin-token` whoever shows the token is let in, from wherever. Without one only who is on this machine: the
+//! connection comes from it, the host that was asked for is it, and no header says that somebody handed the request
+//! on. Headers only ever take rights away here, so there is nothing to forge; but a proxy on this machine that adds none
+//! and names the server by its loopback address cannot be told from an operator, and needs a token, or must not hand
+//! `/metrics` on.
+
+use http::header::{AUTHORIZATION, FORWARDED, HOST, HeaderName, HeaderValue, RETRY_AFTER, VIA, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::answer::{self, Out};
+use super::{Caller, Visit};
+use crate::engine::acl::same_secret;
+
+/// What proxies add. Each browser adds none of them.
+const HANDED_ON: [HeaderName; 5] = [
+    FORWARDED,
+    VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+impl Visit {
+    /// The refusal of who is no operator.
+    pub(super) fn refuse_stranger(&self, parts: &Parts) -> Option<Response<Out>> {
+        let engine = &self.door.hall.engine;
+        let token = engine.with_config(|config| config.admin_token.clone());
+        if token.is_empty() {
+            let line = "this is for this machine alone, and for nothing that came through a proxy: set admin-token to \
+                        read it from elsewhere";
+            return (!is_here(self.peer, &parts.headers)).then(|| answer::text(StatusCode::FORBIDDEN, line));
+        }
+        let (ip, now) = (Some(self.peer.addr.ip()), self.door.now());
+        let block = engine.metrics.block(self.door.worker);
+        let given = parts.headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        if given.is_some()
+            && let Some(wait) = engine.guesses.wait(ip, now)
+        {
+            block.delayed_logins.add(1);
+            let mut response = answer::text(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address");
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.0.div_ceil(1000)));
+            return Some(response);
+        }
+        if given.is_some_and(|given| same_secret(given, token.as_bytes())) {
+            return None;
+        }
+        if given.is_some() {
+            block.auth_failures.add(1);
+            engine.guesses.note(ip, now);
+        }
+        let mut response = answer::text(StatusCode::UNAUTHORIZED, "the admin-token is due: Authorization: Bearer ...");
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cloakroom\""));
+        Some(response)
+    }
+}
+
+/// The token behind `Bearer`.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// Whether somebody on this machine asks for himself. The host is looked at because a page on another site can have a
+/// browser on this machine ask whatever its own name leads to.
+fn is_here(peer: Caller, headers: &HeaderMap) -> bool {
+    peer.addr.ip().to_canonical().is_loopback()
+        && !HANDED_ON.iter().any(|name| headers.contains_key(name))
+        && headers.get_all(HOST).iter().all(|host| names_here(host.as_bytes()))
+}
+
+fn names_here(host: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(host) else { return false };
+    let name = authority.host().trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn here(from: &str, lines: &[(&'static str, &str)]) -> bool {
+        let from: SocketAddr = from.parse().expect("an address");
+        let lines = lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a value")));
+        is_here(from.into(), &lines.collect())
+    }
+
+    #[test]
+    fn only_who_asks_for_himself_on_this_machine_is_here() {
+        for host in ["localhost:8379", "127.0.0.1", "[::1]:8379", "LOCALHOST"] {
+            assert!(here("127.0.0.1:4000", &[("host", host)]), "{host}");
+        }
+        assert!(here("[::ffff:127.0.0.1]:4000", &[("host", "localhost")]));
+        assert!(!here("10.0.0.9:4000", &[("host", "localhost")]));
+        for host in
+            ["shop.example", "127.0.0.1.evil.example", "10.0.0.1", "localhost.evil.example:80", "127.0.0.1@evil"]
+        {
+            assert!(!here("127.0.0.1:4000", &[("host", host)]), "{host}");
+        }
+        for name in HANDED_ON {
+            let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+            headers.insert(name.clone(), HeaderValue::from_static("127.0.0.1"));
+            let local: SocketAddr = "127.0.0.1:4000".parse().expect("an address");
+            assert!(!is_here(local.into(), &headers), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_stands_behind_its_scheme() {
+        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"bearer  abc "), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"Basic abc"), None);
+        assert_eq!(bearer(b"Bear"), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! TLS: certificates and keys from files, and the handshake.
+//!
+//! What was read stands until it is read again and found sound; clients that are there keep what they came in with.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::server::TlsStream;
+
+use super::strangers::is_tls;
+use crate::config::{ClientAuth, Config, TlsVersions};
+
+/// How long a client may take to shake hands.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// The doors that TLS is spoken at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Resp,
+    Http,
+}
+
+/// What both doors show and ask for, as it was last read.
+pub(super) struct Tls(RwLock<Papers>);
+
+/// One reading of the files.
+#[derive(Clone)]
+pub(super) struct Papers {
+    resp: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
+
+/// Why nobody came in.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It took too long, or went away: nothing to tell anybody.
+    Gone,
+    /// It does not speak TLS, and was told so.
+    Plain,
+    /// The handshake failed.
+    Failed(io::Error),
+}
+
+impl Papers {
+    /// Reads the files that the settings name; what is wrong, in one line, if they do not fit.
+    pub fn read(config: &Config) -> Result<Papers, String> {
+        let asked = match config.tls_auth_clients {
+            // HTTPS is for browsers, which have no certificates.
+            _ if !config.tls_port.is_on() => None,
+            ClientAuth::No => None,
+            ClientAuth::Yes => Some(true),
+            ClientAuth::Optional => Some(false),
+        };
+        let verifier: Arc<dyn ClientCertVerifier> = match asked {
+            None => Arc::new(NoClientAuth),
+            Some(must) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(authorities(config)?.into(), provider());
+                let verifier = if must { verifier } else { verifier.allow_unauthenticated() };
+                verifier.build().map_err(|error| format!("tls-ca-cert-file: {error}"))?
+            }
+        };
+        let (chain, key) = (chain(&config.tls_cert_file)?, key(&config.tls_key_file)?);
+        let build = |verifier, key| {
+            let built = ServerConfig::builder_with_provider(provider())
+                .with_protocol_versions(&versions(config))
+                .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain.clone(), key));
+            let (cert_file, key_file) = (&config.tls_cert_file, &config.tls_key_file);
+            built.map(Arc::new).map_err(|error| {
+                format!("tls-cert-file {cert_file} and tls-key-file {key_file} cannot be used together: {error}")
+            })
+        };
+        Ok(Papers { resp: build(verifier, key.clone_key())?, http: build(Arc::new(NoClientAuth), key)? })
+    }
+}
+
+impl Tls {
+    pub fn new(papers: Papers) -> Tls {
+        Tls(RwLock::new(papers))
+    }
+
+    /// Shows these from now on.
+    pub fn replace(&self, papers: Papers) {
+        *self.0.write() = papers;
+    }
+
+    /// Shakes hands with a client, or says why not.
+    pub async fn accept(&self, mut stream: TcpStream, side: Side) -> Result<TlsStream<TcpStream>, Refused> {
+        let papers = self.0.read().clone();
+        let papers = match side {
+            Side::Resp => papers.resp,
+            Side::Http => papers.http,
+        };
+        let shaken = tokio::time::timeout(HANDSHAKE_MAX, async {
+            let mut first = [0];
+            match stream.peek(&mut first).await {
+                Ok(1) if !is_tls(&first) => {
+                    turn_away(&mut stream, side).await;
+                    Err(Refused::Plain)
+                }
+                Ok(1) => TlsAcceptor::from(papers).accept(stream).await.map_err(failed),
+                _ => Err(Refused::Gone),
+            }
+        });
+        shaken.await.unwrap_or(Err(Refused::Gone))
+    }
+}
+
+fn failed(error: io::Error) -> Refused {
+    match error.kind() {
+        // Port scanners and health checks leave like this, and so does who takes no certificate of an unknown name.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Refused::Gone,
+        _ => Refused::Failed(error),
+    }
+}
+
+/// Tells a client that speaks no TLS what to do.
+async fn turn_away(stream: &mut TcpStream, side: Side) {
+    let farewell: &[u8] = match side {
+        Side::Resp => b"-ERR this port speaks TLS: connect with TLS (redis-cli --tls, rediss://)\r\n",
+        Side::Http => {
+            b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\
+              Content-Length: 32\r\n\r\nthis port speaks TLS: use https\n"
+        }
+    };
+    // What was sent is read, as closing over unread bytes would take the farewell back.
+    let mut sent = [0; 4096];
+    let _ = stream.read(&mut sent).await;
+    let _ = stream.write_all(farewell).await;
+    let _ = stream.shutdown().await;
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn versions(config: &Config) -> Vec<&'static SupportedProtocolVersion> {
+    let wanted = config.tls_protocols;
+    let all = wanted == TlsVersions::default();
+    let of = |version, is_wanted: bool| (all || is_wanted).then_some(version);
+    [of(&TLS13, wanted.v1_3), of(&TLS12, wanted.v1_2)].into_iter().flatten().collect()
+}
+
+fn chain(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = certificates(Path::new(file)).map_err(|why| format!("tls-cert-file {file}: {why}"))?;
+    if chain.is_empty() { Err(format!("tls-cert-file {file}: there is no certificate in it")) } else { Ok(chain) }
+}
+
+fn key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
+    let text = fs::read(file).map_err(|error| format!("tls-key-file {file}: {error}"))?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        let why = match error {
+            _ if memchr::memmem::find(&text, b"ENCRYPTED").is_some() => {
+                "the key is encrypted; write it to a file of its own without a password (openssl pkey -in key.pem -out \
+                 plain.pem)"
+                    .to_owned()
+            }
+            pem::Error::NoItemsFound => "there is no private key in it".to_owned(),
+            error => error.to_string(),
+        };
+        format!("tls-key-file {file}: {why}")
+    })
+}
+
+/// What the certificates of clients are checked by.
+fn authorities(config: &Config) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let mut files: Vec<PathBuf> = Vec::new();
+    if !config.tls_ca_cert_file.is_empty() {
+        files.push(PathBuf::from(&config.tls_ca_cert_file));
+    }
+    if !config.tls_ca_cert_dir.is_empty() {
+        let folder = &config.tls_ca_cert_dir;
+        let entries = fs::read_dir(folder).map_err(|error| format!("tls-ca-cert-dir {folder}: {error}"))?;
+        files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
+    }
+    for file in files {
+        let wrong = |why: String| format!("tls-ca-cert-file {}: {why}", file.display());
+        for certificate in certificates(&file).map_err(wrong)? {
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        }
+    }
+    if roots.is_empty() {
+        return Err("tls-ca-cert-file: there is no certificate in it".to_owned());
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = fs::read(file).map_err(|error| error.to_string())?;
+    CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|error| error.to_string())
+}

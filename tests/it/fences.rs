@@ -1,0 +1,91 @@
+//! Sign-outs and `kill -9`: who was told that they are signed out is so in the next process too.
+
+use std::sync::atomic::Ordering;
+
+use super::binary::Binary;
+use super::browser::{Answer, ask, check, cookie, send_sign_out, sign_out};
+use super::faulty::{Faulty, Mode};
+use super::support::Peer;
+
+/// A server on a directory, in front of an upstream.
+fn start(dir: &tempfile::TempDir, upstream: &Faulty) -> Binary {
+    let url = format!("http://{}", upstream.addr);
+    let dir = dir.path().to_str().expect("a plain path");
+    Binary::start(&["--dir", dir, "--fence-log", "yes", "--upstream", &url, "--upstream-connections", "64"])
+}
+
+fn counter(server: &Binary, name: &str) -> u64 {
+    let text = ask(server.http, "GET", "/metrics", &[], "").body;
+    let row = text.lines().find_map(|line| line.strip_prefix(&format!("cloakroom_fences_{name}_total ")));
+    row.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a number")
+}
+
+#[test]
+fn who_signed_out_stays_so_after_a_kill() {
+    let (upstream, dir) = (Faulty::start(), tempfile::tempdir().expect("a directory"));
+    let server = start(&dir, &upstream);
+    // Three tokens of one login, as a session rolls.
+    for token in ["alice.1", "alice.2"] {
+        assert!(check(server.http, token).body.contains("alice"), "{token}");
+    }
+    assert!(check(server.http, "bob.1").body.contains("bob"));
+    assert_eq!(sign_out(server.http, "alice.2").status, 200);
+    server.kill();
+
+    // The upstream has no memory of the sign-out: a JWT is good until it expires.
+    let server = start(&dir, &upstream);
+    let calls = upstream.checks();
+    for token in ["alice.1", "alice.2"] {
+        let answer = check(server.http, token);
+        assert_eq!((answer.status, answer.body.as_str()), (200, "{}"), "{token}");
+        assert!(answer.header("cache-status").contains("signed-out"), "{}", answer.header("cache-status"));
+        // Nor by way of the store or of another method.
+        let posted = ask(server.http, "POST", "/api/auth/session", &[("Cookie", &cookie(token))], "{}");
+        assert!(!posted.body.contains("alice"), "{}", posted.body);
+    }
+    assert_eq!(upstream.checks(), calls);
+    assert!(check(server.http, "bob.1").body.contains("bob"));
+    Peer::connect(server.resp).send("SET auth:session:alice.1 x\r\n").hears("-FENCED ");
+    // And once more, from a log that this process has not written.
+    server.kill();
+    let server = start(&dir, &upstream);
+    assert_eq!(check(server.http, "alice.2").body, "{}");
+}
+
+#[test]
+fn a_sign_out_with_an_upstream_that_fails_stays_too() {
+    let (upstream, dir) = (Faulty::start(), tempfile::tempdir().expect("a directory"));
+    let server = start(&dir, &upstream);
+    assert!(check(server.http, "alice.1").body.contains("alice"));
+    upstream.behave(Mode::Broken500);
+    assert_eq!(sign_out(server.http, "alice.1").status, 500);
+    server.kill();
+    upstream.behave(Mode::Good);
+    assert_eq!(check(start(&dir, &upstream).http, "alice.1").body, "{}");
+}
+
+#[test]
+fn a_thousand_sign_outs_at_once_share_their_syncs() {
+    const PEOPLE: usize = 1000;
+    let (upstream, dir) = (Faulty::start(), tempfile::tempdir().expect("a directory"));
+    let server = start(&dir, &upstream);
+    // Two hundred at a time, which is what this process may have open.
+    for round in 0..PEOPLE / 200 {
+        let asked: Vec<_> =
+            (0..200).map(|person| send_sign_out(server.http, &format!("p{}.1", round * 200 + person))).collect();
+        for mut stream in asked {
+            assert_eq!(Answer::read(&mut stream).status, 200);
+        }
+    }
+    let (added, syncs) = (counter(&server, "added"), counter(&server, "syncs"));
+    assert_eq!(added, PEOPLE as u64);
+    assert!((1..=added).contains(&syncs), "{syncs}");
+    println!("{added} sign-outs, {syncs} syncs");
+    server.kill();
+    let server = start(&dir, &upstream);
+    let calls = upstream.checks.load(Ordering::SeqCst);
+    for person in (0..PEOPLE).step_by(37) {
+        assert_eq!(check(server.http, &format!("p{person}.1")).body, "{}");
+    }
+    assert_eq!(upstream.checks.load(Ordering::SeqCst), calls);
+}

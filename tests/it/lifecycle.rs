@@ -1,0 +1,297 @@
+//! How the binary starts where it has little, and how it ends while it is busy.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::binary::{Binary, PLAIN};
+use crate::support::{PATIENCE, Peer};
+
+// ---- the end ----------------------------------------------------------------------------------------------------
+
+/// Requests that a client sends at once.
+const BATCH: usize = 64;
+
+/// Reads to the end: everything, and whether that was an end in good order.
+fn to_the_end(peer: &mut Peer) -> (Vec<u8>, bool) {
+    let (mut bytes, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+    loop {
+        match peer.0.read(&mut piece) {
+            Ok(0) => return (bytes, true),
+            Ok(got) => bytes.extend_from_slice(&piece[..got]),
+            Err(error) => {
+                assert_ne!(error.kind(), ErrorKind::WouldBlock, "neither an answer nor an end");
+                return (bytes, false);
+            }
+        }
+    }
+}
+
+/// A busy binary that is asked to end by these signals, one after the other.
+fn ends_well_under_load(signals: &[&str]) {
+    let binary = Binary::start(&["--workers", "2", "--session-prefix", "auth:session:"]);
+    let value = "v".repeat(3_000);
+    let session = r#"{"user":{"name":"alice"},"expires":"2099-01-01T00:00:00.000Z"}"#;
+    let mut setter = Peer::connect(binary.resp);
+    setter.send(format!("SET k {value}\r\n")).hears("+OK\r\n");
+    setter.send(format!("SET auth:session:alice '{session}' EX 1000\r\n")).hears("+OK\r\n");
+    let (started, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let reply = format!("$3000\r\n{value}\r\n");
+    let request = "GET k\r\n".repeat(BATCH);
+    let resp = (0..3).map(|number| {
+        let mut peer = Peer::connect(binary.resp);
+        let (reply, request, answered, started) = (reply.clone(), request.clone(), answered.clone(), started.clone());
+        std::thread::spawn(move || {
+            // One writes on and on and reads in a thread of its own, as a pipelining client does.
+            let writer = (number == 0).then(|| {
+                let mut stream = peer.0.try_clone().expect("a socket");
+                std::thread::spawn(move || while stream.write_all(request.as_bytes()).is_ok() {})
+            });
+            let mut bytes = Vec::new();
+            let request = "GET k\r\n".repeat(BATCH);
+            loop {
+                if writer.is_none() && peer.0.write_all(request.as_bytes()).is_err() {
+                    break;
+                }
+                let mut batch = vec![0; reply.len() * BATCH];
+                let mut filled = 0;
+                while filled < batch.len() {
+                    match peer.0.read(&mut batch[filled..]) {
+                        Ok(0) | Err(_) => break,
+                        Ok(got) => filled += got,
+                    }
+                }
+                bytes.clear();
+                bytes.extend_from_slice(&batch[..filled]);
+                if filled < batch.len() {
+                    break;
+                }
+                assert!(batch == reply.repeat(BATCH).as_bytes(), "a wrong answer");
+                answered.fetch_add(BATCH, Ordering::Relaxed);
+                started.store(true, Ordering::Relaxed);
+            }
+            bytes.extend(to_the_end(&mut peer).0);
+            drop(peer);
+            if let Some(writer) = writer {
+                writer.join().expect("a writer");
+            }
+            // What came last is whole replies and nothing else.
+            let whole = bytes.len() / reply.len();
+            assert_eq!(bytes.len() % reply.len(), 0, "a reply was cut after {} bytes", bytes.len() % reply.len());
+            assert!(bytes == reply.repeat(whole).as_bytes(), "a wrong answer at the end");
+        })
+    });
+    let http = (0..2).map(|number| {
+        let mut peer = Peer::connect(binary.http);
+        // The plain path, and hyper's.
+        let path = ["/api/auth/session", "/healthz"][number];
+        let answered = answered.clone();
+        std::thread::spawn(move || {
+            let ask = format!("GET {path} HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n");
+            let mut peers = 0;
+            loop {
+                if peer.0.write_all(ask.repeat(8).as_bytes()).is_err() {
+                    break;
+                }
+                let (mut answers, mut bytes, mut piece) = (0, Vec::new(), [0; 16 * 1024]);
+                while answers < 8 {
+                    match peer.0.read(&mut piece) {
+                        Ok(0) | Err(_) => break,
+                        Ok(got) => bytes.extend_from_slice(&piece[..got]),
+                    }
+                    let text = String::from_utf8_lossy(&bytes);
+                    answers = text.matches("HTTP/1.1 200 OK\r\n").count();
+                    let ends = if path == "/healthz" { "ok\n" } else { "000Z\"}" };
+                    if !text.ends_with(ends) {
+                        answers = answers.saturating_sub(1);
+                    }
+                }
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                assert_eq!(text.matches("HTTP/1.1 ").count(), answers, "an answer was cut: {text}");
+                answered.fetch_add(answers, Ordering::Relaxed);
+                peers += answers;
+                if answers < 8 {
+                    break;
+                }
+            }
+            assert!(peers > 0, "no answer at all");
+        })
+    });
+    let mut threads: Vec<_> = resp.chain(http.collect::<Vec<_>>()).collect();
+    let mut flood = Peer::connect(binary.http);
+    threads.push(std::thread::spawn(move || {
+        let ask =
+            "GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n".repeat(50);
+        let mut stream = flood.0.try_clone().expect("a socket");
+        let writer = std::thread::spawn(move || while stream.write_all(ask.as_bytes()).is_ok() {});
+        let bytes = to_the_end(&mut flood).0;
+        drop(flood);
+        writer.join().expect("a writer");
+        let text = String::from_utf8_lossy(&bytes);
+        let (begun, whole) = (text.matches("HTTP/1.1 200 OK\r\n").count(), text.matches("000Z\"}").count());
+        assert!(begun > 0 && begun == whole && text.ends_with("000Z\"}"), "{begun} answers begun, {whole} whole");
+    }));
+    let idle = Peer::connect(binary.resp);
+    let patience = Instant::now() + PATIENCE;
+    while !started.load(Ordering::Relaxed) {
+        assert!(Instant::now() < patience, "nothing is answered");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let before = answered.load(Ordering::Relaxed);
+    let asked = Instant::now();
+    for signal in signals {
+        binary.signal(signal);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for thread in threads {
+        thread.join().expect("whole answers");
+    }
+    let (code, said) = binary.ended();
+    println!("{signals:?} after {before} answers in 0.3 s: ended in {:?}", asked.elapsed());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(asked.elapsed() < Duration::from_secs(8), "it took {:?}", asked.elapsed());
+    drop(idle);
+}
+
+#[test]
+fn under_load_it_ends_with_whole_answers() {
+    ends_well_under_load(&["TERM"]);
+}
+
+#[test]
+fn asked_to_end_twice_it_ends_once_and_well() {
+    ends_well_under_load(&["TERM", "TERM", "INT"]);
+}
+
+#[test]
+fn who_neither_reads_nor_leaves_does_not_keep_it() {
+    let binary = Binary::start(&[]);
+    let value = "v".repeat(1 << 20);
+    let mut deaf = Peer::connect(binary.resp);
+    deaf.send(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048576\r\n{value}\r\n")).hears("+OK\r\n");
+    deaf.send("GET k\r\n".repeat(20));
+    let mut waiting = Peer::connect(binary.resp);
+    waiting.send("BLPOP l 0\r\n");
+    let mut half = Peer::connect(binary.http);
+    half.send("GET /healthz HTTP/1.1\r\nHost");
+    std::thread::sleep(Duration::from_millis(200));
+    let asked = Instant::now();
+    binary.signal("TERM");
+    assert_eq!(binary.ended().0, Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(8), "it took {:?}", asked.elapsed());
+    assert_eq!(waiting.rest(), b"");
+}
+
+#[test]
+fn a_script_without_end_does_not_keep_it() {
+    let binary = Binary::start(&["--workers", "2"]);
+    let mut scripts = Peer::connect(binary.resp);
+    scripts.send("EVAL \"redis.call('SET', 'a', 1) while true do end\" 0\r\n");
+    std::thread::sleep(Duration::from_millis(200));
+    let asked = Instant::now();
+    binary.signal("TERM");
+    let (code, said) = binary.ended();
+    println!("a script without end: ended in {:?}", asked.elapsed());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(asked.elapsed() < Duration::from_secs(8), "it took {:?}", asked.elapsed());
+}
+
+// ---- the start --------------------------------------------------------------------------------------------------
+
+fn serves(binary: &Binary) {
+    Peer::connect(binary.resp).send("SET a 1 EX 100\r\nGET a\r\nINFO server\r\n").hears("+OK\r\n$1\r\n1\r\n$");
+    let mut info = Peer::connect(binary.resp);
+    info.send("INFO everything\r\nMEMORY STATS\r\nQUIT\r\n");
+    assert!(info.rest().len() > 4_000);
+    let mut http = Peer::connect(binary.http);
+    http.send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(http.rest().starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+/// A client that has been let in. The place of one that has just left may not be free yet.
+fn enter(door: std::net::SocketAddr, ask: &str, answer: &str) -> Peer {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let mut peer = Peer::connect(door);
+        let mut heard = vec![0; answer.len()];
+        if peer.0.write_all(ask.as_bytes()).is_ok()
+            && peer.0.read_exact(&mut heard).is_ok()
+            && heard == answer.as_bytes()
+        {
+            return peer;
+        }
+        assert!(Instant::now() < patience, "{:?} in place of {answer}", String::from_utf8_lossy(&heard));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn with_few_descriptors_it_starts_with_fewer_clients_and_says_so() {
+    let binary = Binary::through("ulimit -n 256; exec \"$@\"", &[]);
+    serves(&binary);
+    let mut client = Peer::connect(binary.resp);
+    client.send("CONFIG GET *maxclients\r\nQUIT\r\n");
+    let said = String::from_utf8_lossy(&client.rest()).into_owned();
+    let numbers: Vec<usize> = said.lines().filter_map(|line| line.parse().ok()).collect();
+    let [resp, http] = numbers[..] else { panic!("{said}") };
+    assert!((8..=200).contains(&resp) && (8..=200).contains(&http) && resp + http < 256, "{said}");
+    // All of them at once, and one more over each protocol, while descriptors last.
+    let ask = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let web: Vec<Peer> = (0..http).map(|_| enter(binary.http, ask, "HTTP/1.1 200 OK\r\n")).collect();
+    assert!(Peer::connect(binary.http).rest().starts_with(b"HTTP/1.1 503 "));
+    let peers: Vec<Peer> = (0..resp).map(|_| enter(binary.resp, "PING\r\n", "+PONG\r\n")).collect();
+    assert_eq!(Peer::connect(binary.resp).rest(), b"-ERR max number of clients reached\r\n");
+    drop((web, peers));
+    binary.signal("TERM");
+    let (code, said) = binary.ended();
+    assert_eq!(code, Some(0));
+    let warned = said.lines().filter(|line| line.contains("WARN")).collect::<Vec<_>>();
+    assert!(warned.len() == 1 && warned[0].contains("256 open files") && warned[0].contains("maxclients"), "{said}");
+}
+
+#[test]
+fn with_hardly_any_descriptors_it_says_how_many_it_needs() {
+    let script = "ulimit -n 40; exec \"$0\" --port 0 --http-port 0";
+    let output = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_cloakroom")]).output().expect("a shell");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("40 open files") && said.contains("ulimit -n"), "{said}");
+}
+
+/// Runs the binary by a program that takes something away from it, if that program may: as root, on Linux.
+fn without(program: &[&str], arguments: &[&str]) -> Option<Binary> {
+    let tried = Command::new(program[0]).args(&program[1..]).arg("true").stderr(Stdio::null()).status();
+    if !tried.is_ok_and(|status| status.success()) {
+        eprintln!("left out, as this system does not let us: {}", program.join(" "));
+        return None;
+    }
+    // Where it was built may be closed to others.
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).expect("our own folder");
+    let copy = folder.path().join("cloakroom");
+    std::fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &copy).expect("a copy");
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]).arg(copy).args(["--port", "0", "--http-port", "0"]).args(arguments);
+    command.current_dir("/").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Some(Binary::of(command, PLAIN))
+}
+
+#[test]
+fn it_needs_no_proc_no_disk_to_write_to_and_no_rights() {
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"];
+    let no_proc = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /proc && exec \"$@\"", "sh"];
+    let read_only = ["unshare", "--mount", "sh", "-c", "mount -o remount,bind,ro / && exec \"$@\"", "sh"];
+    for program in [&nobody[..], &no_proc, &read_only] {
+        let Some(binary) = without(program, &[]) else { continue };
+        serves(&binary);
+        binary.signal("TERM");
+        let (code, said) = binary.ended();
+        assert_eq!(code, Some(0), "{program:?}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("ERROR"), "{program:?}: {said}");
+    }
+}

@@ -1,0 +1,391 @@
+//! TLS on both doors, certificates that are made here, and what SIGHUP reads again.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::binary::{Binary, command};
+use super::browser::Answer;
+use super::faulty::Faulty;
+use super::support::{PATIENCE, Peer, Running};
+
+/// A folder with an authority and what it has signed.
+struct Office {
+    folder: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Office {
+    fn open() -> Office {
+        let mut authority = CertificateParams::new(Vec::new()).expect("an authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.distinguished_name.push(DnType::CommonName, "an authority of the tests");
+        let key = KeyPair::generate().expect("a key");
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("ca.pem"), authority.self_signed(&key).expect("a certificate").pem())
+            .expect("a file");
+        let office = Office { folder, issuer: Issuer::new(authority, key) };
+        office.sign("server", "first");
+        office.sign("client", "client");
+        office
+    }
+
+    /// Writes `file.pem` and `file.key` for this machine, under a name to tell them by.
+    fn sign(&self, file: &str, name: &str) {
+        let mut asked = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
+        asked.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = asked.signed_by(&key, &self.issuer).expect("a certificate");
+        fs::write(self.path(&format!("{file}.pem")), certificate.pem()).expect("a file");
+        fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).expect("a file");
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    fn text(&self, file: &str) -> String {
+        self.path(file).to_str().expect("text").to_owned()
+    }
+
+    /// A server whose doors all speak TLS.
+    fn serve(&self, settings: &[(&str, &str)]) -> Running {
+        let (cert, key, ca) = (self.text("server.pem"), self.text("server.key"), self.text("ca.pem"));
+        let own = [
+            ("tls-port", "any"),
+            ("http-tls-port", "any"),
+            ("tls-cert-file", cert.as_str()),
+            ("tls-key-file", &key),
+            ("tls-ca-cert-file", &ca),
+            ("tls-auth-clients", "no"),
+        ];
+        Running::start(&[&own, settings].concat())
+    }
+
+    /// Shakes hands with a server, showing this certificate if any.
+    fn connect(&self, to: SocketAddr, shown: Option<&str>) -> Client {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots(&self.path("ca.pem")));
+        let config = match shown {
+            None => config.with_no_client_auth(),
+            Some(file) => {
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{file}.key"))).expect("a key");
+                config.with_client_auth_cert(chain(&self.path(&format!("{file}.pem"))), key).expect("a certificate")
+            }
+        };
+        let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("a server");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        let name = ServerName::try_from("localhost").expect("a name");
+        Client(StreamOwned::new(ClientConnection::new(Arc::new(config), name).expect("a client"), stream))
+    }
+}
+
+fn chain(file: &Path) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_file_iter(file).expect("a file").collect::<Result<_, _>>().expect("certificates")
+}
+
+fn roots(file: &Path) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(file) {
+        roots.add(certificate).expect("an authority");
+    }
+    roots
+}
+
+/// A client over TLS.
+struct Client(StreamOwned<ClientConnection, TcpStream>);
+
+impl Client {
+    fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
+        self.0.write_all(bytes.as_ref()).expect("a server that listens");
+        self
+    }
+
+    #[track_caller]
+    fn hears(&mut self, expected: &str) -> &mut Client {
+        let mut heard = vec![0; expected.len()];
+        self.0.read_exact(&mut heard).expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&heard), expected);
+        self
+    }
+
+    /// Everything to an end that is no fault: the server has said goodbye.
+    #[track_caller]
+    fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).expect("a goodbye");
+        rest
+    }
+
+    /// Whether the server lets it in.
+    fn is_let_in(&mut self) -> bool {
+        let mut heard = [0; 7];
+        self.0.write_all(b"PING\r\n").is_ok() && self.0.read_exact(&mut heard).is_ok() && heard == *b"+PONG\r\n"
+    }
+
+    /// The certificate that the server has shown.
+    fn certificate(&self) -> CertificateDer<'static> {
+        self.0.conn.peer_certificates().expect("a certificate")[0].clone().into_owned()
+    }
+}
+
+#[test]
+fn commands_large_and_small_pass_over_tls() {
+    let office = Office::open();
+    let server = office.serve(&[]);
+    let mut client = office.connect(server.resp, None);
+    client.send("PING\r\nPI").hears("+PONG\r\n");
+    client.send("NG\r\n").hears("+PONG\r\n");
+    // More than sockets take at once, both ways, and replies that are not read until all has been sent.
+    let large = "x".repeat(3 << 20);
+    client.send(format!("*3\r\n$3\r\nSET\r\n$4\r\ncoat\r\n${}\r\n{large}\r\n", large.len())).hears("+OK\r\n");
+    client.send("GET coat\r\n".repeat(4));
+    for _ in 0..4 {
+        client.hears(&format!("${}\r\n{large}\r\n", large.len()));
+    }
+    client.send("CLIENT INFO\r\nQUIT\r\n");
+    let rest = String::from_utf8_lossy(&client.rest()).into_owned();
+    assert!(rest.contains(" addr=127.0.0.1:") && rest.ends_with("\r\n+OK\r\n"), "{rest}");
+    // What others push arrives without being asked for.
+    let mut listener = office.connect(server.resp, None);
+    listener.send("SUBSCRIBE news\r\n").hears("*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    office.connect(server.resp, None).send("PUBLISH news hi\r\n").hears(":1\r\n");
+    listener.hears("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n");
+    server.stop();
+    assert_eq!(listener.rest(), b"");
+}
+
+#[test]
+fn clients_show_certificates_where_they_must() {
+    let office = Office::open();
+    let strange = Office::open();
+    fs::copy(strange.path("client.pem"), office.path("strange.pem")).expect("a file");
+    fs::copy(strange.path("client.key"), office.path("strange.key")).expect("a file");
+    for (setting, none, good, bad) in
+        [("yes", false, true, false), ("optional", true, true, false), ("no", true, true, true)]
+    {
+        let server = office.serve(&[("tls-auth-clients", setting)]);
+        for (shown, is_let_in) in [(None, none), (Some("client"), good), (Some("strange"), bad)] {
+            let mut client = office.connect(server.resp, shown);
+            assert_eq!(client.is_let_in(), is_let_in, "{setting} {shown:?}");
+        }
+        // HTTPS never asks for one.
+        let mut browser = office.connect(server.http, None);
+        browser.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        assert_eq!(Answer::parse(&browser.rest()).status, 200);
+    }
+}
+
+#[test]
+fn only_the_versions_that_are_named_are_spoken() {
+    let office = Office::open();
+    for (versions, spoken) in [("TLSv1.2", "TLSv1_2"), ("TLSv1.3", "TLSv1_3"), ("", "TLSv1_3")] {
+        let server = office.serve(&[("tls-protocols", versions)]);
+        let mut client = office.connect(server.resp, None);
+        assert!(client.is_let_in());
+        assert_eq!(format!("{:?}", client.0.conn.protocol_version().expect("a version")), spoken);
+    }
+}
+
+#[test]
+fn who_speaks_no_tls_is_told_so() {
+    let office = Office::open();
+    let server = office.serve(&[]);
+    let heard = Peer::connect(server.resp).send("PING\r\n").rest();
+    assert!(heard.starts_with(b"-ERR this port speaks TLS"), "{}", String::from_utf8_lossy(&heard));
+    let heard = Peer::connect(server.http).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").rest();
+    let answer = Answer::parse(&heard);
+    assert_eq!((answer.status, answer.body.as_str()), (400, "this port speaks TLS: use https\n"));
+    // Half a handshake ends nothing but itself.
+    Peer::connect(server.resp).send([0x16, 3, 1, 0, 5, 1, 2]);
+    Peer::connect(server.resp).send([0x16, 3, 1, 0, 5, 1, 2, 3, 4, 5]).rest();
+    assert!(office.connect(server.resp, None).is_let_in());
+}
+
+#[test]
+fn a_session_check_over_https_says_so_to_the_upstream() {
+    let office = Office::open();
+    let upstream = Faulty::start();
+    let url = format!("http://{}", upstream.addr);
+    let server = office.serve(&[("upstream", &url)]);
+    let mut browser = office.connect(server.http, None);
+    let request = "GET /api/auth/session HTTP/1.1\r\nHost: shop.example\r\nCookie: next-auth.session-token=alice.1\r\n";
+    for (close, source) in [("", "nextauth"), ("Connection: close\r\n", "cache")] {
+        browser.send(format!("{request}{close}\r\n"));
+        if close.is_empty() {
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"}") {
+                let mut some = [0; 4096];
+                let len = browser.0.read(&mut some).expect("an answer");
+                heard.extend_from_slice(&some[..len]);
+            }
+            assert_eq!(Answer::parse(&heard).header("x-session-source"), source);
+        } else {
+            assert_eq!(Answer::parse(&browser.rest()).header("x-session-source"), source);
+        }
+    }
+    assert_eq!(upstream.last().header("x-forwarded-proto").as_deref(), Some("https"));
+}
+
+#[test]
+fn what_cannot_be_used_is_one_line_with_its_cure() {
+    let office = Office::open();
+    let (cert, key, ca) = (office.text("server.pem"), office.text("server.key"), office.text("ca.pem"));
+    let locked = office.text("locked.key");
+    fs::write(&locked, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
+        .expect("a file");
+    let other = office.text("client.key");
+    let tls = ["--port", "0", "--http-port", "0", "--tls-port", "any"];
+    for (arguments, why) in [
+        (&[][..], "set tls-cert-file and tls-key-file"),
+        (&["--tls-cert-file", &cert, "--tls-key-file", &key], "tls-auth-clients no"),
+        (
+            &["--tls-cert-file", "/nowhere.pem", "--tls-key-file", &key, "--tls-ca-cert-file", &ca],
+            "/nowhere.pem: No such",
+        ),
+        (
+            &["--tls-cert-file", &key, "--tls-key-file", &key, "--tls-ca-cert-file", &ca],
+            "there is no certificate in it",
+        ),
+        (
+            &["--tls-cert-file", &cert, "--tls-key-file", &cert, "--tls-ca-cert-file", &ca],
+            "there is no private key in it",
+        ),
+        (&["--tls-cert-file", &cert, "--tls-key-file", &locked, "--tls-ca-cert-file", &ca], "openssl pkey"),
+        (&["--tls-cert-file", &cert, "--tls-key-file", &other, "--tls-ca-cert-file", &ca], "cannot be used together"),
+        (&["--tls-key-file-pass", "secret"], "openssl pkey"),
+        (&["--tls-protocols", "TLSv1.1"], "only TLSv1.2 and TLSv1.3"),
+    ] {
+        let output = command(&[&tls, arguments].concat()).output().expect("a binary");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.lines().count() == 1 && said.contains(why), "{arguments:?}: {said}");
+        assert!(!said.contains("secret"));
+    }
+}
+
+// ---- SIGHUP -----------------------------------------------------------------------------------------------------
+
+/// Waits until this is so.
+#[track_caller]
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let patience = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < patience, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_hangup_takes_what_is_good_and_keeps_what_there_was_if_anything_is_not() {
+    let office = Office::open();
+    let (conf, log) = (office.path("cloakroom.conf"), office.path("log"));
+    let write = |lines: &str| {
+        let at = |file: &str| office.text(file);
+        let text = format!(
+            "port 0\nhttp-port 0\ntls-port any\nhttp-tls-port any\ntls-auth-clients no\ntls-cert-file {}\ntls-key-file {}\n\
+             aclfile {}\nlogfile {}\n{lines}",
+            at("server.pem"),
+            at("server.key"),
+            at("users.acl"),
+            log.display()
+        );
+        fs::write(&conf, text).expect("a file");
+    };
+    write("maxmemory 64mb\n");
+    fs::write(office.path("users.acl"), "user default on nopass ~* &* +@all\nuser ada on >one ~* &* +@all\n")
+        .expect("a file");
+    let conf = conf.to_str().expect("text").to_owned();
+    let binary = Binary::of(command(&[&conf]), ["(resp over tls)", "(https)"]);
+    let said = || fs::read_to_string(&log).expect("a log");
+    let mut hangups = 0;
+    let mut hang_up = |what: &str| {
+        hangups += 1;
+        binary.signal("HUP");
+        until("the word of a hangup", || said().matches("SIGHUP: ").count() == hangups);
+        let said = said();
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.contains(what), "{last}");
+    };
+    let mut stays = office.connect(binary.resp, None);
+    stays.send("AUTH ada one\r\nCONFIG SET maxmemory 32mb\r\nCONFIG SET timeout 77\r\n").hears("+OK\r\n+OK\r\n+OK\r\n");
+    let first = stays.certificate();
+    let shown = || {
+        let mut client = office.connect(binary.resp, None);
+        assert!(client.is_let_in());
+        client.certificate()
+    };
+    assert_eq!(shown(), first);
+    // Nothing is new: what CONFIG SET has changed stays.
+    hang_up("no setting has changed; users; certificates");
+    stays.send("CONFIG GET maxmemory\r\n").hears("*2\r\n$9\r\nmaxmemory\r\n$8\r\n33554432\r\n");
+    // A new certificate, a setting and a user more; one that waits for a restart.
+    office.sign("server", "second");
+    fs::write(
+        office.path("users.acl"),
+        "user default on nopass ~* &* +@all\nuser ada on >one ~* &* +@all\nuser bob on >two ~* &* +@all\n",
+    )
+    .expect("a file");
+    write("maxmemory 16mb\nworkers 3\n");
+    hang_up("read again: maxmemory; users; certificates; changed only with a restart: workers");
+    let second = shown();
+    assert_ne!(second, first);
+    office.connect(binary.resp, None).send("AUTH bob two\r\n").hears("+OK\r\n");
+    stays
+        .send("ACL WHOAMI\r\nCONFIG GET maxmemory\r\n")
+        .hears("$3\r\nada\r\n*2\r\n$9\r\nmaxmemory\r\n$8\r\n16777216\r\n");
+    stays.send("CONFIG GET timeout\r\n").hears("*2\r\n$7\r\ntimeout\r\n$2\r\n77\r\n");
+    // Each of three faults keeps everything, also what is good beside it.
+    office.sign("server", "third");
+    write("maxmemory 8mb\nmaxclients many\n");
+    hang_up("all stays as it was: ");
+    write("maxmemory 8mb\nworkers 3\n");
+    let users = fs::read(office.path("users.acl")).expect("a file");
+    fs::write(office.path("users.acl"), "user bob on nonsense\n").expect("a file");
+    hang_up("all stays as it was: ");
+    fs::write(office.path("users.acl"), users).expect("a file");
+    fs::write(office.path("server.key"), "no key").expect("a file");
+    hang_up("there is no private key in it");
+    assert_eq!(shown(), second);
+    stays.send("CONFIG GET maxmemory\r\n").hears("*2\r\n$9\r\nmaxmemory\r\n$8\r\n16777216\r\n");
+    office.sign("server", "fourth");
+    hang_up("read again: maxmemory; users; certificates");
+    assert_ne!(shown(), second);
+    stays.send("CONFIG GET maxmemory\r\n").hears("*2\r\n$9\r\nmaxmemory\r\n$7\r\n8388608\r\n");
+    binary.signal("TERM");
+    assert_eq!(binary.ended().0, Some(0));
+}
+
+// ---- upstream ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn an_upstream_over_https_must_prove_who_it_is() {
+    let office = Office::open();
+    let application = office.serve(&[]);
+    let url = format!("https://localhost:{}", application.http.port());
+    let front = |roots: &Path| {
+        let mut command = command(&["--port", "0", "--http-port", "0", "--upstream", &url]);
+        command.env("SSL_CERT_FILE", roots).env_remove("SSL_CERT_DIR");
+        Binary::of(command, ["(resp)", "(http)"])
+    };
+    let ask = |front: &Binary, path: &str| super::browser::ask(front.http, "GET", path, &[], "").status;
+    // The application is another cloakroom, which tells a request that came through one.
+    let trusting = front(&office.path("ca.pem"));
+    assert_eq!(ask(&trusting, "/api/auth/providers"), 508);
+    assert_eq!(ask(&trusting, "/readyz"), 200);
+    let strange = front(&Office::open().path("ca.pem"));
+    assert_eq!(ask(&strange, "/api/auth/providers"), 503);
+    // It is ready until it has tried.
+    until("word of the upstream", || ask(&strange, "/readyz") == 503);
+}
