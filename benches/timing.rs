@@ -118,7 +118,9 @@ fn main() {
     let mut stores = Store::builder().fence(settings.fence()).build_family(2);
     let (families, answers) = (stores.remove(1), stores.remove(0));
     let sessions = SessionCache::new(answers.clone(), families, settings);
-    answers.put(b"auth:session:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", b"{}", cloakroom::clock::Ttl::seconds(86_400)).expect("room");
+    answers
+        .put(b"auth:session:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", b"{}", cloakroom::clock::Ttl::seconds(86_400))
+        .expect("room");
     let cookie = |token: &str| format!("next-auth.session-token={token}").into_bytes();
     let cookies = [cookie("baaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), cookie("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab")];
     fine &= tell("session token: wrong in the first byte, in the last", {

@@ -41,8 +41,7 @@ fn body(login: usize) -> String {
 
 impl World {
     fn new() -> World {
-        let settings =
-            Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
+        let settings = Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
         let clock = ManualClock::default();
         let mut stores = Store::builder().clock(clock.clone()).fence(settings.fence()).build_family(2);
         let (families, store) = (stores.remove(1), stores.remove(0));
@@ -149,8 +148,8 @@ impl World {
             return;
         }
         let (token, sign_out) = self.leaving.swap_remove(at % self.leaving.len());
-        let deletes = SourceAnswer::new(200, r#"{"url":"/"}"#)
-            .with("set-cookie", "next-auth.session-token=; Max-Age=0; Path=/");
+        let deletes =
+            SourceAnswer::new(200, r#"{"url":"/"}"#).with("set-cookie", "next-auth.session-token=; Max-Age=0; Path=/");
         let answer = match how % 3 {
             0 => Some(SourceAnswer::new(200, "{}")),
             1 => None,
