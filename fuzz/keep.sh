@@ -3,7 +3,7 @@
 # kept ones. Inputs with a name of their own (seeds, and what was found once) stay.
 set -eu
 cd "$(dirname "$0")"
-most=${MOST:-60}
+most=${MOST:-40}
 host=$(rustc -vV | sed -n 's/^host: //p')
 for name in ${*:-acl commands cookies glob http payloads rdb requests sessions settings}; do
     found="target/found/$name" fresh="target/fresh/$name" kept="corpus/$name"
