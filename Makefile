@@ -5,7 +5,7 @@ CARGO ?= cargo
 BIN := target/release/cloakroom
 export NEXT_TELEMETRY_DISABLED := 1
 
-.PHONY: help run test unit lint memcheck clients compat e2e soak bench peers clean tools
+.PHONY: help run test unit lint fuzz memcheck clients compat e2e soak bench peers clean tools
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ lint: ## Formatting and lints, warnings are errors
 unit: ## Rust tests: units, transcripts, models, sockets, docs
 	$(CARGO) test --locked
 	$(CARGO) run --locked --no-default-features --example embed
+
+fuzz: ## Every fuzz target for T=60 seconds, or those of TARGETS="glob http"; what is found lands in fuzz/artifacts
+	T=$(or $(T),60) fuzz/run.sh $(TARGETS)
 
 memcheck: tools ## The store under valgrind, as the crates below it have unsafe code
 	tests/memcheck.sh

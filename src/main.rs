@@ -18,6 +18,7 @@ const FAILED: u8 = 1;
 const LEFT_BEHIND: u8 = 3;
 
 fn main() -> ExitCode {
+    leave_no_core();
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     if let Some(order) = Order::read(&args, |name| std::env::var(name).ok()) {
         return copy(order);
@@ -119,3 +120,15 @@ fn start_log(config: &Config) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+/// A core dump would hold sessions and passwords, so none is written unless somebody raises the limit (`prlimit --core`).
+#[cfg(target_os = "linux")]
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Core).maximum;
+    // Where that is not allowed, the machine's own limit stands.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn leave_no_core() {}

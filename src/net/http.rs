@@ -15,6 +15,9 @@ mod sign_out;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use plain::compare_readings;
+
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};

@@ -114,6 +114,13 @@ pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
+/// What it says on standard error when it does not start.
+pub fn refused(arguments: &[&str]) -> String {
+    let (code, _, said) = run(arguments);
+    assert_eq!(code, Some(2), "{arguments:?} starts: {said}");
+    said
+}
+
 #[test]
 fn port_zero_picks_one_and_prints_it() {
     let binary = Binary::start(&[]);

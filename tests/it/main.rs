@@ -3,6 +3,7 @@
 mod binary;
 mod blocking;
 mod browser;
+mod canaries;
 mod clients;
 mod copies;
 mod differential;

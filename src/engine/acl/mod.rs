@@ -363,8 +363,15 @@ fn merged<'a>(words: &[&'a [u8]]) -> Result<Vec<std::borrow::Cow<'a, [u8]>>, &'a
 
 /// A rule as an error may show it: of a password no more than that it was one.
 fn shown(rule: &[u8]) -> String {
-    match rule {
-        [sign @ (b'>' | b'<' | b'#' | b'!'), ..] => format!("{}(redacted)", char::from(*sign)),
-        rule => String::from_utf8_lossy(rule).into_owned(),
+    // In a selector, which has no passwords, one may stand by mistake.
+    let begins = |pair: &[u8]| matches!(pair, [b'(' | b' ', b'>' | b'<' | b'#' | b'!']);
+    let secret = match rule {
+        [b'>' | b'<' | b'#' | b'!', ..] => Some(0),
+        [b'(', ..] => rule.windows(2).position(begins).map(|at| at + 1),
+        _ => None,
+    };
+    match secret {
+        Some(at) => format!("{}(redacted)", String::from_utf8_lossy(&rule[..=at])),
+        None => String::from_utf8_lossy(rule).into_owned(),
     }
 }

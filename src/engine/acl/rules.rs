@@ -439,6 +439,8 @@ impl Selector {
         if argument.is_empty() || !argument.is_ascii() {
             return Err(Mistake::Syntax);
         }
+        // Redis takes blanks here, and reads what is behind them as further rules when it reads its file again.
+        check_word(argument)?;
         if command.subs > 0 {
             return Err(Mistake::Unknown);
         }

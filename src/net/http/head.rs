@@ -17,7 +17,8 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Bytes of a line that are kept when it comes in pieces: enough for the framing headers with any sensible value.
+/// Bytes of a line that are kept when it comes in pieces: enough for the framing headers with any sensible value. A
+/// Content-Length in a longer line is refused, however it comes: what was not kept could be more digits.
 const LINE_KEPT: usize = 128;
 
 /// Follows the heads on one connection.
@@ -54,7 +55,7 @@ impl Heads {
         self.fault.filter(|(at, _)| *at == number).map(|(_, why)| why)
     }
 
-    fn feed(&mut self, mut bytes: &[u8]) {
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match self.part {
                 Part::Rest => return,
@@ -114,7 +115,8 @@ impl Heads {
             self.lengths += 1;
             let digits = value.trim_ascii();
             let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-            match std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|digits| digits.parse().ok()) {
+            let whole = plain && line.len() < LINE_KEPT;
+            match std::str::from_utf8(digits).ok().filter(|_| whole).and_then(|digits| digits.parse().ok()) {
                 Some(length) => self.length = length,
                 None => self.refuse("Content-Length must be one number"),
             }
@@ -246,6 +248,14 @@ mod tests {
         ];
         for case in cases {
             assert!(refused(case)[0].is_some(), "{}", String::from_utf8_lossy(case));
+        }
+    }
+
+    #[test]
+    fn a_length_behind_many_blanks_is_refused_whole_and_in_pieces() {
+        for blanks in 100..130 {
+            let head = format!("POST / HTTP/1.1\r\nContent-Length:{}1234\r\n\r\nabcd", " ".repeat(blanks));
+            assert_eq!(refused(head.as_bytes())[0].is_some(), blanks + 20 >= LINE_KEPT, "{blanks} blanks");
         }
     }
 

@@ -88,6 +88,32 @@ impl<'l, 'b> Check<'l, 'b> {
     }
 }
 
+/// For fuzzing: a head that is taken here must be one that the sentry lets pass, whole and in pieces, and hyper's parser
+/// must see the same lines in it.
+#[doc(hidden)]
+pub fn compare_readings(bytes: &[u8], step: usize) {
+    use super::head::Heads;
+
+    let faults = |step: usize| {
+        let mut heads = Heads::default();
+        bytes.chunks(step).for_each(|piece| heads.feed(piece));
+        (0..8).map(|number| heads.fault(number)).collect::<Vec<_>>()
+    };
+    let whole = faults(bytes.len().max(1));
+    assert_eq!(whole, faults(step), "in pieces of {step}");
+    let mut room: Lines<'_> = [const { MaybeUninit::uninit() }; LINES_MAX];
+    let Some(check) = Check::read(bytes, &mut room) else { return };
+    assert_eq!(whole[0], None, "a head that is refused elsewhere");
+    let mut lines = [httparse::EMPTY_HEADER; LINES_MAX];
+    let mut request = httparse::Request::new(&mut lines);
+    assert_eq!(request.parse(bytes), Ok(httparse::Status::Complete(check.len)));
+    let framed = |line: &httparse::Header<'_>| {
+        ["content-length", "transfer-encoding"].iter().any(|name| line.name.eq_ignore_ascii_case(name))
+    };
+    assert!(!request.headers.iter().any(framed), "a body behind it would be the next request");
+    assert_eq!(check.parts().headers.len(), request.headers.len(), "a line was lost");
+}
+
 /// Whether nothing but CR LF lies between one header line and the next. httparse lets a line end in a bare LF; the door
 /// refuses that, and says why.
 fn ends_in_crlf(head: &[u8], lines: &[httparse::Header<'_>]) -> bool {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::config::Policy;
 use crate::session::sync::Hook;
 
 /// All orders of steps in which each actor's own steps keep theirs.
@@ -159,8 +160,9 @@ fn steps(desk: &Desk, hook: Option<Hook>) {
     desk.sessions.core.steps.set(hook);
 }
 
-/// One run under shuttle: two askers, one who ends the session, and after the end nothing shows it.
-fn scheduled(end: End, warm: bool) {
+/// One run under shuttle: two askers, one who ends the session, perhaps somebody who needs the memory, and after the end
+/// nothing shows it.
+fn scheduled(end: End, warm: bool, evicts: bool) {
     let desk = Arc::new(Desk::upstream());
     steps(&desk, Some(Arc::new(shuttle::thread::yield_now)));
     if warm {
@@ -212,8 +214,18 @@ fn scheduled(end: End, warm: bool) {
             ended.store(true, Ordering::Relaxed);
         })
     };
+    let evicting = evicts.then(|| {
+        let desk = desk.clone();
+        shuttle::thread::spawn(move || {
+            for _ in 0..3 {
+                Store::evict(&[desk.answers.clone()], Policy::AllkeysLru, 5, || 7, desk.now());
+                shuttle::thread::yield_now();
+            }
+        })
+    });
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     out.join().unwrap();
+    evicting.into_iter().for_each(|thread| thread.join().unwrap());
     steps(&desk, None);
     for token in if warm { ["t0", "t1"] } else { ["t0", "t0"] } {
         assert_eq!(user(&desk.hit(&cookie(token))), None);
@@ -221,15 +233,17 @@ fn scheduled(end: End, warm: bool) {
     assert_eq!(desk.keys(), 0);
 }
 
-/// Schedules that shuttle tries for each of the four settings.
+/// Schedules that shuttle tries for each of the eight settings.
 const SCHEDULES: usize = 800;
 
 #[test]
 fn shuttle_finds_no_schedule_that_brings_a_session_back() {
     for end in [End::SignOut, End::Del] {
         for warm in [false, true] {
-            shuttle::check_random(move || scheduled(end, warm), SCHEDULES / 2);
-            shuttle::check_pct(move || scheduled(end, warm), SCHEDULES / 2, 3);
+            for evicts in [false, true] {
+                shuttle::check_random(move || scheduled(end, warm, evicts), SCHEDULES / 2);
+                shuttle::check_pct(move || scheduled(end, warm, evicts), SCHEDULES / 2, 3);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::config::Policy;
 
 /// Steps in all of a normal test run, and in one run of the model; each run has a seed of its own.
 const CASES: usize = 150_000;
@@ -410,6 +411,11 @@ impl World {
             89..90 => {
                 self.note("FLUSHALL", "");
                 drop(self.desk.answers.clear());
+            }
+            90..91 if self.dice.one_in(2) => {
+                self.note("eviction", "");
+                let chance = self.dice.below(usize::MAX) as u64;
+                Store::evict(&[self.desk.answers.clone()], Policy::AllkeysLru, 5, || chance, self.desk.now());
             }
             90..91 => {
                 self.desk.answers.sweep_now();

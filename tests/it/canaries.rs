@@ -1,0 +1,156 @@
+//! Passwords and tokens planted wherever one can stand, and looked for wherever the server tells of what it saw.
+
+use std::io::Write as _;
+
+use super::binary::Binary;
+use super::support::Peer;
+
+/// What each planted word has in it. Upper and lower case are as they were sent.
+const MARK: &str = "C4n4ry";
+
+/// Everything that a client hears until it has quit.
+fn hear(address: std::net::SocketAddr, password: &str, lines: &[String]) -> Vec<u8> {
+    let mut client = Peer::connect(address);
+    client.send(format!("AUTH {password}\r\n")).hears("+OK\r\n");
+    lines.iter().for_each(|line| drop(client.send(format!("{line}\r\n"))));
+    client.send("QUIT\r\n").rest()
+}
+
+#[test]
+fn no_password_and_no_token_is_told() {
+    let [main, bob, next] = ["m41n", "b0b", "n3xt"].map(|name| format!("{MARK}-{name}"));
+    let token = |number: usize| format!("{MARK}-token-{number}-0123456789abcdef");
+    let key = |number: usize| format!("auth:session:{}", token(number));
+    let mut file = tempfile::Builder::new().suffix(".conf").tempfile().expect("a file");
+    writeln!(file, "requirepass {main}\nuser bob on >{bob} ~* &* +@all\nloglevel debug\nslowlog-log-slower-than 0")
+        .expect("room");
+    let path = file.path().to_str().expect("a path").to_owned();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let upstream = format!("http://{nobody}");
+    let binary = Binary::with(&[&path, "--port", "0", "--http-port", "0", "--upstream", &upstream]);
+    let mut watcher = Peer::connect(binary.resp);
+    watcher.send(format!("AUTH {main}\r\n")).hears("+OK\r\n").send("MONITOR\r\n").hears("+OK\r\n");
+
+    // Logging in, rightly and wrongly, before and after.
+    for line in [
+        format!("AUTH {MARK}-wrong"),
+        format!("AUTH bob {MARK}-wrong"),
+        format!("AUTH a b {MARK}-wrong"),
+        format!("HELLO 3 AUTH bob {MARK}-wrong"),
+        format!("HELLO 9 AUTH bob {bob}"),
+        format!("GET {}", key(0)),
+    ] {
+        let heard = Peer::connect(binary.resp).send(format!("{line}\r\nQUIT\r\n")).rest();
+        assert!(!String::from_utf8_lossy(&heard).contains(MARK), "{line}: {}", String::from_utf8_lossy(&heard));
+    }
+    // Protocol errors, which are logged.
+    for bytes in [format!("*1\r\n${MARK}\r\n"), format!("*2\r\n$4\r\nAUTH\r\n{MARK}\r\n"), format!("AUTH \"{MARK}\r\n")]
+    {
+        Peer::connect(binary.resp).send(bytes).rest();
+    }
+    let acting: Vec<String> = [
+        format!("HELLO 2 AUTH bob {bob}"),
+        format!("ACL SETUSER eve on >{MARK}-eve ~* +@all"),
+        format!("ACL SETUSER eve <{MARK}-not-hers"),
+        format!("ACL SETUSER eve #{MARK}"),
+        format!("ACL SETUSER eve \"(+get >{MARK})\""),
+        format!("ACL SETUSER eve (+get >{MARK}"),
+        format!("CONFIG SET requirepass {MARK} maxmemory nonsense"),
+        format!("CONFIG SET requirepass {MARK} requirepass {MARK}"),
+        format!("CONFIG SET maxclients 1000 requirepass {next}"),
+        format!("SET {} {{}} EX 100", key(1)),
+        format!("GETEX {} EX nonsense", key(1)),
+        format!("LPUSH {} a", key(1)),
+        format!("NOSUCH {}", key(1)),
+        format!("OBJECT NOSUCH {}", key(1)),
+        format!("RENAME {} {}", key(2), key(3)),
+        format!("EVAL \"return redis.call('lpush', KEYS[1], 1)\" 1 {}", key(1)),
+        format!("EVAL \"return redis.pcall('nosuch', KEYS[1])\" 1 {}", key(1)),
+        format!("MULTI\r\nGET {}\r\nEXEC", key(1)),
+        format!("WATCH {}", key(1)),
+        format!("CLIENT TRACKING ON BCAST PREFIX {}", key(1)),
+        format!("MEMORY USAGE {}", key(1)),
+        format!("DEBUG OBJECT {}", key(1)),
+        format!("DEL {}", key(1)),
+    ]
+    .into();
+    let replies = hear(binary.resp, &main, &acting);
+    assert!(replies.len() > 600, "{}", String::from_utf8_lossy(&replies));
+
+    let asks = [
+        format!("GET /api/auth/session HTTP/1.1\r\nHost: x\r\nCookie: next-auth.session-token={}", token(4)),
+        format!("GET /api/auth/session?token={} HTTP/1.1\r\nHost: x", token(4)),
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}", token(4), token(4)),
+        format!("GET /api/auth/session HTTP/1.1\r\nHost: x\r\nCookie: next-auth.session-token={}\nX: y", token(4)),
+        format!("GET /api/auth/session HTTP/1.1\r\nHost: {}\r\nHost: {}", token(4), token(4)),
+        format!(
+            "POST /api/auth/signout HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nCookie: next-auth.session-token={}",
+            token(4)
+        ),
+        format!("{} / HTTP/9.9\r\nHost: x", token(4)),
+    ];
+    for ask in &asks {
+        let heard = Peer::connect(binary.http).send(format!("{ask}\r\nConnection: close\r\n\r\n")).rest();
+        assert!(!String::from_utf8_lossy(&heard).contains(MARK), "{ask}: {}", String::from_utf8_lossy(&heard));
+    }
+    let metrics =
+        Peer::connect(binary.http).send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").rest();
+
+    // CONFIG GET requirepass tells it, as in Redis, and CONFIG REWRITE has to write it; everything else keeps silent.
+    let asking: Vec<String> = [
+        "SLOWLOG GET 1000",
+        "CLIENT LIST",
+        "INFO everything",
+        "LATENCY LATEST",
+        "LATENCY DOCTOR",
+        "ACL LOG",
+        "ACL LIST",
+        "ACL GETUSER bob",
+        "ACL GETUSER eve",
+        "ACL USERS",
+        "CONFIG GET *mem*",
+        "CONFIG GET user*",
+        "COMMAND LIST",
+        "KEYS *",
+        "SCAN 0 COUNT 1000",
+        "RANDOMKEY",
+        "MEMORY DOCTOR",
+        "PUBSUB CHANNELS",
+        "FUNCTION LIST WITHCODE",
+    ]
+    .map(str::to_owned)
+    .into();
+    let told = hear(binary.resp, &next, &asking);
+    assert!(told.len() > 10_000, "only {} bytes were told", told.len());
+    let watched = watcher.send("QUIT\r\n").rest();
+    assert!(String::from_utf8_lossy(&watched).contains("auth:session:~"), "MONITOR showed nothing");
+    binary.signal("TERM");
+    let (_, said) = binary.ended();
+    for (what, bytes) in [
+        ("a reply", replies),
+        ("what was asked for", told),
+        ("/metrics", metrics),
+        ("MONITOR", watched),
+        ("the log", said.into_bytes()),
+    ] {
+        let text = String::from_utf8_lossy(&bytes);
+        let shown: Vec<&str> = text.lines().filter(|line| line.contains(MARK)).collect();
+        assert!(shown.is_empty(), "{what} has {shown:#?}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_refused_does_not_tell_its_secret() {
+    for lines in [
+        format!("requirepass {MARK} {MARK}"),
+        format!("user bob on >{MARK} (>{MARK})"),
+        format!("user bob on >{MARK} ~* nonsense"),
+        format!("upstream http://user:{MARK}@127.0.0.1:1/?x"),
+        format!("masterauth \"{MARK}"),
+    ] {
+        let mut file = tempfile::Builder::new().suffix(".conf").tempfile().expect("a file");
+        writeln!(file, "{lines}").expect("room");
+        let said = super::binary::refused(&[file.path().to_str().expect("a path"), "--port", "0", "--http-port", "0"]);
+        assert!(!said.contains(MARK), "{lines}: {said}");
+    }
+}
