@@ -494,6 +494,10 @@ impl Shard {
         self.table.len() - self.hidden
     }
 
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+
     pub fn expiring(&self) -> usize {
         self.expiring
     }
