@@ -89,6 +89,8 @@ impl Hall {
     pub fn new(engine: Arc<Engine>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Hall {
         let config = engine.config();
         let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), settings(&config));
+        let own = sessions.clone();
+        engine.follow(move |config| own.change(|settings| *settings = self::settings(config)));
         let upstream = config.upstream.as_ref();
         Hall {
             reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
