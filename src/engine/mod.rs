@@ -255,15 +255,18 @@ impl Engine {
         let mut config = self.config.write();
         let mut draft = config.clone();
         let changed = draft.set_live(pairs, local)?;
-        if let Some(judge) = self.judge.get() {
-            judge(&config, &draft)?;
-        }
+        self.judge.get().map_or(Ok(()), |judge| judge(&config, &draft))?;
         *config = draft;
         self.apply(&config);
         if changed.iter().any(|param| param.name == "requirepass") {
             self.acl.set_default_password(&config.requirepass);
         }
         Ok(changed)
+    }
+
+    /// Whether these settings could be taken over on this machine.
+    pub fn consider(&self, draft: &Config) -> Result<(), Refusal> {
+        self.judge.get().map_or(Ok(()), |judge| judge(&self.config.read(), draft))
     }
 
     /// Takes these settings over from others, which were read again and make sense together.
@@ -279,7 +282,7 @@ impl Engine {
         }
     }
 
-    /// Names who may refuse what CONFIG SET asks for: it is shown the settings as they are and as they would be. The first
+    /// Names who may refuse settings that are to change while the server runs: it is shown the settings as they are and as they would be. The first
     /// one stays. It must not ask the engine for its settings.
     pub fn on_configure(&self, judge: impl Fn(&Config, &Config) -> Result<(), Refusal> + Send + Sync + 'static) {
         // A second one is not asked for by anybody.

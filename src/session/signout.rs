@@ -20,8 +20,8 @@ const REVOKE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
 /// How much longer than its expiry a token may be taken for good: NextAuth allows 15 s, the rest is for clocks that differ.
 const TOLERANCE: Ttl = Ttl::seconds(60);
 
-/// Bytes of memory that a fence takes, entry, place in the table and reminder together; see its test.
-const FENCE_BYTES: usize = 100;
+/// Bytes of memory that a fence takes at most, entry, place in the table and reminder together.
+pub(super) const FENCE_BYTES: usize = 80;
 
 /// A sign-out that was begun: its fences stand. Give it to [`SessionCache::end_sign_out`]; dropped, it counts as one
 /// that took place, as one whose source did not answer does: logging out works while the source is down.

@@ -66,7 +66,9 @@ fn a_watched_session_that_changes_through_http_aborts_a_transaction() {
 fn fills_and_sign_outs_are_keyspace_events() {
     let server = start(&[("notify-keyspace-events", "Eg$"), ("save", "3600 1")]);
     let mut client = server.client();
-    client.send("PSUBSCRIBE __keyevent@0__:*\r\n").hears("*3\r\n$10\r\npsubscribe\r\n$16\r\n__keyevent@0__:*\r\n:1\r\n");
+    client
+        .send("PSUBSCRIBE __keyevent@0__:*\r\n")
+        .hears("*3\r\n$10\r\npsubscribe\r\n$16\r\n__keyevent@0__:*\r\n:1\r\n");
     let hears = |client: &mut Peer, event: &str| {
         let channel = format!("__keyevent@0__:{event}");
         client.hears(format!("*4\r\n$8\r\npmessage\r\n$16\r\n__keyevent@0__:*\r\n${}\r\n{channel}\r\n", channel.len()));
