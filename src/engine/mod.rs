@@ -255,7 +255,9 @@ impl Engine {
         let mut config = self.config.write();
         let mut draft = config.clone();
         let changed = draft.set_live(pairs, local)?;
-        self.judge.get().map_or(Ok(()), |judge| judge(&config, &draft))?;
+        if let Some(judge) = self.judge.get() {
+            judge(&config, &draft)?;
+        }
         *config = draft;
         self.apply(&config);
         if changed.iter().any(|param| param.name == "requirepass") {
