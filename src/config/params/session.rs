@@ -114,9 +114,8 @@ pub(super) const ROWS: &[Param] = &[
         name: "session-revoke",
         kind: Kind::Bool,
         default: "yes",
-        doc: "Whether a signed-out token stays dead for as long as the application may take it for good: for \
-              session-max-age, or until its session's end where that is later. no: for seconds, until nothing that began \
-              before the sign-out is left.",
+        doc: "Whether a signed-out token stays dead for session-max-age. Or until its session's end, where that is later. \
+              no: for seconds, until nothing that began before the sign-out is left.",
         home: field!(session_revoke),
         ..Param::SESSION
     },
@@ -124,7 +123,7 @@ pub(super) const ROWS: &[Param] = &[
         name: "session-max-age",
         kind: Kind::Span(Ttl(1000), MAX_AGE_MAX),
         default: "30d",
-        doc: "How long a session of the application lasts at most: NextAuth's session.maxAge, whose default this is. With \
+        doc: "How long a session of the application lasts at most, NextAuth's session.maxAge. With \
               session-revoke a sign-out is remembered for as long, in memory and in cloakroom.fences.",
         home: field!(session_max_age),
         ..Param::SESSION
