@@ -142,6 +142,8 @@ pub struct Config {
     pub session_error: SessionError,
     /// `session-revoke`
     pub session_revoke: bool,
+    /// `session-max-age`
+    pub session_max_age: Ttl,
     /// `fence-log`
     pub fence_log: FenceLogging,
     /// `maxclients`
@@ -506,6 +508,7 @@ impl Config {
             session_stale: Ttl(0),
             session_error: SessionError::Empty,
             session_revoke: false,
+            session_max_age: Ttl(0),
             fence_log: FenceLogging::No,
             maxclients: 0,
             http_maxclients: 0,

@@ -21,8 +21,8 @@ mod slowlog;
 mod snapshots;
 mod tracking;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -119,7 +119,17 @@ pub struct Engine {
     lazy: Arc<[AtomicU64; 2]>,
     /// What a replica would know this data set by.
     replication_id: Mutex<String>,
+    /// Who may refuse settings that make sense together and not on this machine.
+    judge: OnceLock<Box<Judge>>,
+    /// Who acts on settings outside of the engine.
+    followers: RwLock<Vec<Box<Follower>>>,
 }
+
+/// Is shown the settings as they are and as they would be.
+type Judge = dyn Fn(&Config, &Config) -> Result<(), Refusal> + Send + Sync;
+
+/// Is shown the settings after each change.
+type Follower = dyn Fn(&Config) + Send + Sync;
 
 /// Somebody else's rows in INFO and `/metrics`: (name, help, value).
 pub type Rows = Vec<(&'static str, &'static str, u64)>;
@@ -204,6 +214,8 @@ impl Engine {
             active_expire: AtomicBool::new(true),
             lazy: Arc::default(),
             replication_id: Mutex::new(random_id()),
+            judge: OnceLock::new(),
+            followers: RwLock::default(),
         };
         engine.listen();
         engine.apply(&config);
@@ -241,12 +253,22 @@ impl Engine {
     /// CONFIG SET: all pairs or none.
     pub fn configure(&self, pairs: &[(&str, &str)], local: bool) -> Result<Vec<&'static Param>, Refusal> {
         let mut config = self.config.write();
-        let changed = config.set_live(pairs, local)?;
+        let mut draft = config.clone();
+        let changed = draft.set_live(pairs, local)?;
+        if let Some(judge) = self.judge.get() {
+            judge(&config, &draft)?;
+        }
+        *config = draft;
         self.apply(&config);
         if changed.iter().any(|param| param.name == "requirepass") {
             self.acl.set_default_password(&config.requirepass);
         }
         Ok(changed)
+    }
+
+    /// Whether these settings could be taken over on this machine.
+    pub fn consider(&self, draft: &Config) -> Result<(), Refusal> {
+        self.judge.get().map_or(Ok(()), |judge| judge(&self.config.read(), draft))
     }
 
     /// Takes these settings over from others, which were read again and make sense together.
@@ -260,6 +282,18 @@ impl Engine {
         if params.iter().any(|param| param.name == "requirepass") {
             self.acl.set_default_password(&config.requirepass);
         }
+    }
+
+    /// Names who may refuse settings that are to change while the server runs: it is shown the settings as they are and as they would be. The first
+    /// one stays. It must not ask the engine for its settings.
+    pub fn on_configure(&self, judge: impl Fn(&Config, &Config) -> Result<(), Refusal> + Send + Sync + 'static) {
+        // A second one is not asked for by anybody.
+        let _ = self.judge.set(Box::new(judge));
+    }
+
+    /// Names who is shown the settings whenever they have changed. It must not ask the engine for them.
+    pub fn follow(&self, follower: impl Fn(&Config) + Send + Sync + 'static) {
+        self.followers.write().push(Box::new(follower));
     }
 
     /// Has events of keys published under the number that their database has at that moment.
@@ -292,6 +326,7 @@ impl Engine {
         self.records.set_lazily(config.lazily);
         self.slowlog.truncate(config.slowlog_max_len);
         self.judge_writes(config);
+        self.followers.read().iter().for_each(|follower| follower(config));
     }
 
     /// Notes the port that was picked for port 0.

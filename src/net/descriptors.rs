@@ -4,7 +4,7 @@
 //! clients are let in than was asked for, with a warning. So a full house hears that it is full, in place of a server
 //! that cannot accept.
 
-use crate::config::Config;
+use crate::config::{Config, Refusal};
 
 /// Descriptors that are no client's: the standard streams, the log, files that are read, and what is about to be closed.
 const OWN: u64 = 32;
@@ -74,6 +74,30 @@ pub(super) fn make_room(config: &mut Config, workers: usize) -> Result<(), Strin
     Ok(())
 }
 
+/// Refuses more clients than descriptors can be had for, in Redis' words. The limit is raised where it may be.
+pub(super) fn judge(before: &Config, after: &Config, workers: usize) -> Result<(), Refusal> {
+    let asked = [
+        ("maxclients", before.maxclients, after.maxclients),
+        ("http-maxclients", before.http_maxclients, after.http_maxclients),
+    ];
+    let Some((name, ..)) = asked.into_iter().find(|(_, before, after)| after > before) else { return Ok(()) };
+    let Some(limit) = raise(needed(after, workers).iter().sum()) else { return Ok(()) };
+    fits(after, workers, limit).map_err(|most| {
+        let why = "The operating system is not able to handle the specified number of clients, try with";
+        Refusal::Value(name.to_owned(), format!("{why} {}", if name == "maxclients" { most.0 } else { most.1 }))
+    })
+}
+
+/// Whether so many descriptors suffice; otherwise the most clients of each protocol that could be asked for alone.
+fn fits(config: &Config, workers: usize, limit: u64) -> Result<(), (u64, u64)> {
+    let [clients, own] = needed(config, workers);
+    if clients + own <= limit {
+        return Ok(());
+    }
+    let beside = |others: u32| limit.saturating_sub(own + u64::from(others));
+    Err((beside(config.http_maxclients), beside(config.maxclients)))
+}
+
 /// Raises the limit to so many descriptors, or as far as it goes. `None` where there is none, or none is known.
 #[cfg(target_os = "linux")]
 fn raise(wanted: u64) -> Option<u64> {
@@ -116,6 +140,22 @@ mod tests {
         assert_eq!(room(&config, 2, own + 100), Room::Fewer(92, 2));
         config.maxclients = u32::MAX;
         assert_eq!(room(&config, 2, u64::from(u32::MAX)), Room::Fewer(u32::MAX - own as u32 - 8, 2));
+    }
+
+    #[test]
+    fn more_clients_than_there_are_descriptors_are_refused_with_the_most_that_may_be() {
+        let mut config = Config::default();
+        let [clients, own] = needed(&config, 2);
+        assert_eq!(fits(&config, 2, clients + own), Ok(()));
+        assert_eq!(fits(&config, 2, clients + own - 1), Err((9_999, 7_999)));
+        config.maxclients = 9_999;
+        assert_eq!(fits(&config, 2, clients + own - 1), Ok(()));
+        assert_eq!(fits(&config, 2, own), Err((0, 0)));
+        // What is not more than before is never refused: it was let in.
+        config.maxclients = u32::MAX;
+        assert_eq!(judge(&config, &config, 2), Ok(()));
+        let refusal = judge(&Config::default(), &config, 2).map_err(|refusal| refusal.to_string());
+        assert!(refusal.is_err_and(|text| text.contains("argument 'maxclients') - The operating system is not able")));
     }
 
     #[test]

@@ -92,6 +92,8 @@ impl Hall {
     pub fn new(engine: Arc<Engine>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Hall {
         let config = engine.config();
         let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), settings(&config));
+        let own = sessions.clone();
+        engine.follow(move |config| own.change(|settings| *settings = self::settings(config)));
         let upstream = config.upstream.as_ref();
         Hall {
             reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
@@ -151,6 +153,9 @@ impl Hall {
     }
 }
 
+/// The part of `maxmemory` that fences may take before those of made-up tokens no longer last.
+const FENCES_SHARE: u64 = 8;
+
 /// The session engine's settings as the configuration has them.
 pub fn settings(config: &Config) -> Settings {
     let defaults = Settings::default();
@@ -171,6 +176,11 @@ pub fn settings(config: &Config) -> Settings {
             config::SessionError::Pass => session::OnError::Pass,
         },
         revoke: config.session_revoke,
+        max_age: config.session_max_age,
+        fences_room: match config.maxmemory {
+            0 => defaults.fences_room,
+            limit => usize::try_from(limit / FENCES_SHARE).unwrap_or(usize::MAX),
+        },
         body_max: usize::try_from(config.upstream_body_limit).unwrap_or(usize::MAX),
         ..defaults
     }

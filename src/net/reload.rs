@@ -47,6 +47,10 @@ impl Reloader {
         let mut doors = fresh.clone();
         (doors.tls_port, doors.http_tls_port) = (self.last.tls_port, self.last.http_tls_port);
         doors.check()?;
+        // At start fewer clients may have been let in than were asked for, which is no mistake now.
+        if taken.iter().any(|param: &&crate::config::Param| param.name.ends_with("maxclients")) {
+            engine.consider(&doors).map_err(|refusal| refusal.to_string())?;
+        }
         let papers = self.shared.tls.as_ref().map(|_| Papers::read(&doors)).transpose()?;
         // Nothing above has changed anything, and nothing below the users can fail.
         let users = command::reload_users(engine)?;

@@ -29,7 +29,7 @@ use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
 use crate::config::BufferLimit;
 use crate::engine::{Charge, Engine, Hold};
-use crate::resp::request::guess_key;
+use crate::resp::request::{TOO_LARGE, guess_key};
 use crate::resp::{Parser, Reply};
 
 /// Bytes of output after which a batch is written even though requests are left, so that one long pipeline of large
@@ -368,7 +368,9 @@ impl<'a> Connection<'a> {
                 Ok(Some(len)) => len,
                 Ok(None) => break,
                 Err(error) => {
-                    engine.metrics.block(self.client.worker()).protocol_errors.add(1);
+                    let counters = engine.metrics.block(self.client.worker());
+                    counters.protocol_errors.add(1);
+                    counters.query_limit_disconnections.add(u64::from(error == TOO_LARGE));
                     let peer = &self.client.peer;
                     tracing::info!(client = peer.id, addr = %peer.addr, %error, "protocol error");
                     Reply::new(output, self.client.version).error(&error);

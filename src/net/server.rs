@@ -94,6 +94,7 @@ impl Server {
         let engine = Arc::new(Engine::with_key(config, Clock::system(), workers, command::COUNT, key));
         command::load_users(&engine).map_err(StartError)?;
         engine.scripts.on_busy(script::pause);
+        engine.on_configure(move |before, after| descriptors::judge(before, after, workers));
         if let Some(read) = snapshot::load(&engine, &snapshot, true).map_err(StartError)? {
             let covered = engine.changes_made();
             let mut standing = engine.snapshots.standing();

@@ -418,7 +418,7 @@ impl Parser {
                     return Err(protocol("unauthenticated bulk length"));
                 }
                 if self.at + len > limits.request.min(u32::MAX as usize) {
-                    return Err(protocol("request exceeds client-query-buffer-limit"));
+                    return Err(TOO_LARGE);
                 }
                 Ok(Some(Word::Bulk(len)))
             }
@@ -489,6 +489,8 @@ enum Word {
     Bulk(usize),
 }
 
+/// A request that would be larger than `client-query-buffer-limit`.
+pub const TOO_LARGE: Error = protocol("request exceeds client-query-buffer-limit");
 const INVALID_MULTIBULK: Error = protocol("invalid multibulk length");
 
 const fn protocol(text: &'static str) -> Error {

@@ -123,7 +123,7 @@ impl SessionCache {
         self.core.settings()
     }
 
-    /// Changes `ttl`, `stale`, `timeout`, `on_error`, `revoke` and `body_max` for what comes from now on. The others,
+    /// Changes `ttl`, `stale`, `timeout`, `on_error`, `revoke`, `max_age`, `fences_room` and `body_max` for what comes from now on. The others,
     /// and the store's fences, stay as they were at the start.
     pub fn change(&self, change: impl FnOnce(&mut Settings)) {
         let mut settings = self.core.settings.write();

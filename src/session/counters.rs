@@ -44,6 +44,7 @@ counters! {
     limited_averted "Checks answered without a call to the source since it last answered 429"
     sign_outs "Sign-outs that took place"
     sign_outs_refused "Sign-outs that the source refused"
+    sign_outs_forgotten "Sign-outs of tokens never seen here that are kept for seconds only, as fences take their share of memory"
     cleared "Sessions cleared on request"
 }
 

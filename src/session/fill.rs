@@ -16,7 +16,8 @@ use super::family::Record;
 use super::flight::{Fill, Landing};
 use super::source::{Failure, Outcome, Says, SourceAnswer, says};
 use crate::clock::{Millis, Ttl};
-use crate::store::NameBuf;
+use crate::error::Result;
+use crate::store::{Class, Fresh, NameBuf, Slot};
 
 /// How the source failed.
 pub(super) enum Trouble {
@@ -173,7 +174,14 @@ impl Core {
         }
         self.steps.step();
         // Last, and only here a sign-out by a command is seen for certain: the store refuses the write.
-        if self.answers.write(family, &shown.body, now, |slot, fresh| slot.put(fresh.until(fresh_until))).is_err() {
+        let put = |slot: &mut Slot<'_>, fresh: Fresh<'_>| {
+            slot.put(fresh.until(fresh_until))?;
+            // What a client that sets it with EX would tell.
+            slot.announce(Class::STRING, "set");
+            slot.announce(Class::GENERIC, "expire");
+            Result::Ok(())
+        };
+        if self.answers.write(family, &shown.body, now, put).is_err() {
             self.disband(family, flights, now);
             return Stored::Fenced;
         }

@@ -140,8 +140,12 @@ pub struct Settings {
     pub timeout: Ttl,
     /// What is shown when the source fails and nothing stale may be.
     pub on_error: OnError,
-    /// Whether a signed-out token stays refused until the session's own expiry, where that is known.
+    /// Whether a signed-out token stays refused for as long as the source may take it for good.
     pub revoke: bool,
+    /// How long a session can last at most from when its newest token was made: NextAuth's `session.maxAge`.
+    pub max_age: Ttl,
+    /// Bytes that fences may take before sign-outs of tokens that were never seen here are remembered for seconds only.
+    pub fences_room: usize,
     /// Session cookies longer than this in sum go past the cache.
     pub cookie_max: usize,
     /// Bodies longer than this are not sessions.
@@ -153,6 +157,12 @@ const COOKIE_MAX: usize = 8 * 1024;
 
 /// Bytes of a session's body that are taken by default. Real ones have a few hundred.
 const BODY_MAX: usize = 64 * 1024;
+
+/// NextAuth's own `session.maxAge` where an app names none.
+const MAX_AGE: Ttl = Ttl::seconds(30 * 24 * 60 * 60);
+
+/// Bytes that fences may take by default before strangers' sign-outs are remembered for seconds only: about half a million.
+const FENCES_ROOM: usize = 64 << 20;
 
 /// What is added to lengths that must outlast others, for scheduling and a coarse clock.
 const MARGIN: Ttl = Ttl::seconds(3);
@@ -169,6 +179,8 @@ impl Default for Settings {
             timeout: Ttl::seconds(2),
             on_error: OnError::Empty,
             revoke: true,
+            max_age: MAX_AGE,
+            fences_room: FENCES_ROOM,
             cookie_max: COOKIE_MAX,
             body_max: BODY_MAX,
         }

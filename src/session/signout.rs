@@ -17,6 +17,12 @@ use crate::store::NameBuf;
 /// The longest that a signed-out token is remembered: browsers keep no cookie longer than 400 days.
 const REVOKE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
 
+/// How much longer than its expiry a token may be taken for good: NextAuth allows 15 s, the rest is for clocks that differ.
+const TOLERANCE: Ttl = Ttl::seconds(60);
+
+/// Bytes of memory that a fence takes at most, entry, place in the table and reminder together.
+pub(super) const FENCE_BYTES: usize = 80;
+
 /// A sign-out that was begun: its fences stand. Give it to [`SessionCache::end_sign_out`]; dropped, it counts as one
 /// that took place, as one whose source did not answer does: logging out works while the source is down.
 #[must_use = "a dropped sign-out is taken for one that took place"]
@@ -27,6 +33,8 @@ pub struct SignOut {
     begun: Millis,
     /// When the session would have ended by itself, if that is known.
     expires: Option<Millis>,
+    /// Whether anything is known of the family: a made-up token is known to nobody.
+    is_known: bool,
     names: Vec<NameBuf>,
     done: bool,
 }
@@ -50,6 +58,7 @@ impl SessionCache {
             ticket,
             begun: now,
             expires: None,
+            is_known: false,
             names: Vec::new(),
             done: false,
         };
@@ -147,7 +156,8 @@ impl SignOut {
             self.names.push(name.clone());
         }
         core.steps.step();
-        core.note_family(name, family, until, now);
+        // The note is for sign-outs at the same time; what was signed out for good has no family to go back to.
+        core.note_family(name, family, until.min(now + core.settings().fence()), now);
         core.answers.fence(name, self.ticket, until, now);
     }
 
@@ -169,23 +179,41 @@ impl SignOut {
 
     fn note_expiry(&mut self, family: &NameBuf, now: Millis) {
         let core = &self.cache.core;
-        let told = core.record(family, now).map(|record| record.expires).filter(|expires| *expires != Millis::NEVER);
+        let record = core.record(family, now);
+        self.is_known |= record.is_some();
+        let told = record.map(|record| record.expires).filter(|expires| *expires != Millis::NEVER);
         let body = || {
             let says = core.answers.peek(family, now, |value| value.string().map(says))?;
             let Ok(Says::SignedIn(Some(unix))) = says else { return None };
             Some(core.answers.clock().from_wall(unix))
         };
         self.expires = self.expires.max(told.or_else(body));
+        self.is_known |= self.expires.is_some();
+    }
+
+    /// Until when the tokens are dead. What is known of the session's end tells that of the tokens that were seen; one of
+    /// the same login may have been made without this door, on a page or by an update, and as late as now. And what a
+    /// session says of its end is the app's word, while a token goes by its own. So it is never less than a session may last
+    /// from now on.
+    fn ends(&self, now: Millis) -> Millis {
+        let (core, settings) = (&self.cache.core, self.cache.settings());
+        let short = now + settings.fence();
+        if !settings.revoke {
+            return short;
+        }
+        // Anybody can make tokens up and sign them out. What memory that takes is bounded, and nobody's real session is
+        // given up for it: those who were seen here have their fences all the same.
+        if !self.is_known && core.answers.hidden().saturating_mul(FENCE_BYTES) > settings.fences_room {
+            add(&core.counters.sign_outs_forgotten);
+            return short;
+        }
+        let last = self.expires.map_or(now, |expires| expires.max(now)).max(now + settings.max_age);
+        short.max((last + TOLERANCE).min(now + REVOKE_MAX))
     }
 
     /// The sign-out took place.
     fn confirm(&mut self, now: Millis) {
-        let settings = self.cache.settings();
-        let short = now + settings.fence();
-        let until = match self.expires.filter(|_| settings.revoke) {
-            Some(expires) => short.max(expires.min(now + REVOKE_MAX)),
-            None => short,
-        };
+        let until = self.ends(now);
         // Names that joined meanwhile are fenced too.
         self.fence(until, true, now);
         if let Some(witness) = self.cache.core.witness.get()

@@ -43,7 +43,10 @@ impl Store {
     /// Removes what lies under exactly this name, alias or not, and refuses writes there until `until`, or longer when
     /// another fence asks for it. The ticket says whose fence it is.
     pub fn fence(&self, name: &[u8], ticket: u64, until: Millis, now: Millis) {
-        self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| slot.shut(ticket, until));
+        self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| {
+            slot.announce_end();
+            slot.shut(ticket, until);
+        });
     }
 
     /// Takes a ticket back; with the last one, the fence under exactly this name falls. `true`: it has fallen. A fence
@@ -54,7 +57,15 @@ impl Store {
 
     /// Removes what lies under exactly this name, alias or not, without laying a fence. A fence that is there stays.
     pub fn forget(&self, name: &[u8], now: Millis) -> bool {
-        self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| slot.forget())
+        self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| {
+            slot.announce_end();
+            slot.forget()
+        })
+    }
+
+    /// How many aliases and fences there are, those that have died and are not yet reclaimed included.
+    pub fn hidden(&self) -> usize {
+        self.cells().iter().map(|cell| cell.shard.lock().hidden()).sum()
     }
 
     /// How long a key takes no writes after a command removed it; `None` outside of fenced namespaces.

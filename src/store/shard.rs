@@ -500,6 +500,10 @@ impl Shard {
         self.table.len() - self.hidden.len()
     }
 
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+
     pub fn expiring(&self) -> usize {
         self.expiring
     }

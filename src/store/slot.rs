@@ -276,6 +276,18 @@ impl<'a> Slot<'a> {
         self.common.events.tell(Event { class, name, store: self.store, key: self.name });
     }
 
+    /// Tells an event of a change that no command made, and that is not counted among those that a snapshot is due for.
+    pub fn announce(&mut self, class: Class, name: &'static str) {
+        self.common.events.tell(Event { class, name, store: self.store, key: self.name });
+    }
+
+    /// Announces that the value here is about to go, if there is one.
+    pub(super) fn announce_end(&mut self) {
+        if self.seen().is_some() {
+            self.announce(Class::GENERIC, "del");
+        }
+    }
+
     /// The collection here, if there is one; an error if something else is here.
     pub fn see<T: Collection>(&self) -> Result<Option<&T>> {
         self.value().map(|value| value.collection()).transpose()

@@ -417,3 +417,30 @@ fn a_redis_client_at_the_http_port_is_told_where_it_is() {
     tls.send([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
     assert_eq!(tls.rest()[..3], [0x15, 3, 1]);
 }
+
+#[test]
+fn who_signed_out_is_dead_though_the_upstream_goes_on_saying_signed_in() {
+    let upstream = Faulty::start();
+    let url = format!("http://{}", upstream.addr);
+    // So that what is known of a session, and what a short fence keeps out, is soon forgotten.
+    let quick = [("session-ttl", "20ms"), ("session-stale", "0"), ("upstream-timeout", "1s"), ("upstream", &url)];
+    let server = Running::start(&quick);
+    assert!(check(server.http, "alice.1").body.contains("alice"));
+    // One that was seen, one that was never seen.
+    for token in ["alice.1", "alice.2", "carol.1"] {
+        assert_eq!(sign_out(server.http, token).status, 200);
+    }
+    let calls = upstream.checks();
+    std::thread::sleep(server.engine.with_config(|config| config.upstream_timeout).duration() + Duration::from_secs(4));
+    for token in ["alice.1", "alice.2", "carol.1"] {
+        assert_eq!(check(server.http, token).body, "{}", "{token}");
+        server.client().send(format!("SET auth:session:{token} x\r\n")).hears("-FENCED ");
+    }
+    assert_eq!(upstream.checks(), calls, "nobody was asked");
+    assert!(check(server.http, "dora.1").body.contains("dora"));
+    // Who wants no such memory says so, and that acts at once.
+    server.client().send("CONFIG SET session-revoke no\r\n").hears("+OK\r\n");
+    assert_eq!(sign_out(server.http, "dora.1").status, 200);
+    std::thread::sleep(Duration::from_millis(4200));
+    assert!(check(server.http, "dora.1").body.contains("dora"));
+}

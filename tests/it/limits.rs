@@ -252,11 +252,46 @@ fn no_more_clients_are_let_in_at_once_than_there_are_places() {
 }
 
 #[test]
-fn a_process_without_descriptors_neither_spins_nor_stays_deaf() {
+fn more_clients_than_descriptors_are_refused_while_it_runs_too() {
     let binary = Binary::through("ulimit -n 256; exec \"$@\"", &[]);
     let mut admin = Peer::connect(binary.resp);
-    // It has asked for no more than fit; whoever insists runs out of descriptors.
-    admin.send("CONFIG SET maxclients 10000\r\n").hears("+OK\r\n");
+    for name in ["maxclients", "http-maxclients"] {
+        let refusal = format!(
+            "-ERR CONFIG SET failed (possibly related to argument '{name}') - The operating system is not able to handle \
+             the specified number of clients, try with "
+        );
+        admin.send(format!("CONFIG SET {name} 10000\r\n")).hears(refusal);
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"\n") {
+            let mut byte = [0];
+            admin.0.read_exact(&mut byte).expect("a number");
+            rest.push(byte[0]);
+        }
+        let most = String::from_utf8_lossy(&rest).trim_end().to_owned();
+        admin.send(format!("CONFIG SET {name} {most}\r\n")).hears("+OK\r\n");
+    }
+}
+
+#[test]
+fn a_request_over_the_limit_is_counted() {
+    let server = Running::start(&[("client-query-buffer-limit", "1mb")]);
+    let mut client = server.client();
+    client.send("*2\r\n$4\r\nECHO\r\n$2000000\r\n").hears("-ERR Protocol error: request exceeds");
+    assert_eq!(server.engine.metrics.sums().query_limit_disconnections, 1);
+    server.client().send("*1\r\n$x\r\n").hears("-ERR Protocol error");
+    let mut info = server.client();
+    info.send("INFO clients\r\n");
+    assert_eq!(server.engine.metrics.sums().query_limit_disconnections, 1);
+}
+
+#[test]
+fn a_process_without_descriptors_neither_spins_nor_stays_deaf() {
+    let binary = Binary::start(&[]);
+    // It has asked for no more than fit, so it runs out of descriptors only if they are taken away.
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(i32::try_from(binary.pid()).expect("a pid")).expect("a process");
+    let few = Rlimit { current: Some(256), maximum: Some(256) };
+    prlimit(Some(pid), Resource::Nofile, few).expect("a process of one's own");
     let mut peers: Vec<Peer> = (0..400).map(|_| Peer::connect(binary.resp)).collect();
     let full = || binary.descriptors() >= 255;
     until("all descriptors are taken", full);

@@ -24,6 +24,7 @@ mod snapshots;
 mod soak;
 
 mod support;
+mod tellings;
 mod tls;
 mod tracking;
 mod transactions;

@@ -26,8 +26,9 @@ const SHORT: u64 = 10;
 /// How far off a deadline a reply may be: the two clocks are read at different moments.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// How long a signed-out token is asked for. It would be dead until its session ends, which is a memory that grows; without
-/// `session-revoke` it is dead until no answer from before can be left: the ten seconds of `session-stale` and some more.
+/// How long a signed-out token is asked for. It would be dead for `session-max-age`, a fence each, which is a memory that grows
+/// all the time that a soak lasts; without `session-revoke` it is dead until no answer from before can be left: the ten seconds
+/// of `session-stale` and some more. A family's record stays for a minute, so that memory is level only after that.
 const FENCED: Duration = Duration::from_secs(8);
 
 /// Keys of each RESP client.

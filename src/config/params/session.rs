@@ -7,6 +7,9 @@ use super::super::values::{FenceLogging, Profile, SessionError, Upstream};
 use super::WAIT_MAX;
 use crate::clock::Ttl;
 
+/// Browsers keep no cookie longer than 400 days.
+const MAX_AGE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
+
 pub(super) const ROWS: &[Param] = &[
     Param {
         name: "upstream",
@@ -111,8 +114,18 @@ pub(super) const ROWS: &[Param] = &[
         name: "session-revoke",
         kind: Kind::Bool,
         default: "yes",
-        doc: "Whether a signed-out token stays dead until it would have expired.",
+        doc: "Whether a signed-out token stays dead for session-max-age. Or until its session's end, where that is later. \
+              no: for seconds, until nothing that began before the sign-out is left.",
         home: field!(session_revoke),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-max-age",
+        kind: Kind::Span(Ttl(1000), MAX_AGE_MAX),
+        default: "30d",
+        doc: "How long a session of the application lasts at most, NextAuth's session.maxAge. With \
+              session-revoke a sign-out is remembered for as long, in memory and in cloakroom.fences.",
+        home: field!(session_max_age),
         ..Param::SESSION
     },
     Param {

@@ -59,6 +59,9 @@ impl Reader {
                 None if name.eq_ignore_ascii_case("user") => {
                     self.config.add_user(values).map_err(|why| format!("{file}:{place}: {why}"))?;
                 }
+                None if name.eq_ignore_ascii_case("rename-command") => {
+                    return Err(format!("{file}:{place}: {}", not_renamed(values)));
+                }
                 None if !self.unknown.contains(name) => self.unknown.push(name.clone()),
                 None => {}
             }
@@ -144,6 +147,16 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Who renames a command means to keep clients from it, and must not believe that it is hidden.
+fn not_renamed(values: &[String]) -> String {
+    let command = values.first().map_or_else(|| "flushall".to_owned(), |name| super::shown(name).to_ascii_lowercase());
+    let command = command.trim_matches('\'');
+    format!(
+        "rename-command: commands keep their names here; to keep clients from this one, write instead: \
+         user default on nopass ~* &* +@all -{command} (with a password: >password in place of nopass)"
+    )
 }
 
 /// The words behind a directive as one value.

@@ -344,6 +344,20 @@ fn a_redis_conf_loads_with_one_warning_that_names_what_is_unknown() {
 }
 
 #[test]
+fn who_renames_a_command_is_told_how_to_keep_clients_from_it() {
+    for (line, name) in [("rename-command FLUSHALL \"\"", "flushall"), ("Rename-Command config x1y2", "config")] {
+        let (_file, path) = file(".conf", &format!("maxmemory 8mb\n{line}\n"));
+        let text = problem(&[&path], &[]);
+        assert!(text.starts_with(&format!("{path}:2: rename-command: ")) && !text.contains('\n'), "{text}");
+        // The cure is one that is taken.
+        let cure = text.split_once("instead: ").expect("a cure").1.split_once(" (").expect("an end").0;
+        assert_eq!(cure, format!("user default on nopass ~* &* +@all -{name}"));
+        let (_file, path) = file(".conf", cure);
+        assert_eq!(config(&[&path]).users[0][0], "default");
+    }
+}
+
+#[test]
 fn a_file_may_include_others_to_a_depth() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();

@@ -195,19 +195,155 @@ fn rule_15_a_fence_outlasts_the_longest_call_and_what_is_stored_from_it() {
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
 }
 
+/// In front of next-auth 4, with sessions that last so long.
+fn lasting(max_age: Ttl) -> Desk {
+    let settings =
+        Settings { source: Source::Upstream, max_age, profile: Some(Profile::NextAuth), ..Settings::default() };
+    Desk::with(settings)
+}
+
+const DAY: Ttl = Ttl::seconds(24 * 60 * 60);
+
 #[test]
 fn rule_15_with_revoke_a_token_is_dead_until_its_session_would_have_ended() {
-    let desk = Desk::upstream();
+    // The app's sessions last longer than the setting says.
+    let desk = lasting(Ttl::seconds(3600));
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
     desk.wait(Ttl::seconds(5));
     desk.fill(&cookie("t2"), signed_in("alice", "t3"));
     desk.sign_out(&cookie("t3"), Some(&deletes()));
-    desk.wait(Ttl::seconds(24 * 3600 - 6));
+    // NextAuth takes a token for 15 seconds more than it says.
+    desk.wait(Ttl(DAY.0 - 5_000 + 16_000));
     for token in ["t1", "t2", "t3"] {
         assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
     }
-    desk.wait(Ttl::seconds(1));
+    desk.wait(Ttl::seconds(60));
     let _asks = desk.miss(&cookie("t1"));
+}
+
+#[test]
+fn rule_15_a_token_whose_end_is_unknown_is_dead_as_long_as_a_session_can_last() {
+    for (seen, sweeps) in [(false, false), (true, false), (false, true), (true, true)] {
+        let desk = Desk::upstream();
+        if seen {
+            desk.fill(&cookie("t1"), signed_in("alice", ""));
+            // Neither the answer nor the family is known any more.
+            desk.wait(Ttl::seconds(600));
+        }
+        desk.sign_out(&cookie("t1"), Some(&deletes()));
+        for day in 0..30 {
+            desk.wait(DAY);
+            if sweeps {
+                desk.answers.sweep_now();
+                desk.families.sweep_now();
+            }
+            assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Fence, "day {day}, seen {seen}");
+            assert_eq!(desk.redis_set("t1", &body("alice"), Ttl::seconds(5)), Err(crate::error::Error::Fenced));
+        }
+        desk.wait(Ttl::seconds(61));
+        let _asks = desk.miss(&cookie("t1"));
+    }
+}
+
+#[test]
+fn rule_15_a_token_that_was_made_after_the_last_answer_outlives_its_end() {
+    let desk = lasting(DAY);
+    desk.fill(&cookie("t1"), signed_in("alice", ""));
+    desk.wait(Ttl::seconds(50));
+    // A page rolls the session, and does not say until when.
+    let page = signed_in("alice", "t2");
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::Page, &page.headers, desk.now());
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    desk.wait(DAY);
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+}
+
+#[test]
+fn rule_15_a_new_sign_in_is_none_of_a_lasting_fences_business() {
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    desk.sign_out(&cookie("stranger"), Some(&deletes()));
+    for old in ["t1", "t2", "stranger"] {
+        desk.wait(Ttl::seconds(100));
+        let (first, next) = (format!("{old}-n1"), format!("{old}-n2"));
+        // A browser that has kept its dead cookie signs in with it.
+        assert_eq!(desk.sessions.admit(&desk.tokens(&cookie(old)), Passage::SignIn, desk.now()), None);
+        let callback = signed_in("alice", &first);
+        let seen = desk.sessions.observe(&desk.tokens(&cookie(old)), Passage::SignIn, &callback.headers, desk.now());
+        assert_eq!(seen, Observed::Untouched);
+        assert_eq!(user(&desk.fill(&cookie(&first), signed_in("alice", &next))).as_deref(), Some("alice"));
+        assert_eq!(user(&desk.hit(&cookie(&next))).as_deref(), Some("alice"));
+        assert_eq!(desk.hit(&cookie(old)).origin, Origin::Fence);
+        // Nor may a source that hands out a dead token bring it back by a family that lives.
+        desk.wait(Ttl::seconds(5));
+        desk.fill(&cookie(&next), signed_in("alice", old));
+        assert_eq!(desk.hit(&cookie(old)).origin, Origin::Fence);
+    }
+}
+
+#[test]
+fn rule_15_made_up_tokens_take_their_share_of_memory_and_no_more() {
+    let settings = Settings { fences_room: 100_000, ..lasting(DAY).sessions.settings().as_ref().clone() };
+    let (desk, short) = (Desk::with(settings.clone()), settings.fence());
+    for number in 0..5_000 {
+        desk.sign_out(&cookie(&format!("made-up-{number}")), Some(&deletes()));
+    }
+    let forgotten = desk.count("sign_outs_forgotten");
+    assert!((3_700..3_800).contains(&forgotten), "{forgotten}");
+    // Who was seen here is signed out for good all the same.
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    desk.wait(short);
+    desk.answers.sweep_now();
+    desk.families.sweep_now();
+    for token in ["t1", "t2", "made-up-0"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+    let _asks = desk.miss(&cookie("made-up-4999"));
+    assert_eq!(desk.answers.hidden(), 5_000 - forgotten as usize + 2);
+}
+
+#[test]
+fn rule_15_what_a_sign_out_leaves_behind_is_a_fence_and_without_revoke_nothing() {
+    const PEOPLE: usize = 1_000;
+    for revoke in [true, false] {
+        let desk = Desk::with(Settings { revoke, ..lasting(DAY).sessions.settings().as_ref().clone() });
+        let mut samples = Vec::new();
+        for round in 0..3 {
+            for number in 0..PEOPLE {
+                let [first, second] = [1, 2].map(|roll| format!("user{round}x{number}.{roll}"));
+                desk.fill(&cookie(&first), signed_in("alice", &second));
+                desk.sign_out(&cookie(&second), Some(&deletes()));
+            }
+            // Short fences, and the records of families.
+            desk.wait(Ttl::seconds(61));
+            desk.answers.sweep_now();
+            desk.families.sweep_now();
+            samples.push(desk.answers.used_memory());
+            assert_eq!(desk.answers.hidden(), if revoke { 2 * PEOPLE * (round + 1) } else { 0 });
+            assert_eq!(desk.families.count(), (0, 0));
+        }
+        assert!(revoke || samples[2] <= samples[0] + samples[0] / 10, "{samples:?}");
+    }
+}
+
+#[test]
+fn rule_15_a_fence_is_as_large_as_it_is_taken_for() {
+    const FENCES: usize = 100_000;
+    let (desk, until) = (Desk::upstream(), Ttl::seconds(30 * 86_400));
+    let before = desk.answers.used_memory();
+    for number in 0..FENCES {
+        desk.answers.fence(format!("auth:session:{number}").as_bytes(), 1, desk.now() + until, desk.now());
+    }
+    let each = (desk.answers.used_memory() - before) / FENCES;
+    println!("{each} bytes a fence");
+    assert!(
+        (crate::session::signout::FENCE_BYTES * 3 / 4..=crate::session::signout::FENCE_BYTES).contains(&each),
+        "{each}"
+    );
 }
 
 #[test]

@@ -15,9 +15,6 @@ const STEPS: usize = 150;
 /// The model holds tokens of a login for one family only as long as the engine surely links them.
 const LINKED: Ttl = Ttl::seconds(50);
 
-/// When the sessions of the made-up source end.
-const ENDS: Millis = Millis(1_700_086_400_000);
-
 /// A generator that is good enough to choose steps (xorshift64*).
 struct Dice(u64);
 
@@ -46,8 +43,6 @@ struct Leaving {
     token: String,
     /// The tokens that are surely fenced by it.
     family: Vec<String>,
-    /// Whether the engine surely knows when the session ends.
-    end_known: bool,
     begun: Millis,
     sign_out: SignOut,
 }
@@ -61,8 +56,6 @@ struct World {
     minted: HashMap<String, usize>,
     /// By token: when the engine last linked it to its family.
     linked: HashMap<String, Millis>,
-    /// By token: when an answer to it, which tells when the session ends, was last stored.
-    stored: HashMap<String, Millis>,
     /// By token: when it was last named by an answer, which is how long a link of it lives at least.
     named: HashMap<String, Millis>,
     /// By token: until when it shows nobody.
@@ -86,7 +79,6 @@ impl World {
             browsers: Vec::new(),
             minted: HashMap::new(),
             linked: HashMap::new(),
-            stored: HashMap::new(),
             named: HashMap::new(),
             dead: HashMap::new(),
             logins: 0,
@@ -140,20 +132,11 @@ impl World {
         leaves || self.dead.get(token).is_some_and(|until| self.desk.now() < *until)
     }
 
-    /// Whether the engine surely knows when the session of this token ends.
-    fn is_end_known(&self, token: &str) -> bool {
-        let recent = |since: &Millis| self.desk.now().since(*since) < LINKED;
-        self.linked.get(token).is_some_and(recent) && self.stored.get(token).is_some_and(recent)
-    }
-
-    /// What a sign-out that took place means: these tokens are dead as long as their session would have lasted, or as
-    /// long as anything may still be under way. When the fence has fallen, each of them that is asked for again begins
-    /// a family.
-    fn signed_out(&mut self, token: &str, family: Vec<String>, end_known: bool) {
-        let until = if end_known { ENDS } else { self.desk.now() + self.desk.sessions.settings().fence() };
+    /// What a sign-out that took place means: these tokens are dead for longer than any run lasts, whether or not
+    /// the engine knows when their session ends.
+    fn signed_out(&mut self, token: &str, family: Vec<String>) {
         for token in family {
-            let known = self.dead.entry(token).or_insert(until);
-            *known = until.max(*known);
+            self.dead.insert(token, Millis::NEVER);
         }
         self.forget_links(token);
     }
@@ -172,9 +155,6 @@ impl World {
             if links {
                 self.linked.insert(token.to_owned(), now);
                 self.named.insert(token.to_owned(), now);
-                if said.contains("; stored;") {
-                    self.stored.insert(token.to_owned(), now);
-                }
             }
         }
         for line in set_cookies(answer) {
@@ -311,7 +291,6 @@ impl World {
         let login = self.minted[token];
         let minted = &self.minted;
         self.linked.retain(|token, _| minted[token] != login);
-        self.stored.retain(|token, _| minted[token] != login);
         // What is linked later would be one family, and what is forgotten here would not be of it.
         for browser in self.browsers.iter_mut().filter(|browser| browser.login == login) {
             let newest = browser.jar.pop().unwrap();
@@ -322,9 +301,9 @@ impl World {
     fn begin_sign_out(&mut self, who: usize) {
         let token = self.token(who);
         self.note("sign-out begun by", &token);
-        let (family, end_known, begun) = (self.family(&token), self.is_end_known(&token), self.desk.now());
+        let (family, begun) = (self.family(&token), self.desk.now());
         let sign_out = self.desk.sessions.begin_sign_out(&self.desk.tokens(&cookie(&token)), begun);
-        self.sign_outs.push(Leaving { token, family, end_known, begun, sign_out });
+        self.sign_outs.push(Leaving { token, family, begun, sign_out });
     }
 
     fn end_sign_out(&mut self) {
@@ -332,7 +311,7 @@ impl World {
             return;
         }
         let at = self.dice.below(self.sign_outs.len());
-        let Leaving { token, mut family, end_known, sign_out, .. } = self.sign_outs.swap_remove(at);
+        let Leaving { token, mut family, sign_out, .. } = self.sign_outs.swap_remove(at);
         let refused = SourceAnswer::new(200, "{}");
         let answer = match self.dice.below(4) {
             0 => Some(refused),
@@ -343,17 +322,16 @@ impl World {
         self.note(&format!("sign-out ended, {ended:?}, of"), &token);
         if ended == Ended::SignedOut {
             family.extend(self.family(&token));
-            let end_known = end_known || self.is_end_known(&token);
-            self.signed_out(&token, family, end_known);
+            self.signed_out(&token, family);
         }
     }
 
     fn sign_out_at_once(&mut self, who: usize) {
         let token = self.token(who);
-        let (family, end_known) = (self.family(&token), self.is_end_known(&token));
+        let family = self.family(&token);
         self.note(&format!("sign-out at once, of {family:?}, by"), &token);
         assert_eq!(self.desk.sign_out(&cookie(&token), Some(&deletes())), Ended::SignedOut);
-        self.signed_out(&token, family, end_known);
+        self.signed_out(&token, family);
     }
 
     fn del(&mut self, who: usize) {
