@@ -76,12 +76,13 @@ impl Engine {
         true
     }
 
-    /// Takes note of what the process takes. Where that is more than `maxmemory`, what is not counted counts too, so that
-    /// less data is kept.
+    /// Takes note of what the process takes. Where that comes near `maxmemory`, what is not counted counts too, so that
+    /// data leaves room for it. Once it were more, it would be too late: and were it forgotten as soon as there is room
+    /// again, data would fill that and find out anew.
     pub fn weigh(&self, resident: u64) {
         let limit = self.hot.maxmemory();
-        let is_over = limit >= WEIGHED_MIN && resident > limit;
-        let waste = if is_over { resident.saturating_sub(self.in_use()) } else { 0 };
+        let is_near = limit >= WEIGHED_MIN && resident > limit / 8 * 7;
+        let waste = if is_near { resident.saturating_sub(self.in_use()) } else { 0 };
         self.waste.store(waste, Ordering::Relaxed);
     }
 
@@ -137,7 +138,9 @@ mod tests {
         let mut config = Config::default();
         config.set("maxmemory", "128mb").expect("bytes");
         let engine = Engine::new(config, Clock::system(), 1, 0);
-        for (resident, waste) in [(100 << 20, 0), (129 << 20, 32 << 20), (500 << 20, 32 << 20), (0, 0)] {
+        for (resident, waste) in
+            [(100 << 20, 0), (120 << 20, 32 << 20), (129 << 20, 32 << 20), (500 << 20, 32 << 20), (0, 0)]
+        {
             engine.weigh(resident);
             assert_eq!(engine.waste(), waste, "{resident}");
         }
