@@ -501,7 +501,7 @@ impl Shard {
     }
 
     pub fn hidden(&self) -> usize {
-        self.hidden
+        self.hidden.len()
     }
 
     pub fn expiring(&self) -> usize {
