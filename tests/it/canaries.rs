@@ -12,7 +12,9 @@ const MARK: &str = "C4n4ry";
 fn hear(address: std::net::SocketAddr, password: &str, lines: &[String]) -> Vec<u8> {
     let mut client = Peer::connect(address);
     client.send(format!("AUTH {password}\r\n")).hears("+OK\r\n");
-    lines.iter().for_each(|line| drop(client.send(format!("{line}\r\n"))));
+    for line in lines {
+        client.send(format!("{line}\r\n"));
+    }
     client.send("QUIT\r\n").rest()
 }
 
