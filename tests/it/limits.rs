@@ -292,6 +292,8 @@ fn a_process_without_descriptors_neither_spins_nor_stays_deaf() {
     let pid = Pid::from_raw(i32::try_from(binary.pid()).expect("a pid")).expect("a process");
     let few = Rlimit { current: Some(256), maximum: Some(256) };
     prlimit(Some(pid), Resource::Nofile, few).expect("a process of one's own");
+    let mut admin = Peer::connect(binary.resp);
+    admin.send("PING\r\n").hears("+PONG\r\n");
     let mut peers: Vec<Peer> = (0..400).map(|_| Peer::connect(binary.resp)).collect();
     let full = || binary.descriptors() >= 255;
     until("all descriptors are taken", full);

@@ -218,7 +218,7 @@ fn scheduled(end: End, warm: bool, evicts: bool) {
         let desk = desk.clone();
         shuttle::thread::spawn(move || {
             for _ in 0..3 {
-                Store::evict(&[desk.answers.clone()], Policy::AllkeysLru, 5, || 7, desk.now());
+                Store::evict(std::slice::from_ref(&desk.answers), Policy::AllkeysLru, 5, || 7, desk.now());
                 shuttle::thread::yield_now();
             }
         })

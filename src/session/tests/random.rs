@@ -393,7 +393,13 @@ impl World {
             90..91 if self.dice.one_in(2) => {
                 self.note("eviction", "");
                 let chance = self.dice.below(usize::MAX) as u64;
-                Store::evict(&[self.desk.answers.clone()], Policy::AllkeysLru, 5, || chance, self.desk.now());
+                Store::evict(
+                    std::slice::from_ref(&self.desk.answers),
+                    Policy::AllkeysLru,
+                    5,
+                    || chance,
+                    self.desk.now(),
+                );
             }
             90..91 => {
                 self.desk.answers.sweep_now();
