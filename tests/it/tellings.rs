@@ -25,10 +25,10 @@ fn session(body: &str) -> String {
 fn who_keeps_copies_hears_of_fills_and_sign_outs() {
     let server = start(&[]);
     let mut client = server.client();
-    client.send("CLIENT TRACKING ON\r\nHELLO 3\r\n");
+    client.send("HELLO 3\r\nCLIENT TRACKING ON\r\n");
     let mut byte = [0];
     let mut heard = Vec::new();
-    while !heard.ends_with(b"modules\r\n*0\r\n") {
+    while !heard.ends_with(b"+OK\r\n") {
         std::io::Read::read_exact(&mut client.0, &mut byte).expect("an answer");
         heard.push(byte[0]);
     }
@@ -64,7 +64,9 @@ fn a_watched_session_that_changes_through_http_aborts_a_transaction() {
 
 #[test]
 fn fills_and_sign_outs_are_keyspace_events() {
-    let server = start(&[("notify-keyspace-events", "Eg$"), ("save", "3600 1")]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path().to_str().expect("text");
+    let server = start(&[("notify-keyspace-events", "Eg$"), ("save", "3600 1"), ("dir", dir)]);
     let mut client = server.client();
     client
         .send("PSUBSCRIBE __keyevent@0__:*\r\n")
