@@ -44,9 +44,8 @@ compat: tools $(BIN) ## Redis' own test suite; fails when a test that passed bef
 e2e: tools $(BIN) ## Next.js with NextAuth v4 and Auth.js v5 in a real browser, with and without cloakroom
 	CLOAKROOM_BIN=$(abspath $(BIN)) node tests/e2e/run.mjs
 
-T ?= 600
 soak: $(BIN) ## All kinds of clients and faults at once for T seconds (600); fails on a wrong answer, or if anything grows
-	CLOAKROOM_BIN=$(abspath $(BIN)) SOAK_SECONDS=$(T) SOAK_CONNECTS=1000 $(CARGO) test --locked --test it soak:: -- --nocapture
+	CLOAKROOM_BIN=$(abspath $(BIN)) SOAK_SECONDS=$(or $(T),600) SOAK_CONNECTS=1000 $(CARGO) test --locked --test it soak:: -- --nocapture
 
 bench: tools ## Criterion, and the peers that are installed
 	$(CARGO) bench

@@ -21,7 +21,7 @@ const REVOKE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
 const TOLERANCE: Ttl = Ttl::seconds(60);
 
 /// Bytes of memory that a fence takes at most, entry, place in the table and reminder together.
-pub(super) const FENCE_BYTES: usize = 80;
+pub(super) const FENCE_BYTES: usize = 88;
 
 /// A sign-out that was begun: its fences stand. Give it to [`SessionCache::end_sign_out`]; dropped, it counts as one
 /// that took place, as one whose source did not answer does: logging out works while the source is down.
