@@ -40,6 +40,8 @@ const OF_CLIENTS: [Charge; 4] = [Charge::Input, Charge::Output, Charge::Mail, Ch
 #[repr(align(128))]
 pub struct Charges {
     bytes: [AtomicI64; KINDS],
+    /// Their sum, which is asked for before each write.
+    sum: AtomicI64,
 }
 
 impl Charges {
@@ -47,7 +49,9 @@ impl Charges {
     #[inline]
     pub fn change(&self, what: Charge, before: usize, now: usize) {
         if before != now {
-            self.bytes[what as usize].fetch_add(now as i64 - before as i64, Ordering::Relaxed);
+            let more = now as i64 - before as i64;
+            self.bytes[what as usize].fetch_add(more, Ordering::Relaxed);
+            self.sum.fetch_add(more, Ordering::Relaxed);
         }
     }
 
@@ -69,7 +73,7 @@ impl Charges {
 
     /// All bytes.
     pub fn total(&self) -> u64 {
-        self.bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
+        self.sum.load(Ordering::Relaxed).max(0) as u64
     }
 }
 

@@ -52,6 +52,9 @@ impl Engine {
             return true;
         }
         let limit = limit - self.waste();
+        if self.used_memory() <= limit {
+            return true;
+        }
         // What is being freed is as good as gone.
         let kept = || self.used_memory().saturating_sub(self.records.freeing() as u64);
         // Clients who keep copies are told of each that goes. What is told counts until it is sent, and must not be a reason
