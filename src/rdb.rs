@@ -4,6 +4,7 @@
 //! may be anything: every length is checked against the bytes that are there before anything is reserved.
 
 pub mod file;
+pub(crate) mod kind;
 mod lzf;
 mod ziplist;
 

@@ -28,8 +28,8 @@ use crate::resp::Parser;
 /// Bytes that are read at once; many pipelined requests, and more than the socket holds of most.
 const READ: usize = 64 * 1024;
 
-/// Bytes of a worker's stack, and of the one that its scripts have, of which few are ever touched. Two hundred functions of Lua's libraries may call each other
-/// through scripts, each with a buffer of 8 KB: more than the usual stack holds.
+/// Bytes of a worker's stack, and of the one that its scripts have, of which few are ever touched. Two hundred functions of
+/// Lua's libraries may call each other through scripts, each with a buffer of 8 KB: more than the usual stack holds.
 pub(super) const STACK: usize = 8 * 1024 * 1024;
 
 /// How long clients may take to finish when the server ends.

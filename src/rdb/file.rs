@@ -10,6 +10,7 @@ use std::fmt;
 
 use crc::{Digest, Table};
 
+use super::kind::*;
 use super::lzf::Packer;
 use super::{CHECKSUM, LZF, NEWEST, Reader as Parts, SPECIAL, VERSION, put_len, put_string};
 
@@ -20,8 +21,6 @@ const CHECKSUM_LEN: usize = 8;
 
 /// What is no type of a value.
 const SLOT_INFO: u8 = 244;
-const FUNCTION: u8 = 245;
-const OLD_FUNCTION: u8 = 246;
 const MODULE_AUX: u8 = 247;
 const IDLE: u8 = 248;
 const FREQ: u8 = 249;
@@ -32,26 +31,11 @@ const EXPIRES_SECONDS: u8 = 253;
 const DATABASE: u8 = 254;
 const END: u8 = 255;
 
-/// Types of values by how they are laid out.
-const STRING: u8 = 0;
-const LIST: u8 = 1;
-const SET: u8 = 2;
-const ZSET_TEXT: u8 = 3;
-const HASH: u8 = 4;
-const ZSET: u8 = 5;
-const LIST_ZIPLISTS: u8 = 14;
-const LIST_LISTPACKS: u8 = 18;
-
 /// Strings below this gain nothing from being packed, as Redis has it too.
 const PACKED_MIN: usize = 21;
 
 /// The longest name or value of an auxiliary field that is read: far more than any that is written.
 const AUX_MAX: usize = 16 << 20;
-
-/// Whether the value of this type is one string: bytes, or a compact encoding.
-fn is_one_string(kind: u8) -> bool {
-    matches!(kind, STRING | 10..=13 | 16 | 17 | 20)
-}
 
 /// Writes a file, from its first byte to its checksum.
 pub struct Writer {

@@ -10,15 +10,10 @@ use crate::command::{Arity, Ctx, Flags, Group, Spec, help, wrong_count};
 use crate::engine::{Called, Engine, Function, Libraries, Library, Restoring};
 use crate::error::{Error, Result};
 use crate::glob;
-use crate::rdb::{self, Reader};
+use crate::rdb::{self, Reader, kind};
 use crate::resp::{Args, Reply};
 
 use Arity::{AtLeast, Exactly};
-
-/// What stands before each library in a dump.
-const LIBRARY: u8 = 245;
-/// The same in dumps of the first release candidates of Redis 7.0, where the name stood beside the text.
-const EARLY_LIBRARY: u8 = 246;
 
 const ROW: Spec = Spec { group: Group::Scripting, since: "7.0.0", ..Spec::BASE };
 const CALL: Spec = Spec {
@@ -137,7 +132,7 @@ const SUBCOMMANDS: &[Spec] = &[
 const HELP: &[&str] = &[
     "LOAD [REPLACE] <FUNCTION CODE>",
     "    Create a new library with the given library name and code.",
-    "DELETE <LIBRARY NAME>",
+    "DELETE <kind::FUNCTION NAME>",
     "    Delete the given library.",
     "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
     "    Return general information on all the libraries:",
@@ -271,7 +266,7 @@ fn flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 fn dump(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let mut out = Vec::new();
     for library in ctx.engine.functions.libraries().iter() {
-        out.push(LIBRARY);
+        out.push(kind::FUNCTION);
         rdb::put_string(&mut out, &library.code);
     }
     rdb::seal(&mut out);
@@ -340,8 +335,8 @@ fn read_dump(mut reader: Reader<'_>, most: usize, mut make: impl FnMut(&[u8]) ->
     let mut libraries = Libraries::default();
     while !reader.is_done() {
         let code = match reader.byte() {
-            Some(LIBRARY) => reader.string(most).ok_or(Error::refused("Failed loading library payload"))?,
-            Some(EARLY_LIBRARY) => read_early(&mut reader, most)
+            Some(kind::FUNCTION) => reader.string(most).ok_or(Error::refused("Failed loading library payload"))?,
+            Some(kind::OLD_FUNCTION) => read_early(&mut reader, most)
                 .ok_or(Error::refused("failed loading the given functions payload"))?
                 .into(),
             _ => return Err(Error::refused("given type is not a function")),

@@ -7,24 +7,8 @@ use super::listpack::Listpack;
 use super::{End, Hash, List, Object, Set, Value, ZSet};
 use crate::config::Compact;
 use crate::num;
+use crate::rdb::kind::*;
 use crate::rdb::{Reader, put_double, put_len, put_string, ziplist};
-
-/// Redis' numbers of types and encodings.
-const STRING: u8 = 0;
-const LIST: u8 = 1;
-const SET: u8 = 2;
-const ZSET_TEXT: u8 = 3;
-const HASH: u8 = 4;
-const ZSET: u8 = 5;
-const LIST_ZIPLIST: u8 = 10;
-const SET_INTSET: u8 = 11;
-const ZSET_ZIPLIST: u8 = 12;
-const HASH_ZIPLIST: u8 = 13;
-const LIST_ZIPLISTS: u8 = 14;
-const HASH_LISTPACK: u8 = 16;
-const ZSET_LISTPACK: u8 = 17;
-const LIST_LISTPACKS: u8 = 18;
-const SET_LISTPACK: u8 = 20;
 
 /// How a piece of a list is written: as the bytes of one element, or as several in a listpack.
 const PLAIN: usize = 1;
