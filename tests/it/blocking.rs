@@ -2,16 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{PATIENCE, Peer, Running};
+use crate::support::{Peer, Running, until};
 
 /// Waits until so many clients wait.
 fn until_waiting(server: &Running, count: usize) {
     let waiting = || server.engine.clients.all().iter().filter(|peer| peer.flags() == "b").count();
-    let patience = Instant::now() + PATIENCE;
-    while waiting() != count {
-        assert!(Instant::now() < patience, "{} clients wait, not {count}", waiting());
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until(&format!("{count} clients wait"), || waiting() == count);
 }
 
 /// Clients that wait for something, in this order, on both workers.

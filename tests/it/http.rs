@@ -10,7 +10,7 @@ use cloakroom::clock::Ttl;
 
 use super::browser::{Answer, ask, check, cookie, send, send_sign_out, sign_out};
 use super::faulty::{Faulty, Mode};
-use super::support::{Peer, Running};
+use super::support::{Peer, Running, until};
 
 const ALICE: &str = r#"{"user":{"name":"alice"},"expires":"2099-01-01T00:00:00.000Z"}"#;
 
@@ -201,11 +201,7 @@ fn an_upload_reaches_the_upstream_while_it_is_being_sent() {
     );
     stream.write_all(head.as_bytes()).expect("a head sent");
     stream.write_all(&vec![b'x'; HALF]).expect("half a body sent");
-    let patience = Instant::now() + Duration::from_secs(5);
-    while upstream.uploaded.load(Ordering::SeqCst) < HALF {
-        assert!(Instant::now() < patience, "the first half was kept back");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("the first half has arrived", || upstream.uploaded.load(Ordering::SeqCst) >= HALF);
     stream.write_all(&vec![b'x'; HALF]).expect("the other half sent");
     assert_eq!(Answer::read(&mut stream).body, format!("{{\"bytes\":{}}}", 2 * HALF));
 }

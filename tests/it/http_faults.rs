@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::browser::{Answer, ask, check, cookie, send, sign_out};
 use super::faulty::{Faulty, Mode};
 use super::http::{before, metric};
-use super::support::{Peer, Running};
+use super::support::{Peer, Running, until};
 
 /// A server in front of an upstream that may take 300 ms.
 fn front(settings: &[(&str, &str)]) -> (Running, Arc<Faulty>) {
@@ -177,11 +177,7 @@ fn a_fill_goes_on_when_its_asker_leaves_at_any_point() {
         std::thread::sleep(Duration::from_millis(leave_after));
         // A reset, so that the server notices at once.
         socket2::SockRef::from(&asker).set_linger(Some(Duration::ZERO)).expect("a socket");
-        let patience = Instant::now() + Duration::from_secs(2);
-        while upstream.checks() == calls {
-            assert!(Instant::now() < patience, "the call was never made");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        until("the call is made", || upstream.checks() > calls);
         let mut waiter = send(server.http, "GET", "/api/auth/session", &headers, "");
         drop(asker);
         assert!(Answer::read(&mut waiter).body.contains(&format!("user{number}")));
@@ -196,13 +192,11 @@ fn a_sign_out_is_carried_out_when_its_asker_leaves() {
     check(server.http, "alice.1");
     upstream.take_your_time(50);
     let asker = super::browser::send_sign_out(server.http, "alice.1");
-    std::thread::sleep(Duration::from_millis(20));
+    until("it is asked for", || upstream.last().line.contains("signout"));
     socket2::SockRef::from(&asker).set_linger(Some(Duration::ZERO)).expect("a socket");
     drop(asker);
-    std::thread::sleep(Duration::from_millis(80));
-    assert!(upstream.last().line.contains("signout"));
+    until("it is counted", || metric(&server, "sessions_sign_outs_total") == 1);
     assert_eq!(check(server.http, "alice.1").body, "{}");
-    assert_eq!(metric(&server, "sessions_sign_outs_total"), 1);
 }
 
 #[test]

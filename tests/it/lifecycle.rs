@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::binary::{Binary, PLAIN};
-use crate::support::{PATIENCE, Peer};
+use crate::support::{PATIENCE, Peer, until};
 
 // ---- the end ----------------------------------------------------------------------------------------------------
 
@@ -138,11 +138,7 @@ fn ends_well_under_load(signals: &[&str]) {
         assert!(begun == whole && is_whole, "{begun} answers begun, {whole} whole");
     }));
     let idle = Peer::connect(binary.resp);
-    let patience = Instant::now() + PATIENCE;
-    while !started.load(Ordering::Relaxed) {
-        assert!(Instant::now() < patience, "nothing is answered");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("something is answered", || started.load(Ordering::Relaxed));
     std::thread::sleep(Duration::from_millis(300));
     let before = answered.load(Ordering::Relaxed);
     let asked = Instant::now();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cloakroom::net::Patience;
 
 use crate::binary::Binary;
-use crate::support::{PATIENCE, Peer, Running};
+use crate::support::{PATIENCE, Peer, Running, until};
 
 /// What a server says of each of its clients.
 fn clients(resp: SocketAddr, login: &str) -> String {
@@ -22,15 +22,6 @@ fn largest(list: &str, field: &str) -> usize {
     let field = format!(" {field}=");
     let numbers = list.lines().filter_map(|line| line.split_once(&field)).map(|(_, rest)| rest.split(' ').next());
     numbers.filter_map(|number| number?.parse().ok()).max().unwrap_or_default()
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let patience = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < patience, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Takes what has come, without waiting, and tells whether the other end has closed.

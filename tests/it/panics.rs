@@ -13,7 +13,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use super::browser::{Answer, check, cookie, send};
 use super::faulty::{Faulty, Mode};
 use super::http::{before, metric};
-use super::support::Running;
+use super::support::{Running, until};
 
 /// What a warning must say for the logger to panic.
 const FAINT: &str = "the logger faints";
@@ -133,9 +133,5 @@ fn a_panic_in_a_command_or_a_script_ends_that_client_and_no_other() {
     }
     // Of each what ran before the panic counts: nothing of the first, an INCR of each of the others.
     server.client().send("GET a\r\n").hears("$1\r\n4\r\n");
-    let patience = Instant::now() + Duration::from_secs(5);
-    while server.engine.clients.len() > 1 {
-        assert!(Instant::now() < patience, "somebody is still listed: {}", server.engine.clients.len());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("one is listed", || server.engine.clients.len() <= 1);
 }

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::support::Running;
+use super::support::{Running, until};
 
 #[path = "../../benches/pressure/load.rs"]
 mod load;
@@ -54,13 +54,7 @@ fn clients_with_full_buffers_are_cut_before_logins_go() {
     assert_eq!(server.logins_left(), 100);
     // All of it is given back with the clients.
     drop(crowd);
-    for _ in 0..100 {
-        if server.info("mem_clients_normal") < 1 << 20 {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    panic!("{} bytes are still charged to clients", server.info("mem_clients_normal"));
+    until("clients are charged nothing", || server.info("mem_clients_normal") < 1 << 20);
 }
 
 #[test]
@@ -71,12 +65,8 @@ fn what_clients_leave_behind_makes_entries_go_but_no_login() {
     server.fill(1024, CAP / 2);
     let before = server.info("evicted_keys");
     let _crowd = server.crowd(50, 256 * 1024, 0);
-    let patience = std::time::Instant::now() + super::support::PATIENCE;
     let held = || server.info("mem_clients_input");
-    while held() < 12 << 20 {
-        assert!(std::time::Instant::now() < patience, "{}", held());
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    until("all of it has arrived", || held() >= 12 << 20);
     assert!(held() < CAP, "{}", held());
     server.fill(1024, 4 << 20);
     assert!(server.info("evicted_keys") > before + 1000);
@@ -97,15 +87,6 @@ fn all_that_clients_hold_is_charged_and_given_back() {
     unfinished.send(format!("*2\r\n$4\r\nECHO\r\n$100000\r\n{}", "z".repeat(70_000)));
     let mut scripting = server.client();
     scripting.send("EVAL \"return 1\" 0\r\n").hears(":1\r\n");
-    let holds = |what, least: u64| {
-        for _ in 0..200 {
-            if charges.of(what) >= least {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("{what:?}: {} bytes are charged, not {least}", charges.of(what));
-    };
     for (what, least) in [
         (Charge::Queued, 10_000),
         (Charge::Blocked, 5_000),
@@ -114,7 +95,7 @@ fn all_that_clients_hold_is_charged_and_given_back() {
         (Charge::Texts, 8),
         (Charge::Slowlog, 100),
     ] {
-        holds(what, least);
+        until(&format!("{least} bytes are charged for {what:?}"), || charges.of(what) >= least);
     }
     assert!(server.engine.used_memory() >= charges.total());
     drop((queueing, waiting, unfinished));
@@ -122,14 +103,8 @@ fn all_that_clients_hold_is_charged_and_given_back() {
         .send("SCRIPT FLUSH\r\nSLOWLOG RESET\r\nCONFIG SET slowlog-log-slower-than -1\r\n")
         .hears("+OK\r\n+OK\r\n+OK\r\n");
     scripting.send("SLOWLOG RESET\r\n").hears("+OK\r\n");
-    for _ in 0..200 {
-        if charges.total() == 0 {
-            drop(idle);
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("{charges:?}");
+    until("nothing is charged", || charges.total() == 0);
+    drop(idle);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cloakroom::clock::Ttl;
 
-use crate::support::{PATIENCE, Peer, Running};
+use crate::support::{Peer, Running, until};
 
 /// A client that listens to a channel.
 fn listener(server: &Running, channel: &str) -> Peer {
@@ -15,16 +15,6 @@ fn listener(server: &Running, channel: &str) -> Peer {
     client.send(format!("SUBSCRIBE {channel}\r\n"));
     client.hears(format!("*3\r\n$9\r\nsubscribe\r\n${len}\r\n{channel}\r\n:1\r\n"));
     client
-}
-
-/// Waits until something holds.
-#[track_caller]
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < PATIENCE, "it never came");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -83,7 +73,7 @@ fn a_stalled_subscriber_is_cut_and_who_publishes_never_waits() {
     assert!(cut.is_some(), "50 MB were kept for a subscriber that reads none");
     // It hears some of it, and then the end.
     assert!(stalled.rest().len() < 1_000 * message.len());
-    wait_until(|| {
+    until("one is subscribed", || {
         speaker.send("PUBSUB NUMSUB news\r\n");
         speaker.hears("*2\r\n$4\r\nnews\r\n:");
         let mut count = [0; 3];
@@ -104,9 +94,9 @@ fn a_subscriber_over_the_soft_limit_has_its_seconds() {
     }
     let started = Instant::now();
     assert_eq!(server.engine.metrics.sums().output_limit_disconnections, 0);
-    wait_until(|| server.engine.metrics.sums().output_limit_disconnections == 1);
+    until("the deaf one is cut", || server.engine.metrics.sums().output_limit_disconnections == 1);
     assert!(started.elapsed() > Duration::from_millis(500), "it was cut at once");
-    wait_until(|| server.engine.pubsub.is_empty());
+    until("nobody is subscribed", || server.engine.pubsub.is_empty());
 }
 
 #[test]
@@ -125,11 +115,11 @@ fn silence_ends_others_but_not_who_listens() {
 fn who_leaves_is_no_subscriber_any_more() {
     let server = Running::start(&[]);
     drop(listener(&server, "news"));
-    wait_until(|| server.engine.pubsub.is_empty());
+    until("nobody is subscribed", || server.engine.pubsub.is_empty());
     let mut client = listener(&server, "news");
     client.send("QUIT\r\n");
     assert_eq!(client.rest(), b"+OK\r\n");
-    wait_until(|| server.engine.pubsub.bytes() == 0);
+    until("nothing is kept", || server.engine.pubsub.bytes() == 0);
 }
 
 #[test]

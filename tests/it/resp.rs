@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cloakroom::clock::Ttl;
 
-use crate::support::{PATIENCE, Peer, Running};
+use crate::support::{PATIENCE, Peer, Running, until};
 
 #[test]
 fn requests_that_arrive_in_pieces_are_answered_in_order() {
@@ -169,10 +169,7 @@ fn one_client_too_many_is_told_so() {
     assert_eq!(server.client().rest(), b"-ERR max number of clients reached\r\n");
     drop(clients);
     // The place is free again as soon as the server has noticed.
-    let patience = Instant::now() + PATIENCE;
-    while server.engine.clients.len() > 1 && Instant::now() < patience {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until("a place is free", || server.engine.clients.len() <= 1);
     server.client().send("PING\r\n").hears("+PONG\r\n");
 }
 
@@ -249,10 +246,7 @@ fn what_dies_is_reclaimed_without_anybody_asking() {
         let put = store.write(&number.to_be_bytes(), b"value", now, |slot, fresh| slot.put(fresh.until(deadline)));
         assert!(put.is_ok());
     }
-    let patience = Instant::now() + PATIENCE;
-    while !store.is_empty() && Instant::now() < patience {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("the store is empty", || store.is_empty());
     assert_eq!((store.len(), store.stats().expired), (0, 10_000));
     assert!(server.engine.clock.now().since(now) < Ttl(1_500), "the janitor took its time");
 }

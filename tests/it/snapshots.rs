@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Connection, Value};
 
 use crate::binary::{Binary, run};
-use crate::support::{PATIENCE, Redis, Running};
+use crate::support::{PATIENCE, Redis, Running, until};
 
 /// A client that speaks to either server.
 pub fn client(address: std::net::SocketAddr) -> Connection {
@@ -271,11 +271,7 @@ fn a_kill_in_the_middle_of_a_write_leaves_the_snapshot_before_it() {
     ask(&mut writer, "BGSAVE");
     assert!(refusal(&mut writer, "BGSAVE").contains("already in progress"));
     let fresh = dir.path().join("cloakroom.rdb.tmp");
-    let patience = Instant::now() + PATIENCE;
-    while std::fs::metadata(&fresh).map_or(0, |data| data.len()) == 0 {
-        assert!(Instant::now() < patience, "nothing is written");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("something is written", || std::fs::metadata(&fresh).is_ok_and(|data| data.len() > 0));
     binary.signal("KILL");
     binary.ended();
     assert!(fresh.exists());
@@ -390,11 +386,7 @@ fn a_shutdown_does_not_wait_for_a_snapshot_that_is_being_written() {
     pipe.query::<Value>(&mut own).expect("a pipeline");
     ask(&mut own, "BGSAVE");
     let fresh = dir.path().join("cloakroom.rdb.tmp");
-    let patience = Instant::now() + PATIENCE;
-    while !fresh.exists() {
-        assert!(Instant::now() < patience, "nothing is written");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("a file is begun", || fresh.exists());
     ask(&mut own, "CONFIG SET rdb-key-save-delay 0");
     // It answers by closing. The one under way would have taken twenty seconds.
     let _ = redis::cmd("SHUTDOWN").arg("SAVE").query::<Value>(&mut own);

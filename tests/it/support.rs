@@ -74,6 +74,16 @@ impl Drop for Running {
     }
 }
 
+/// Waits until this holds.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < patience, "it never came that {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A real Redis on a free port, killed when dropped.
 pub struct Redis {
     child: Child,
@@ -90,11 +100,7 @@ impl Redis {
         command.args(arguments);
         let child = command.stdout(Stdio::null()).spawn().expect("redis-server is installed; tests/tools.sh gets it");
         let mut redis = Redis { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) };
-        let patience = Instant::now() + PATIENCE;
-        while TcpStream::connect(redis.addr).is_err() {
-            assert!(Instant::now() < patience, "redis-server does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("redis-server listens", || TcpStream::connect(redis.addr).is_ok());
         let ended = redis.child.try_wait().expect("a child");
         assert!(ended.is_none(), "redis-server has ended, and somebody else is on its port");
         redis

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::crypto::ring;
@@ -16,7 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 use super::binary::{Binary, command};
 use super::browser::Answer;
 use super::faulty::Faulty;
-use super::support::{PATIENCE, Peer, Running};
+use super::support::{PATIENCE, Peer, Running, until};
 
 /// A folder with an authority and what it has signed.
 struct Office {
@@ -276,16 +275,6 @@ fn what_cannot_be_used_is_one_line_with_its_cure() {
 }
 
 // ---- SIGHUP -----------------------------------------------------------------------------------------------------
-
-/// Waits until this is so.
-#[track_caller]
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let patience = Instant::now() + PATIENCE;
-    while !is() {
-        assert!(Instant::now() < patience, "{what} does not come");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 #[test]
 fn a_hangup_takes_what_is_good_and_keeps_what_there_was_if_anything_is_not() {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::support::Running;
+use crate::support::{Running, until};
 
 /// Clients of all workers send transactions over the same keys in long batches, in opposite orders; each reads what it has
 /// written alone, and all end.
@@ -64,10 +64,7 @@ fn a_client_that_leaves_is_forgotten() {
     assert_eq!(server.engine.clients.all()[0].pending().watched, 2);
     drop(client);
     let mut other = server.client();
-    let begun = std::time::Instant::now();
-    while server.engine.clients.len() > 1 && begun.elapsed() < crate::support::PATIENCE {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    until("the one who left is forgotten", || server.engine.clients.len() == 1);
     other.send("GET a\r\nSET b 1\r\n").hears("$-1\r\n+OK\r\n");
 }
 
@@ -78,8 +75,8 @@ fn a_script_without_end_is_ended_from_another_worker() {
     let mut stuck = server.client();
     let mut others = [server.client(), server.client()];
     stuck.send("EVAL 'while true do end' 0\r\n");
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    // Both come to the gate before it counts as long, and wait there until it does.
+    until("the script runs", || server.engine.scripts.is_running());
+    // Both are told while it runs, be it that they waited at the gate until it counted as long.
     others[0].send("GET a\r\n");
     others[1].send("MULTI\r\nSET a 1\r\nEXEC\r\nGET a\r\n");
     for _ in 0..2 {
