@@ -9,6 +9,8 @@ mod charges;
 mod clients;
 mod functions;
 mod gate;
+#[cfg(test)]
+mod gate_tests;
 mod guesses;
 mod hot;
 mod latency;
@@ -19,6 +21,7 @@ mod room;
 mod scripts;
 mod slowlog;
 mod snapshots;
+mod sync;
 mod tracking;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};

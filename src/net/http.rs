@@ -43,7 +43,7 @@ use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
 use super::fences::FenceLog;
-use super::patience::Patience;
+use super::patience::{HEARD_OUT, Patience, QUIET};
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
@@ -386,14 +386,10 @@ impl Door {
     }
 }
 
-/// Ends a connection on which requests may still come: to close it at once would throw away answers that are on their way.
+/// Ends a connection on which requests may still come.
 async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    /// Who has been silent for so long has nothing on its way.
-    const QUIET: Duration = Duration::from_millis(50);
-    /// Long enough for what is on its way, short enough for a shutdown.
-    const LONGEST: Duration = Duration::from_secs(2);
     let mut unheard = vec![0; 16 * 1024];
-    let _ = timeout(LONGEST, async {
+    let _ = timeout(HEARD_OUT, async {
         stream.shutdown().await?;
         while let Ok(1..) = timeout(QUIET, stream.read(&mut unheard)).await? {}
         Ok::<_, std::io::Error>(())

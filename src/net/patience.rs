@@ -8,6 +8,14 @@ use crate::clock::Ttl;
 /// and then does not.
 const SLOWEST: u64 = 4 * 1024;
 
+/// For how long who still sends is heard out, to no effect, before its connection is closed: to close a socket on which
+/// something lies unread, or still comes, throws away answers that are on their way. Enough for a slow link, short enough
+/// for a shutdown.
+pub(super) const HEARD_OUT: Duration = Duration::from_secs(2);
+
+/// Who has been silent for so long, and knows of the end, has nothing on its way: a round trip to the other side of the earth.
+pub(super) const QUIET: Duration = Duration::from_millis(300);
+
 /// How long a client may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {

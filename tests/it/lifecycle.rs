@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::binary::{Binary, PLAIN};
@@ -14,6 +14,9 @@ use crate::support::{PATIENCE, Peer, until};
 
 /// Requests that a client sends at once.
 const BATCH: usize = 64;
+
+/// For how long the server hears out who goes on sending. Who has not read its replies by then may lose some.
+const HEARD_OUT: Duration = Duration::from_secs(2);
 
 /// Reads to the end: everything, and whether that was an end in good order.
 fn to_the_end(peer: &mut Peer) -> (Vec<u8>, bool) {
@@ -39,18 +42,25 @@ fn ends_well_under_load(signals: &[&str]) {
     setter.send(format!("SET k {value}\r\n")).hears("+OK\r\n");
     setter.send(format!("SET auth:session:alice '{session}' EX 1000\r\n")).hears("+OK\r\n");
     let (started, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::new(OnceLock::<Instant>::new());
+    // On a machine that is too busy to read for so long.
+    let is_too_late = {
+        let asked = asked.clone();
+        move || asked.get().is_some_and(|asked| asked.elapsed() >= HEARD_OUT)
+    };
     let reply = format!("$3000\r\n{value}\r\n");
     let request = "GET k\r\n".repeat(BATCH);
     let resp = (0..3).map(|number| {
         let mut peer = Peer::connect(binary.resp);
         let (reply, request, answered, started) = (reply.clone(), request.clone(), answered.clone(), started.clone());
+        let is_too_late = is_too_late.clone();
         std::thread::spawn(move || {
             // One writes on and on and reads in a thread of its own, as a pipelining client does.
             let writer = (number == 0).then(|| {
                 let mut stream = peer.0.try_clone().expect("a socket");
                 std::thread::spawn(move || while stream.write_all(request.as_bytes()).is_ok() {})
             });
-            let mut bytes = Vec::new();
+            let (mut bytes, mut is_reset) = (Vec::new(), false);
             let request = "GET k\r\n".repeat(BATCH);
             loop {
                 if writer.is_none() && peer.0.write_all(request.as_bytes()).is_err() {
@@ -60,8 +70,12 @@ fn ends_well_under_load(signals: &[&str]) {
                 let mut filled = 0;
                 while filled < batch.len() {
                     match peer.0.read(&mut batch[filled..]) {
-                        Ok(0) | Err(_) => break,
+                        Ok(0) => break,
                         Ok(got) => filled += got,
+                        Err(_) => {
+                            is_reset = true;
+                            break;
+                        }
                     }
                 }
                 bytes.clear();
@@ -73,15 +87,19 @@ fn ends_well_under_load(signals: &[&str]) {
                 answered.fetch_add(BATCH, Ordering::Relaxed);
                 started.store(true, Ordering::Relaxed);
             }
-            bytes.extend(to_the_end(&mut peer).0);
+            let (rest, ended) = to_the_end(&mut peer);
+            bytes.extend(rest);
+            is_reset |= !ended;
+            let is_excused = writer.is_some() && is_reset && is_too_late();
             drop(peer);
             if let Some(writer) = writer {
                 writer.join().expect("a writer");
             }
             // What came last is whole replies and nothing else.
-            let whole = bytes.len() / reply.len();
-            assert_eq!(bytes.len() % reply.len(), 0, "a reply was cut after {} bytes", bytes.len() % reply.len());
-            assert!(bytes == reply.repeat(whole).as_bytes(), "a wrong answer at the end");
+            let cut = bytes.len() % reply.len();
+            assert!(cut == 0 || is_excused, "a reply was cut after {cut} bytes");
+            bytes.truncate(bytes.len() - cut);
+            assert!(bytes == reply.repeat(bytes.len() / reply.len()).as_bytes(), "a wrong answer at the end");
         })
     });
     let http = (0..2).map(|number| {
@@ -128,20 +146,21 @@ fn ends_well_under_load(signals: &[&str]) {
             "GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n".repeat(50);
         let mut stream = flood.0.try_clone().expect("a socket");
         let writer = std::thread::spawn(move || while stream.write_all(ask.as_bytes()).is_ok() {});
-        let bytes = to_the_end(&mut flood).0;
+        let (bytes, ended) = to_the_end(&mut flood);
+        let is_excused = !ended && is_too_late();
         drop(flood);
         writer.join().expect("a writer");
         let text = String::from_utf8_lossy(&bytes);
         let (begun, whole) = (text.matches("HTTP/1.1 200 OK\r\n").count(), text.matches("000Z\"}").count());
         // The end of the answer to the first question may be what came last.
         let is_whole = begun == 0 || text.ends_with("000Z\"}");
-        assert!(begun == whole && is_whole, "{begun} answers begun, {whole} whole");
+        assert!(begun == whole && is_whole || is_excused, "{begun} answers begun, {whole} whole");
     }));
     let idle = Peer::connect(binary.resp);
     until("something is answered", || started.load(Ordering::Relaxed));
     std::thread::sleep(Duration::from_millis(300));
     let before = answered.load(Ordering::Relaxed);
-    let asked = Instant::now();
+    let asked = *asked.get_or_init(Instant::now);
     for signal in signals {
         binary.signal(signal);
         std::thread::sleep(Duration::from_millis(20));

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Connection, End};
 use crate::clock::{Millis, Ttl};
-use crate::net::patience::millis;
+use crate::net::patience::{HEARD_OUT, QUIET, millis};
 use crate::net::worker::{Buffers, Scratch};
 
 /// The longest time that a timer is set for; what is due later is looked at again then.
@@ -83,16 +83,11 @@ impl Connection<'_> {
         Ok(overdue.then_some(End::Gone))
     }
 
-    /// Sends the last replies, but does not wait for ever for somebody who is not reading. To close a socket on which
-    /// something lies unread, or still comes, throws away what was sent and is not there yet; so whoever spoke a moment
-    /// ago is heard out, to no effect.
+    /// Sends the last replies, but does not wait for ever for somebody who is not reading. Whoever spoke a
+    /// moment ago is heard out.
     pub(super) async fn flush_and_close(&mut self, scratch: &Scratch) {
-        /// Enough for a slow link, short enough for a shutdown.
-        const PATIENCE: Duration = Duration::from_secs(2);
-        /// Who has been silent for so long has nothing on its way.
-        const QUIET: Duration = Duration::from_millis(50);
         let now = self.engine().clock.now();
-        let heard_out = !self.client.peer.is_killed() && now.since(self.active) < millis(PATIENCE);
+        let heard_out = !self.client.peer.is_killed() && now.since(self.active) < millis(HEARD_OUT);
         self.input = Vec::new();
         let flush = async {
             // Who writes all it has to say before it reads is read meanwhile.
@@ -115,11 +110,11 @@ impl Connection<'_> {
             }
             while let Ok(Ok(1..)) = timeout(QUIET, poll_fn(|cx| self.poll_read(cx, scratch))).await {}
         };
-        let _ = timeout(PATIENCE, flush).await;
+        let _ = timeout(HEARD_OUT, flush).await;
         // Whether it took everything or not, it is closed now; but who asked the server to end is not before the doors are.
         if self.engine().is_to_end() {
             let mut ending = self.shared.ending.subscribe();
-            let _ = timeout(PATIENCE, ending.wait_for(|ends| *ends)).await;
+            let _ = timeout(HEARD_OUT, ending.wait_for(|ends| *ends)).await;
         }
     }
 }
