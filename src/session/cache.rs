@@ -22,6 +22,7 @@ use super::fill::Trouble;
 use super::flight::{Fill, Flight, Landing, Wait};
 use super::hit::Hit;
 use super::source::{Failure, Outcome, Source};
+use super::story::{Event, Story};
 use super::sync::Steps;
 use super::{Profile, Settings};
 use crate::clock::{Millis, Ttl};
@@ -79,6 +80,8 @@ pub(super) struct Core {
     pub names: CookieNames,
     pub counters: Counters,
     pub steps: Steps,
+    /// The last decisions that were no hits.
+    pub story: Story,
     /// The engine's lock.
     pub flights: Mutex<Flights>,
     pub tickets: AtomicU64,
@@ -107,6 +110,7 @@ impl SessionCache {
             prefix_len: settings.prefix.len(),
             body_max: AtomicUsize::new(settings.body_max),
             steps: Steps::default(),
+            story: Story::default(),
             flights: Mutex::default(),
             tickets: AtomicU64::new(1),
             witness: OnceLock::new(),
@@ -165,8 +169,9 @@ impl SessionCache {
             }
             Seen::None => LookUp::Answer(core.nothing(tokens, "cloakroom; hit; detail=no-cookie")),
             Seen::Unclear { .. } if core.signed_out(tokens, None, now) => LookUp::Answer(core.fenced(tokens)),
-            Seen::Unclear { why, .. } if asks => {
+            Seen::Unclear { why, names } if asks => {
                 add(&core.counters.passed);
+                names.first().into_iter().for_each(|name| core.tell(name, Event::Passed(*why), now));
                 LookUp::Pass(*why)
             }
             Seen::Unclear { .. } => LookUp::Answer(core.nothing(tokens, "cloakroom; detail=ambiguous")),
@@ -174,7 +179,10 @@ impl SessionCache {
                 Glance::Live(answer) => LookUp::Answer(core.hit(key, answer)),
                 Glance::Fenced => LookUp::Answer(core.fenced(tokens)),
                 Glance::Absent if asks => self.take_off(tokens, key, now),
-                Glance::Absent => LookUp::Answer(core.nothing(tokens, "cloakroom; detail=absent")),
+                Glance::Absent => {
+                    core.tell(key, Event::Absent, now);
+                    LookUp::Answer(core.nothing(tokens, "cloakroom; detail=absent"))
+                }
             },
         }
     }
@@ -203,6 +211,7 @@ impl SessionCache {
         let flight = Arc::new(Flight::default());
         flights.insert(listed.clone(), flight.clone());
         drop(flights);
+        core.tell(key, core.why_asked(&family, behind, now), now);
         add(&core.counters.misses);
         let (cache, tokens) = (self.clone(), tokens.clone());
         LookUp::Fill(Fill { cache, flight, listed, family, tokens, started: now, behind, done: false })

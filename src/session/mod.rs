@@ -66,6 +66,7 @@ mod hit;
 mod pass;
 mod signout;
 mod source;
+mod story;
 mod sync;
 
 #[cfg(test)]
@@ -84,6 +85,7 @@ pub use hit::Hit;
 pub use pass::{Observed, Passage};
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
+pub use story::{Account, Event, State, Told};
 
 /// Whose session cookie it is, and with it what an empty session looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use super::cache::SessionCache;
 use super::cookie::Tokens;
 use super::counters::add;
 use super::source::{Says, Source, SourceAnswer, says};
+use super::story::Event;
 use crate::clock::{Millis, Ttl};
 use crate::store::NameBuf;
 
@@ -73,6 +74,7 @@ impl SessionCache {
         if answer.is_some_and(lives) {
             sign_out.undo(now);
             add(&self.core.counters.sign_outs_refused);
+            self.tell(&sign_out.tokens, Event::SignOutRefused, now);
             return Ended::Refused;
         }
         sign_out.confirm(now);
@@ -90,6 +92,7 @@ impl SessionCache {
             self.invalidate(tokens, now);
         }
         add(&self.core.counters.cleared);
+        self.tell(tokens, Event::Cleared, now);
         if let Some(key) = tokens.key() {
             debug!(session = %self.core.shown(key), "Session cache cleared");
         }
@@ -225,6 +228,7 @@ impl SignOut {
         }
         if !self.tokens.is_empty() {
             add(&self.cache.core.counters.sign_outs);
+            self.cache.tell(&self.tokens, Event::SignedOut, now);
             debug!(until = until.0, "Session signed out");
         }
     }
