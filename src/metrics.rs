@@ -73,6 +73,10 @@ macro_rules! counts {
         #[repr(align(128))]
         pub struct Block {
             $($(#[doc = $doc])+ pub $name: Count,)+
+            /// Session checks over HTTP.
+            pub checks: Calls,
+            /// How late what had died was reclaimed; the janitor counts in its own.
+            pub lag: Calls,
             calls: Box<[Calls]>,
             codes: Mutex<BTreeMap<String, u64>>,
         }
@@ -90,7 +94,7 @@ macro_rules! counts {
 
             fn reset(&self) {
                 $(self.$name.reset();)+
-                for calls in &self.calls {
+                for calls in self.calls.iter().chain([&self.checks, &self.lag]) {
                     calls.reset();
                 }
                 self.codes().clear();
@@ -212,9 +216,23 @@ impl Metrics {
 
     /// How many calls of a command took at most one microsecond, at most two, at most four, and so on.
     pub fn distribution(&self, number: usize) -> [u64; STEPS] {
+        self.distribution_of(|block| block.calls(number))
+    }
+
+    /// The same for session checks over HTTP.
+    pub fn check_distribution(&self) -> [u64; STEPS] {
+        self.distribution_of(|block| &block.checks)
+    }
+
+    /// The same for how late what had died was reclaimed.
+    pub fn lag_distribution(&self) -> [u64; STEPS] {
+        self.distribution_of(|block| &block.lag)
+    }
+
+    fn distribution_of(&self, calls: impl Fn(&Block) -> &Calls) -> [u64; STEPS] {
         let mut sums = [0; STEPS];
         for block in &self.blocks {
-            for (sum, count) in sums.iter_mut().zip(&block.calls(number).steps) {
+            for (sum, count) in sums.iter_mut().zip(&calls(block).steps) {
                 *sum += count.get();
             }
         }

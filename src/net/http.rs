@@ -9,6 +9,7 @@ mod answer;
 mod guard;
 mod head;
 mod operator;
+mod page;
 mod plain;
 mod relay;
 mod sign_out;
@@ -42,6 +43,8 @@ use tracing::{debug, warn};
 use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use page::Pages;
+
 use super::fences::FenceLog;
 use super::patience::{HEARD_OUT, Patience, QUIET};
 use super::strangers::Strangers;
@@ -85,6 +88,7 @@ pub struct Hall {
     strangers: Strangers,
     /// Where sign-outs are kept over a restart.
     fences: Option<FenceLog>,
+    pages: Pages,
 }
 
 impl Hall {
@@ -101,6 +105,7 @@ impl Hall {
             patience: Patience::default(),
             strangers: Strangers::default(),
             fences: None,
+            pages: Pages::default(),
             sessions,
             engine,
         }
@@ -418,7 +423,7 @@ impl Visit {
         let path = parts.uri.path();
         let door = session::route(BASE, parts.method.as_str(), path, parts.uri.query());
         if door == Route::Elsewhere {
-            return self.elsewhere(&parts).await;
+            return self.elsewhere(&parts, body).await;
         }
         if relay::is_loop(&parts.headers) {
             let line = "the upstream sends its own session requests back here: let requests that carry \
@@ -442,22 +447,34 @@ impl Visit {
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         };
-        answer::timed(response, started.elapsed())
+        let took = started.elapsed();
+        if door == Route::Check {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.door.hall.engine.metrics.block(self.door.worker).checks.took(micros);
+        }
+        answer::timed(response, took)
     }
 
-    async fn elsewhere(&self, parts: &Parts) -> Response<Out> {
+    async fn elsewhere(&self, parts: &Parts, body: Incoming) -> Response<Out> {
         let path = parts.uri.path();
-        if matches!(path, "/healthz" | "/readyz" | "/metrics") && !matches!(parts.method, Method::GET | Method::HEAD) {
+        if matches!(path, "/" | "/live" | "/story" | "/metrics")
+            && let Some(refusal) = self.refuse_stranger(parts)
+        {
+            return refusal;
+        }
+        if matches!(path, "/" | "/live" | "/healthz" | "/readyz" | "/metrics")
+            && !matches!(parts.method, Method::GET | Method::HEAD)
+        {
             return answer::not_allowed("GET, HEAD");
         }
         match path {
             "/healthz" => answer::text(StatusCode::OK, "ok"),
             "/readyz" => self.ready().await,
+            "/" => self.page(),
+            "/live" => self.live(),
+            "/story" => self.story(parts, body).await,
             "/metrics" => match &self.door.hall.metrics {
                 Some(metrics) => {
-                    if let Some(refusal) = self.refuse_stranger(parts) {
-                        return refusal;
-                    }
                     let mut response = answer::text(StatusCode::OK, "");
                     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                     response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -467,7 +484,7 @@ impl Visit {
                 None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),
             },
             _ => {
-                let line = "not found; there are /api/auth/*, /healthz, /readyz and /metrics";
+                let line = "not found; there are /api/auth/*, /healthz, /readyz, /metrics and, for people, /";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         }

@@ -172,8 +172,12 @@ async fn sweep(engine: &Engine) -> Millis {
                 sleep(REST.duration()).await;
             }
             let begun = Instant::now();
+            let (due, now) = (store.next_due(), engine.clock.now());
+            if due <= now {
+                engine.metrics.shared().lag.took(now.since(due).0 * 1000);
+            }
             let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
-            let swept = store.sweep_some(engine.clock.now(), pace.most);
+            let swept = store.sweep_some(now, pace.most);
             drop(gathering);
             match swept {
                 Sweep::MoreDue if pace.learn(begun.elapsed()) && started.elapsed() < Pace::CLIENTS_FIRST => {

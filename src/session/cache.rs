@@ -145,6 +145,13 @@ impl SessionCache {
         self.core.names.read(&self.core.answers, cookies, self.core.learned())
     }
 
+    /// A name that the session cookie has.
+    pub fn cookie_name(&self) -> String {
+        let settings = self.settings();
+        let profile = settings.profile.or_else(|| self.core.learned()).unwrap_or(Profile::NextAuth);
+        settings.cookie.clone().unwrap_or_else(|| profile.cookie().to_owned())
+    }
+
     /// Shows a stored session where it lies, if that is what the check is to be answered with, without allocating. If
     /// not, [`look_up`](SessionCache::look_up) tells what is to be done.
     pub fn hit<R>(&self, tokens: &Tokens, now: Millis, f: impl FnOnce(&Hit<'_>) -> R) -> Option<R> {

@@ -29,7 +29,7 @@ impl Visit {
         if relay::is_cross_site(&parts.headers) {
             return answer::text(StatusCode::FORBIDDEN, "a sign-out must come from the application's own pages");
         }
-        let body = match timeout(self.door.hall.patience.body, read(body)).await {
+        let body = match timeout(self.door.hall.patience.body, read(body, "a sign-out is shorter")).await {
             Ok(Ok(body)) => body,
             Ok(Err(response)) => return response,
             Err(_) => return answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come")),
@@ -125,14 +125,14 @@ fn handed_out(answer: SourceAnswer) -> Response<Out> {
     response
 }
 
-/// Reads a sign-out's body. What is too long is no sign-out.
-async fn read(mut body: Incoming) -> Result<Bytes, Response<Out>> {
+/// Reads the body of a sign-out, or of another request as small; `shorter` is for one that is too long.
+pub(super) async fn read(mut body: Incoming, shorter: &str) -> Result<Bytes, Response<Out>> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Err(answer::refusal("the body broke off")) };
         let Some(data) = frame.data_ref() else { continue };
         if all.len() + data.len() > SIGN_OUT_MAX {
-            let response = answer::text(StatusCode::PAYLOAD_TOO_LARGE, "a sign-out is shorter");
+            let response = answer::text(StatusCode::PAYLOAD_TOO_LARGE, shorter);
             return Err(answer::closing(response));
         }
         all.extend_from_slice(data);
