@@ -65,7 +65,7 @@ fn a_sign_out_with_an_upstream_that_fails_stays_too() {
 }
 
 #[test]
-fn a_thousand_sign_outs_at_once_share_their_syncs() {
+fn a_thousand_sign_outs_at_once_stay_after_a_kill() {
     const PEOPLE: usize = 1000;
     let (upstream, dir) = (Faulty::start(), tempfile::tempdir().expect("a directory"));
     let server = start(&dir, &upstream);
@@ -79,7 +79,7 @@ fn a_thousand_sign_outs_at_once_share_their_syncs() {
     }
     let (added, syncs) = (counter(&server, "added"), counter(&server, "syncs"));
     assert_eq!(added, PEOPLE as u64);
-    assert!((1..=added).contains(&syncs), "{syncs}");
+    // How many share one depends on the disk; that they do, on nothing: see the tests of `net::fences`.
     println!("{added} sign-outs, {syncs} syncs");
     server.kill();
     let server = start(&dir, &upstream);

@@ -11,6 +11,7 @@ use cloakroom::config::Config;
 use cloakroom::engine::Engine;
 use cloakroom::net::Patience;
 use cloakroom::net::server::{Server, Way};
+use tempfile::TempDir;
 
 /// How long a test waits for anything before it says that nothing came.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,6 +23,7 @@ pub struct Running {
     pub http: SocketAddr,
     pub engine: Arc<Engine>,
     thread: Option<JoinHandle<()>>,
+    _home: TempDir,
 }
 
 impl Running {
@@ -33,8 +35,10 @@ impl Running {
     /// Starts one with this patience and these settings.
     pub fn with_patience(patience: Patience, settings: &[(&str, &str)]) -> Running {
         let mut config = Config::default();
-        // Nothing is left behind in the directory that the tests are run in.
-        let own = [("port", "0"), ("http-port", "0"), ("workers", "2"), ("fence-log", "no")];
+        // Unless a test says where, it keeps its files where they are gone with it.
+        let home = tempfile::tempdir().expect("a directory");
+        let dir = home.path().to_str().expect("a plain path");
+        let own = [("port", "0"), ("http-port", "0"), ("workers", "2"), ("fence-log", "no"), ("dir", dir)];
         for (name, value) in own.iter().chain(settings) {
             config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
         }
@@ -46,7 +50,7 @@ impl Running {
         let http = door([Way::Http, Way::HttpTls]).unwrap_or(none);
         let engine = server.engine().clone();
         let thread = std::thread::spawn(move || server.run().expect("a server that ends well"));
-        Running { resp, http, engine, thread: Some(thread) }
+        Running { resp, http, engine, thread: Some(thread), _home: home }
     }
 
     /// A RESP client.
