@@ -203,7 +203,8 @@ fn five_thousand_slow_peers_are_closed_and_others_are_served_meanwhile() {
 #[test]
 fn patience_is_ten_seconds_for_a_first_byte_and_thirty_for_a_head() {
     let [ten, thirty] = [10, 30].map(Duration::from_secs);
-    let expected = Patience { first_byte: ten, head: thirty, body: thirty, stranger: ten, login: thirty };
+    let expected =
+        Patience { first_byte: ten, handshake: ten, head: thirty, body: thirty, stranger: ten, login: thirty };
     assert_eq!(Patience::default(), expected);
 }
 

@@ -106,12 +106,12 @@ fn rule_14_what_passes_by_is_signed_out_too() {
         assert_eq!(desk.sessions.passed(&tokens, passage, outcome(), desk.now()).origin, Origin::Fence);
         assert_eq!(desk.sessions.admit(&tokens, passage, desk.now()).unwrap().origin, Origin::Fence);
     }
-    let page = desk.sessions.observe(&tokens, Passage::Page, &signed_in("alice", "t2").headers, desk.now());
+    let page = desk.sessions.observe(&tokens, Passage::Page, 200, &signed_in("alice", "t2").headers, desk.now());
     assert_eq!(page, Observed::SignedOut);
     assert!(desk.sessions.is_session_cookie(rolled_to("t2").as_bytes()));
     // But signing in is possible with a dead cookie in the jar.
     assert_eq!(desk.sessions.admit(&tokens, Passage::SignIn, desk.now()), None);
-    let callback = desk.sessions.observe(&tokens, Passage::SignIn, &signed_in("alice", "n1").headers, desk.now());
+    let callback = desk.sessions.observe(&tokens, Passage::SignIn, 200, &signed_in("alice", "n1").headers, desk.now());
     assert_eq!(callback, Observed::Untouched);
     desk.fill(&cookie("n1"), signed_in("alice", "n2"));
 }
@@ -252,7 +252,7 @@ fn rule_15_a_token_that_was_made_after_the_last_answer_outlives_its_end() {
     desk.wait(Ttl::seconds(50));
     // A page rolls the session, and does not say until when.
     let page = signed_in("alice", "t2");
-    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::Page, &page.headers, desk.now());
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::Page, 200, &page.headers, desk.now());
     desk.sign_out(&cookie("t2"), Some(&deletes()));
     desk.wait(DAY);
     for token in ["t1", "t2"] {
@@ -272,7 +272,8 @@ fn rule_15_a_new_sign_in_is_none_of_a_lasting_fences_business() {
         // A browser that has kept its dead cookie signs in with it.
         assert_eq!(desk.sessions.admit(&desk.tokens(&cookie(old)), Passage::SignIn, desk.now()), None);
         let callback = signed_in("alice", &first);
-        let seen = desk.sessions.observe(&desk.tokens(&cookie(old)), Passage::SignIn, &callback.headers, desk.now());
+        let seen =
+            desk.sessions.observe(&desk.tokens(&cookie(old)), Passage::SignIn, 200, &callback.headers, desk.now());
         assert_eq!(seen, Observed::Untouched);
         assert_eq!(user(&desk.fill(&cookie(&first), signed_in("alice", &next))).as_deref(), Some("alice"));
         assert_eq!(user(&desk.hit(&cookie(&next))).as_deref(), Some("alice"));
@@ -386,7 +387,7 @@ fn rule_16_a_sign_in_beside_it_takes_no_token_out_of_a_del() {
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
     desk.redis_del("t2");
     let callback = signed_in("bob", "b1");
-    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::SignIn, &callback.headers, desk.now());
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::SignIn, 200, &callback.headers, desk.now());
     for token in ["t1", "t2"] {
         assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
     }

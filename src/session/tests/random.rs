@@ -253,7 +253,13 @@ impl World {
         }
         let callback = signed_in(&login.to_string(), &fresh);
         self.note(&format!("sign-in over {before}, now"), &fresh);
-        self.desk.sessions.observe(&self.desk.tokens(&before), Passage::SignIn, &callback.headers, self.desk.now());
+        self.desk.sessions.observe(
+            &self.desk.tokens(&before),
+            Passage::SignIn,
+            200,
+            &callback.headers,
+            self.desk.now(),
+        );
         self.browsers[who] = Browser { login, jar: vec![fresh] };
     }
 
