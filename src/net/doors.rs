@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::tls::Side;
 use super::worker::{Entrance, Guest};
@@ -179,10 +179,12 @@ impl Stream {
 
     /// Says something without waiting; nobody minds if it does not arrive.
     pub fn say(&self, bytes: &[u8]) {
-        let _ = match self {
-            Stream::Tcp(stream, _) => stream.try_write(bytes),
-            Stream::Unix(stream, _) => stream.try_write(bytes),
+        // Past the runtime, which may not have heard yet that the socket takes something.
+        let socket = match self {
+            Stream::Tcp(stream, _) => SockRef::from(stream),
+            Stream::Unix(stream, _) => SockRef::from(stream),
         };
+        let _ = socket.send(bytes);
     }
 
     /// Takes it off the acceptor's runtime.

@@ -59,7 +59,8 @@ pub fn command(arguments: &[&str]) -> Launch {
 /// A running server with the addresses it has printed; ended when dropped.
 pub struct Binary {
     child: Child,
-    _home: TempDir,
+    /// Where it runs, which is its `dir` unless it was told another.
+    pub home: TempDir,
     pub resp: SocketAddr,
     pub http: SocketAddr,
 }
@@ -95,7 +96,7 @@ impl Binary {
             let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(door));
             address.unwrap_or_else(|| panic!("{line} is not {door}")).trim().parse().expect("an address")
         });
-        Binary { child, _home: home, resp, http }
+        Binary { child, home, resp, http }
     }
 
     /// The number of its process.

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom::net::Patience;
@@ -198,6 +199,56 @@ fn five_thousand_slow_peers_are_closed_and_others_are_served_meanwhile() {
     println!("{count} slow peers: {served} others were served meanwhile, two of them in {slowest:?} at worst");
     assert!(began.elapsed() >= Duration::from_secs(1) && served >= 4);
     assert_eq!(server.engine.metrics.sums().panics, 0);
+}
+
+#[test]
+fn twenty_thousand_that_come_and_go_are_all_let_in_and_others_are_served_meanwhile() {
+    const CONNECTS: usize = 20_000;
+    const CROWDS: usize = 4;
+    let server = Running::start(&[]);
+    let (over, began) = (AtomicBool::new(false), Instant::now());
+    let (served, slowest) = std::thread::scope(|scope| {
+        let crowds: Vec<_> = (0..CROWDS)
+            .map(|crowd| {
+                let door = if crowd == 0 { server.http } else { server.resp };
+                scope.spawn(move || {
+                    for number in 0..CONNECTS / CROWDS {
+                        let peer = Peer::connect(door);
+                        // Some say something, and half are gone without a goodbye, so that no port is held after them.
+                        if number % 4 == 0 {
+                            let _ = (&peer.0).write(b"PING\r\n");
+                        }
+                        if number % 2 == 0 {
+                            socket2::SockRef::from(&peer.0).set_linger(Some(Duration::ZERO)).expect("a socket");
+                        }
+                    }
+                })
+            })
+            .collect();
+        let other = scope.spawn(|| {
+            let (mut served, mut slowest) = (0, Duration::ZERO);
+            while !over.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                server.client().send("PING\r\n").hears("+PONG\r\n");
+                (served, slowest) = (served + 1, slowest.max(asked.elapsed()));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            (served, slowest)
+        });
+        let ended: Vec<_> = crowds.into_iter().map(|crowd| crowd.join()).collect();
+        over.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok), "somebody was not let in");
+        other.join().expect("somebody was not served")
+    });
+    println!("{CONNECTS} connects in {:?}: {served} others were served, one in {slowest:?} at worst", began.elapsed());
+    assert!(served > 0);
+    until("all places are free", || server.engine.clients.is_empty());
+    // The last of those who were accepted may be counted after they have gone.
+    until("all are counted", || {
+        let sums = server.engine.metrics.sums();
+        sums.connections + sums.http_connections >= (CONNECTS + served) as u64
+    });
+    assert_eq!(server.engine.metrics.sums().panics + server.engine.metrics.sums().rejected_connections, 0);
 }
 
 #[test]
