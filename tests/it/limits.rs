@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cloakroom::net::Patience;
 
 use crate::binary::Binary;
-use crate::support::{PATIENCE, Peer, Running, until};
+use crate::support::{Bound, PATIENCE, Peer, Running, until};
 
 /// What a server says of each of its clients.
 fn clients(resp: SocketAddr, login: &str) -> String {
@@ -199,6 +199,23 @@ fn five_thousand_slow_peers_are_closed_and_others_are_served_meanwhile() {
     println!("{count} slow peers: {served} others were served meanwhile, two of them in {slowest:?} at worst");
     assert!(began.elapsed() >= Duration::from_secs(1) && served >= 4);
     assert_eq!(server.engine.metrics.sums().panics, 0);
+}
+
+#[test]
+fn who_comes_while_nobody_accepts_is_held_by_the_kernel_and_served_then() {
+    let bound = Bound::new(Patience::default(), &[]);
+    // As many as the system lets one door hold; of more each would be dropped, and try again a second later.
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok().and_then(|text| text.trim().parse().ok());
+    let count = most.unwrap_or(128).min(2_000);
+    let doors = [bound.resp, bound.http];
+    let crowds = doors.map(|door| (0..count).map(|_| Peer::connect(door)).collect::<Vec<_>>());
+    let server = bound.run();
+    let [mut redis, web] = crowds;
+    for peer in &mut redis {
+        peer.send("PING\r\n").hears("+PONG\r\n");
+    }
+    drop((redis, web));
+    until("all places are free", || server.engine.clients.is_empty());
 }
 
 #[test]
