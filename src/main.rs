@@ -20,7 +20,7 @@ const LEFT_BEHIND: u8 = 3;
 
 fn main() -> ExitCode {
     leave_no_core();
-    std::panic::set_hook(Box::new(|panic| tell_of_panic(panic)));
+    std::panic::set_hook(Box::new(tell_of_panic));
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     if let Some(order) = Order::read(&args, |name| std::env::var(name).ok()) {
         return copy(order);

@@ -537,6 +537,6 @@ mod tests {
         t.say("DEBUG RELOAD NOFLUSH").hears("-ERR Error trying to load the RDB dump, check server logs.");
         t.say("DEBUG nosuch")
             .hears("-ERR unknown subcommand or wrong number of arguments for 'nosuch'. Try DEBUG HELP.");
-        t.say("DEBUG HELP").hears_start("*41 +DEBUG <subcommand> ");
+        t.say("DEBUG HELP").hears_start("*43 +DEBUG <subcommand> ");
     }
 }
