@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::binary::{Binary, PLAIN};
+use crate::binary::{Binary, Launch, PLAIN, PROGRAM};
 use crate::support::{PATIENCE, Peer, until};
 
 // ---- the end ----------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ fn with_few_descriptors_it_starts_with_fewer_clients_and_says_so() {
 #[test]
 fn with_hardly_any_descriptors_it_says_how_many_it_needs() {
     let script = "ulimit -n 40; exec \"$0\" --port 0 --http-port 0";
-    let output = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_cloakroom")]).output().expect("a shell");
+    let output = Launch::of("sh").args(["-c", script, PROGRAM]).output().expect("a shell");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
     assert!(said.contains("40 open files") && said.contains("ulimit -n"), "{said}");
@@ -302,10 +302,10 @@ fn without(program: &[&str], arguments: &[&str]) -> Option<Binary> {
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).expect("our own folder");
     let copy = folder.path().join("cloakroom");
-    std::fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &copy).expect("a copy");
-    let mut command = Command::new(program[0]);
+    std::fs::copy(PROGRAM, &copy).expect("a copy");
+    let mut command = Launch::of(program[0]);
     command.args(&program[1..]).arg(copy).args(["--port", "0", "--http-port", "0"]).args(arguments);
-    command.current_dir("/").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.current_dir("/").env_clear();
     Some(Binary::of(command, PLAIN))
 }
 
