@@ -39,7 +39,6 @@ fn line(out: &mut String, param: &Param) {
         Change::Live => "live",
         Change::Protected => "live, protected",
         Change::AtStart => "at start",
-        Change::AtReload => "at start, SIGHUP",
     };
     let label = cell(&param.kind.label());
     let _ = writeln!(out, "| {} | {label} | {default} | {change} | {} |", names.join(", "), cell(param.doc));

@@ -49,7 +49,7 @@ pub use snapshots::{Keeper, Snapshots, Standing};
 pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
 
 use crate::clock::{Clock, Millis, Ttl};
-use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal};
+use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::store::{NamingKey, Store};
@@ -128,8 +128,11 @@ pub struct Engine {
     followers: RwLock<Vec<Box<Follower>>>,
 }
 
-/// Is shown the settings as they are and as they would be.
-type Judge = dyn Fn(&Config, &Config) -> Result<(), Refusal> + Send + Sync;
+/// Is shown the settings as they are and as they would be, and those that were named, changed or not.
+type Judge = dyn Fn(&Config, &Config, &[&'static Param]) -> Result<Option<Deed>, Refusal> + Send + Sync;
+
+/// What is to be done once settings stand. It cannot fail.
+pub type Deed = Box<dyn FnOnce()>;
 
 /// Is shown the settings after each change.
 type Follower = dyn Fn(&Config) + Send + Sync;
@@ -258,11 +261,13 @@ impl Engine {
         let mut config = self.config.write();
         let mut draft = config.clone();
         let changed = draft.set_live(pairs, local)?;
-        if let Some(judge) = self.judge.get() {
-            judge(&config, &draft)?;
-        }
+        let named: Vec<_> = pairs.iter().filter_map(|(name, _)| config::find(name)).collect();
+        let deed = self.judge.get().map_or(Ok(None), |judge| judge(&config, &draft, &named))?;
         *config = draft;
         self.apply(&config);
+        if let Some(deed) = deed {
+            deed();
+        }
         if changed.iter().any(|param| param.name == "requirepass") {
             self.acl.set_default_password(&config.requirepass);
         }
@@ -271,7 +276,7 @@ impl Engine {
 
     /// Whether these settings could be taken over on this machine.
     pub fn consider(&self, draft: &Config) -> Result<(), Refusal> {
-        self.judge.get().map_or(Ok(()), |judge| judge(&self.config.read(), draft))
+        self.judge.get().map_or(Ok(()), |judge| judge(&self.config.read(), draft, &[]).map(drop))
     }
 
     /// Takes these settings over from others, which were read again and make sense together.
@@ -287,9 +292,13 @@ impl Engine {
         }
     }
 
-    /// Names who may refuse settings that are to change while the server runs: it is shown the settings as they are and as they would be. The first
-    /// one stays. It must not ask the engine for its settings.
-    pub fn on_configure(&self, judge: impl Fn(&Config, &Config) -> Result<(), Refusal> + Send + Sync + 'static) {
+    /// Names who may refuse settings that are to change while the server runs: it is shown the settings as they are and as
+    /// they would be, and those that were named, and gives what is to be done once they stand. The first one stays. It must
+    /// not ask the engine for its settings.
+    pub fn on_configure(
+        &self,
+        judge: impl Fn(&Config, &Config, &[&'static Param]) -> Result<Option<Deed>, Refusal> + Send + Sync + 'static,
+    ) {
         // A second one is not asked for by anybody.
         let _ = self.judge.set(Box::new(judge));
     }

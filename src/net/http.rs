@@ -22,7 +22,7 @@ pub use plain::compare_readings;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -202,8 +202,8 @@ pub struct Door {
 /// Who has a connection here.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    /// Where it comes from.
-    pub addr: SocketAddr,
+    /// Where it comes from; `None` over a Unix socket.
+    pub addr: Option<SocketAddr>,
     /// Whether it speaks TLS.
     pub is_secure: bool,
 }
@@ -211,7 +211,19 @@ pub struct Caller {
 impl From<SocketAddr> for Caller {
     /// Somebody who does not speak TLS.
     fn from(addr: SocketAddr) -> Caller {
-        Caller { addr, is_secure: false }
+        Caller { addr: Some(addr), is_secure: false }
+    }
+}
+
+impl Caller {
+    /// Somebody over a Unix socket.
+    pub fn on_this_machine() -> Caller {
+        Caller { addr: None, is_secure: false }
+    }
+
+    /// The address alone, that of this machine over a Unix socket.
+    fn ip(self) -> IpAddr {
+        self.addr.map_or(Ipv4Addr::LOCALHOST.into(), |addr| addr.ip().to_canonical())
     }
 }
 
@@ -301,13 +313,13 @@ impl Door {
             }
         };
         if let Err(error) = ended {
-            debug!(peer = %peer.addr, %error, "HTTP client closed");
+            debug!(peer = %peer.ip(), %error, "HTTP client closed");
         }
     }
 
     /// Tells a client of another protocol where it is.
     async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: Caller, protocol: guard::Protocol) {
-        self.hall.strangers.note("HTTP", protocol.name(), peer.addr.ip());
+        self.hall.strangers.note("HTTP", protocol.name(), peer.ip());
         let farewell = protocol.farewell(self.hall.engine.port());
         let _ = timeout(self.hall.patience.first_byte, async {
             stream.write_all(farewell.as_bytes()).await?;
@@ -555,12 +567,16 @@ impl Visit {
         let (mut head, body) = answer.into_parts();
         relay::down(&mut head.headers);
         let lines = relay::lines(&head.headers);
-        let observed = door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, &lines, now));
-        if observed == Observed::SignedOut {
-            let kept: Vec<HeaderValue> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
-            head.headers.remove(SET_COOKIE);
-            for line in kept.into_iter().filter(|line| !sessions.is_session_cookie(line.as_bytes())) {
-                head.headers.append(SET_COOKIE, line);
+        let status = head.status.as_u16();
+        match door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, status, &lines, now)) {
+            Observed::Untouched => {}
+            Observed::Ended => door.hall.settle().await,
+            Observed::SignedOut => {
+                let kept: Vec<HeaderValue> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
+                head.headers.remove(SET_COOKIE);
+                for line in kept.into_iter().filter(|line| !sessions.is_session_cookie(line.as_bytes())) {
+                    head.headers.append(SET_COOKIE, line);
+                }
             }
         }
         relay::keep_private(&mut head.headers);

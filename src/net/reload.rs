@@ -51,7 +51,13 @@ impl Reloader {
         if taken.iter().any(|param: &&crate::config::Param| param.name.ends_with("maxclients")) {
             engine.consider(&doors).map_err(|refusal| refusal.to_string())?;
         }
-        let papers = self.shared.tls.as_ref().map(|_| Papers::read(&doors)).transpose()?;
+        // What CONFIG SET has changed meanwhile stays, the names of files too.
+        let mut stands = engine.config();
+        for param in &taken {
+            // What one configuration shows another reads.
+            let _ = stands.set(param.name, &param.get(&fresh));
+        }
+        let papers = self.shared.tls.as_ref().map(|_| Papers::read(&stands)).transpose()?;
         // Nothing above has changed anything, and nothing below the users can fail.
         let users = command::reload_users(engine)?;
         engine.adopt(&taken, &fresh);

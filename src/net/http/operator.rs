@@ -35,7 +35,7 @@ impl Visit {
                         read it from elsewhere";
             return (!is_here(self.peer, &parts.headers)).then(|| answer::text(StatusCode::FORBIDDEN, line));
         }
-        let (ip, now) = (Some(self.peer.addr.ip()), self.door.now());
+        let (ip, now) = (self.peer.addr.map(|addr| addr.ip()), self.door.now());
         let block = engine.metrics.block(self.door.worker);
         let given = parts.headers.get(AUTHORIZATION).and_then(|value| secret(value.as_bytes()));
         if given.is_some()
@@ -77,7 +77,7 @@ fn secret(value: &[u8]) -> Option<Vec<u8>> {
 /// Whether somebody on this machine asks for himself. The host is looked at because a page on another site can have a
 /// browser on this machine ask whatever its own name leads to.
 fn is_here(peer: Caller, headers: &HeaderMap) -> bool {
-    peer.addr.ip().to_canonical().is_loopback()
+    peer.ip().is_loopback()
         && !HANDED_ON.iter().any(|name| headers.contains_key(name))
         && headers.get_all(HOST).iter().all(|host| names_here(host.as_bytes()))
 }

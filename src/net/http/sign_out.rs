@@ -58,7 +58,9 @@ impl Visit {
         match door.ask(upstream, request).await {
             Outcome::Answered(answer) => {
                 let tokens = door.tokens(&parts);
-                door.with_sessions(|sessions, now| sessions.observe(&tokens, Passage::Page, &answer.headers, now));
+                let (page, status) = (Passage::Page, answer.status);
+                door.with_sessions(|sessions, now| sessions.observe(&tokens, page, status, &answer.headers, now));
+                door.hall.settle().await;
                 handed_out(answer)
             }
             Outcome::Failed(failure) => {
