@@ -219,14 +219,14 @@ impl Metrics {
         self.distribution_of(|block| block.calls(number))
     }
 
-    /// The same for session checks over HTTP.
-    pub fn check_distribution(&self) -> [u64; STEPS] {
-        self.distribution_of(|block| &block.checks)
+    /// The same for session checks over HTTP, and the microseconds they took in all.
+    pub fn checks(&self) -> ([u64; STEPS], u64) {
+        (self.distribution_of(|block| &block.checks), self.blocks.iter().map(|block| block.checks.micros.get()).sum())
     }
 
     /// The same for how late what had died was reclaimed.
-    pub fn lag_distribution(&self) -> [u64; STEPS] {
-        self.distribution_of(|block| &block.lag)
+    pub fn lags(&self) -> ([u64; STEPS], u64) {
+        (self.distribution_of(|block| &block.lag), self.blocks.iter().map(|block| block.lag.micros.get()).sum())
     }
 
     fn distribution_of(&self, calls: impl Fn(&Block) -> &Calls) -> [u64; STEPS] {

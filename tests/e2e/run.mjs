@@ -11,6 +11,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { check, verdict } from "./checks.mjs";
 import { LOGINS, walk } from "./flow.mjs";
+import { lookAtThePage } from "./page.mjs";
 import { freePort, killAll, stop, stopAll } from "./processes.mjs";
 import { RATE_LIMIT, buildApp, install, startApp, startCloakroom } from "./servers.mjs";
 
@@ -138,6 +139,7 @@ async function walkFronted({ browser, profile, dir, binary, shoot }) {
     const app = await startApp({ dir, profile, port, cloakroom: cloakroom.origin });
     try {
       const seen = await walk({ browser, origin: app.origin, profile, shoot });
+      await lookAtThePage({ browser, origin: cloakroom.origin, token: seen.logins.at(-1).token, shoot });
       return { ...seen, counters: await readCounters(app) };
     } finally {
       await stop(app.program);
