@@ -16,7 +16,7 @@ import { freePort, killAll, stop, stopAll } from "./processes.mjs";
 import { RATE_LIMIT, buildApp, install, startApp, startCloakroom } from "./servers.mjs";
 
 /** Everything together, first installs and builds included. */
-const RUN_LIMIT_MS = 10 * 60_000;
+const RUN_LIMIT_MS = 20 * 60_000;
 /** Cloakroom's TTL for session answers: NextAuth is asked at most once per this time and login. */
 const SESSION_TTL_MS = 5_000;
 
