@@ -164,9 +164,11 @@ impl Pace {
 
 /// Sweeps until nothing is due and tells when something will be.
 async fn sweep(engine: &Engine) -> Millis {
-    let (mut next, mut pace, started) = (Millis::NEVER, Pace { most: 1 }, Instant::now());
-    for store in engine.all_stores() {
-        loop {
+    let (mut pace, started) = (Pace { most: 1 }, Instant::now());
+    loop {
+        // Each has its slice in turn, so that no store waits for what dies in another, or for all that is to be freed.
+        let (mut next, mut is_due) = (Millis::NEVER, false);
+        for store in engine.all_stores() {
             // What a script works with does not go while it runs, though it has died since it began.
             while engine.scripts.is_busy() {
                 sleep(REST.duration()).await;
@@ -177,17 +179,20 @@ async fn sweep(engine: &Engine) -> Millis {
             drop(gathering);
             match swept {
                 Sweep::MoreDue if pace.learn(begun.elapsed()) && started.elapsed() < Pace::CLIENTS_FIRST => {
+                    is_due = true;
                     sleep(Pace::REST).await;
                 }
-                Sweep::MoreDue => tokio::task::yield_now().await,
-                Sweep::Idle(due) => {
-                    next = next.min(due);
-                    break;
+                Sweep::MoreDue => {
+                    is_due = true;
+                    tokio::task::yield_now().await;
                 }
+                Sweep::Idle(due) => next = next.min(due),
             }
         }
+        if !is_due {
+            return next;
+        }
     }
-    next
 }
 
 fn next_due(engine: &Engine) -> Millis {

@@ -4,6 +4,8 @@
 //! of clients, namespaces or other shards; it is always handed the time. What it takes out is given back to the
 //! caller, who frees it when the lock is gone.
 
+mod clear;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -21,6 +23,8 @@ use super::value::{Object, Value};
 use super::waits::Waits;
 use super::watch::Watchers;
 use crate::clock::Millis;
+
+pub(super) use clear::{Debris, Wrecked};
 
 /// Why an entry left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -528,38 +532,6 @@ impl Shard {
             + self.deadlines.size()
     }
 
-    /// Everything that commands can see, taken out at once; aliases and fences stay. Of keys that go so only their
-    /// watchers are told, as there may be millions. `hash` is how names are hashed.
-    pub fn clear(&mut self, hash: impl Fn(&[u8]) -> u32) -> Shard {
-        for name in self.watchers.names() {
-            if self.find(hash(&name), &name).is_some_and(|(_, entry)| entry.kind().is_visible()) {
-                self.watchers.tell(&name);
-            }
-        }
-        let fresh = Shard {
-            charged: self.charged,
-            stats: self.stats,
-            watchers: std::mem::take(&mut self.watchers),
-            teller: self.teller.clone(),
-            bin: self.bin.clone(),
-            waits: self.waits.take(),
-            changes: self.changes + self.visible() as u64,
-            ..Shard::default()
-        };
-        let gone = std::mem::replace(self, fresh);
-        // They alone are looked at, so that a flush of millions holds no lock for long.
-        let mut last = None;
-        for hidden in gone.hidden.iter().filter(|hidden| last.replace(hidden.hash) != Some(hidden.hash)) {
-            for place in gone.table.range(hidden.hash, hidden.hash) {
-                let entry = gone.entry(place);
-                if !entry.kind().is_visible() {
-                    self.put(None, place.hash, &entry.draft(), None, &mut Trash::default());
-                }
-            }
-        }
-        gone
-    }
-
     /// Recounts everything, for tests: what the counters say against what is there.
     #[cfg(any(test, debug_assertions))]
     pub fn validate(&self, hash: impl Fn(&[u8]) -> u32) {
@@ -584,6 +556,12 @@ impl Shard {
             assert!(soonest(place.hash) <= entry.deadline(), "an entry without a reminder");
         }
         assert!(!self.deadlines.is_cluttered(self.expiring), "stale reminders pile up");
+    }
+
+    /// For each entry, the buckets that a look-up and an insert of its hash go through.
+    #[cfg(test)]
+    pub fn ways(&self) -> Vec<(usize, usize)> {
+        self.table.ways()
     }
 
     /// Bytes of the reminders alone.

@@ -89,14 +89,61 @@ fn flushing_gives_all_memory_back_and_keeps_fences() {
     }
     family[0].fence(b"auth:session:t", 7, NOW + Ttl::seconds(5), NOW);
     let rest = family[1].used_memory();
-    drop(family[0].clear());
+    let both = family[0].used_memory();
+    family[0].clear();
     assert_eq!((family[0].len(), family[1].len()), (0, 10_000));
+    assert!(family[0].used_memory() >= both, "until it is freed it is in use");
+    while family[0].free_some(10) {}
     assert!(family[0].used_memory() < rest);
     assert_eq!(family[0].look(b"auth:session:t", NOW, |_| ()), Look::Fenced(NOW + Ttl::seconds(5)));
     Store::validate(&family);
-    drop(family[1].clear());
+    family[1].clear();
+    while family[1].sweep(NOW) == Sweep::MoreDue {}
     assert!(family[1].used_memory() < 1024, "one fence, one small table: {}", family[1].used_memory());
     Store::validate(&family);
+}
+
+/// Where very many entries stay, a shard is not emptied at once: nothing is looked at twice, nothing goes that is to stay, and
+/// what is written meanwhile does no harm.
+#[test]
+fn flushing_among_very_many_fences_goes_on_in_bounded_pieces() {
+    let store = &Store::builder().hash_seed(7).build();
+    let keys = |shard, count| (0..).map(key).filter(move |key| shard_of(store.hash(key)) == shard).take(count);
+    let until = NOW + Ttl::seconds(60);
+    let mut fences = Vec::new();
+    let (mut of_three, mut of_five) = (0, 0);
+    for number in 0.. {
+        let name = store.secret_name(b"auth:session:", format!("t{number}").as_bytes());
+        match shard_of(store.hash(&name)) {
+            3 if of_three < 900 => of_three += 1,
+            5 if of_five < 1_500 => of_five += 1,
+            _ if of_three == 900 && of_five == 1_500 => break,
+            _ => continue,
+        }
+        store.fence(&name, 7, until, NOW);
+        fences.push(name);
+    }
+    keys(3, 2_000).chain(keys(5, 2_000)).chain(keys(9, 100)).for_each(|key| put(&store, &key, until, NOW));
+    assert_eq!((store.len(), store.hidden()), (4_100, 2_400));
+    let (lot, mut cursor, mut calls) = (Lot::lazy(), Cursor::START, 0);
+    loop {
+        cursor = store.clear_some(cursor, &lot);
+        calls += 1;
+        assert!(fences.iter().all(|name| store.look(name, NOW, |_| ()) == Look::Fenced(until)));
+        Store::validate(std::slice::from_ref(store));
+        if cursor == Cursor::START {
+            break;
+        }
+        put(&store, b"meanwhile", until, NOW);
+        assert!(store.with(b"meanwhile", NOW, |slot| slot.remove()));
+    }
+    assert!(store.is_empty());
+    assert!((8..40).contains(&calls), "{calls} calls");
+    assert_eq!((store.hidden(), store.changes_made()), (2_400, 4_100));
+    assert!(!lot.is_freed());
+    while store.free_some(50) {}
+    assert!(lot.is_freed());
+    assert_eq!(store.lazily_freed(), (0, 2_100), "what was taken out one by one needed no bin");
 }
 
 #[test]
