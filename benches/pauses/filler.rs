@@ -79,8 +79,8 @@ pub fn give_way() {
     }
 }
 
-/// Writes entries and counts how long each batch takes. `expiry` is what SET says of the deadline.
-pub fn fill(address: SocketAddr, shape: Shape, numbers: Range<u64>, expiry: [&str; 2]) -> io::Result<Histogram> {
+/// Writes entries. `expiry` is what SET says of the deadline.
+pub fn fill(address: SocketAddr, shape: Shape, numbers: Range<u64>, expiry: [&str; 2]) -> io::Result<()> {
     let [option, value] = expiry;
     fill_each(address, shape, numbers, option, |_| value.to_owned())
 }
@@ -92,12 +92,24 @@ pub fn fill_each(
     numbers: Range<u64>,
     option: &str,
     until: impl FnMut(u64) -> String + Send,
-) -> io::Result<Histogram> {
+) -> io::Result<()> {
+    on_load_core(|| send(address, shape, numbers, option, until)).map(drop)
+}
+
+/// The same while somebody measures, who goes first: counts how long each batch takes.
+pub fn fill_beside(address: SocketAddr, shape: Shape, numbers: Range<u64>, expiry: [&str; 2]) -> io::Result<Histogram> {
+    let [option, value] = expiry;
+    on_load_core(|| {
+        give_way();
+        send(address, shape, numbers, option, |_| value.to_owned())
+    })
+}
+
+fn on_load_core<R: Send>(fill: impl FnOnce() -> io::Result<R> + Send) -> io::Result<R> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             pin_this_thread(Some(LOAD_CORE));
-            give_way();
-            send(address, shape, numbers, option, until)
+            fill()
         });
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the filler panicked")))
     })

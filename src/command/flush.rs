@@ -1,15 +1,14 @@
 //! FLUSHALL and FLUSHDB: databases are emptied at once to the eyes of all, and their memory is freed little by little.
 //!
-//! What must stay is looked up (a flush signs nobody in again). Where that is much it is done in turns, and others may then
-//! see a database of which a part has gone; what they write meanwhile goes or stays, and what they write behind the reply
-//! stays. In a transaction or a script it is done in one go whatever it takes.
+//! What must stay has to be looked up, as a flush signs nobody in again. Where that is much it is prepared in turns. In a
+//! transaction or a script it is done in one go whatever it takes.
 
 use super::words::Words as _;
 use super::{Arity, Client, Ctx, Flags, Group, Spec, spec::tips};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::resp::Args;
-use crate::store::{Cursor, Lot, Store};
+use crate::store::{Clearing, Lot, Store};
 
 use Arity::AtLeast;
 
@@ -41,37 +40,39 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
 ];
 
-/// Aliases and fences, which stay, of all databases that are emptied in one go: they take less than a millisecond.
-const STAY_AT_ONCE: usize = 1024;
+/// Aliases and fences, which stay, of all databases that are emptied without preparing it: they take less than a millisecond.
+const STAY_AT_ONCE: usize = 512;
 
-/// Pieces of memory that are freed in a turn, in some 50 to 100 µs.
-const FREED_IN_TURN: usize = 1024;
+/// Pieces of memory that are freed in a turn, in some 50 to 200 µs.
+const FREED_IN_TURN: usize = 256;
 
 /// A flush that others interrupt.
 pub(super) struct Flush {
-    /// Databases that are not yet empty, and where the last of them is.
-    stores: Vec<Store>,
-    cursor: Cursor,
+    /// Databases that are yet to be emptied, and how many of them are prepared.
+    stores: Vec<Clearing>,
+    prepared: usize,
     lot: Lot,
 }
 
 impl Flush {
-    /// Does some of it; `false` when nothing is left to be removed.
-    fn go_on(&mut self, engine: &Engine) -> bool {
-        let Some(store) = self.stores.last() else { return false };
-        self.cursor = store.clear_some(self.cursor, &self.lot);
-        if self.cursor == Cursor::START {
-            self.stores.pop();
-        }
-        if self.stores.is_empty() {
-            engine.tell_flushed();
-        }
+    fn new(stores: &[Store], is_lazy: bool) -> Flush {
+        let lot = if is_lazy { Lot::lazy() } else { Lot::default() };
+        Flush { stores: stores.iter().map(Clearing::new).collect(), prepared: 0, lot }
+    }
+
+    /// Prepares some of it; `false` when it is best done now.
+    fn prepare(&mut self) -> bool {
+        let Some(store) = self.stores.get_mut(self.prepared) else { return false };
+        self.prepared += usize::from(!store.prepare());
         true
     }
 
-    /// Does all of it for a client that has left: what was asked for is done.
-    pub fn finish(mut self, engine: &Engine) {
-        while self.go_on(engine) {}
+    /// Empties the databases.
+    pub fn finish(&mut self, engine: &Engine) {
+        for store in self.stores.drain(..) {
+            store.finish(&self.lot);
+        }
+        engine.tell_flushed();
     }
 }
 
@@ -96,34 +97,30 @@ fn flush_all(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn flush(ctx: &mut Ctx<'_>, args: Args<'_>, stores: impl FnOnce(&Ctx<'_>) -> Vec<Store>) -> Result<()> {
-    let engine = ctx.engine;
+    let (engine, worker) = (ctx.engine, ctx.client.worker());
     let is_lazy = is_lazy(ctx, args)?;
-    let mut flush = match ctx.client.take_flush() {
-        Some(flush) => flush,
-        None => begin(ctx, stores(ctx), is_lazy)?,
+    let (mut flush, is_short) = match ctx.client.take_flush() {
+        Some(flush) => (flush, false),
+        None => {
+            let stores = stores(ctx);
+            let stay = stores.iter().map(Store::hidden).sum::<usize>();
+            (Flush::new(&stores, is_lazy), stay <= STAY_AT_ONCE || ctx.client.never_waits)
+        }
     };
-    // What is freed little by little is answered first if it was asked to be.
-    let has_more = flush.go_on(engine) && !flush.stores.is_empty()
-        || !is_lazy && engine.records().free_some(FREED_IN_TURN) && !flush.lot.is_freed();
-    if has_more && !ctx.client.never_waits {
+    let mut has_more = !flush.stores.is_empty() && !is_short && flush.prepare();
+    if !has_more && !flush.stores.is_empty() {
+        engine.alone(worker, || flush.finish(engine))?;
+    }
+    if !has_more && !is_lazy {
+        has_more = engine.records().free_some(FREED_IN_TURN) && !flush.lot.is_freed() && !ctx.client.never_waits;
+    }
+    if has_more {
         ctx.client.keep_for_later(engine, |begun| begun.flush = Some(flush));
         return Ok(());
     }
     ctx.client.end_turns();
     ctx.reply.ok();
     Ok(())
-}
-
-/// Empties databases in one go, while no other worker is at them, where little must stay or nobody may come in between.
-fn begin(ctx: &Ctx<'_>, stores: Vec<Store>, is_lazy: bool) -> Result<Flush> {
-    let lot = if is_lazy { Lot::lazy() } else { Lot::default() };
-    let mut flush = Flush { stores, cursor: Cursor::START, lot };
-    let stay = flush.stores.iter().map(Store::hidden).sum::<usize>();
-    if stay <= STAY_AT_ONCE || ctx.client.never_waits {
-        ctx.engine.alone(ctx.client.worker(), || ctx.engine.flush(&flush.stores, &flush.lot))?;
-        flush.stores.clear();
-    }
-    Ok(flush)
 }
 
 impl Client {
@@ -211,14 +208,16 @@ mod tests {
         while turn(&mut t, &["FLUSHALL", "ASYNC"], &mut out) == Flow::Again {
             turns += 1;
             t.say_as(&mut other, "SET meanwhile v").hears("+OK");
+            t.say_as(&mut other, "DBSIZE").hears(":5001");
+            t.say_as(&mut other, &format!("DEL auth:session:{turns} auth:session:new:{turns}")).hears(":0");
             assert!(is_signed_out(&t));
         }
-        assert!(turns > 2, "{turns} turns");
+        assert!(turns > STAY_AT_ONCE / 48, "{turns} turns");
         assert_eq!(out, b"+OK\r\n");
         assert!(t.client.begun.is_none());
-        t.say("DEL meanwhile");
         t.say("DBSIZE").hears(":0");
         assert!(t.engine.store(3).is_empty() && is_signed_out(&t));
+        assert!((2..=turns).all(|turn| t.say(&format!("SET auth:session:new:{turn} v")).text().starts_with("-FENCED")));
 
         // In a transaction it is one piece.
         fill(&t, 0, 5_000);

@@ -157,7 +157,8 @@ impl Client {
         self.forget_watched(engine);
         if let Some(begun) = self.begun.take() {
             self.publish_tx();
-            if let Some(flush) = begun.flush {
+            // Who leaves has asked for it all the same.
+            if let Some(mut flush) = begun.flush {
                 flush.finish(engine);
             }
         }

@@ -62,7 +62,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub use access::Access;
 pub use builder::Builder;
 pub use changes::{Change, Changes};
-pub use clear::Lot;
+pub use clear::{Clearing, Lot};
 pub use events::{Class, Event};
 pub use foresee::Foreseen;
 pub use janitor::{SWEEP_MAX, Sweep};

@@ -24,7 +24,7 @@ use super::waits::Waits;
 use super::watch::Watchers;
 use crate::clock::Millis;
 
-pub(super) use clear::{Debris, Wrecked};
+pub(super) use clear::{Debris, Stage, Wrecked};
 
 /// Why an entry left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub(super) struct Shard {
     expiring: usize,
     /// The hashes of aliases and fences, which no command sees, so that a flush need not look for them.
     hidden: Table,
+    /// Changes of any of them, so that copies are known to be true.
+    hidden_changes: u32,
     /// Entries that sign-ins hang on.
     logins: usize,
     /// What the budget has been charged for this shard.
@@ -225,6 +227,9 @@ impl Shard {
         let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
         let object = old.object();
         self.drop_object(object, None, trash);
+        if marks.hidden {
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
+        }
         if marks != draft.marks() {
             self.count_out(marks, hash);
             self.count_in(draft.marks(), hash);
@@ -403,6 +408,7 @@ impl Shard {
         self.expiring += usize::from(marks.mortal);
         if marks.hidden {
             self.hidden.insert(hash, At::from_bits(0));
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
         }
         self.logins += usize::from(marks.login);
     }
@@ -412,6 +418,7 @@ impl Shard {
         if marks.hidden {
             let (bucket, ()) = self.hidden.find(hash, |_| Some(())).expect("what is hidden was noted");
             self.hidden.remove(bucket);
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
         }
         self.logins -= usize::from(marks.login);
     }

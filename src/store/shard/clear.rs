@@ -68,62 +68,83 @@ pub(in crate::store) enum Wrecked {
     Gone(usize),
 }
 
+/// Copies of the entries of a shard that no command sees, made a few at a time while others work on it.
+#[derive(Default)]
+pub(in crate::store) struct Stage {
+    copies: Shard,
+    /// What [`Shard::hidden_changes`] was when the first was made.
+    changes: u32,
+    /// The hash from which on there are more; `None` when all are made.
+    next: Option<u32>,
+}
+
 impl Shard {
-    /// Everything that commands can see, taken out at once; aliases and fences stay, and are all that is looked at. Of keys that
-    /// go so only their watchers are told, as there may be millions. `hash` is how names are hashed.
-    pub fn clear(&mut self, hash: impl Fn(&[u8]) -> u32) -> Debris {
+    /// A stage with no copies yet.
+    pub fn stage(&self) -> Stage {
+        Stage { copies: Shard::default(), changes: self.hidden_changes, next: Some(0) }
+    }
+
+    /// Whether a stage has copies of all that there is.
+    pub fn is_staged(&self, stage: &Stage) -> bool {
+        stage.changes == self.hidden_changes && stage.next.is_none()
+    }
+
+    /// How many copies a stage that is not whole, or not true any longer, will have to have.
+    pub fn unstaged(&self, stage: &Stage) -> usize {
+        if self.is_staged(stage) { 0 } else { self.hidden() }
+    }
+
+    /// Makes about so many copies, all anew if any has changed, and tells how many were made.
+    pub fn copy_hidden(&self, stage: &mut Stage, most: usize) -> usize {
+        if stage.changes != self.hidden_changes {
+            *stage = self.stage();
+        }
+        let Some(first) = stage.next.take() else { return 0 };
+        let (mut made, mut last) = (0, None);
+        for hash in self.hidden.iter_from(first).map(|place| place.hash) {
+            // Entries of one hash are noted as often as they are, and copied together.
+            if last.replace(hash) == Some(hash) {
+                continue;
+            }
+            if made >= most {
+                stage.next = Some(hash);
+                break;
+            }
+            for place in self.table.range(hash, hash) {
+                let entry = self.entry(place);
+                if !entry.kind().is_visible() {
+                    stage.copies.put(None, hash, &entry.draft(), None, &mut Trash::default());
+                    made += 1;
+                }
+            }
+        }
+        made
+    }
+
+    /// Everything that commands can see, taken out at once; aliases and fences stay. They are all that is looked at, and not even
+    /// they if they are staged. Of keys that go so only their watchers are told, as there may be millions. `hash` is how
+    /// names are hashed.
+    pub fn clear(&mut self, mut stage: Stage, hash: impl Fn(&[u8]) -> u32) -> Debris {
         for name in self.watchers.names() {
             if self.find(hash(&name), &name).is_some_and(|(_, entry)| entry.kind().is_visible()) {
                 self.watchers.tell(&name);
             }
         }
+        self.copy_hidden(&mut stage, usize::MAX);
         let entries = self.visible();
         self.changes += entries as u64;
-        let gone = Debris {
-            table: std::mem::take(&mut self.table),
-            hidden: std::mem::take(&mut self.hidden),
-            arena: std::mem::take(&mut self.arena),
-            bulks: std::mem::take(&mut self.bulks),
-            bulk_bytes: std::mem::take(&mut self.bulk_bytes),
-            objects: std::mem::take(&mut self.objects),
-            deadlines: std::mem::take(&mut self.deadlines),
+        let Shard { table, arena, bulks, free_bulks, objects, deadlines, bulk_bytes, expiring, hidden, logins, .. } =
+            stage.copies;
+        (self.free_bulks, self.expiring, self.logins) = (free_bulks, expiring, logins);
+        Debris {
+            table: std::mem::replace(&mut self.table, table),
+            hidden: std::mem::replace(&mut self.hidden, hidden),
+            arena: std::mem::replace(&mut self.arena, arena),
+            bulks: std::mem::replace(&mut self.bulks, bulks),
+            bulk_bytes: std::mem::replace(&mut self.bulk_bytes, bulk_bytes),
+            objects: std::mem::replace(&mut self.objects, objects),
+            deadlines: std::mem::replace(&mut self.deadlines, deadlines),
             entries,
-        };
-        (self.free_bulks, self.expiring, self.logins) = (Vec::new(), 0, 0);
-        let mut last = None;
-        for hidden in gone.hidden.iter().filter(|hidden| last.replace(hidden.hash) != Some(hidden.hash)) {
-            for place in gone.table.range(hidden.hash, hidden.hash) {
-                let entry = Entry::read(gone.arena.at(place.at), &gone.bulks);
-                if !entry.kind().is_visible() {
-                    self.put(None, place.hash, &entry.draft(), None, &mut Trash::default());
-                }
-            }
         }
-        gone
-    }
-
-    /// Takes out one by one what commands can see among about so many entries from a hash on, and tells the hash to go on
-    /// from if there are more.
-    pub fn clear_some(&mut self, first: u32, most: usize, trash: &mut Trash) -> Option<u32> {
-        let (mut next, mut looks, mut last) = (None, 0, first);
-        let mut places = Vec::new();
-        for place in self.table.iter_from(first) {
-            // Entries of one hash go together, as there is nowhere to go on between them.
-            if looks >= most && place.hash != last {
-                next = Some(place.hash);
-                break;
-            }
-            (looks, last) = (looks + 1, place.hash);
-            if self.entry(place).kind().is_visible() {
-                places.push(place);
-            }
-        }
-        for place in &places {
-            let found = self.table.find(place.hash, |at| (at == place.at).then_some(()));
-            let (bucket, ()) = found.expect("it was just seen, and nothing moves entries meanwhile");
-            self.take(bucket, Cause::Unlinked, trash);
-        }
-        self.changes += places.len() as u64;
-        next
     }
 }
