@@ -34,8 +34,11 @@ const NAP: Duration = Duration::from_millis(2);
 
 const MACHINE: &str = "the machine alone";
 
+/// In how many seconds one of the others dies.
+type Lifetime = fn(&mut Dice) -> usize;
+
 /// When the others die.
-const OTHERS: [(&str, fn(&mut Dice) -> usize); 2] =
+const OTHERS: [(&str, Lifetime); 2] =
     [("others die tomorrow", |_| 86_400), ("others die all the time", |dice| 1 + dice.below(SPREAD))];
 
 fn lag_among(what: &str) -> String {
@@ -76,13 +79,7 @@ fn naps() -> io::Result<Histogram> {
     sleeper.join().map_err(|_| io::Error::other("the sleeper panicked"))
 }
 
-fn measure(
-    name: &str,
-    what: &str,
-    ttl: fn(&mut Dice) -> usize,
-    options: &Options,
-    rounds: &mut Rounds,
-) -> io::Result<()> {
+fn measure(name: &str, what: &str, ttl: Lifetime, options: &Options, rounds: &mut Rounds) -> io::Result<()> {
     let server = start(name)?;
     let mut connection = connect(&server)?;
     let mut listener = connect(&server)?;

@@ -31,6 +31,8 @@ const WORTH: u64 = 1 << 20;
 /// What is asked for and dropped at once, so that the allocator looks at what it keeps: enough not to come from what it
 /// has at hand.
 const NUDGE: usize = 1 << 20;
+/// The same for what all threads share: more than one of them keeps for itself. Nothing of it is ever touched.
+const LARGE_NUDGE: usize = 32 << 20;
 
 /// How often it is looked what the process really takes, once data is half of what it may be.
 const WEIGH_EACH: Ttl = Ttl(100);
@@ -55,8 +57,8 @@ fn resident() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Has the allocator give back what this thread has freed. mimalloc keeps it for some milliseconds in case it is needed
-/// again, and then only looks when somebody allocates; after a million entries died nobody may for hours.
+/// Has the allocator give back what was freed. mimalloc keeps it for some milliseconds in case it is needed again, and then
+/// only looks when somebody allocates; after a million entries died nobody may for hours.
 pub(super) async fn give_back(engine: Arc<Engine>) {
     let (mut seen, mut owed) = (0, 0);
     loop {
@@ -73,6 +75,8 @@ pub(super) async fn give_back(engine: Arc<Engine>) {
         if owed > 0 {
             owed -= 1;
             drop(black_box(Vec::<u8>::with_capacity(NUDGE)));
+            // To give a gigabyte back takes some hundred milliseconds, which are nobody's here.
+            tokio::task::spawn_blocking(|| drop(black_box(Vec::<u8>::with_capacity(LARGE_NUDGE))));
         }
     }
 }
