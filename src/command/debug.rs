@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Version};
-use crate::store::{Element, Hash, List, Restored, STRING_MAX, Set, Store, Type, Value, ZSet, restore};
+use crate::store::{Element, Hash, List, Lot, Restored, STRING_MAX, Set, Store, Type, Value, ZSet, restore};
 
 pub(super) const COMMANDS: &[Spec] = &[Spec {
     name: "DEBUG",
@@ -160,7 +160,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
                 keeper.save(engine, true)?;
             }
             if flushes {
-                engine.flush((0..engine.databases()).map(|db| engine.store(db)), false);
+                engine.flush((0..engine.databases()).map(|db| engine.store(db)), &Lot::default());
                 engine.functions.flush();
             }
             keeper.reload(engine)

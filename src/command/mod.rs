@@ -18,6 +18,7 @@ mod debug;
 mod docs;
 mod dump;
 mod expire;
+mod flush;
 mod generic;
 mod hash;
 mod help;
@@ -78,6 +79,7 @@ const FAMILIES: &[&[Spec]] = &[
     config::COMMANDS,
     info::COMMANDS,
     server::COMMANDS,
+    flush::COMMANDS,
     save::COMMANDS,
     replication::COMMANDS,
     cluster::COMMANDS,
@@ -152,6 +154,16 @@ struct Begun {
     tx: tx::Tx,
     /// A walk over all keys, of which it has more turns to come.
     walk: Option<scan::Walk>,
+    /// A flush, of which it has.
+    flush: Option<flush::Flush>,
+    /// Microseconds that the turns of either have taken.
+    spent: u64,
+}
+
+impl Begun {
+    fn has_turns(&self) -> bool {
+        self.walk.is_some() || self.flush.is_some()
+    }
 }
 
 /// Which replies a client wants.
@@ -252,6 +264,29 @@ impl Client {
     fn set_no_touch(&mut self, on: bool) {
         self.no_touch = on;
         self.peer.no_touch.store(on, Ordering::Relaxed);
+    }
+
+    /// Microseconds that the turns of a request have taken which has more of them to come.
+    fn spent(&self) -> u64 {
+        self.begun.as_ref().filter(|begun| begun.has_turns()).map_or(0, |begun| begun.spent)
+    }
+
+    /// Whether a request of its has more turns to come.
+    fn has_turns(&self) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.has_turns())
+    }
+
+    /// Ends a turn of a request that has more of them to come; `keep` keeps what it goes on with.
+    fn keep_for_later(&mut self, engine: &Engine, keep: impl FnOnce(&mut Begun)) {
+        let begun = self.begun.get_or_insert_default();
+        begun.spent = engine.clock.micros().saturating_sub(self.lap);
+        keep(begun);
+        self.flow = Flow::Again;
+    }
+
+    /// Frees what is kept for turns, unless there is a transaction in it.
+    fn end_turns(&mut self) {
+        self.begun.take_if(|begun| !begun.has_turns() && begun.tx.is_empty());
     }
 
     /// Changes the protocol. Whoever pushes to it looks at this too, so it is done where nobody can push meanwhile.
@@ -427,7 +462,7 @@ fn call(
     let waits = client.ticket != 0;
     let is_shown = !waits
         && engine.clients.has_monitors()
-        && !client.walks()
+        && !client.has_turns()
         && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN));
     // What EXEC runs is shown before EXEC.
     let comes_last = is_shown && found.spec.name == "EXEC";

@@ -155,8 +155,12 @@ impl Client {
     /// Forgets what was begun, queued and watched: on DISCARD and RESET, and when the client has left.
     pub fn forget_transaction(&mut self, engine: &Engine) {
         self.forget_watched(engine);
-        if self.begun.take().is_some() {
+        if let Some(begun) = self.begun.take() {
             self.publish_tx();
+            // Who leaves has asked for it all the same.
+            if let Some(mut flush) = begun.flush {
+                flush.finish(engine);
+            }
         }
     }
 

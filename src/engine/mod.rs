@@ -52,7 +52,7 @@ use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::store::{NamingKey, Store};
+use crate::store::{Lot, NamingKey, Store};
 
 /// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
 /// earlier answer may be shown while the upstream fails, and this.
@@ -118,8 +118,6 @@ pub struct Engine {
     rates: Rates,
     /// Whether what has died is reclaimed before somebody asks for it.
     active_expire: AtomicBool,
-    /// Entries that a thread is freeing, and those that were freed so.
-    lazy: Arc<[AtomicU64; 2]>,
     /// What a replica would know this data set by.
     replication_id: Mutex<String>,
     /// Who may refuse settings that make sense together and not on this machine.
@@ -218,7 +216,6 @@ impl Engine {
             port: AtomicU16::new(config.port),
             rates: Rates::default(),
             active_expire: AtomicBool::new(true),
-            lazy: Arc::default(),
             replication_id: Mutex::new(random_id()),
             judge: OnceLock::new(),
             followers: RwLock::default(),
@@ -410,42 +407,25 @@ impl Engine {
 
     // ---- flushing and expiring --------------------------------------------------------------------------------
 
-    /// Empties databases. Large ones are freed on a thread of their own, so that nobody waits for it.
-    pub fn flush<'s>(&self, stores: impl Iterator<Item = &'s Store>, lazily: bool) {
-        /// Entries that are freed on the spot, in about a millisecond.
-        const FREED_AT_ONCE: usize = 10_000;
-        let (mut gone, mut count) = (Vec::new(), 0);
-        for store in stores {
-            count += store.len();
-            gone.push(store.clear());
-        }
-        self.tracking.flush();
-        if !lazily && count <= FREED_AT_ONCE {
-            return;
-        }
-        let lazy = self.lazy.clone();
-        lazy[0].fetch_add(count as u64, Ordering::Relaxed);
-        let free = move || {
-            drop(gone);
-            lazy[0].fetch_sub(count as u64, Ordering::Relaxed);
-            lazy[1].fetch_add(count as u64, Ordering::Relaxed);
-        };
-        // Without a thread the closure is dropped unrun, which frees everything too.
-        if std::thread::Builder::new().name("free".into()).spawn(free).is_err() {
-            self.lazy[0].fetch_sub(count as u64, Ordering::Relaxed);
-        }
+    /// Empties databases, whole. What they held is freed little by little.
+    pub fn flush<'s>(&self, stores: impl IntoIterator<Item = &'s Store>, lot: &Lot) {
+        stores.into_iter().for_each(|store| store.clear_for(lot));
+        self.tell_flushed();
     }
 
-    /// Entries that wait to be freed little by little or are being freed by a thread, and those that were.
+    /// Tells those who keep copies that databases were emptied.
+    pub fn tell_flushed(&self) {
+        self.tracking.flush();
+    }
+
+    /// Collections and entries that wait to be freed little by little, and those that were.
     pub fn lazily_freed(&self) -> (u64, u64) {
-        let (pending, freed) = self.records.lazily_freed();
-        (self.lazy[0].load(Ordering::Relaxed) + pending, self.lazy[1].load(Ordering::Relaxed) + freed)
+        self.records.lazily_freed()
     }
 
     /// Starts all counters anew.
     pub fn reset_stats(&self) {
         self.metrics.reset();
-        self.lazy[1].store(0, Ordering::Relaxed);
         self.all_stores().for_each(Store::reset_stats);
         self.rates.reset();
     }

@@ -4,6 +4,8 @@
 //! of clients, namespaces or other shards; it is always handed the time. What it takes out is given back to the
 //! caller, who frees it when the lock is gone.
 
+mod clear;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -21,6 +23,8 @@ use super::value::{Object, Value};
 use super::waits::Waits;
 use super::watch::Watchers;
 use crate::clock::Millis;
+
+pub(super) use clear::{Debris, Stage, Wrecked};
 
 /// Why an entry left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +116,8 @@ pub(super) struct Shard {
     expiring: usize,
     /// The hashes of aliases and fences, which no command sees, so that a flush need not look for them.
     hidden: Table,
+    /// Changes of any of them, so that copies are known to be true.
+    hidden_changes: u32,
     /// Entries that sign-ins hang on.
     logins: usize,
     /// What the budget has been charged for this shard.
@@ -221,6 +227,9 @@ impl Shard {
         let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
         let object = old.object();
         self.drop_object(object, None, trash);
+        if marks.hidden {
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
+        }
         if marks != draft.marks() {
             self.count_out(marks, hash);
             self.count_in(draft.marks(), hash);
@@ -399,6 +408,7 @@ impl Shard {
         self.expiring += usize::from(marks.mortal);
         if marks.hidden {
             self.hidden.insert(hash, At::from_bits(0));
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
         }
         self.logins += usize::from(marks.login);
     }
@@ -408,6 +418,7 @@ impl Shard {
         if marks.hidden {
             let (bucket, ()) = self.hidden.find(hash, |_| Some(())).expect("what is hidden was noted");
             self.hidden.remove(bucket);
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
         }
         self.logins -= usize::from(marks.login);
     }
@@ -528,38 +539,6 @@ impl Shard {
             + self.deadlines.size()
     }
 
-    /// Everything that commands can see, taken out at once; aliases and fences stay. Of keys that go so only their
-    /// watchers are told, as there may be millions. `hash` is how names are hashed.
-    pub fn clear(&mut self, hash: impl Fn(&[u8]) -> u32) -> Shard {
-        for name in self.watchers.names() {
-            if self.find(hash(&name), &name).is_some_and(|(_, entry)| entry.kind().is_visible()) {
-                self.watchers.tell(&name);
-            }
-        }
-        let fresh = Shard {
-            charged: self.charged,
-            stats: self.stats,
-            watchers: std::mem::take(&mut self.watchers),
-            teller: self.teller.clone(),
-            bin: self.bin.clone(),
-            waits: self.waits.take(),
-            changes: self.changes + self.visible() as u64,
-            ..Shard::default()
-        };
-        let gone = std::mem::replace(self, fresh);
-        // They alone are looked at, so that a flush of millions holds no lock for long.
-        let mut last = None;
-        for hidden in gone.hidden.iter().filter(|hidden| last.replace(hidden.hash) != Some(hidden.hash)) {
-            for place in gone.table.range(hidden.hash, hidden.hash) {
-                let entry = gone.entry(place);
-                if !entry.kind().is_visible() {
-                    self.put(None, place.hash, &entry.draft(), None, &mut Trash::default());
-                }
-            }
-        }
-        gone
-    }
-
     /// Recounts everything, for tests: what the counters say against what is there.
     #[cfg(any(test, debug_assertions))]
     pub fn validate(&self, hash: impl Fn(&[u8]) -> u32) {
@@ -584,6 +563,12 @@ impl Shard {
             assert!(soonest(place.hash) <= entry.deadline(), "an entry without a reminder");
         }
         assert!(!self.deadlines.is_cluttered(self.expiring), "stale reminders pile up");
+    }
+
+    /// For each entry, the buckets that a look-up and an insert of its hash go through.
+    #[cfg(test)]
+    pub fn ways(&self) -> Vec<(usize, usize)> {
+        self.table.ways()
     }
 
     /// Bytes of the reminders alone.

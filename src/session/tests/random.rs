@@ -404,7 +404,7 @@ impl World {
             }
             89..90 => {
                 self.note("FLUSHALL", "");
-                drop(self.desk.answers.clear());
+                self.desk.answers.clear();
             }
             90..91 if self.dice.one_in(2) => {
                 self.note("eviction", "");
