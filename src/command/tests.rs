@@ -164,7 +164,7 @@ impl Heard {
     }
 }
 
-fn every_row() -> Vec<Found> {
+fn every_row() -> Vec<&'static Found> {
     (0..COUNT).map(|number| numbered(number).expect("a row for every number")).collect()
 }
 
