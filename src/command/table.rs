@@ -152,7 +152,7 @@ impl Found {
 }
 
 /// The command of this name, in any case.
-#[inline]
+#[inline(always)]
 pub fn find(name: &[u8]) -> Option<&'static Found> {
     if name.len() > NAME_MAX {
         return None;
@@ -203,7 +203,7 @@ pub fn numbered(number: usize) -> Option<&'static Found> {
 }
 
 /// Which row a request's words mean, and whether their count fits.
-#[inline]
+#[inline(always)]
 pub(super) fn lookup(args: Args<'_>) -> Result<&'static Found> {
     let Some(mut found) = find(&args[0]) else { return Err(unknown(args)) };
     if !found.spec.subs.is_empty()

@@ -238,7 +238,7 @@ impl<'a> Connection<'a> {
         if self.client.peer.is_killed() {
             return Poll::Ready(Ok(Event::Bell));
         }
-        if self.is_released() {
+        if self.held.is_some() && self.is_released() {
             return Poll::Ready(Ok(Event::Timer));
         }
         if self.is_behind() && self.wire.poll_write_ready(cx)?.is_ready() {

@@ -75,30 +75,38 @@ impl std::ops::AddAssign for Stats {
 }
 
 /// What was taken out under a lock and is freed after it: long values and collections. Blocks go back to the arena.
-/// Nearly always there is nothing, seldom more than one.
+/// Nearly always there is nothing, and that is asked once.
 #[derive(Default)]
-pub(super) struct Trash {
-    first: Option<Waste>,
-    others: Vec<Waste>,
-}
-
-/// One of them, kept only to be dropped.
-enum Waste {
-    Bulk { _bulk: Bulk },
-    Object { _object: Object },
+pub(super) enum Trash {
+    #[default]
+    Nothing,
+    /// Kept only to be dropped.
+    Bulk {
+        _bulk: Bulk,
+    },
+    Object {
+        _object: Object,
+    },
+    Several(Vec<Trash>),
 }
 
 impl Trash {
-    fn put(&mut self, waste: Waste) {
-        match &self.first {
-            None => self.first = Some(waste),
-            Some(_) => self.others.push(waste),
-        }
+    fn put(&mut self, more: Trash) {
+        *self = match std::mem::take(self) {
+            Trash::Nothing => more,
+            Trash::Several(mut all) => {
+                all.push(more);
+                Trash::Several(all)
+            }
+            one => Trash::Several(vec![one, more]),
+        };
     }
 
     pub fn clear(&mut self) {
-        self.first = None;
-        self.others.clear();
+        match self {
+            Trash::Several(all) => all.clear(),
+            _ => *self = Trash::Nothing,
+        }
     }
 }
 
@@ -281,7 +289,7 @@ impl Shard {
             Some(Cause::Removed | Cause::Moved) | None => lazily.replaced,
         };
         let rest = if is_lazy { self.bin.put(object) } else { Some(object) };
-        rest.into_iter().for_each(|object| trash.put(Waste::Object { _object: object }));
+        rest.into_iter().for_each(|object| trash.put(Trash::Object { _object: object }));
     }
 
     /// Gives back the memory of an entry's own bytes.
@@ -292,7 +300,7 @@ impl Shard {
             let bulk = std::mem::take(&mut self.bulks[number]);
             self.bulk_bytes -= bulk.capacity();
             self.free_bulks.push(number as u32);
-            trash.put(Waste::Bulk { _bulk: bulk });
+            trash.put(Trash::Bulk { _bulk: bulk });
         }
         self.arena.free(at, len);
     }
