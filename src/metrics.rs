@@ -190,7 +190,8 @@ impl Metrics {
 
     /// A worker's own block.
     pub fn block(&self, worker: usize) -> &Block {
-        &self.blocks[worker % (self.blocks.len() - 1)]
+        let workers = self.blocks.len() - 1;
+        &self.blocks[if worker < workers { worker } else { worker % workers }]
     }
 
     /// The sums over all workers.

@@ -23,8 +23,9 @@ mod slowlog;
 mod snapshots;
 mod sync;
 mod tracking;
+mod unusual;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -47,6 +48,7 @@ pub use scripts::{Called, Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 pub use snapshots::{Keeper, Snapshots, Standing};
 pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
+pub use unusual::{Oddity, Unusual};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal};
@@ -64,6 +66,8 @@ pub struct Engine {
     pub clock: Clock,
     /// The settings that requests look at.
     pub hot: Hot,
+    /// What is out of the ordinary now.
+    pub unusual: Arc<Unusual>,
     /// Who may do what.
     pub acl: Acl,
     /// Who guesses passwords.
@@ -98,7 +102,8 @@ pub struct Engine {
     order: Arc<[AtomicUsize]>,
     /// The store that no command can name, for the session engine's records.
     records: Store,
-    pause: Pause,
+    /// Until when commands are held, and whether all are or those that write.
+    pause: Mutex<(Millis, bool)>,
     room: Mutex<Room>,
     dice: AtomicU64,
     shutdown: AtomicBool,
@@ -108,6 +113,10 @@ pub struct Engine {
     charges: Arc<Charges>,
     /// Bytes that the process takes and nothing counts, as far as they are too much.
     waste: AtomicU64,
+    /// As long as no more bytes than this are in use, room need not be made, and use is no higher than ever before.
+    ease: AtomicU64,
+    /// Held by who finds out how many that are.
+    easing: Mutex<()>,
     /// Held by who chooses clients to cut.
     cutting: Mutex<()>,
     /// The most memory that was ever seen in use.
@@ -144,14 +153,6 @@ struct Report {
     rows: Box<dyn Fn() -> Rows + Send + Sync>,
 }
 
-/// CLIENT PAUSE.
-#[derive(Default)]
-struct Pause {
-    until: AtomicU64,
-    /// 0 for commands that write, 1 for all.
-    all: AtomicU8,
-}
-
 impl Engine {
     /// An engine for so many workers and commands, whose secret names nobody but itself can match.
     pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
@@ -180,11 +181,14 @@ impl Engine {
         getrandom::fill(&mut dice).expect("the system has randomness");
         let dice = u64::from_le_bytes(dice) | 1;
         let charges = Arc::<Charges>::default();
-        let (clients, pubsub) = (Arc::new(Clients::new(charges.clone())), Arc::<Pubsub>::default());
-        let tracking = Tracking::new(clients.clone(), pubsub.clone(), records.changes().clone(), records.number());
+        let unusual = Arc::<Unusual>::default();
+        let clients = Arc::new(Clients::new(charges.clone(), unusual.clone()));
+        let pubsub = Arc::new(Pubsub::new(charges.clone()));
+        let changes = (records.changes().clone(), records.number());
+        let tracking = Tracking::new(clients.clone(), pubsub.clone(), changes, charges.clone(), unusual.clone());
         let engine = Engine {
             hot: Hot::default(),
-            acl: Acl::new(commands),
+            acl: Acl::new(commands, unusual.clone()),
             guesses: Guesses::default(),
             clients,
             gate: Gate::new(workers),
@@ -193,7 +197,8 @@ impl Engine {
             slowlog: Slowlog::new(charges.clone()),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
-            scripts: Scripts::new(workers, charges.clone()),
+            scripts: Scripts::new(workers, charges.clone(), unusual.clone()),
+            unusual,
             functions: Functions::new(charges.clone()),
             snapshots: Snapshots::new(clock.wall_micros() / 1_000_000),
             started: clock.now(),
@@ -203,7 +208,7 @@ impl Engine {
             stores,
             records,
             config: RwLock::new(Config::default()),
-            pause: Pause::default(),
+            pause: Mutex::default(),
             room: Mutex::new(Room::new(charges.clone())),
             dice: AtomicU64::new(dice),
             shutdown: AtomicBool::new(false),
@@ -211,6 +216,8 @@ impl Engine {
             reports: RwLock::default(),
             charges,
             waste: AtomicU64::new(0),
+            ease: AtomicU64::new(0),
+            easing: Mutex::default(),
             cutting: Mutex::default(),
             peak: AtomicU64::new(0),
             port: AtomicU16::new(config.port),
@@ -328,6 +335,7 @@ impl Engine {
     fn apply(&self, config: &Config) {
         self.records.want_events(self.pubsub.set(config));
         self.hot.set(config);
+        self.settle_ease();
         self.tracking.set(config);
         self.acl.set_all_channels(config.acl_pubsub_default == PubsubDefault::AllChannels);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
@@ -454,23 +462,35 @@ impl Engine {
 
     /// Holds commands that write, or all, until then. A pause is never shortened or weakened by a second one.
     pub fn pause(&self, until: Millis, all: bool, now: Millis) {
-        let going_on = self.paused_until(now).is_some();
-        let stays = going_on && self.pause.all.load(Ordering::Relaxed) == 1;
-        self.pause.all.store(u8::from(all || stays), Ordering::Relaxed);
-        let before = if going_on { self.pause.until.load(Ordering::Relaxed) } else { 0 };
-        self.pause.until.store(until.0.max(before), Ordering::Relaxed);
+        let mut pause = self.pause.lock();
+        *pause = match *pause {
+            (before, held) if now < before => (until.max(before), all || held),
+            _ => (until, all),
+        };
+        self.unusual.set(Oddity::Paused, true);
     }
 
     /// Ends a pause.
     pub fn unpause(&self) {
-        self.pause.until.store(0, Ordering::Relaxed);
+        {
+            let mut pause = self.pause.lock();
+            *pause = Default::default();
+            self.unusual.set(Oddity::Paused, false);
+        }
         self.clients.ring_all();
     }
 
     /// Until when commands are held, and whether all are; `None` if none is.
     pub fn paused_until(&self, now: Millis) -> Option<(Millis, bool)> {
-        let until = Millis(self.pause.until.load(Ordering::Relaxed));
-        (now < until).then(|| (until, self.pause.all.load(Ordering::Relaxed) == 1))
+        if !self.unusual.is(Oddity::Paused) {
+            return None;
+        }
+        let pause = self.pause.lock();
+        if now >= pause.0 {
+            self.unusual.set(Oddity::Paused, false);
+            return None;
+        }
+        Some(*pause)
     }
 
     /// Whether a client has asked the server to end.

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
-use super::{Charge, Charges};
+use super::{Charge, Charges, Oddity, Unusual};
 use crate::error::Error;
 use crate::resp::{Args, Words};
 
@@ -86,8 +86,8 @@ pub struct Running {
     count: AtomicUsize,
     /// Microseconds on the engine's clock after which others are told that it takes long.
     patience_ends: AtomicU64,
-    /// It takes so long that others are told so.
-    is_busy: AtomicBool,
+    /// Where it is said that it takes so long that others are told so.
+    unusual: Arc<Unusual>,
     has_written: AtomicBool,
     is_to_end: AtomicBool,
     /// The function that runs, if it is no script.
@@ -141,9 +141,10 @@ pub enum Killed {
 
 impl Scripts {
     /// No scripts, and room for the interpreters of so many workers.
-    pub(super) fn new(workers: usize, charges: Arc<Charges>) -> Scripts {
+    pub(super) fn new(workers: usize, charges: Arc<Charges>, unusual: Arc<Unusual>) -> Scripts {
         let interpreters = (0..workers.max(1)).map(|_| Mutex::default()).collect();
-        Scripts { interpreters, charges, ..Scripts::default() }
+        let running = Arc::new(Running { unusual, ..Running::default() });
+        Scripts { interpreters, charges, running, ..Scripts::default() }
     }
 
     /// The text of this SHA-1.
@@ -222,7 +223,7 @@ impl Scripts {
         struct End<'a>(&'a Running);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                self.0.is_busy.store(false, Ordering::SeqCst);
+                self.0.unusual.set(Oddity::Busy, false);
                 self.0.count.fetch_sub(1, Ordering::SeqCst);
             }
         }
@@ -269,7 +270,7 @@ impl Scripts {
     /// Whether a script has run for so long that others are told so.
     #[inline]
     pub fn is_busy(&self) -> bool {
-        self.running.is_busy.load(Ordering::Relaxed)
+        self.running.unusual.is(Oddity::Busy)
     }
 
     /// Whether the script that runs is to end, as [`Running::look`] tells.
@@ -336,7 +337,7 @@ impl Running {
     /// after which it is later.
     pub fn look(&self, now: u64, later: impl FnOnce() -> u64) -> bool {
         if now >= self.patience_ends.load(Ordering::Relaxed) {
-            self.is_busy.store(true, Ordering::SeqCst);
+            self.unusual.set(Oddity::Busy, true);
             if now >= self.slice_ends.load(Ordering::Relaxed)
                 && let Some(pause) = self.pause.get()
             {
@@ -358,7 +359,7 @@ mod tests {
 
     #[test]
     fn texts_that_were_only_evaluated_make_room_for_others() {
-        let scripts = Scripts::new(1, Arc::default());
+        let scripts = Scripts::new(1, Arc::default(), Arc::default());
         scripts.keep(sha(0), b"loaded later", false);
         scripts.keep(sha(1), b"one", false);
         scripts.keep(sha(2), b"loaded", true);
@@ -372,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_script_can_be_killed_until_it_writes() {
-        let scripts = Scripts::new(1, Arc::default());
+        let scripts = Scripts::new(1, Arc::default(), Arc::default());
         assert_eq!(scripts.kill(false), Killed::NoneRuns);
         let running = scripts.running();
         scripts.run(9, || {
@@ -393,7 +394,7 @@ mod tests {
 
     #[test]
     fn others_have_their_turn_each_slice_once_a_script_takes_long() {
-        let scripts = Scripts::new(1, Arc::default());
+        let scripts = Scripts::new(1, Arc::default(), Arc::default());
         let running = scripts.running();
         static TURNS: AtomicUsize = AtomicUsize::new(0);
         scripts.on_busy(|| {
@@ -409,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_function_is_told_from_a_script() {
-        let scripts = Scripts::new(1, Arc::default());
+        let scripts = Scripts::new(1, Arc::default(), Arc::default());
         let words: Words = [&b"FCALL"[..], b"f", b"0", &[b'x'; 20_000], b"y"].into_iter().collect();
         scripts.run_function(Called::new("f", words.args(), 7), 9, || {
             assert_eq!((scripts.kill(false), scripts.busy()), (Killed::IsOther, Error::BusyFunction));
@@ -424,7 +425,7 @@ mod tests {
     #[test]
     fn an_interpreter_is_made_once_for_each_worker() {
         let charges = Arc::<Charges>::default();
-        let scripts = Scripts::new(2, charges.clone());
+        let scripts = Scripts::new(2, charges.clone(), Arc::default());
         let add = |worker| {
             scripts.with_interpreter(
                 worker,

@@ -79,16 +79,38 @@ impl std::ops::AddAssign for Stats {
 }
 
 /// What was taken out under a lock and is freed after it: long values and collections. Blocks go back to the arena.
+/// Nearly always there is nothing, and that is asked once.
 #[derive(Default)]
-pub(super) struct Trash {
-    bulks: SmallVec<[Bulk; 2]>,
-    objects: SmallVec<[Object; 1]>,
+pub(super) enum Trash {
+    #[default]
+    Nothing,
+    /// Kept only to be dropped.
+    Bulk {
+        _bulk: Bulk,
+    },
+    Object {
+        _object: Object,
+    },
+    Several(Vec<Trash>),
 }
 
 impl Trash {
+    fn put(&mut self, more: Trash) {
+        *self = match std::mem::take(self) {
+            Trash::Nothing => more,
+            Trash::Several(mut all) => {
+                all.push(more);
+                Trash::Several(all)
+            }
+            one => Trash::Several(vec![one, more]),
+        };
+    }
+
     pub fn clear(&mut self) {
-        self.bulks.clear();
-        self.objects.clear();
+        match self {
+            Trash::Several(all) => all.clear(),
+            _ => *self = Trash::Nothing,
+        }
     }
 }
 
@@ -225,8 +247,9 @@ impl Shard {
             self.tell(draft.key, false);
         }
         let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
-        let object = old.object();
-        self.drop_object(object, None, trash);
+        if let Some(number) = old.object() {
+            self.drop_object(number, None, trash);
+        }
         if marks.hidden {
             self.hidden_changes = self.hidden_changes.wrapping_add(1);
         }
@@ -266,15 +289,16 @@ impl Shard {
     }
 
     /// Gives a collection away to be freed, that was taken out for this reason or, without one, written over.
-    fn drop_object(&mut self, number: Option<u32>, cause: Option<Cause>, trash: &mut Trash) {
-        let Some(object) = number.and_then(|number| self.objects.take(number)) else { return };
+    fn drop_object(&mut self, number: u32, cause: Option<Cause>, trash: &mut Trash) {
+        let Some(object) = self.objects.take(number) else { return };
         let lazily = self.bin.lazily();
         let is_lazy = match cause {
             Some(Cause::Expired | Cause::Unlinked) => true,
             Some(Cause::Evicted) => lazily.evicted,
             Some(Cause::Removed | Cause::Moved) | None => lazily.replaced,
         };
-        trash.objects.extend(if is_lazy { self.bin.put(object) } else { Some(object) });
+        let rest = if is_lazy { self.bin.put(object) } else { Some(object) };
+        rest.into_iter().for_each(|object| trash.put(Trash::Object { _object: object }));
     }
 
     /// Gives back the memory of an entry's own bytes.
@@ -285,7 +309,7 @@ impl Shard {
             let bulk = std::mem::take(&mut self.bulks[number]);
             self.bulk_bytes -= bulk.capacity();
             self.free_bulks.push(number as u32);
-            trash.bulks.push(bulk);
+            trash.put(Trash::Bulk { _bulk: bulk });
         }
         self.arena.free(at, len);
     }
@@ -304,7 +328,9 @@ impl Shard {
             Cause::Expired | Cause::Removed | Cause::Unlinked | Cause::Moved => {}
         }
         self.count_out(marks, place.hash);
-        self.drop_object(object, Some(cause), trash);
+        if let Some(number) = object {
+            self.drop_object(number, Some(cause), trash);
+        }
         self.free_block(place.at, trash);
     }
 

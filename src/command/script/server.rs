@@ -143,14 +143,14 @@ impl Server<'_> {
             Error::Arity(_) => "ERR Wrong number of args calling Redis command from script".to_owned(),
             _ => "ERR Unknown Redis command called from script".to_owned(),
         })?;
-        let rights = |_| Ok(acl::admit_scripted(engine, self.client, &found, args, self.now)?);
-        let admitted = self.check(&found).and_then(rights);
+        let rights = |_| Ok(acl::admit_scripted(engine, self.client, found, args, self.now)?);
+        let admitted = self.check(found).and_then(rights);
         if admitted.is_err() {
             engine.metrics.block(self.client.worker()).calls(found.number).rejected.add(1);
         }
         admitted?;
         if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
-            command::show_monitors(engine, self.client, &found, args, "lua");
+            command::show_monitors(engine, self.client, found, args, "lua");
         }
         if found.spec.flags.has(Flags::WRITE) {
             engine.scripts.set_written();
@@ -224,7 +224,7 @@ impl Server<'_> {
         let mut words = Words::new();
         read_words(values, &mut words).map_err(raise_reply)?;
         match command::lookup(words.args()) {
-            Ok(found) => Ok(acl::may_run(self.engine, self.client, &found, words.args())),
+            Ok(found) => Ok(acl::may_run(self.engine, self.client, found, words.args())),
             Err(_) => Err(raise_reply("ERR Invalid command passed to redis.acl_check_cmd()")),
         }
     }
