@@ -6,7 +6,7 @@ local host = ...
 local error, type, next, tostring, select, rawequal = error, type, next, tostring, select, rawequal
 local raw_get, raw_set, raw_pcall, xpcall = rawget, rawset, pcall, xpcall
 local get_meta, set_meta, raw_load, raw_loadstring, collect = getmetatable, setmetatable, load, loadstring, collectgarbage
-local find, gsub, byte = string.find, string.gsub, string.byte
+local unpack, find, gsub, byte = unpack, string.find, string.gsub, string.byte
 
 -- Tables that cannot be changed: an empty one stands for each, so that every assignment to it is noticed.
 local shows, stand_ins = {}, {}
@@ -300,9 +300,9 @@ end
 
 writers_rules.__index = notice
 
-local run
+local run_with
 if host.has_functions then
-  function run(callback, keys, argv)
+  function run_with(callback, keys, argv)
     local worked, result = xpcall(function()
       return callback(keys, argv)
     end, explain)
@@ -313,7 +313,7 @@ if host.has_functions then
     return worked, result, is_plain(result)
   end
 else
-  function run(script, keys, argv)
+  function run_with(script, keys, argv)
     globals.KEYS, globals.ARGV = keys, argv
     local worked, result = xpcall(script, explain)
     globals.KEYS, globals.ARGV = false, false
@@ -323,6 +323,29 @@ else
     end
     return worked, result, is_plain(result)
   end
+end
+
+local function with_no_key(what, ...)
+  return run_with(what, {}, {...})
+end
+
+local function with_one_key(what, key, ...)
+  return run_with(what, {key}, {...})
+end
+
+local function with_keys(what, count, ...)
+  local words = {...}
+  return run_with(what, {unpack(words, 1, count)}, {unpack(words, count + 1)})
+end
+
+-- So many keys and some arguments follow, and then nothing, which is no word.
+local function run(what, count, ...)
+  if count == 1 then
+    return with_one_key(what, ...)
+  elseif count == 0 then
+    return with_no_key(what, ...)
+  end
+  return with_keys(what, count, ...)
 end
 
 -- ---- libraries ----------------------------------------------------------------------------------------------------
@@ -465,4 +488,4 @@ local function forget(number)
   callbacks[number] = nil
 end
 
-return environment, run, load, callback, forget
+return environment, run, run_with, load, callback, forget
