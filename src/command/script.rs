@@ -377,11 +377,15 @@ fn finish(
     speaks: Version,
 ) -> mlua::Result<Option<String>> {
     match ending {
-        Ending::Value { value: mlua::Value::Table(table), is_plain: true } => {
-            Writer { reply, names, speaks }.elements(&table, 0)?;
+        Ending::Elements(values) => {
+            Writer { reply, names, speaks }.elements(values.into_iter().map(Ok), 0)?;
             Ok(None)
         }
-        Ending::Value { value, .. } => {
+        Ending::Plain(table) => {
+            Writer { reply, names, speaks }.elements(table.sequence_values(), 0)?;
+            Ok(None)
+        }
+        Ending::Value(value) => {
             Writer { reply, names, speaks }.value(&value, 0)?;
             Ok(None)
         }

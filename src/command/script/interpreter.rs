@@ -1,6 +1,7 @@
 //! A Lua state that has learnt what Redis' scripts may do, and nothing else.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::iter::once;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use foldhash::quality::RandomState;
 use mlua::chunk::ChunkMode;
 use mlua::{
-    Either, Function, HookTriggers, IntoLua, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic, VmState,
+    Either, FromLuaMulti, Function, HookTriggers, IntoLua, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic,
+    VmState,
 };
 use parking_lot::Mutex;
 
@@ -38,6 +40,9 @@ const UNLIMITED_MAX: usize = 1024 * 1024;
 /// Bytes after a script at which a state is thrown away: it is mostly garbage.
 const MEMORY_KEPT: usize = 64 * 1024 * 1024;
 
+/// Steps in which it is said how many bytes a state holds: each script changes it, and to say so counts for all workers.
+const STEP: usize = 64 * 1024;
+
 /// Scripts that a state keeps compiled.
 const COMPILED_MAX: usize = 1000;
 
@@ -55,9 +60,7 @@ pub(super) struct Interpreter {
     pub lua: Lua,
     /// What its texts are called in messages.
     name: &'static str,
-    /// Functions that run one: with words that follow one another, and with tables of words.
     run: Function,
-    run_with: Function,
     pub names: Names,
     /// What a server works with, until the next one.
     pub desk: Desk,
@@ -73,6 +76,8 @@ pub(super) struct Interpreter {
     fallen: Fallen,
     /// Bytes that a script may hold.
     most: usize,
+    /// Bytes that are held, if they were looked at since the last run.
+    used: Cell<Option<usize>>,
 }
 
 /// A panic that a script has met in something it called. Lua must not see it: a script could catch it and go on, and what
@@ -145,14 +150,28 @@ fn word(bytes: &[u8]) -> Word<'_> {
     str::from_utf8(bytes).map_or(Either::Right(Other::Bytes(bytes)), Either::Left)
 }
 
+/// What a run gives back. Its end is the end of the limit, which is cheap to say as long as the state is in hand.
+struct Back {
+    values: MultiValue,
+    /// Bytes that the state holds.
+    used: usize,
+}
+
+impl FromLuaMulti for Back {
+    fn from_lua_multi(values: MultiValue, lua: &Lua) -> mlua::Result<Back> {
+        lua.set_memory_limit(0)?;
+        Ok(Back { values, used: lua.used_memory() })
+    }
+}
+
 /// How a script ended.
 pub(super) enum Ending {
     /// With a value.
-    Value {
-        value: Value,
-        /// It is a table that is a reply for its elements alone.
-        is_plain: bool,
-    },
+    Value(Value),
+    /// With a table that is a reply for its elements alone.
+    Plain(Table),
+    /// With such a table of few elements, which are here.
+    Elements(MultiValue),
     /// With an error, and where that was.
     Failed { text: Vec<u8>, place: Option<(String, usize)> },
 }
@@ -176,14 +195,13 @@ impl Interpreter {
         let host = host(&lua, json, &fallen)?;
         host.raw_set("has_functions", has_functions)?;
         host.raw_set("flags", FLAGS)?;
-        let (environment, run, run_with, load, callback, forget): (Table, _, _, _, _, _) = sandbox.call(host)?;
+        let (environment, run, load, callback, forget): (Table, _, _, _, _) = sandbox.call(host)?;
         lua.set_globals(environment)?;
         let names = Names::new(&lua)?;
         let interpreter = Interpreter {
             lua,
             name,
             run,
-            run_with,
             names,
             desk: Desk::default(),
             load,
@@ -194,6 +212,7 @@ impl Interpreter {
             killed_at: Arc::default(),
             fallen,
             most: MEMORY_MAX,
+            used: Cell::default(),
         };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
@@ -308,22 +327,29 @@ impl Interpreter {
         let result = if is_small && keys.len() + argv.len() <= FEW {
             let words = keys.iter().chain(argv.iter()).map(word);
             let words: Variadic<_> = words.chain(once(Either::Right(Other::Limit(self.most)))).collect();
-            let result = self.run.call::<(bool, Value, bool)>((script, keys.len(), words));
-            lua.set_memory_limit(0)?;
-            result
+            self.run.call::<(bool, u8, Back)>((script, keys.len(), words))
         } else {
             let tables = || Ok((convert::list(lua, keys)?, convert::list(lua, argv)?));
             let (keys, argv) = if is_small { tables() } else { limited(lua, self.most, tables) }?;
-            limited(lua, self.most, || self.run_with.call::<(bool, Value, bool)>((script, keys, argv)))
+            limited(lua, self.most, || self.run.call((script, false, keys, argv)))
         };
+        if result.is_err() {
+            lua.set_memory_limit(0)?;
+        }
         self.fallen.resume();
         if let Some(line) = self.killed_at.load(Ordering::Relaxed).checked_sub(1) {
             let text = format!("ERR {KILLED}").into_bytes();
             return Ok(Ending::Failed { text, place: Some((self.name.to_owned(), line)) });
         }
-        match result? {
-            (true, value, is_plain) => Ok(Ending::Value { value, is_plain }),
-            (false, Value::Table(problem), _) => {
+        let (worked, kind, Back { mut values, used }) = result?;
+        self.used.set(Some(used));
+        if worked && kind == 2 {
+            return Ok(Ending::Elements(values));
+        }
+        match (worked, values.pop_front().unwrap_or(Value::Nil)) {
+            (true, Value::Table(table)) if kind == 1 => Ok(Ending::Plain(table)),
+            (true, value) => Ok(Ending::Value(value)),
+            (false, Value::Table(problem)) => {
                 let text = match problem.raw_get::<Value>("err")? {
                     Value::String(text) => text.as_bytes().to_vec(),
                     _ => b"ERR unknown error".to_vec(),
@@ -331,7 +357,7 @@ impl Interpreter {
                 let place: (Option<String>, Option<usize>) = (problem.raw_get("source")?, problem.raw_get("line")?);
                 Ok(Ending::Failed { text, place: place.0.zip(place.1) })
             }
-            (false, problem, _) => {
+            (false, problem) => {
                 // No handler ran: there was no room for it.
                 let text = problem.to_string().unwrap_or_default();
                 Ok(Ending::Failed { text: format!("ERR {text}").into_bytes(), place: None })
@@ -339,10 +365,11 @@ impl Interpreter {
         }
     }
 
-    /// The bytes of this state, if the next script may have it.
+    /// The bytes of this state or a few more, if the next script may have it.
     pub fn kept(&self, maxmemory: u64) -> Option<usize> {
-        let (used, kept) = (self.lua.used_memory(), MEMORY_KEPT.min(share(maxmemory)));
-        (self.killed_at.load(Ordering::Relaxed) == 0 && used < kept).then_some(used)
+        let used = self.used.take().unwrap_or_else(|| self.lua.used_memory());
+        let kept = MEMORY_KEPT.min(share(maxmemory));
+        (self.killed_at.load(Ordering::Relaxed) == 0 && used < kept).then(|| used.next_multiple_of(STEP))
     }
 
     /// The same for a state that holds what would have to be made again: garbage is no reason to throw it away.
