@@ -295,26 +295,13 @@ end
 -- Elements of a table that are handed over one by one.
 local FEW = 32
 
--- What a run has come to: whether it worked, and the result; between them 1 if that is a table that is a reply for its elements
--- alone, as most are, or 2 if these follow instead.
-local function outcome(worked, result)
-  if worked and type(result) == 'table' and get_meta(result) == nil and result.err == nil and result.ok == nil
-    and result.double == nil and result.map == nil and result.set == nil and result.big_number == nil
-    and result.verbatim_string == nil
-  then
-    local count = #result
-    if count <= FEW then
-      return true, 2, unpack(result, 1, count)
-    end
-    return true, 1, result
-  end
-  return worked, 0, result
-end
-
 writers_rules.__index = notice
 
 -- Runs something with so many keys and other words, which follow one another; behind the last there is nothing, which is no
 -- word. If it is not said how many, two tables follow.
+--
+-- Gives back whether it worked, and the result; between them 1 if that is a table that is a reply for its elements alone, as
+-- most are, or 2 if these follow instead.
 local function run(what, count, first, ...)
   local keys, argv
   if count == 1 then
@@ -327,24 +314,34 @@ local function run(what, count, first, ...)
   else
     keys, argv = first, (...)
   end
+  local worked, result
   if has_functions then
-    local worked, result = xpcall(function()
+    worked, result = xpcall(function()
       return what(keys, argv)
     end, explain)
     -- A function may have kept what it once had.
     if has_writers then
       clean()
     end
-    return outcome(worked, result)
+  else
+    globals.KEYS, globals.ARGV = keys, argv
+    worked, result = xpcall(what, explain)
+    if has_writers then
+      clean()
+      has_writers, writers_rules.__index = false, notice
+    end
   end
-  globals.KEYS, globals.ARGV = keys, argv
-  local worked, result = xpcall(what, explain)
-  globals.KEYS, globals.ARGV = false, false
-  if has_writers then
-    clean()
-    has_writers, writers_rules.__index = false, notice
+  if worked and type(result) == 'table' and get_meta(result) == nil and result.err == nil and result.ok == nil
+    and result.double == nil and result.map == nil and result.set == nil and result.big_number == nil
+    and result.verbatim_string == nil
+  then
+    local length = #result
+    if length <= FEW then
+      return true, 2, unpack(result, 1, length)
+    end
+    return true, 1, result
   end
-  return outcome(worked, result)
+  return worked, 0, result
 end
 
 -- ---- libraries ----------------------------------------------------------------------------------------------------
