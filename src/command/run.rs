@@ -35,11 +35,11 @@ impl Client {
 /// Whether a request may run a script, which may take long.
 #[inline]
 pub fn may_run_script(client: &Client, args: Args<'_>) -> bool {
-    // Two letters tell nearly all others.
-    let is_like_one = matches!(
-        args.get(0),
-        Some([b'E' | b'e', b'V' | b'v', ..] | [b'E' | b'e', b'X' | b'x', _, _] | [b'F' | b'f', b'C' | b'c', ..])
-    );
+    // Two letters tell nearly all others, and all that begin with these are EVAL and its kin.
+    if matches!(args.get(0), Some([b'E' | b'e', b'V' | b'v', _, _, ..])) {
+        return true;
+    }
+    let is_like_one = matches!(args.get(0), Some([b'E' | b'e', b'X' | b'x', _, _] | [b'F' | b'f', b'C' | b'c', ..]));
     is_like_one
         && find(&args[0]).is_some_and(|found| {
             found.spec.runs_script() || found.spec.name == "EXEC" && client.queued().any(Spec::runs_script)

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::quality::RandomState;
@@ -41,7 +41,7 @@ pub(super) fn lend<T: Any + Send, E, R>(
 ) -> Result<R, E> {
     let mut place = place.lock();
     let (any, before) = place.take().unzip();
-    charges.change(Charge::Lua, before.unwrap_or(0), 0);
+    let mut charged = Charged { charges, bytes: before.unwrap_or(0) };
     let mut interpreter = match any.and_then(|any: Interpreter| any.downcast::<T>().ok()) {
         Some(interpreter) => interpreter,
         None => Box::new(make()?),
@@ -49,10 +49,22 @@ pub(super) fn lend<T: Any + Send, E, R>(
     let (result, heap) = f(&mut interpreter);
     // After a panic it is not put back either.
     if let Some(heap) = heap {
-        charges.change(Charge::Lua, 0, heap);
+        charges.change(Charge::Lua, std::mem::take(&mut charged.bytes), heap);
         *place = Some((interpreter, heap));
     }
     Ok(result)
+}
+
+/// What an interpreter that is lent was charged for; if it is not put back, that is over.
+struct Charged<'a> {
+    charges: &'a Charges,
+    bytes: usize,
+}
+
+impl Drop for Charged<'_> {
+    fn drop(&mut self) {
+        self.charges.change(Charge::Lua, self.bytes, 0);
+    }
 }
 
 /// See the module's text.
@@ -80,10 +92,12 @@ struct Text {
     is_loaded: bool,
 }
 
-/// What is known of the script that runs. Scripts run alone, so there is one at most.
+/// What is known of the script that runs. Scripts run alone, so there is one at most, and who runs it is the only one that
+/// writes most of this.
 #[derive(Default)]
 pub struct Running {
-    count: AtomicUsize,
+    /// One runs.
+    is_on: AtomicBool,
     /// Microseconds on the engine's clock after which others are told that it takes long.
     patience_ends: AtomicU64,
     /// Where it is said that it takes so long that others are told so.
@@ -176,6 +190,11 @@ impl Scripts {
         }
     }
 
+    /// Shows `f` the text of this SHA-1.
+    pub fn with_text<R>(&self, sha: &Sha, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.texts.lock().by_sha.get(sha).map(|text| f(&text.body))
+    }
+
     /// Whether a text is kept.
     pub fn has(&self, sha: &Sha) -> bool {
         self.texts.lock().by_sha.contains_key(sha)
@@ -223,15 +242,18 @@ impl Scripts {
         struct End<'a>(&'a Running);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                self.0.unusual.set(Oddity::Busy, false);
-                self.0.count.fetch_sub(1, Ordering::SeqCst);
+                if self.0.unusual.is(Oddity::Busy) {
+                    self.0.unusual.set(Oddity::Busy, false);
+                }
+                self.0.is_on.store(false, Ordering::Release);
             }
         }
-        self.running.patience_ends.store(patience_ends, Ordering::SeqCst);
-        self.running.has_written.store(false, Ordering::SeqCst);
-        self.running.is_to_end.store(false, Ordering::SeqCst);
-        self.running.slice_ends.store(0, Ordering::SeqCst);
-        self.running.count.fetch_add(1, Ordering::SeqCst);
+        self.running.patience_ends.store(patience_ends, Ordering::Relaxed);
+        self.running.has_written.store(false, Ordering::Relaxed);
+        self.running.is_to_end.store(false, Ordering::Relaxed);
+        self.running.slice_ends.store(0, Ordering::Relaxed);
+        // Who sees that one runs sees what is known of it.
+        self.running.is_on.store(true, Ordering::Release);
         let _end = End(&self.running);
         f()
     }
@@ -256,7 +278,7 @@ impl Scripts {
 
     /// Whether a function or a script runs.
     pub fn is_running(&self) -> bool {
-        self.running.count.load(Ordering::SeqCst) > 0
+        self.running.is_on.load(Ordering::Acquire)
     }
 
     /// What others are told while one runs that takes long.
@@ -280,12 +302,12 @@ impl Scripts {
 
     /// Notes that the script has changed data.
     pub fn set_written(&self) {
-        self.running.has_written.store(true, Ordering::SeqCst);
+        self.running.has_written.store(true, Ordering::Relaxed);
     }
 
     /// Whether the script has changed data.
     pub fn has_written(&self) -> bool {
-        self.running.has_written.load(Ordering::SeqCst)
+        self.running.has_written.load(Ordering::Relaxed)
     }
 
     /// Lets scripts run what is not for scripts, or not.
@@ -351,6 +373,8 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     fn sha(number: usize) -> Sha {
