@@ -67,11 +67,13 @@ mod pass;
 mod signout;
 mod source;
 mod sync;
+mod verify;
 
 #[cfg(test)]
 mod tests;
 
 use crate::clock::Ttl;
+use crate::config::ClaimHeaders;
 
 pub use answer::{Answer, Header, Origin};
 pub use cache::{LookUp, PassWhy, SessionCache};
@@ -84,6 +86,7 @@ pub use hit::Hit;
 pub use pass::{Observed, Passage};
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
+pub use verify::Verified;
 
 /// Whose session cookie it is, and with it what an empty session looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +153,10 @@ pub struct Settings {
     pub cookie_max: usize,
     /// Bodies longer than this are not sessions.
     pub body_max: usize,
+    /// Which claims a proxy is told beside who it is.
+    pub headers: ClaimHeaders,
+    /// Whether a proxy gets the session signed, if there is [somebody to sign](SessionCache::sign_with).
+    pub signs: bool,
 }
 
 /// Bytes of session cookie that are read by default: two chunks of NextAuth's.
@@ -183,6 +190,8 @@ impl Default for Settings {
             fences_room: FENCES_ROOM,
             cookie_max: COOKIE_MAX,
             body_max: BODY_MAX,
+            headers: ClaimHeaders::default(),
+            signs: true,
         }
     }
 }

@@ -28,3 +28,4 @@ mod tellings;
 mod tls;
 mod tracking;
 mod transactions;
+mod verify;

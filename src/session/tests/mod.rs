@@ -9,6 +9,7 @@ mod races;
 mod random;
 mod recorded;
 mod rules;
+mod verify;
 
 use std::task::{Context, Poll, Waker};
 
