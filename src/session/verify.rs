@@ -48,7 +48,7 @@ const OWN: [(&str, &[&[&str]]); 4] = [
 const ID: &[&[&str]] = &[&["user", "id"], &["user", "sub"]];
 
 /// A badge as it lies in the store. Nearly all fit without an allocation.
-type Block = SmallVec<[u8; 2560]>;
+type Block = SmallVec<[u8; 2048]>;
 
 /// A session that a proxy is told of, where it lies.
 pub struct Verified<'a> {
