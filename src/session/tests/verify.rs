@@ -17,13 +17,25 @@ impl Desk {
         shown.unwrap_or_else(|| self.verdict(cookie, self.hit(cookie)))
     }
 
-    fn verdict(&self, cookie: &str, answer: Answer) -> Answer {
+    pub fn verdict(&self, cookie: &str, answer: Answer) -> Answer {
         self.sessions.verdict(&self.tokens(cookie), answer, self.now())
     }
 
-    /// Whether a proxy is told without anything being made.
+    /// Who a proxy is told is signed in, if it is told without anything being made.
+    pub fn at_hand(&self, cookie: &str) -> Option<String> {
+        self.sessions.verified_hit(&self.tokens(cookie), self.now(), |told| {
+            let mut name = String::new();
+            told.lines(|line, value| {
+                if line == b"x-session-name" {
+                    name = String::from_utf8(value.to_vec()).unwrap();
+                }
+            });
+            name
+        })
+    }
+
     fn is_at_hand(&self, cookie: &str) -> bool {
-        self.sessions.verified_hit(&self.tokens(cookie), self.now(), |_| ()).is_some()
+        self.at_hand(cookie).is_some()
     }
 
     /// Signs by writing down; gives the number of signatures so far.
@@ -53,7 +65,7 @@ fn with_headers(headers: &str) -> Desk {
     Desk::with(Settings { source: Source::Upstream, headers: headers.parse().unwrap(), ..Settings::default() })
 }
 
-fn text(answer: &Answer, name: &str) -> String {
+pub fn text(answer: &Answer, name: &str) -> String {
     answer.header(name).map(|value| String::from_utf8(value.to_vec()).unwrap()).unwrap_or_default()
 }
 
