@@ -99,8 +99,9 @@ fn redirect(to: &Redirect, headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let mut location = url.to_owned();
-    // `//` and `/\` begin a host for browsers.
-    if is_home && page.starts_with('/') && !page.starts_with("//") && !page.contains('\\') {
+    // `//` and `/\` begin a host for browsers, and so they do with a tab in between.
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+    if is_home && page.starts_with('/') && !page.starts_with("//") && page.bytes().all(plain) {
         location.push(if url.contains('?') { '&' } else { '?' });
         location.push_str("callbackUrl=");
         for byte in page.bytes() {
@@ -140,15 +141,17 @@ mod tests {
 
     #[test]
     fn a_browser_that_opens_a_page_comes_back_to_it() {
-        let to = sent(SIGN_IN, &opened("/orders?id=7&x=a b"));
-        assert_eq!(to.as_deref(), Some("https://shop.example/signin?callbackUrl=/orders%3Fid%3D7%26x%3Da%20b"));
+        let to = sent(SIGN_IN, &opened("/orders?id=7&x=a%20b"));
+        assert_eq!(to.as_deref(), Some("https://shop.example/signin?callbackUrl=/orders%3Fid%3D7%26x%3Da%2520b"));
         let to = sent("https://shop.example/signin?x=1", &opened("/"));
         assert_eq!(to.as_deref(), Some("https://shop.example/signin?x=1&callbackUrl=/"));
     }
 
     #[test]
     fn nobody_is_led_away() {
-        for page in ["//evil.example/", "/\\evil.example", "https://evil.example/", "evil", ""] {
+        for page in
+            ["//evil.example/", "/\\evil.example", "/\t/evil.example", "/ /evil", "https://evil.example/", "evil", ""]
+        {
             assert_eq!(sent(SIGN_IN, &opened(page)).as_deref(), Some(SIGN_IN), "{page}");
         }
         // Another host's page is no path here.

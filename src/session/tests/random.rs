@@ -151,11 +151,13 @@ impl World {
         let said = answer.cache_status();
         let links = is_fill && (said.contains("; stored;") || said.contains("fwd=bypass"));
         self.note(&format!("{:?}, {:?} with {:?} to", answer.origin, user(answer), set_cookies(answer)), token);
-        // A proxy is told the same.
-        let told = self.desk.verdict(&cookie(token), answer.clone());
-        let name = Some(super::verify::text(&told, "x-session-name")).filter(|name| !name.is_empty());
-        assert_eq!(name, user(answer), "seed {seed}: a proxy is told of {token}: {told:?}");
-        assert_eq!(told.status == 200, name.is_some(), "seed {seed}: {told:?}");
+        // A proxy is told the same; now and then, as it takes as long as all the rest.
+        if self.shown.is_multiple_of(4) {
+            let told = self.desk.verdict(&cookie(token), answer.clone());
+            let name = Some(super::verify::text(&told, "x-session-name")).filter(|name| !name.is_empty());
+            assert_eq!(name, user(answer), "seed {seed}: a proxy is told of {token}: {told:?}");
+            assert_eq!(told.status == 200, name.is_some(), "seed {seed}: {told:?}");
+        }
         if let Some(name) = user(answer) {
             assert_eq!(name, login.to_string(), "seed {seed}: another's session for {token}: {answer:?}");
             assert!(!self.is_dead(token), "seed {seed}: {token} is signed out");
