@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use cloakroom::clock::{ManualClock, Millis, Ttl};
 use cloakroom::config::Namespace;
+use cloakroom::session::{LookUp, SessionCache, Settings};
 use cloakroom::store::{Store, Sweep};
 
 thread_local! {
@@ -129,4 +130,29 @@ fn a_named_cache_copies_only_what_it_hands_out() {
     let sessions = store.cache(Namespace::SESSION).expect("predefined");
     sessions.put(b"token", b"{}").expect("no fence here");
     assert_eq!(allocations(|| assert!(sessions.fetch(b"token").is_some())), ROUNDS);
+}
+
+#[test]
+fn a_session_that_is_shown_to_a_browser_or_a_proxy_allocates_nothing() {
+    let clock = ManualClock::default();
+    let settings = Settings::default();
+    let mut stores = Store::builder().clock(clock.clone()).fence(settings.fence()).build_family(2);
+    let (families, answers) = (stores.remove(1), stores.remove(0));
+    let sessions = SessionCache::new(answers.clone(), families, settings);
+    sessions.sign_with(|_, _| Some("s".repeat(900)));
+    let body = format!(r#"{{"user":{{"name":"{}"}}}}"#, "a".repeat(300));
+    answers.put(b"auth:session:token", body.as_bytes(), Ttl::seconds(60)).expect("no fence here");
+    let tokens = sessions.tokens([b"next-auth.session-token=token".as_slice()]);
+    let LookUp::Answer(answer) = sessions.look_up(&tokens, clock.now()) else { panic!("nobody else to ask") };
+    assert_eq!(sessions.verdict(&tokens, answer, clock.now()).status, 200);
+    let mut bytes = 0;
+    let shown = || bytes += sessions.hit(&tokens, clock.now(), |hit| hit.body.len()).unwrap_or(0);
+    assert_eq!((allocations(shown), bytes), (0, ROUNDS * body.len()));
+    let mut lines = 0;
+    let told = || {
+        let hit = sessions.verified_hit(&tokens, clock.now(), |told| told.lines(|_, _| lines += 1));
+        assert!(hit.is_some());
+    };
+    // How long it may be stored, the name, the signature, and where it comes from in two lines.
+    assert_eq!((allocations(told), lines), (0, ROUNDS * 5));
 }

@@ -14,6 +14,7 @@ need curl curl
 need openssl openssl
 need tclsh tcl
 need nginx nginx
+need caddy caddy
 need valgrind valgrind
 need chromium chromium
 need node nodejs

@@ -5,7 +5,7 @@ use super::values::{
     Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
     PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
 };
-use super::{Namespaces, show_bool};
+use super::{ClaimHeaders, Namespaces, Redirect, show_bool};
 use crate::clock::Ttl;
 
 /// A field that shows the plain form of its value and reads it back.
@@ -49,7 +49,9 @@ parsed!(
     ClientAuth,
     TlsPort,
     TlsVersions,
-    Mode
+    Mode,
+    ClaimHeaders,
+    Redirect
 );
 
 impl Field for bool {

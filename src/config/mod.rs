@@ -24,6 +24,7 @@ mod params;
 mod reference;
 mod rewrite;
 mod values;
+mod verify;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub use values::{
     Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
     Permission, Policy, Profile, PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
 };
+pub use verify::{ClaimHeader, ClaimHeaders, Redirect, Verify};
 
 /// The settings of one server. [`PARAMS`] documents each.
 #[derive(Clone, PartialEq)]
@@ -148,6 +150,8 @@ pub struct Config {
     pub session_revoke: bool,
     /// `session-max-age`
     pub session_max_age: Ttl,
+    /// `verify` and those that begin with `verify-`.
+    pub verify: Verify,
     /// `fence-log`
     pub fence_log: FenceLogging,
     /// `maxclients`
@@ -518,6 +522,7 @@ impl Config {
             session_error: SessionError::Empty,
             session_revoke: false,
             session_max_age: Ttl(0),
+            verify: Verify::default(),
             fence_log: FenceLogging::No,
             maxclients: 0,
             http_maxclients: 0,

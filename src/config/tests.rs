@@ -32,6 +32,8 @@ fn samples(param: &Param) -> Vec<String> {
         (_, Kind::Span(min, max)) => vec![format!("{}ms", min.0), format!("{}ms", max.0)],
         (_, Kind::Choice(names)) => of(names),
         (_, Kind::Flags(_)) => of(&["save now force", "default", "nosave"]),
+        ("verify-headers", _) => of(&["user.id=X-User-Id,a|b.c=X-Role,remote", ""]),
+        ("verify-redirect", _) => of(&["https://shop.example/signin?from=shop", ""]),
         (_, Kind::Text | Kind::Secret | Kind::Form(..)) => of(&["plain", ""]),
     }
 }

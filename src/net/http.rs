@@ -15,6 +15,7 @@ mod relay;
 mod sign_out;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 #[doc(hidden)]
 pub use plain::compare_readings;
@@ -47,6 +48,7 @@ use page::Pages;
 
 use super::fences::FenceLog;
 use super::patience::{HEARD_OUT, Patience, QUIET};
+use super::signing::SigningKeys;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
@@ -89,6 +91,8 @@ pub struct Hall {
     /// Where sign-outs are kept over a restart.
     fences: Option<FenceLog>,
     pages: Pages,
+    /// What sessions are signed with.
+    signing: Option<SigningKeys>,
 }
 
 impl Hall {
@@ -106,6 +110,7 @@ impl Hall {
             strangers: Strangers::default(),
             fences: None,
             pages: Pages::default(),
+            signing: None,
             sessions,
             engine,
         }
@@ -128,6 +133,23 @@ impl Hall {
     pub(super) fn keep_sign_outs(&mut self, fences: FenceLog) {
         self.engine.add_report("Fences", fences.rows());
         self.fences = Some(fences);
+    }
+
+    /// Signs sessions for proxies with these keys.
+    pub(super) fn sign_with(&mut self, keys: SigningKeys) {
+        let (signer, aging) = (keys.clone(), keys.clone());
+        self.sessions.sign_with(move |claims, now| signer.sign(claims, now));
+        self.engine.follow(move |config| aging.set_max_age(config.verify.key_age));
+        self.signing = Some(keys);
+    }
+
+    /// Reads the keys that sessions are signed with again.
+    pub(super) fn reread_signing(&self) -> Result<(), String> {
+        if let Some(keys) = &self.signing {
+            keys.reread(self.engine.clock.wall_micros() / 1_000_000)?;
+            self.sessions.sign_anew();
+        }
+        Ok(())
     }
 
     /// Waits until the sign-outs so far are on the disk, where they are kept.
@@ -187,6 +209,8 @@ pub fn settings(config: &Config) -> Settings {
             limit => usize::try_from(limit / FENCES_SHARE).unwrap_or(usize::MAX),
         },
         body_max: usize::try_from(config.upstream_body_limit).unwrap_or(usize::MAX),
+        headers: config.verify.headers.clone(),
+        signs: config.verify.jws,
         ..defaults
     }
 }
@@ -433,7 +457,8 @@ impl Visit {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let door = session::route(BASE, parts.method.as_str(), path, parts.uri.query());
+        let verifies = self.door.verifies();
+        let door = session::route(BASE, parts.method.as_str(), path, parts.uri.query(), verifies);
         if door == Route::Elsewhere {
             return self.elsewhere(&parts, body).await;
         }
@@ -445,6 +470,7 @@ impl Visit {
         let upstream = self.door.upstream.as_ref();
         let response = match (door, upstream) {
             (Route::Check, _) => self.check(parts).await,
+            (Route::Verify, _) => self.verify(parts).await,
             (Route::OtherCheck, Some(upstream)) => self.pass(upstream, Passage::Check, parts, body).await,
             (Route::Update, Some(upstream)) => self.pass(upstream, Passage::Update, parts, body).await,
             (Route::OtherCheck | Route::Update, None) => self.check_without_upstream(parts).await,
@@ -455,12 +481,13 @@ impl Visit {
             }
             (Route::SignOut, None) => answer::not_allowed("POST"),
             (Route::SignIn | Route::Page | Route::Elsewhere, None) | (Route::Elsewhere, _) => {
-                let line = "without --upstream there are only /api/auth/session and POST /api/auth/signout here";
+                let line = "without --upstream there are only /api/auth/session, /api/auth/verify and POST \
+                            /api/auth/signout here";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         };
         let took = started.elapsed();
-        if door == Route::Check {
+        if matches!(door, Route::Check | Route::Verify) {
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             self.door.hall.engine.metrics.block(self.door.worker).checks.took(micros);
         }
@@ -474,7 +501,7 @@ impl Visit {
         {
             return refusal;
         }
-        if matches!(path, "/" | "/live" | "/healthz" | "/readyz" | "/metrics")
+        if matches!(path, "/" | "/live" | "/healthz" | "/readyz" | "/metrics" | verify::KEYS_PATH)
             && !matches!(parts.method, Method::GET | Method::HEAD)
         {
             return answer::not_allowed("GET, HEAD");
@@ -485,6 +512,7 @@ impl Visit {
             "/" => self.page(),
             "/live" => self.live(),
             "/story" => self.story(parts, body).await,
+            verify::KEYS_PATH => self.keys(),
             "/metrics" => match &self.door.hall.metrics {
                 Some(metrics) => {
                     let mut response = answer::text(StatusCode::OK, "");
@@ -496,7 +524,7 @@ impl Visit {
                 None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),
             },
             _ => {
-                let line = "not found; there are /api/auth/*, /healthz, /readyz, /metrics and, for people, /";
+                let line = "not found; there are /api/auth/*, /.well-known/jwks.json, /healthz, /readyz, /metrics and, for people, /";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         }

@@ -51,12 +51,8 @@ impl KeyFile {
             Err(error) => return Err(format!("cannot read {}: {error}; let this user read it", path.display())),
         };
         let mut text = String::new();
-        let read = file.metadata().and_then(|meta| {
-            if meta.permissions().mode() & 0o077 != 0 {
-                tracing::warn!(path = %path.display(), "others may read the key that hides tokens: chmod 600");
-            }
-            file.take(READ_MAX).read_to_string(&mut text)
-        });
+        warn_if_open(&file, &path);
+        let read = file.take(READ_MAX).read_to_string(&mut text);
         let key = read.ok().and_then(|_| parse(&text)).ok_or_else(|| {
             format!(
                 "{} is damaged: put the right one back, or remove it with the files that were written under it",
@@ -127,10 +123,22 @@ pub(super) fn keep(dir: &Path, key: &NamingKey) -> Result<(), String> {
 }
 
 fn write_draft(draft: &Path, key: &NamingKey) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(draft)?;
     let digits: String = key.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    file.write_all(format!("{PREFACE}{digits}\n").as_bytes())?;
+    write_secret(draft, &format!("{PREFACE}{digits}\n"))
+}
+
+/// Writes a file that only its owner may read, and sees to it that it is on the disk.
+pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// Says if others may read a key.
+pub(super) fn warn_if_open(file: &File, path: &Path) {
+    if file.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
+        tracing::warn!(path = %path.display(), "others may read this key: chmod 600");
+    }
 }
 
 /// Puts on the disk which files a directory has.

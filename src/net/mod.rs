@@ -15,6 +15,7 @@ mod resp;
 mod script;
 pub mod server;
 pub mod settings;
+mod signing;
 mod snapshot;
 mod strangers;
 mod tls;

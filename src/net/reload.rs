@@ -64,6 +64,9 @@ impl Reloader {
         if let (Some(tls), Some(papers)) = (&self.shared.tls, papers) {
             tls.replace(papers);
         }
+        if let Err(why) = self.shared.hall.reread_signing() {
+            tracing::error!("SIGHUP: sessions are signed as before: {why}");
+        }
         let names =
             |params: &[&crate::config::Param]| params.iter().map(|param| param.name).collect::<Vec<_>>().join(", ");
         let mut said = match taken.is_empty() {

@@ -16,6 +16,7 @@ use super::http::Hall;
 use super::keyfile::KeyFile;
 use super::reload::Reloader;
 pub use super::reload::Settings;
+use super::signing::SigningKeys;
 use super::snapshot::{self, Keeper};
 use super::tls::{Papers, Tls};
 use super::worker::{self, Arrival, Shared, Watch, Worker};
@@ -86,10 +87,13 @@ impl Server {
         };
         descriptors::make_room(&mut config, workers).map_err(StartError)?;
         let keyfile = KeyFile::open(&config.directory()).map_err(StartError)?;
+        let clock = Clock::system();
+        let signing = SigningKeys::open(&config.directory(), config.verify.key_age, clock.wall_micros() / 1_000_000);
+        let signing = signing.map_err(StartError)?;
         let snapshot = config.snapshot_path();
         let (key, kept) = (keyfile.key().clone(), config.fence_log);
         let keyfile = Arc::new(keyfile);
-        let engine = Arc::new(Engine::with_key(config, Clock::system(), workers, command::COUNT, key));
+        let engine = Arc::new(Engine::with_key(config, clock, workers, command::COUNT, key));
         command::load_users(&engine).map_err(StartError)?;
         engine.scripts.on_busy(script::pause);
         let shown = tls.clone();
@@ -115,6 +119,7 @@ impl Server {
                 Err(why) => tracing::warn!("a restart will sign in again who signs out here: {why}"),
             }
         }
+        hall.sign_with(signing);
         let hall = Arc::new(hall);
         let sessions = hall.sessions().clone();
         engine.add_report("Sessions", move || sessions.counters().rows());

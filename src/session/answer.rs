@@ -42,7 +42,7 @@ pub struct Answer {
 }
 
 /// What every session answer says to caches on its way.
-const PRIVATE: &str = "private, no-cache, no-store";
+pub(super) const PRIVATE: &str = "private, no-cache, no-store";
 
 /// The header lines of a session answer made here, which are NextAuth's own.
 pub(super) const PLAIN: [(&str, &str); 4] =

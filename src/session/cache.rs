@@ -66,6 +66,9 @@ pub(super) type Flights = HashMap<NameBuf, Arc<Flight>>;
 /// milliseconds of Unix time.
 pub(super) type Witness = dyn Fn(&[&[u8]], u64) + Send + Sync;
 
+/// Signs claims at a Unix time in seconds: a JWS in its compact form, or nothing if it cannot.
+pub(super) type Signer = dyn Fn(&[u8], u64) -> Option<String> + Send + Sync;
+
 pub(super) struct Core {
     /// Bodies, aliases and fences: what commands see of sessions.
     pub answers: Store,
@@ -87,9 +90,16 @@ pub(super) struct Core {
     pub tickets: AtomicU64,
     /// Who writes sign-outs down.
     pub witness: OnceLock<Box<Witness>>,
+    /// Who signs sessions.
+    pub signer: OnceLock<Box<Signer>>,
+    /// How often settings have changed: what was made of a session before is made anew.
+    pub changes: AtomicU64,
     /// The profile that the source's own cookies have told: 0 for none yet.
     learned: AtomicU8,
 }
+
+/// Where the answer to a check without a session cookie comes from.
+pub(super) const NO_COOKIE: &str = "cloakroom; hit; detail=no-cookie";
 
 /// What a look at the store found.
 pub(super) enum Glance {
@@ -114,6 +124,8 @@ impl SessionCache {
             flights: Mutex::default(),
             tickets: AtomicU64::new(1),
             witness: OnceLock::new(),
+            signer: OnceLock::new(),
+            changes: AtomicU64::new(0),
             learned: AtomicU8::new(0),
             answers,
             families,
@@ -127,12 +139,13 @@ impl SessionCache {
         self.core.settings()
     }
 
-    /// Changes `ttl`, `stale`, `timeout`, `on_error`, `revoke`, `max_age`, `fences_room` and `body_max` for what comes from now on. The others,
-    /// and the store's fences, stay as they were at the start.
+    /// Changes `ttl`, `stale`, `timeout`, `on_error`, `revoke`, `max_age`, `fences_room`, `body_max`, `headers` and `signs` for
+    /// what comes from now on. The others, and the store's fences, stay as they were at the start.
     pub fn change(&self, change: impl FnOnce(&mut Settings)) {
         let mut settings = self.core.settings.write();
         change(Arc::make_mut(&mut settings));
         self.core.body_max.store(settings.body_max, Ordering::Relaxed);
+        self.core.changes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What it counts.
@@ -174,7 +187,7 @@ impl SessionCache {
                 add(&core.counters.passed);
                 LookUp::Pass(PassWhy::ProfileUnknown)
             }
-            Seen::None => LookUp::Answer(core.nothing(tokens, "cloakroom; hit; detail=no-cookie")),
+            Seen::None => LookUp::Answer(core.nothing(tokens, NO_COOKIE)),
             Seen::Unclear { .. } if core.signed_out(tokens, None, now) => LookUp::Answer(core.fenced(tokens)),
             Seen::Unclear { why, names } if asks => {
                 add(&core.counters.passed);
@@ -292,7 +305,7 @@ impl Core {
         Answer::empty(tokens.profile, Origin::Fence, "cloakroom; hit; detail=signed-out")
     }
 
-    fn nothing(&self, tokens: &Tokens, cache_status: &'static str) -> Answer {
+    pub fn nothing(&self, tokens: &Tokens, cache_status: &'static str) -> Answer {
         self.counters.check(&self.counters.empty);
         Answer::empty(tokens.profile, Origin::Nothing, cache_status)
     }
@@ -302,7 +315,7 @@ impl Core {
         answer
     }
 
-    fn count_hit(&self, key: &NameBuf) {
+    pub fn count_hit(&self, key: &NameBuf) {
         self.counters.check(&self.counters.hits);
         debug!(session = %self.shown(key), "Session API - Cache hit");
     }
@@ -385,7 +398,7 @@ impl Core {
 
     /// Shows what is stored for a key: its bytes, if they may be a session, how much longer they live, and the record
     /// of the family, which is given back as well.
-    fn found<R>(
+    pub fn found<R>(
         &self,
         key: &NameBuf,
         now: Millis,

@@ -46,6 +46,10 @@ counters! {
     sign_outs_refused "Sign-outs that the source refused"
     sign_outs_forgotten "Sign-outs of tokens never seen here that are kept for seconds only, as fences take their share of memory"
     cleared "Sessions cleared on request"
+    verified "Requests that a proxy was told to let in"
+    verify_refused "Requests that a proxy was told to turn away, as nobody is signed in"
+    verify_unknown "Requests that a proxy was told nothing of, as the source failed"
+    signed "Sessions signed for X-Session"
 }
 
 impl Counters {

@@ -150,8 +150,11 @@ impl Record {
 /// A record as it may lie on disk: without the newest cookie, which is a token, and with times moved by so many
 /// milliseconds. What lies beside records has neither and stays as it is; `None` if it is not what it should be.
 pub fn for_disk(key: &[u8], block: &[u8], shift: i64) -> Option<Bytes> {
-    if key.first() != Some(&RECORD) {
-        return Some(Bytes::copy_from_slice(block));
+    match key.first() {
+        Some(&RECORD) => {}
+        // Made anew within seconds, and signed.
+        Some(&BADGE) => return None,
+        _ => return Some(Bytes::copy_from_slice(block)),
     }
     let mut record = Record::read(Bytes::copy_from_slice(block), true)?;
     record.newest = None;
@@ -165,7 +168,7 @@ pub fn for_disk(key: &[u8], block: &[u8], shift: i64) -> Option<Bytes> {
     Some(record.write())
 }
 
-fn put(out: &mut BytesMut, bytes: &[u8]) {
+pub(super) fn put(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u32(bytes.len() as u32);
     out.put_slice(bytes);
 }
@@ -240,7 +243,7 @@ impl<'a> View<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -249,15 +252,15 @@ impl<'a> Reader<'a> {
         Some(*array)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()? as usize;
         let (bytes, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
@@ -268,6 +271,8 @@ impl<'a> Reader<'a> {
 /// What the keys of records and notes begin with.
 const RECORD: u8 = 0;
 const NOTE: u8 = 1;
+/// And that of what is told to proxies.
+const BADGE: u8 = 2;
 
 /// The key of a family's record. The zero byte keeps it out of every namespace, whose prefixes are text.
 fn record_key(family: &[u8]) -> NameBuf {
@@ -279,6 +284,11 @@ fn key_of(mark: u8, name: &[u8]) -> NameBuf {
     key.push(mark);
     key.extend_from_slice(name);
     key
+}
+
+/// The key of what is told to proxies of a family.
+pub(super) fn badge_key(family: &[u8]) -> NameBuf {
+    key_of(BADGE, family)
 }
 
 /// The key of a note that says which family a fenced name is of.
@@ -453,6 +463,7 @@ mod tests {
         assert_eq!((kept.expires, kept.members[0].until), (Millis(1_500), Millis(1_000) + FAMILY_WINDOW));
         assert_eq!((kept.newest, kept.cookies.len()), (None, 0));
         assert_eq!(for_disk(&record_key(b"f"), b"broken", 0), None);
+        assert_eq!(for_disk(&badge_key(b"f"), b"told", 0), None);
         assert_eq!(for_disk(&note_key(b"n"), b"\x01f", 9).as_deref(), Some(&b"\x01f"[..]));
     }
 

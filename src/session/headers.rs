@@ -15,6 +15,9 @@ pub enum Route {
     SignOut,
     /// May sign somebody in: [`Passage::SignIn`](super::Passage::SignIn).
     SignIn,
+    /// A proxy asks who is signed in, by any method and query:
+    /// [`verified_hit`](super::SessionCache::verified_hit) and [`verdict`](super::SessionCache::verdict).
+    Verify,
     /// Anything else under the base path: [`Passage::Page`](super::Passage::Page).
     Page,
     /// Not under the base path.
@@ -22,8 +25,9 @@ pub enum Route {
 }
 
 /// The door for a method and a path, which is compared as it was sent: what NextAuth may read differently (an encoded
-/// letter, a doubled or closing slash) is no session check here and goes past the cache.
-pub fn route(base: &str, method: &str, path: &str, query: Option<&str>) -> Route {
+/// letter, a doubled or closing slash) is no session check here and goes past the cache. Unless `verifies`, the path of
+/// [`Route::Verify`] is one like any other; what stands behind it with a slash is the path that the proxy was asked for.
+pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies: bool) -> Route {
     let Some(action) = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')) else {
         return Route::Elsewhere;
     };
@@ -32,6 +36,7 @@ pub fn route(base: &str, method: &str, path: &str, query: Option<&str>) -> Route
         ("session", "POST") => Route::Update,
         ("session", _) => Route::OtherCheck,
         ("signout", "GET" | "POST") => Route::SignOut,
+        _ if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
         _ if action.starts_with("callback/") || !matches!(method, "GET" | "HEAD" | "OPTIONS") => Route::SignIn,
         _ => Route::Page,
     }

@@ -40,8 +40,17 @@ impl<'a> Hit<'a> {
             Some(record) => record.headers().for_each(|(name, value)| line(name, value)),
             None => PLAIN.iter().for_each(|(name, value)| line(name.as_bytes(), value.as_bytes())),
         }
-        let newest = self.newest.into_iter().flat_map(|record| record.cookies());
-        newest.for_each(|cookie| line(b"set-cookie", cookie));
+        self.newest_cookies().for_each(|cookie| line(b"set-cookie", cookie));
+        self.marks(line);
+    }
+
+    /// The `set-cookie` lines of the newest token, for who came with an older one.
+    pub(super) fn newest_cookies(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.newest.into_iter().flat_map(|record| record.cookies())
+    }
+
+    /// The lines that say where it comes from.
+    pub(super) fn marks(&self, mut line: impl FnMut(&[u8], &[u8])) {
         line(b"x-session-source", b"cache");
         let Some(ttl) = self.ttl else { return line(b"cache-status", b"cloakroom; hit") };
         let mut status: SmallVec<[u8; 64]> = SmallVec::from_slice(b"cloakroom; hit; ttl=");

@@ -68,11 +68,13 @@ mod signout;
 mod source;
 mod story;
 mod sync;
+mod verify;
 
 #[cfg(test)]
 mod tests;
 
 use crate::clock::Ttl;
+use crate::config::ClaimHeaders;
 
 pub use answer::{Answer, Header, Origin};
 pub use cache::{LookUp, PassWhy, SessionCache};
@@ -86,6 +88,7 @@ pub use pass::{Observed, Passage};
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
 pub use story::{Account, Event, State, Told};
+pub use verify::Verified;
 
 /// Whose session cookie it is, and with it what an empty session looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +155,10 @@ pub struct Settings {
     pub cookie_max: usize,
     /// Bodies longer than this are not sessions.
     pub body_max: usize,
+    /// Which claims a proxy is told beside who it is.
+    pub headers: ClaimHeaders,
+    /// Whether a proxy gets the session signed, if there is [somebody to sign](SessionCache::sign_with).
+    pub signs: bool,
 }
 
 /// Bytes of session cookie that are read by default: two chunks of NextAuth's.
@@ -185,6 +192,8 @@ impl Default for Settings {
             fences_room: FENCES_ROOM,
             cookie_max: COOKIE_MAX,
             body_max: BODY_MAX,
+            headers: ClaimHeaders::default(),
+            signs: true,
         }
     }
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Real clients against a running server: ioredis, node-redis, redis-py, redis-rb, phpredis,
 # Perl's two, redis-cli, redis-benchmark, the session and cache stores of Express, Django,
-# Rails and PHP and Sidekiq's queues on top of them, and the README's own lines.
+# Rails and PHP and Sidekiq's queues on top of them, and the README's own lines; and nginx and
+# Caddy by docs/recipes.
 #
 #   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
@@ -64,7 +65,7 @@ debian() {
   command -v "$command" >/dev/null && return
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "$command is missing: install $*"
   echo "installing $*" >&2
-  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install "$@"; } >"$work/apt.log" 2>&1 \
+  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y install "$@"; } >"$work/apt.log" 2>&1 \
     || die "cannot install $*: $(tail -n 3 "$work/apt.log")"
   command -v "$command" >/dev/null || die "$* brought no $command"
 }
@@ -122,6 +123,8 @@ install_from_debian() {
 
 debian redis-cli redis-tools
 debian redis-benchmark redis-tools
+debian nginx nginx
+debian caddy caddy
 install_node_modules
 install_python
 install_from_debian
@@ -181,6 +184,11 @@ export SERVER AUTH_SERVER AUTH_PASSWORD
 if [ -n "${TLS_SERVER:-}" ]; then
   export TLS_SERVER TLS_DIR UNIX_SOCKET
   [ -n "${1:-}" ] || programs+=(redis_tls)
+fi
+if [ -n "${CLOAKROOM_BIN:-}" ]; then
+  CLOAKROOM_BIN=$(realpath "$CLOAKROOM_BIN")
+  export CLOAKROOM_BIN
+  [ -n "${1:-}" ] || programs+=(proxies)
 fi
 
 # --- the programs, one after another: they share databases and settings ---

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { check, verdict } from "./checks.mjs";
-import { LOGINS, walk } from "./flow.mjs";
+import { LOGINS, load, walk } from "./flow.mjs";
 import { lookAtThePage } from "./page.mjs";
 import { freePort, killAll, stop, stopAll } from "./processes.mjs";
 import { RATE_LIMIT, buildApp, install, startApp, startCloakroom } from "./servers.mjs";
@@ -62,7 +62,9 @@ const SHARED = [
   "components/navigation.tsx",
   "components/session-check.ts",
   "lib/counters.ts",
+  "lib/handed-session.ts",
   "lib/rate-limit.ts",
+  "middleware.ts",
 ];
 
 const CHROMIUM_FLAGS = [
@@ -105,6 +107,10 @@ async function main() {
       compare(profile, direct, fronted);
       judgeDirect(direct);
       judgeFronted(profile, fronted);
+      const handed = await timed(`${profile.name}, pages that come with their session`, () =>
+        walkFronted({ ...run, binary: resolve(binary), shoot: shoot("handed"), handsSessions: true }),
+      );
+      judgeHanded(handed);
     }
   } finally {
     await browser.close();
@@ -131,15 +137,15 @@ async function walkDirect({ browser, profile, dir, shoot }) {
   }
 }
 
-async function walkFronted({ browser, profile, dir, binary, shoot }) {
+async function walkFronted({ browser, profile, dir, binary, shoot, handsSessions = false }) {
   // Cloakroom is started first, for an app that is not there yet: it has to bear that.
   const port = await freePort();
   const cloakroom = await startCloakroom(binary, `http://127.0.0.1:${port}`);
   try {
-    const app = await startApp({ dir, profile, port, cloakroom: cloakroom.origin });
+    const app = await startApp({ dir, profile, port, cloakroom: cloakroom.origin, handsSessions });
     try {
-      const seen = await walk({ browser, origin: app.origin, profile, shoot });
-      await lookAtThePage({ browser, origin: cloakroom.origin, token: seen.logins.at(-1).token, shoot });
+      const seen = await (handsSessions ? load : walk)({ browser, origin: app.origin, profile, shoot });
+      if (!handsSessions) await lookAtThePage({ browser, origin: cloakroom.origin, token: seen.logins.at(-1).token, shoot });
       return { ...seen, counters: await readCounters(app) };
     } finally {
       await stop(app.program);
@@ -195,6 +201,19 @@ function judgeFronted(profile, run) {
   all("after it both tabs are signed out", (l) => l.tabsAfter.every((signedIn) => !signedIn));
   all("a copied token is dead after log-out", (l) => copiesAreDead(profile, l));
   check("no page threw an error", run.pageErrors.length === 0, run.pageErrors.join("; "));
+}
+
+/** Where middleware asks before a page is made. */
+function judgeHanded({ loads, counters, ...seen }) {
+  check("handed: a page load makes no call to /api/auth", loads.every(({ asked }) => !asked.length), loads.map(({ asked }) => asked.length).join(" "));
+  check("handed: the page greets the person", seen.signedIn && loads.every(({ greeted, who }) => greeted && who === "alice"));
+  const allowed = Math.floor(seen.lifeMs / SESSION_TTL_MS) + 1;
+  check("handed: NextAuth is asked at most once per 5 s", counters.checks.length >= 1 && counters.checks.length <= allowed, `${counters.checks.length} of ${allowed}`);
+  check("handed: the session still rolls", seen.rolled);
+  check("handed: the log-out button leads to the sign-in page", seen.loggedOut);
+  check("handed: afterwards the dashboard does, too", seen.strangersSee === "/signin", seen.strangersSee);
+  check("handed: a session that the client makes up is none", seen.forged === 307, seen.forged);
+  check("handed: no page threw an error", seen.pageErrors.length === 0, seen.pageErrors.join("; "));
 }
 
 /** Calls are a TTL apart, so a login of some length fits only so many. */

@@ -1,7 +1,8 @@
 // The two servers of a run: a production build of an example app, and the cloakroom binary.
 
 import { createHash } from "node:crypto";
-import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { freePort, run, start, until } from "./processes.mjs";
 
@@ -44,9 +45,10 @@ export async function install(dir) {
 
 /**
  * Starts a built app. `cloakroom` is the address its `/api/auth/*` is rewritten to, or null for an app that knows of no cloakroom:
- * a build without CLOAKROOM_URL differs from one with it in the list of rewrites alone.
+ * a build without CLOAKROOM_URL differs from one with it in the list of rewrites alone. With `handsSessions` its middleware asks
+ * cloakroom before it makes a page.
  */
-export async function startApp({ dir, profile, port, cloakroom }) {
+export async function startApp({ dir, profile, port, cloakroom, handsSessions = false }) {
   const manifest = JSON.parse(await readFile(join(dir, MANIFEST_AS_BUILT), "utf8"));
   const [rewrite, ...others] = manifest.rewrites.beforeFiles;
   if (others.length || !rewrite?.destination.startsWith(PLACEHOLDER)) throw new Error(`unexpected rewrites in ${MANIFEST_AS_BUILT}`);
@@ -61,6 +63,7 @@ export async function startApp({ dir, profile, port, cloakroom }) {
     [profile.secretSetting]: createHash("sha256").update(dir).digest("hex"),
     RATE_LIMIT: String(RATE_LIMIT),
     AUTH_DELAY_MS: String(AUTH_DELAY_MS),
+    ...(handsSessions && { CLOAKROOM_VERIFY: cloakroom }),
   };
   const program = start("next start", process.execPath, [next(dir), "start", "-p", String(port), "-H", "127.0.0.1"], { cwd: dir, env });
   await until(program, () => fetch(`${origin}/api/counters`).then((r) => r.ok, () => false), START_LIMIT_MS);
@@ -70,8 +73,11 @@ export async function startApp({ dir, profile, port, cloakroom }) {
 /** Starts the binary on ports of its own choice, in front of `upstream`. */
 export async function startCloakroom(binary, upstream) {
   const ports = {};
-  const args = ["--port", "0", "--http-port", "0", "--fence-log", "no", "--upstream", upstream];
+  // Its own directory, gone with it: a key to sign with is made at the first signature.
+  const dir = await mkdtemp(join(tmpdir(), "cloakroom-e2e-dir-"));
+  const args = ["--port", "0", "--http-port", "0", "--dir", dir, "--fence-log", "no", "--upstream", upstream];
   const program = start("cloakroom", binary, args, { onLine: (line) => Object.assign(ports, readPort(line)) });
+  program.exited.then(() => rm(dir, { recursive: true, force: true }));
   await until(program, () => ports.http, START_LIMIT_MS);
   return { program, origin: `http://127.0.0.1:${ports.http}` };
 }

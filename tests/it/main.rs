@@ -29,3 +29,4 @@ mod tellings;
 mod tls;
 mod tracking;
 mod transactions;
+mod verify;

@@ -1,15 +1,12 @@
 "use client";
 
-import { useEffect, useState, type ReactNode } from "react";
+import { useEffect, type ReactNode } from "react";
 import { Navigation } from "./navigation";
-import { checkSession, type Check } from "./session-check";
+import { useCheck } from "./session-check";
 
 /** Guards its children with a session check of its own, at the same moment as Navigation makes its two. */
 export function DashboardLayout({ children }: { children: ReactNode }) {
-  const [check, setCheck] = useState<Check>({ state: "checking" });
-  useEffect(() => {
-    checkSession().then(setCheck, () => setCheck({ state: "signed-out" }));
-  }, []);
+  const check = useCheck();
   useEffect(() => {
     if (check.state === "signed-out") window.location.replace("/signin");
   }, [check]);

@@ -1,3 +1,6 @@
+import { useSession } from "next-auth/react";
+import { useEffect, useState } from "react";
+
 /** One session check of a component's own, and where its answer came from. */
 export type Check =
   | { state: "checking" }
@@ -12,4 +15,17 @@ export async function checkSession(): Promise<Check> {
   const session = await answer.json();
   if (!session?.user) return { state: "signed-out" };
   return { state: "signed-in", name: session.user.name, source: answer.headers.get("x-session-source") ?? "NextAuth itself" };
+}
+
+/** A component's own check when it is mounted; none where the page came with its session. */
+export function useCheck(): Check {
+  const { data: handed } = useSession();
+  const [check, setCheck] = useState<Check>(
+    handed?.user ? { state: "signed-in", name: handed.user.name ?? "", source: "the page itself" } : { state: "checking" },
+  );
+  const isDue = check.state === "checking";
+  useEffect(() => {
+    if (isDue) checkSession().then(setCheck, () => setCheck({ state: "signed-out" }));
+  }, [isDue]);
+  return check;
 }

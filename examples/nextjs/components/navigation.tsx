@@ -1,17 +1,13 @@
 "use client";
 
 import { useSession } from "next-auth/react";
-import { useEffect, useState } from "react";
 import { LogoutButton } from "./logout-button";
-import { checkSession, type Check } from "./session-check";
+import { useCheck } from "./session-check";
 
 /** Asks twice, as many navigations do: useSession() and a fetch of its own. */
 export function Navigation() {
   const { status } = useSession();
-  const [check, setCheck] = useState<Check>({ state: "checking" });
-  useEffect(() => {
-    checkSession().then(setCheck, () => setCheck({ state: "signed-out" }));
-  }, []);
+  const check = useCheck();
 
   return (
     <nav className="row" aria-busy={status === "loading" || check.state === "checking"}>

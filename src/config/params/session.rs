@@ -4,11 +4,15 @@ use super::super::field::{Field as _, span};
 use super::super::namespace::TTL_MAX;
 use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
 use super::super::values::{FenceLogging, Profile, SessionError, Upstream};
+use super::super::verify::{ClaimHeaders, Redirect};
 use super::WAIT_MAX;
 use crate::clock::Ttl;
 
 /// Browsers keep no cookie longer than 400 days.
 const MAX_AGE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
+
+/// A key is published for ten minutes before it signs, and is then to be of some use.
+const KEY_AGE_MIN: Ttl = Ttl::seconds(60 * 60);
 
 pub(super) const ROWS: &[Param] = &[
     Param {
@@ -138,6 +142,49 @@ pub(super) const ROWS: &[Param] = &[
               answered; the files are made at the first sign-out. auto: where dir can be written to, and a warning \
               where not; yes: the server does not start without.",
         home: field!(fence_log),
+        ..Param::SESSION
+    },
+    Param {
+        name: "verify",
+        kind: Kind::Bool,
+        default: "yes",
+        doc: "Whether /api/auth/verify tells a proxy who is signed in. no: that path is the application's like any \
+              other.",
+        home: field!(verify.is_on),
+        ..Param::SESSION
+    },
+    Param {
+        name: "verify-headers",
+        kind: Kind::Form("headers", optional::<ClaimHeaders>),
+        doc: "Headers that verify makes of a session beside its own. Such as user.id=X-User-Id,user.role=X-Role; a|b=X-A \
+              is the first of two claims that is there, and x-auth-request and remote are the headers of oauth2-proxy \
+              and of Authelia. Have the proxy take them out of the client's request.",
+        home: field!(verify.headers),
+        ..Param::SESSION
+    },
+    Param {
+        name: "verify-redirect",
+        kind: Kind::Form("URL", optional::<Redirect>),
+        doc: "Where verify sends a browser that opens a page and is not signed in. The page goes along in callbackUrl; \
+              empty is 401 alone. For Traefik and Caddy: nginx takes a 302 for an error.",
+        home: field!(verify.redirect),
+        ..Param::SESSION
+    },
+    Param {
+        name: "verify-jws",
+        kind: Kind::Bool,
+        default: "yes",
+        doc: "Whether verify adds X-Session, the session signed for a minute at most. A JWS by ES256; its keys are at \
+              /.well-known/jwks.json and kept in cloakroom.signing in dir, which is made at the first signature.",
+        home: field!(verify.jws),
+        ..Param::SESSION
+    },
+    Param {
+        name: "verify-key-age",
+        kind: Kind::Span(KEY_AGE_MIN, MAX_AGE_MAX),
+        default: "90d",
+        doc: "After how long another key signs. It is published ten minutes earlier, and the one before it stays so.",
+        home: field!(verify.key_age),
         ..Param::SESSION
     },
     // After the two settings that are parts of it: a rewritten file then names it only when they do not suffice.

@@ -1,7 +1,7 @@
 //! The plain session check, answered without hyper: the one request that comes many times a page.
 //!
-//! Only what admits no second reading is taken: a whole head, in one piece, that asks for exactly the session path with
-//! `GET` and HTTP/1.1, and has no header that speaks of a body, of framing or of another protocol. Anything else,
+//! Only what admits no second reading is taken: a whole head, in one piece, that asks for exactly the session path, or
+//! that of proxies (`verify`), with `GET` and HTTP/1.1, and has no header that speaks of a body, of framing or of another protocol. Anything else,
 //! also half a head, is handed to hyper with every byte, and hyper keeps that connection. So nothing is ever refused
 //! here, and the two never take turns on one connection. The head itself is parsed by httparse, as hyper's is.
 
@@ -22,13 +22,14 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::verify::SESSION_PATH;
 use super::{Caller, Door};
 use crate::clock::{Clock, Millis};
 use crate::session::{Answer, LookUp, Tokens};
 
 /// How the request begins, to the letter.
 const START: &[u8] = b"GET /api/auth/session HTTP/1.1\r\n";
-const PATH: &str = "/api/auth/session";
+const VERIFY: &[u8] = b"GET /api/auth/verify HTTP/1.1\r\n";
 
 /// Header lines of a head; browsers send about twenty. With more, hyper decides.
 const LINES_MAX: usize = 48;
@@ -41,12 +42,15 @@ struct Check<'l, 'b> {
     lines: &'l [httparse::Header<'b>],
     /// Bytes of the head.
     len: usize,
+    /// Whether a proxy asks.
+    verifies: bool,
 }
 
 impl<'l, 'b> Check<'l, 'b> {
     /// Reads a plain check at the beginning of `bytes`; `None` if it is anything else, or not whole.
     fn read(bytes: &'b [u8], room: &'l mut Lines<'b>) -> Option<Check<'l, 'b>> {
-        if !bytes.starts_with(START) {
+        let verifies = !bytes.starts_with(START);
+        if verifies && !bytes.starts_with(VERIFY) {
             return None;
         }
         let mut request = httparse::Request::new(&mut []);
@@ -65,7 +69,7 @@ impl<'l, 'b> Check<'l, 'b> {
                 Kind::Other => return None,
             }
         }
-        (hosts == 1).then_some(Check { lines, len })
+        (hosts == 1).then_some(Check { lines, len, verifies })
     }
 
     /// The values of the `Cookie` headers.
@@ -73,10 +77,10 @@ impl<'l, 'b> Check<'l, 'b> {
         self.lines.iter().filter(|line| line.name.eq_ignore_ascii_case("cookie")).map(|line| line.value)
     }
 
-    /// The head as hyper would give it, for the upstream.
+    /// The head of a session check as hyper would give it, for the upstream.
     fn parts(&self) -> Parts {
         let mut request = Request::new(());
-        *request.uri_mut() = Uri::from_static(PATH);
+        *request.uri_mut() = Uri::from_static(SESSION_PATH);
         for line in self.lines {
             let name = HeaderName::from_bytes(line.name.as_bytes());
             // Both have passed httparse, which is no laxer.
@@ -218,6 +222,8 @@ struct Ask {
     looked: LookUp,
     tokens: Tokens,
     parts: Parts,
+    /// Whether a proxy asks.
+    verifies: bool,
     started: u64,
     /// What came behind it.
     rest: Vec<u8>,
@@ -294,7 +300,10 @@ impl Door {
     where
         S: AsyncWrite + Unpin,
     {
-        let answer = self.answer(ask.looked, &ask.tokens, &ask.parts, peer).await;
+        let mut answer = self.answer(ask.looked, &ask.tokens, &ask.parts, peer).await;
+        if ask.verifies {
+            answer = self.verdict(&ask.tokens, answer, &ask.parts.headers);
+        }
         let mut out = Vec::new();
         self.write_answer(&mut out, &answer, ask.started, &mut self.desk.borrow_mut().date);
         timeout(self.hall.patience.body, stream.write_all(&out)).await.ok()?.ok()?;
@@ -344,22 +353,34 @@ impl Door {
             let Some(check) = Check::read(&bytes[used..], &mut room) else {
                 return Next::Other(Bytes::copy_from_slice(&bytes[used..]));
             };
+            if check.verifies && !self.verifies() {
+                return Next::Other(Bytes::copy_from_slice(&bytes[used..]));
+            }
             used += check.len;
             self.hall.engine.metrics.block(self.worker).http_requests.add(1);
             let started = clock.micros();
             let tokens = sessions.tokens(check.cookies());
             let now = Millis(started / 1000);
-            let shown = sessions.hit(&tokens, now, |hit| {
-                self.write(out, (hit.status, hit.body), |line| hit.lines(line), started, date);
-            });
+            let verifies = check.verifies;
+            let shown = if verifies {
+                sessions.verified_hit(&tokens, now, |told| {
+                    self.write(out, (200, b""), |line| told.lines(line), started, date);
+                })
+            } else {
+                sessions.hit(&tokens, now, |hit| {
+                    self.write(out, (hit.status, hit.body), |line| hit.lines(line), started, date);
+                })
+            };
             if shown.is_some() {
                 continue;
             }
-            match sessions.look_up(&tokens, now) {
-                LookUp::Answer(answer) => self.write_answer(out, &answer, started, date),
+            let looked =
+                if verifies { super::verify::look_up(sessions, &tokens, now) } else { sessions.look_up(&tokens, now) };
+            match looked {
+                LookUp::Answer(answer) if !verifies => self.write_answer(out, &answer, started, date),
                 looked => {
                     let (parts, rest) = (check.parts(), bytes[used..].to_vec());
-                    return Next::Ask(Box::new(Ask { looked, tokens, parts, started, rest }));
+                    return Next::Ask(Box::new(Ask { looked, tokens, parts, verifies, started, rest }));
                 }
             }
         }
@@ -431,6 +452,9 @@ mod tests {
         for end in 0..head.len() {
             assert_eq!(plain(&head[..end]), None, "{end} bytes");
         }
+        let verify = head.replace("session", "verify");
+        assert_eq!(plain(&verify), Some(verify.len()));
+        assert_eq!(plain(&head.replace("session", "verify/session")), None);
         let empty = head.replace("Cookie", "X:\r\nCookie");
         assert_eq!(plain(&empty), Some(empty.len()));
     }
@@ -478,7 +502,7 @@ mod tests {
         let check = Check::read(head, &mut room).expect("a plain check");
         assert_eq!(check.cookies().collect::<Vec<_>>(), [b"a=b", b"c=d"]);
         let parts = check.parts();
-        assert_eq!((parts.uri.path(), parts.headers.len()), (PATH, 4));
+        assert_eq!((parts.uri.path(), parts.headers.len()), (SESSION_PATH, 4));
         assert_eq!(parts.headers["x-one"].as_bytes(), b"\xe9");
     }
 }

@@ -204,6 +204,42 @@ fn both_ways_of_answering_write_the_same() {
 }
 
 #[test]
+fn a_proxy_is_told_the_same_by_both_ways_and_by_any_method() {
+    run(async {
+        let house = House::new(String::new);
+        house.put("t", r#"{"user":{"name":"alice"}}"#);
+        let verify = CHECK.replace("session HTTP", "verify HTTP").replace("Host", "Connection: keep-alive\r\nHost");
+        let mut heads = Vec::new();
+        let starts = ["GET /api/auth/verify ", "GET /api/auth/verify ", "DELETE /api/auth/verify/orders?x=1 "];
+        for (start, line) in starts.iter().zip(["X: 1", "TE: trailers", "X: 1"]) {
+            let (mut client, _served) = house.enter(4096);
+            let asked = verify.replace("GET /api/auth/verify ", start).replace("Host", &format!("{line}\r\nHost"));
+            // The first makes what the second is shown.
+            client.write_all(format!("{asked}{asked}").as_bytes()).await.expect("room");
+            client.shutdown().await.expect("half a close");
+            let answers = rest(&mut client).await;
+            assert_eq!(statuses(&answers), ["200", "200"], "{start}");
+            let varies = |line: &&str| ["x-response", "date", "cache-status"].iter().any(|name| line.starts_with(name));
+            let mut lines: Vec<String> = answers.lines().filter(|line| !varies(line)).map(str::to_owned).collect();
+            lines.sort_unstable();
+            assert_eq!(lines.iter().filter(|line| *line == "x-session-name: alice").count(), 2);
+            assert_eq!(lines.iter().filter(|line| *line == "content-length: 0").count(), 2);
+            heads.push(lines);
+        }
+        assert!(heads.iter().all(|lines| *lines == heads[0]), "{heads:#?}");
+        for (start, status) in [("GET /api/auth/verify ", "401"), ("HEAD /api/auth/verify ", "401")] {
+            let (mut client, _served) = house.enter(4096);
+            let asked = verify.replace("GET /api/auth/verify ", start).replace("token=t", "token=u");
+            client.write_all(asked.as_bytes()).await.expect("room");
+            client.shutdown().await.expect("half a close");
+            let answer = rest(&mut client).await;
+            assert_eq!(statuses(&answer), [status]);
+            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        }
+    });
+}
+
+#[test]
 fn an_idle_client_is_let_go_after_its_checks() {
     run(async {
         let house = House::new(String::new);

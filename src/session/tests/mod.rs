@@ -10,6 +10,7 @@ mod random;
 mod recorded;
 mod rules;
 mod story;
+mod verify;
 
 use std::task::{Context, Poll, Waker};
 

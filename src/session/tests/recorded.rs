@@ -103,14 +103,14 @@ fn every_recorded_exchange_does_what_the_rules_say() {
     for exchange in exchanges() {
         let desk = desk(&exchange);
         let tokens = desk.sessions.tokens(exchange.cookies.iter().map(Vec::as_slice));
-        let what = match route("/api/auth", &exchange.method, &exchange.path, exchange.query.as_deref()) {
+        let what = match route("/api/auth", &exchange.method, &exchange.path, exchange.query.as_deref(), true) {
             Route::Check => check(&desk, &exchange, &tokens),
             Route::Update => update(&desk, &exchange, &tokens),
             Route::SignOut => sign_out(&desk, &exchange, &tokens),
             Route::OtherCheck => past(&desk, &exchange, &tokens, Passage::Check),
             Route::SignIn => sign_in(&desk, &exchange, &tokens),
             Route::Page => past(&desk, &exchange, &tokens, Passage::Page),
-            Route::Elsewhere => "elsewhere",
+            Route::Verify | Route::Elsewhere => "elsewhere",
         };
         *seen.entry(what).or_default() += 1;
     }

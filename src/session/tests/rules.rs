@@ -293,7 +293,7 @@ fn rule_08_a_sign_out_with_both_fences_both() {
 #[test]
 fn rule_09_only_a_plain_get_of_a_good_session_is_stored() {
     use Route::*;
-    let at = |method, path, query| route("/api/auth", method, path, query);
+    let at = |method, path, query| route("/api/auth", method, path, query, true);
     assert_eq!(at("GET", "/api/auth/session", None), Check);
     assert_eq!(at("GET", "/api/auth/session", Some("x=1")), OtherCheck);
     assert_eq!(at("GET", "/api/auth/session", Some("")), OtherCheck);
@@ -307,6 +307,14 @@ fn rule_09_only_a_plain_get_of_a_good_session_is_stored() {
     assert_eq!(at("POST", "/api/auth/callback/credentials", None), SignIn);
     assert_eq!(at("GET", "/api/auth/csrf", None), Page);
     assert_eq!(at("GET", "/api/authority", None), Elsewhere);
+    assert_eq!(at("GET", "/api/auth/verify-request", None), Page);
+    for (method, path, query) in
+        [("GET", "/verify", None), ("DELETE", "/verify", Some("x=1")), ("POST", "/verify/orders/7", None)]
+    {
+        let at = |verifies| route("/api/auth", method, &format!("/api/auth{path}"), query, verifies);
+        assert_eq!(at(true), Verify);
+        assert_eq!(at(false), if method == "GET" { Page } else { SignIn });
+    }
 
     let json = |status, body: &str| SourceAnswer::new(status, body.to_owned());
     let refused = [
