@@ -97,13 +97,12 @@ impl engine::Keeper for Keeper {
     }
 
     fn begin(&self, engine: &Engine) -> Result<()> {
-        if self.shared.pen.is_locked() {
-            return Err(UNDER_WAY);
-        }
         let mut wanted = self.shared.wanted.lock();
-        if std::mem::replace(&mut *wanted, true) {
+        // Under the lock, as whoever writes takes the pen before it says that no more is wanted.
+        if *wanted || self.shared.pen.is_locked() {
             return Err(UNDER_WAY);
         }
+        *wanted = true;
         // INFO shows it from now on.
         engine.begin_snapshot();
         self.shared.bell.notify_all();
