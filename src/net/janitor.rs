@@ -24,6 +24,9 @@ const REST: Ttl = Ttl(100);
 /// Pieces of memory that are freed in a row meanwhile.
 const FREED_AT_REST: usize = 256;
 
+/// The worker it lives on.
+const HOME: usize = 0;
+
 /// How often it is seen to that freed memory goes back to the system.
 const GIVE_BACK_EACH: Ttl = Ttl(1_000);
 /// Bytes that are worth it.
@@ -36,15 +39,30 @@ const NUDGE: usize = 1 << 20;
 const WEIGH_EACH: Ttl = Ttl(100);
 
 /// Compares what the process takes with what is counted, and tells who makes room: an allocator keeps what one thread
-/// has freed of another's, and holes, and nobody who may be killed for it can do as if that were nothing.
+/// has freed of another's, and holes, and nobody who may be killed for it can do as if that were nothing. Then makes room
+/// itself: what clients hold may be too much while nobody writes.
 pub(super) async fn weigh(engine: Arc<Engine>) {
     loop {
         let limit = engine.hot.maxmemory();
+        engine.weigh(resident().filter(|_| limit > 0).unwrap_or(0));
+        make_room(&engine).await;
         let is_near = limit > 0 && engine.used_memory() > limit / 2;
-        if let Some(resident) = resident().filter(|_| is_near) {
-            engine.weigh(resident);
-        }
         sleep(if is_near { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+    }
+}
+
+/// Evicts, in slices between which clients have their turn, until there is room or nothing that may go.
+async fn make_room(engine: &Engine) {
+    while engine.is_short() && !engine.scripts.is_busy() {
+        let turn = engine.enter(HOME);
+        let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
+        let has_gone_on = turn.is_inside() && engine.make_room(engine.clock.now());
+        drop(gathering);
+        drop(turn);
+        if !has_gone_on {
+            return;
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -60,10 +78,12 @@ fn resident() -> Option<u64> {
 pub(super) async fn give_back(engine: Arc<Engine>) {
     let (mut seen, mut owed) = (0, 0);
     loop {
-        sleep(if engine.waste() > 0 { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
-        if engine.waste() > 0 {
+        let is_wasteful = engine.is_wasteful();
+        sleep(if is_wasteful { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+        if is_wasteful {
             owed = owed.max(1);
         }
+        engine.records().give_back();
         let used = engine.used_memory();
         if used + WORTH <= seen {
             // Once more the next time: what was freed a moment ago is kept yet.

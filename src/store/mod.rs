@@ -24,6 +24,7 @@ mod access;
 mod aliases;
 mod arena;
 mod builder;
+mod bulk;
 mod changes;
 mod chunks;
 mod deadlines;
@@ -138,6 +139,7 @@ struct Common {
     called: Called,
     /// What is to be freed little by little.
     bin: Arc<lazy::Bin>,
+    depot: Arc<bulk::Depot>,
 }
 
 /// Tickets of those who may find something now.
@@ -301,7 +303,8 @@ impl Store {
 
     fn cell(&self, index: usize) -> &Cell {
         let cells = self.inner.cells.get_or_init(|| {
-            let shard = || Shard::new(Teller::new(&self.inner.common.changes, self.inner.id), &self.inner.common.bin);
+            let common = &self.inner.common;
+            let shard = || Shard::new(Teller::new(&common.changes, self.inner.id), &common.bin, &common.depot);
             let cell = |_| Cell { due: AtomicU64::new(u64::MAX), shard: Mutex::new(shard()) };
             (0..SHARDS).map(cell).collect()
         });
@@ -413,9 +416,10 @@ impl Store {
         now: Millis,
         f: impl FnOnce(&mut Slot<'_>, Fresh<'_>) -> R,
     ) -> R {
-        let fresh = Fresh::new(place.name, value);
+        let depot = &self.inner.common.depot;
+        let fresh = Fresh::new(place.name, value, depot);
         self.enter(place, HOPS_MAX, now, |slot| {
-            let fresh = if slot.name() == place.name { fresh } else { fresh.under(slot.name()) };
+            let fresh = if slot.name() == place.name { fresh } else { fresh.under(slot.name(), depot) };
             f(slot, fresh)
         })
     }
@@ -519,9 +523,14 @@ impl Store {
         self.kept_memory() + self.freeing()
     }
 
-    /// Bytes of the family that wait to be freed.
+    /// Bytes of the family that wait to be freed, or to be used for other values.
     pub fn freeing(&self) -> usize {
-        self.inner.common.bin.bytes()
+        self.inner.common.bin.bytes() + self.inner.common.depot.bytes()
+    }
+
+    /// Gives back to the system what the family keeps at hand for long values. Done now and then, nothing is kept for long.
+    pub fn give_back(&self) {
+        self.inner.common.depot.clear();
     }
 
     /// What is used without them.
