@@ -35,19 +35,29 @@ const WORTH: u64 = 1 << 20;
 /// has at hand.
 const NUDGE: usize = 1 << 20;
 
-/// How often it is looked what the process really takes, once data is half of what it may be.
+/// How often it is looked what the process really takes, once there is data to speak of, and while that changes fast.
 const WEIGH_EACH: Ttl = Ttl(100);
+const WEIGH_SOON: Ttl = Ttl(10);
+/// The shares of `maxmemory` that data to speak of has, and that is a fast change.
+const MUCH: u64 = 8;
+const FAST: u64 = 128;
 
 /// Compares what the process takes with what is counted, and tells who makes room: an allocator keeps what one thread
 /// has freed of another's, and holes, and nobody who may be killed for it can do as if that were nothing. Then makes room
 /// itself: what clients hold may be too much while nobody writes.
 pub(super) async fn weigh(engine: Arc<Engine>) {
+    let mut last = 0;
     loop {
         let limit = engine.hot.maxmemory();
-        engine.weigh(resident().filter(|_| limit > 0).unwrap_or(0));
+        let has_much = engine.used_memory() > limit / MUCH || engine.is_wasteful() || last == 0;
+        let weight = if limit > 0 && has_much { resident() } else { None };
+        if limit == 0 || weight.is_some() {
+            engine.weigh(weight.unwrap_or(0));
+        }
         make_room(&engine).await;
-        let is_near = limit > 0 && engine.used_memory() > limit / 2;
-        sleep(if is_near { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+        let is_fast = weight.is_some_and(|weight| weight.abs_diff(last) > limit / FAST);
+        last = weight.unwrap_or(last);
+        sleep(if is_fast { WEIGH_SOON } else { WEIGH_EACH }.duration()).await;
     }
 }
 

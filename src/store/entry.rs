@@ -5,7 +5,7 @@
 //! is decided in `value`; here it is only bytes. Nothing here knows shards, sizes in sum or why an entry is removed.
 
 use super::arena::{BLOCK_MAX, rounded};
-use super::bulk::Bulk;
+use super::depot::Bulk;
 use crate::clock::Millis;
 
 /// What a block holds. Aliases and fences are the session engine's notes to itself, which no command sees.

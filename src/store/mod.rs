@@ -24,10 +24,11 @@ mod access;
 mod aliases;
 mod arena;
 mod builder;
-mod bulk;
+
 mod changes;
 mod chunks;
 mod deadlines;
+mod depot;
 mod entry;
 mod events;
 mod evict;
@@ -139,7 +140,7 @@ struct Common {
     called: Called,
     /// What is to be freed little by little.
     bin: Arc<lazy::Bin>,
-    depot: Arc<bulk::Depot>,
+    depot: Arc<depot::Depot>,
 }
 
 /// Tickets of those who may find something now.
@@ -523,12 +524,13 @@ impl Store {
         self.kept_memory() + self.freeing()
     }
 
-    /// Bytes of the family that wait to be freed, or to be used for other values.
+    /// Bytes of the family that wait to be freed.
     pub fn freeing(&self) -> usize {
-        self.inner.common.bin.bytes() + self.inner.common.depot.bytes()
+        self.inner.common.bin.bytes()
     }
 
-    /// Gives back to the system what the family keeps at hand for long values. Done now and then, nothing is kept for long.
+    /// Gives back to the system what the family keeps at hand of what it has freed, 4 MB at most, which counts as free. Done
+    /// now and then, nothing is kept for long.
     pub fn give_back(&self) {
         self.inner.common.depot.clear();
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::arena::{Arena, At};
-use super::bulk::{Bulk, Depot};
 use super::changes::Teller;
 use super::deadlines::{Deadlines, Due, Region};
+use super::depot::{Bulk, Depot};
 use super::entry::{self, Draft, Entry, Kind, Marks, Shape, block_len, key_of};
 use super::lazy::Bin;
 use super::names::NameBuf;
@@ -128,7 +128,7 @@ pub(super) struct Shard {
 impl Shard {
     /// An empty shard whose changes are told.
     pub fn new(teller: Teller, bin: &Arc<Bin>, depot: &Arc<Depot>) -> Shard {
-        Shard { teller, bin: bin.clone(), depot: depot.clone(), ..Shard::default() }
+        Shard { arena: Arena::new(depot), teller, bin: bin.clone(), depot: depot.clone(), ..Shard::default() }
     }
 
     /// The entry of a key and where it is, dead or alive.
@@ -543,6 +543,7 @@ impl Shard {
             teller: self.teller.clone(),
             bin: self.bin.clone(),
             depot: self.depot.clone(),
+            arena: Arena::new(&self.depot),
             waits: self.waits.take(),
             changes: self.changes + self.visible() as u64,
             ..Shard::default()

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::Common;
 use super::access::Access;
-use super::bulk::{Bulk, Depot};
+use super::depot::{Bulk, Depot};
 use super::entry::{Draft, Entry, Kind};
 use super::events::{Class, Event};
 use super::names::{NameBuf, Rule};

@@ -1,9 +1,10 @@
-//! Where long values lie: in memory of their own, from the system and not from the allocator.
+//! Where memory for segments and for long values comes from: the system, and not the allocator.
 //!
 //! Any worker may write over or evict what another has stored. An allocator gives each thread memory of its own and takes
-//! note of what others free of it only now and then, or never while that thread sleeps; of many long values that would be
-//! as much again as there is room for. Pages of the system's belong to nobody: they are gone when they are given back. As
-//! fresh ones have to be found and cleared, some that were given back wait here for a moment to be used again.
+//! note of what others free of it only now and then, or never while that thread sleeps; of long values that would be as much
+//! again as there is room for. And of segments it cuts several from one piece, which it cannot give back while one of them
+//! is in use. Pages of the system's belong to nobody: they are gone when they are given back. As fresh ones have to be found
+//! and cleared, some that were given back wait here for a moment to be used again.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::{MmapMut, MmapOptions};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 /// The system gives memory by so many bytes, or by more.
 const PAGE: usize = 4096;
@@ -19,34 +21,32 @@ const PAGE: usize = 4096;
 /// Bytes that wait at most to be used again: more than some of the longest values that are usual.
 const KEPT_MAX: usize = 4 << 20;
 
-/// What is taken for a value may be longer than it by this share of its length.
+/// What is taken may be longer than what was asked for by this share of it.
 const SLACK: usize = 8;
 
 /// Pieces at most that the system is asked for, half of what Linux gives a process. What is longer in sum comes from the
 /// allocator: beside so much, what that keeps is little.
 const PIECES_MAX: usize = 32 * 1024;
 
+/// Bytes up to which memory comes from the allocator: the holes at the ends of pages would be too much of it.
+const HEAP_MAX: usize = 16 * 1024;
+
+/// Memory for a segment or a long value.
+pub(super) enum Memory {
+    Heap(Box<[u8]>),
+    Pages(MmapMut),
+}
+
 /// Key and value of an entry that is longer than a block may be.
 #[derive(Default)]
 pub(super) struct Bulk {
     memory: Memory,
     len: usize,
+    /// Where the memory goes back to. What is empty has none.
+    depot: Option<Arc<Depot>>,
 }
 
-enum Memory {
-    /// As long as the bulk is.
-    Heap(Vec<u8>),
-    Pages(Pages),
-}
-
-/// Pages of the system's. Where they came from they go back to.
-struct Pages {
-    /// Always there, until they go back.
-    map: Option<MmapMut>,
-    depot: Arc<Depot>,
-}
-
-/// What is at hand for long values, for a family of stores.
+/// What is at hand for a family of stores.
 #[derive(Default)]
 pub(super) struct Depot {
     /// Pieces that the system has given, in use or not.
@@ -58,16 +58,41 @@ pub(super) struct Depot {
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory::Heap(Vec::new())
+        Memory::Heap(Box::default())
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Memory::Heap(bytes) => bytes,
+            Memory::Pages(map) => map,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Heap(bytes) => bytes,
+            Memory::Pages(map) => map,
+        }
     }
 }
 
 impl Depot {
-    /// Memory for so many bytes, with anything in it; `None` if the system gives none.
-    fn take(self: &Arc<Depot>, len: usize) -> Option<Pages> {
-        let size = len.max(1).checked_next_multiple_of(PAGE)?;
-        let map = self.reuse(size).or_else(|| self.ask(size))?;
-        Some(Pages { map: Some(map), depot: self.clone() })
+    /// Memory for so many bytes or some more, with anything in it. `at_once`: all of it is about to be written. It is to be
+    /// given back to this depot.
+    pub fn take(&self, len: usize, at_once: bool) -> Memory {
+        let pages = || {
+            let size = len.checked_next_multiple_of(PAGE).filter(|_| len > HEAP_MAX)?;
+            self.reuse(size).or_else(|| self.ask(size, at_once))
+        };
+        pages().map_or_else(|| Memory::Heap(vec![0; len].into()), Memory::Pages)
     }
 
     fn reuse(&self, size: usize) -> Option<MmapMut> {
@@ -79,10 +104,15 @@ impl Depot {
         Some(map)
     }
 
-    fn ask(&self, size: usize) -> Option<MmapMut> {
+    fn ask(&self, size: usize, at_once: bool) -> Option<MmapMut> {
+        let mut options = MmapOptions::new();
+        options.len(size);
+        if at_once {
+            // Half as much work as one by one.
+            options.populate();
+        }
         if self.pieces.fetch_add(1, Ordering::Relaxed) < PIECES_MAX
-            // All of it is about to be written, and to be given it at once is half as much work.
-            && let Ok(map) = MmapOptions::new().len(size).populate().map_anon()
+            && let Ok(map) = options.map_anon()
         {
             return Some(map);
         }
@@ -90,8 +120,10 @@ impl Depot {
         None
     }
 
-    fn put(&self, map: MmapMut) {
-        let mut gone = Vec::new();
+    /// Takes memory back.
+    pub fn put(&self, memory: Memory) {
+        let Memory::Pages(map) = memory else { return };
+        let mut gone = SmallVec::<[MmapMut; 4]>::new();
         if map.len() > KEPT_MAX {
             gone.push(map);
         } else {
@@ -106,18 +138,24 @@ impl Depot {
             }
             self.bytes.store(bytes, Ordering::Relaxed);
         }
-        // Given back when nobody has to wait for it.
-        self.pieces.fetch_sub(gone.len(), Ordering::Relaxed);
+        self.forget(gone);
     }
 
-    /// Gives back what waits to be used again.
+    /// Gives back to the system what waits to be used again.
     pub fn clear(&self) {
         if self.bytes() > 0 {
             let mut kept = self.kept.lock();
             let gone = std::mem::take(&mut *kept);
             self.bytes.store(0, Ordering::Relaxed);
             drop(kept);
-            self.pieces.fetch_sub(gone.len(), Ordering::Relaxed);
+            self.forget(gone);
+        }
+    }
+
+    fn forget(&self, gone: impl IntoIterator<Item = MmapMut>) {
+        for map in gone {
+            drop(map);
+            self.pieces.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -127,10 +165,10 @@ impl Depot {
     }
 }
 
-impl Drop for Pages {
+impl Drop for Bulk {
     fn drop(&mut self) {
-        if let Some(map) = self.map.take() {
-            self.depot.put(map);
+        if let Some(depot) = &self.depot {
+            depot.put(std::mem::take(&mut self.memory));
         }
     }
 }
@@ -138,25 +176,22 @@ impl Drop for Pages {
 impl Bulk {
     /// Puts key and value together.
     pub fn new(key: &[u8], value: &[u8], depot: &Arc<Depot>) -> Bulk {
-        let mut bulk = Bulk::with_capacity(key.len() + value.len(), depot);
+        let mut bulk = Bulk::with_room(key.len() + value.len(), depot);
+        bulk.len = key.len() + value.len();
         let (front, back) = bulk.split_at_mut(key.len());
         front.copy_from_slice(key);
         back.copy_from_slice(value);
         bulk
     }
 
-    /// So many bytes, with anything in them.
-    fn with_capacity(len: usize, depot: &Arc<Depot>) -> Bulk {
-        let memory = depot.take(len).map_or_else(|| Memory::Heap(vec![0; len]), Memory::Pages);
-        Bulk { memory, len }
+    /// An empty one with room for so many bytes.
+    fn with_room(room: usize, depot: &Arc<Depot>) -> Bulk {
+        Bulk { memory: depot.take(room, true), len: 0, depot: Some(depot.clone()) }
     }
 
     /// Bytes that it takes.
     pub fn capacity(&self) -> usize {
-        match &self.memory {
-            Memory::Heap(bytes) => bytes.capacity(),
-            Memory::Pages(pages) => pages.map.as_ref().map_or(0, |map| map.len()),
-        }
+        self.memory.len()
     }
 
     /// Makes it longer or shorter; what is new is zero. One that grows gets room to spare, and one that has much more than
@@ -164,11 +199,10 @@ impl Bulk {
     pub fn resize(&mut self, len: usize, depot: &Arc<Depot>) {
         let (old, capacity) = (self.len, self.capacity());
         if len > capacity || capacity / 4 > len {
-            let room = if len > capacity { len.max(2 * capacity) } else { len };
-            let mut moved = Bulk::with_capacity(room, depot);
-            moved.len = len;
-            let stays = old.min(len);
-            moved[..stays].copy_from_slice(&self[..stays]);
+            let mut moved = Bulk::with_room(if len > capacity { len.max(2 * capacity) } else { len }, depot);
+            moved.len = old.min(len);
+            let stays = moved.len;
+            moved.copy_from_slice(&self[..stays]);
             *self = moved;
         }
         self.len = len;
@@ -182,19 +216,13 @@ impl Deref for Bulk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Heap(bytes) => &bytes[..self.len],
-            Memory::Pages(pages) => pages.map.as_ref().map_or(&[], |map| &map[..self.len]),
-        }
+        &self.memory[..self.len]
     }
 }
 
 impl DerefMut for Bulk {
     fn deref_mut(&mut self) -> &mut [u8] {
-        match &mut self.memory {
-            Memory::Heap(bytes) => &mut bytes[..self.len],
-            Memory::Pages(pages) => pages.map.as_mut().map_or(&mut [], |map| &mut map[..self.len]),
-        }
+        &mut self.memory[..self.len]
     }
 }
 
@@ -244,7 +272,7 @@ mod tests {
         depot.pieces.store(PIECES_MAX, Ordering::Relaxed);
         let mut bulk = Bulk::new(b"key", &[b'v'; 20_000], &depot);
         bulk.resize(20_002, &depot);
-        assert_eq!((bulk.len(), bulk.capacity()), (20_002, 20_003));
+        assert_eq!((&bulk[..4], bulk.len(), bulk.capacity()), (&b"keyv"[..], 20_002, 20_003));
         drop(bulk);
         assert_eq!((depot.bytes(), depot.pieces.load(Ordering::Relaxed)), (0, PIECES_MAX));
     }
