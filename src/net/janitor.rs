@@ -63,17 +63,19 @@ pub(super) async fn weigh(engine: Arc<Engine>) {
 
 /// Evicts, in slices between which clients have their turn, until there is room or nothing that may go.
 async fn make_room(engine: &Engine) {
-    while engine.is_short() && !engine.scripts.is_busy() {
-        let turn = engine.enter(HOME);
-        let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
-        let has_gone_on = turn.is_inside() && engine.make_room(engine.clock.now());
-        drop(gathering);
-        drop(turn);
-        if !has_gone_on {
-            return;
-        }
+    while make_some_room(engine, HOME) {
         tokio::task::yield_now().await;
     }
+}
+
+/// Evicts a slice if there is less room than there has to be; whether it is worth going on.
+pub(super) fn make_some_room(engine: &Engine, worker: usize) -> bool {
+    if !engine.is_short() || engine.scripts.is_busy() {
+        return false;
+    }
+    let turn = engine.enter(worker);
+    let _gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
+    turn.is_inside() && engine.make_room(engine.clock.now())
 }
 
 /// Bytes of memory that the process takes; `None` where nothing tells.
