@@ -13,6 +13,9 @@ const WEIGHED_MIN: u64 = 64 << 20;
 /// What of `maxmemory` data gives up at most for what nothing counts. It need not help, so it must have an end.
 const WASTE_SHARE: u64 = 4;
 
+/// From what share of it on the allocator is asked to give back what it can.
+const WASTEFUL_SHARE: u64 = 12;
+
 /// How much more than the highest use so far is noted as such: a line that all workers write to should be left alone.
 const PEAK_STEP: u64 = 64 * 1024;
 
@@ -42,8 +45,19 @@ impl Engine {
         &self.charges
     }
 
+    /// Whether there is less room than there has to be: more is in use than `maxmemory`, less what nothing counts.
+    pub fn is_short(&self) -> bool {
+        let limit = self.hot.maxmemory();
+        limit > 0 && self.kept() > limit - self.waste()
+    }
+
+    /// Bytes in use without those that are being freed, which are as good as gone.
+    fn kept(&self) -> u64 {
+        self.used_memory().saturating_sub(self.records.freeing() as u64)
+    }
+
     /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
-    /// that one command never pays for a large shortage; the next one goes on.
+    /// that one command never pays for a large shortage; the next one goes on, and so does the janitor.
     #[inline]
     pub fn make_room(&self, now: Millis) -> bool {
         // Nearly always there is room, and that is one comparison.
@@ -66,8 +80,7 @@ impl Engine {
         if used <= limit {
             return true;
         }
-        // What is being freed is as good as gone.
-        let kept = || self.used_memory().saturating_sub(self.records.freeing() as u64);
+        let kept = || self.kept();
         // Clients who keep copies are told of each that goes. What is told counts until it is sent, and must not be a reason
         // for more to go.
         let stored =
@@ -105,13 +118,11 @@ impl Engine {
         self.ease.store(self.next_ease(), Ordering::Relaxed);
     }
 
-    /// Takes note of what the process takes. Where that comes near `maxmemory`, what is not counted counts too, so that
-    /// data leaves room for it. Once it were more, it would be too late: and were it forgotten as soon as there is room
-    /// again, data would fill that and find out anew.
+    /// Takes note of what the process takes. What is more than is counted counts too, so that data leaves room for it: from
+    /// the start, as it would be too late for that once the limit was reached.
     pub fn weigh(&self, resident: u64) {
-        let limit = self.hot.maxmemory();
-        let is_near = limit >= WEIGHED_MIN && resident > limit / 8 * 7;
-        let waste = if is_near { resident.saturating_sub(self.in_use()) } else { 0 };
+        let is_weighed = self.hot.maxmemory() >= WEIGHED_MIN;
+        let waste = if is_weighed { resident.saturating_sub(self.in_use()) } else { 0 };
         if self.waste.swap(waste, Ordering::Relaxed) != waste {
             self.settle_ease();
         }
@@ -120,6 +131,11 @@ impl Engine {
     /// Bytes of `maxmemory` that are given up for what nothing counts.
     pub fn waste(&self) -> u64 {
         self.waste.load(Ordering::Relaxed).min(self.hot.maxmemory() / WASTE_SHARE)
+    }
+
+    /// Whether that is more than a program of this size has to have.
+    pub fn is_wasteful(&self) -> bool {
+        self.waste() > self.hot.maxmemory() / WASTEFUL_SHARE
     }
 
     /// Cuts the clients that hold most, if all of them hold more than `maxmemory-clients` in sum.
@@ -169,11 +185,9 @@ mod tests {
         let mut config = Config::default();
         config.set("maxmemory", "128mb").expect("bytes");
         let engine = Engine::new(config, Clock::system(), 1, 0);
-        for (resident, waste) in
-            [(100 << 20, 0), (120 << 20, 32 << 20), (129 << 20, 32 << 20), (500 << 20, 32 << 20), (0, 0)]
-        {
+        for (resident, waste) in [(7 << 20, 7 << 20), (120 << 20, 32 << 20), (500 << 20, 32 << 20), (0, 0)] {
             engine.weigh(resident);
-            assert_eq!(engine.waste(), waste, "{resident}");
+            assert!(engine.waste().abs_diff(waste) < 1 << 20, "{resident}: {}", engine.waste());
         }
         // Nothing is there that could go.
         engine.weigh(500 << 20);

@@ -24,6 +24,9 @@ const REST: Ttl = Ttl(100);
 /// Pieces of memory that are freed in a row meanwhile.
 const FREED_AT_REST: usize = 256;
 
+/// The worker it lives on.
+const HOME: usize = 0;
+
 /// How often it is seen to that freed memory goes back to the system.
 const GIVE_BACK_EACH: Ttl = Ttl(1_000);
 /// Bytes that are worth it.
@@ -34,20 +37,47 @@ const NUDGE: usize = 1 << 20;
 /// The same for what all threads share: more than one of them keeps for itself. Nothing of it is ever touched.
 const LARGE_NUDGE: usize = 32 << 20;
 
-/// How often it is looked what the process really takes, once data is half of what it may be.
+/// How often it is looked what the process really takes, once there is data to speak of, and while that changes fast.
 const WEIGH_EACH: Ttl = Ttl(100);
+const WEIGH_SOON: Ttl = Ttl(10);
+/// The shares of `maxmemory` that data to speak of has, and that is a fast change.
+const MUCH: u64 = 8;
+const FAST: u64 = 128;
 
 /// Compares what the process takes with what is counted, and tells who makes room: an allocator keeps what one thread
-/// has freed of another's, and holes, and nobody who may be killed for it can do as if that were nothing.
+/// has freed of another's, and holes, and nobody who may be killed for it can do as if that were nothing. Then makes room
+/// itself: what clients hold may be too much while nobody writes.
 pub(super) async fn weigh(engine: Arc<Engine>) {
+    let mut last = 0;
     loop {
         let limit = engine.hot.maxmemory();
-        let is_near = limit > 0 && engine.used_memory() > limit / 2;
-        if let Some(resident) = resident().filter(|_| is_near) {
-            engine.weigh(resident);
+        let has_much = engine.used_memory() > limit / MUCH || engine.is_wasteful() || last == 0;
+        let weight = if limit > 0 && has_much { resident() } else { None };
+        if limit == 0 || weight.is_some() {
+            engine.weigh(weight.unwrap_or(0));
         }
-        sleep(if is_near { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+        make_room(&engine).await;
+        let is_fast = weight.is_some_and(|weight| weight.abs_diff(last) > limit / FAST);
+        last = weight.unwrap_or(last);
+        sleep(if is_fast { WEIGH_SOON } else { WEIGH_EACH }.duration()).await;
     }
+}
+
+/// Evicts, in slices between which clients have their turn, until there is room or nothing that may go.
+async fn make_room(engine: &Engine) {
+    while make_some_room(engine, HOME) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Evicts a slice if there is less room than there has to be; whether it is worth going on.
+pub(super) fn make_some_room(engine: &Engine, worker: usize) -> bool {
+    if !engine.is_short() || engine.scripts.is_busy() {
+        return false;
+    }
+    let turn = engine.enter(worker);
+    let _gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
+    turn.is_inside() && engine.make_room(engine.clock.now())
 }
 
 /// Bytes of memory that the process takes; `None` where nothing tells.
@@ -62,10 +92,12 @@ fn resident() -> Option<u64> {
 pub(super) async fn give_back(engine: Arc<Engine>) {
     let (mut seen, mut owed) = (0, 0);
     loop {
-        sleep(if engine.waste() > 0 { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
-        if engine.waste() > 0 {
+        let is_wasteful = engine.is_wasteful();
+        sleep(if is_wasteful { WEIGH_EACH } else { GIVE_BACK_EACH }.duration()).await;
+        if is_wasteful {
             owed = owed.max(1);
         }
+        engine.records().give_back();
         let used = engine.used_memory();
         if used + WORTH <= seen {
             // Once more the next time: what was freed a moment ago is kept yet.

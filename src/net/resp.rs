@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use held::Held;
 
+use super::janitor::make_some_room;
 use super::patience::millis;
 use super::script::Stage;
 use super::strangers::{TLS_ALERT, is_http, is_tls};
@@ -48,6 +49,11 @@ const STRANGER_UNREAD_MAX: u64 = 48 * 1024;
 
 /// The same as [`FLUSH`] for a client that has yet to log in.
 const STRANGER_FLUSH: usize = 16 * 1024;
+
+/// What a client holds is worth a slice of evictions for each so many bytes, and at most so many at once, which take less
+/// than a millisecond.
+const SLICE_BYTES: usize = 128 * 1024;
+const SLICES_MAX: usize = 8;
 
 /// Bytes of room below which a client's own input gets more before it is read.
 const ROOM_MIN: usize = 16 * 1024;
@@ -582,6 +588,9 @@ impl<'a> Connection<'a> {
         peer.output_buffer.store(unread.min(u32::MAX as usize) as u32, Ordering::Relaxed);
         if holds + unread > 0 {
             self.engine().cut_clients(self.client.worker());
+            // Who brings this much makes room for it; the janitor does the rest.
+            let slices = 1 + (holds + unread) / SLICE_BYTES;
+            let _ = (0..slices.min(SLICES_MAX)).all(|_| make_some_room(self.engine(), self.client.worker()));
         }
     }
 }

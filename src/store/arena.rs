@@ -7,6 +7,10 @@
 //!
 //! Nothing here knows what a block means but for its first byte's highest bit, which says that it is a hole.
 
+use std::sync::Arc;
+
+use super::depot::{Depot, Memory};
+
 /// Blocks begin at multiples of this.
 const GRAIN: usize = 4;
 
@@ -62,10 +66,12 @@ impl At {
     }
 }
 
-/// Memory that was asked for once and never grows; its length is how far it is filled.
+/// Memory that was asked for once and never grows.
 #[derive(Default)]
 struct Segment {
-    bytes: Vec<u8>,
+    memory: Memory,
+    /// How far it is filled.
+    len: u32,
     live: u32,
     /// The length of the hole at its end for which the next block was too long, until that hole is filled. To move what
     /// lives elsewhere would leave the same hole there.
@@ -75,16 +81,16 @@ struct Segment {
 impl Segment {
     /// Bytes of the holes that moving what lives elsewhere would save.
     fn waste(&self) -> usize {
-        self.bytes.len() - (self.live + self.tail) as usize
+        (self.len - self.live - self.tail) as usize
     }
 
     fn is_tail(&self, offset: usize, len: usize) -> bool {
-        self.tail > 0 && offset + len == self.bytes.len()
+        self.tail > 0 && offset + len == self.len as usize
     }
 
     /// Bytes that are not filled yet.
     fn rest(&self) -> usize {
-        self.bytes.capacity().min(SEGMENT_MAX) - self.bytes.len()
+        self.memory.len().min(SEGMENT_MAX) - self.len as usize
     }
 }
 
@@ -110,6 +116,8 @@ pub(super) struct Arena {
     filled: usize,
     /// Bytes of the holes that are tails.
     tails: usize,
+    /// Where memory comes from.
+    depot: Arc<Depot>,
 }
 
 /// The length that a block of so many bytes takes.
@@ -125,7 +133,20 @@ fn write(bytes: &mut [u8], at: usize, word: u32) {
     bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
 }
 
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.segments.iter_mut().for_each(|segment| self.depot.put(std::mem::take(&mut segment.memory)));
+    }
+}
+
 impl Arena {
+    /// An empty one.
+    pub fn new(depot: &Arc<Depot>) -> Arena {
+        let mut arena = Arena::default();
+        arena.depot = depot.clone();
+        arena
+    }
+
     /// Bytes of all blocks, which is what a shard is charged for; holes come and go.
     pub fn live(&self) -> usize {
         self.live
@@ -133,12 +154,12 @@ impl Arena {
 
     /// The bytes from a block's first on; how many are its own, it knows itself.
     pub fn at(&self, at: At) -> &[u8] {
-        &self.segments[at.segment()].bytes[at.offset()..]
+        &self.segments[at.segment()].memory[at.offset()..]
     }
 
     /// The same, to change.
     pub fn at_mut(&mut self, at: At) -> &mut [u8] {
-        &mut self.segments[at.segment()].bytes[at.offset()..]
+        &mut self.segments[at.segment()].memory[at.offset()..]
     }
 
     /// Makes a block of this length, which [`rounded`] gave. What is in it is for the caller to write.
@@ -177,22 +198,22 @@ impl Arena {
             self.open_head(len);
         }
         self.filled += len;
-        let bytes = &mut self.segments[self.head].bytes;
-        let at = At::new(self.head, bytes.len());
-        bytes.resize(bytes.len() + len, 0);
+        let head = &mut self.segments[self.head];
+        let at = At::new(self.head, head.len as usize);
+        head.len += len as u32;
         at
     }
 
     /// Makes a hole of what is left of the head, or gives it back if there is nothing in it.
     fn close_head(&mut self) {
         let Some(head) = self.segments.get_mut(self.head) else { return };
-        let (start, rest) = (head.bytes.len(), head.rest() / GRAIN * GRAIN);
+        let (start, rest) = (head.len as usize, head.rest() / GRAIN * GRAIN);
         if start == 0 {
             // No hole would name it ever again.
-            head.bytes = Vec::new();
+            self.depot.put(std::mem::take(&mut head.memory));
             self.vacant.push(self.head as u32);
         } else if rest >= BLOCK_MIN {
-            head.bytes.resize(start + rest, 0);
+            head.len += rest as u32;
             head.tail = rest as u32;
             self.filled += rest;
             self.tails += rest;
@@ -202,9 +223,7 @@ impl Arena {
 
     fn open_head(&mut self, len: usize) {
         let room = self.live.max(len).next_power_of_two().clamp(SEGMENT_MIN, SEGMENT_MAX);
-        let mut bytes = Vec::new();
-        bytes.reserve_exact(room);
-        let segment = Segment { bytes, ..Segment::default() };
+        let segment = Segment { memory: self.depot.take(room, false), ..Segment::default() };
         match self.vacant.pop() {
             Some(number) => {
                 self.head = number as usize;
@@ -222,6 +241,7 @@ impl Arena {
     pub fn wreck(&mut self, most: usize) -> bool {
         for segment in self.segments.drain(self.segments.len().saturating_sub(most)..) {
             self.live -= segment.live as usize;
+            self.depot.put(segment.memory);
         }
         !self.segments.is_empty()
     }
@@ -240,12 +260,10 @@ impl Arena {
     /// Gives a segment back whose blocks are all holes; the head is filled from the front again.
     fn release(&mut self, number: usize) {
         self.unlink_all(number, |_| unreachable!("nothing lives here"));
-        let bytes = &mut self.segments[number].bytes;
-        self.filled -= bytes.len();
-        if number == self.head {
-            bytes.clear();
-        } else {
-            *bytes = Vec::new();
+        let segment = &mut self.segments[number];
+        self.filled -= std::mem::take(&mut segment.len) as usize;
+        if number != self.head {
+            self.depot.put(std::mem::take(&mut segment.memory));
             self.vacant.push(number as u32);
         }
     }
@@ -253,8 +271,8 @@ impl Arena {
     /// Takes the holes of a segment out of their lists; `len_of` tells how long a block is that lives.
     fn unlink_all(&mut self, number: usize, len_of: impl Fn(&[u8]) -> usize) {
         let mut offset = 0;
-        while offset < self.segments[number].bytes.len() {
-            let block = &self.segments[number].bytes[offset..];
+        while offset < self.segments[number].len as usize {
+            let block = &self.segments[number].memory[offset..];
             offset += if block[0] & HOLE == 0 {
                 len_of(block)
             } else {
@@ -310,21 +328,21 @@ impl Arena {
         self.filled - self.live - self.tails > self.live / WASTE_SHARE + WASTE_MIN
     }
 
-    /// Moves what lives in the emptiest segment and gives its memory back, to be freed when no lock is held. Every block
-    /// gets a new place: `moved` is told its bytes, the old and the new one.
-    pub fn compact(&mut self, len_of: impl Fn(&[u8]) -> usize, mut moved: impl FnMut(&[u8], At, At)) -> Vec<u8> {
+    /// Moves what lives in the emptiest segment and gives its memory back. Every block gets a new place: `moved` is told its
+    /// bytes, the old and the new one.
+    pub fn compact(&mut self, len_of: impl Fn(&[u8]) -> usize, mut moved: impl FnMut(&[u8], At, At)) {
         let waste = |(number, segment): (usize, &Segment)| (segment.waste(), number);
-        let Some((_, victim)) = self.segments.iter().enumerate().map(waste).max() else { return Vec::new() };
+        let Some((_, victim)) = self.segments.iter().enumerate().map(waste).max() else { return };
         if victim == self.head {
             self.open_head(BLOCK_MIN);
         }
         self.unlink_all(victim, &len_of);
-        let bytes = std::mem::take(&mut self.segments[victim].bytes);
-        self.live -= std::mem::take(&mut self.segments[victim].live) as usize;
-        self.filled -= bytes.len();
+        let Segment { memory, len, live, .. } = std::mem::take(&mut self.segments[victim]);
+        self.live -= live as usize;
+        self.filled -= len as usize;
         let mut offset = 0;
-        while offset < bytes.len() {
-            let block = &bytes[offset..];
+        while offset < len as usize {
+            let block = &memory[offset..];
             if block[0] & HOLE != 0 {
                 offset += read(block, LEN_AT) as usize;
                 continue;
@@ -337,7 +355,7 @@ impl Arena {
         }
         // Last, so that no block that moves comes here.
         self.vacant.push(victim as u32);
-        bytes
+        self.depot.put(memory);
     }
 
     /// Recounts everything; `len_of` tells how long a block is that lives.
@@ -346,10 +364,10 @@ impl Arena {
         let (mut live, mut filled, mut tails, mut holes) = (0, 0, 0, std::collections::HashSet::new());
         for (number, segment) in self.segments.iter().enumerate() {
             let (mut offset, mut own) = (0, 0);
-            while offset < segment.bytes.len() {
-                let block = &segment.bytes[offset..];
+            while offset < segment.len as usize {
+                let block = &segment.memory[offset..];
                 let len = if block[0] & HOLE == 0 { len_of(block) } else { read(block, LEN_AT) as usize };
-                assert!(len >= BLOCK_MIN && len.is_multiple_of(GRAIN) && offset + len <= segment.bytes.len());
+                assert!(len >= BLOCK_MIN && len.is_multiple_of(GRAIN) && offset + len <= segment.len as usize);
                 match block[0] & HOLE {
                     0 => own += len,
                     _ => assert!(holes.insert(At::new(number, offset).0)),
@@ -357,11 +375,11 @@ impl Arena {
                 offset += len;
             }
             assert_eq!(own, segment.live as usize, "bytes that live in a segment");
-            let is_kept = number == self.head || segment.bytes.capacity() == 0 || own > 0;
+            let is_kept = number == self.head || segment.memory.is_empty() || own > 0;
             assert!(is_kept, "a segment in which nothing lives is given back");
             tails += segment.tail as usize;
             live += own;
-            filled += segment.bytes.len();
+            filled += segment.len as usize;
         }
         assert_eq!((live, filled, tails), (self.live, self.filled, self.tails), "bytes of blocks, segments and tails");
         for class in &self.holes {
@@ -458,7 +476,7 @@ mod tests {
             arena.free(at, 660);
         }
         assert_eq!((arena.live, arena.filled), (0, 0));
-        assert!(arena.segments.iter().filter(|segment| segment.bytes.capacity() > 0).count() <= 1);
+        assert!(arena.segments.iter().filter(|segment| !segment.memory.is_empty()).count() <= 1);
     }
 
     /// A head that was emptied is too short for the next block again and again, as shards of few entries shrink and grow.
@@ -490,7 +508,7 @@ mod tests {
             }
         }
         arena.validate(len_of);
-        let held: usize = arena.segments.iter().map(|segment| segment.bytes.capacity()).sum();
+        let held: usize = arena.segments.iter().map(|segment| segment.memory.len()).sum();
         assert!(held <= SEGMENT_MAX, "{held} bytes in {} segments", arena.segments.len());
     }
 

@@ -74,6 +74,7 @@ impl Builder {
             events: events::Events::default(),
             called: Called::default(),
             bin: Arc::default(),
+            depot: Arc::default(),
         });
         let inner = |id| Inner {
             id,

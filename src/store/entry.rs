@@ -5,6 +5,7 @@
 //! is decided in `value`; here it is only bytes. Nothing here knows shards, sizes in sum or why an entry is removed.
 
 use super::arena::{BLOCK_MAX, rounded};
+use super::depot::Bulk;
 use crate::clock::Millis;
 
 /// What a block holds. Aliases and fences are the session engine's notes to itself, which no command sees.
@@ -83,9 +84,6 @@ const LATEST: Millis = Millis(NEVER - 1);
 
 /// Keys and values are at most `proto-max-bulk-len`, which is capped far below this.
 const LEN_MAX: usize = u32::MAX as usize;
-
-/// Key and value of an entry that is longer than a block may be.
-pub(super) type Bulk = Vec<u8>;
 
 /// An entry where it lies.
 #[derive(Clone, Copy)]
@@ -166,14 +164,6 @@ impl Draft<'_> {
 
     pub fn shape(&self) -> Shape {
         Shape::of(self.grown, self.key.len(), self.value.len(), self.deadline)
-    }
-
-    /// Key and value as they lie outside of a block.
-    pub fn bulk(&self) -> Bulk {
-        let mut bulk = Vec::with_capacity(self.key.len() + self.value.len());
-        bulk.extend_from_slice(self.key);
-        bulk.extend_from_slice(self.value);
-        bulk
     }
 
     /// Writes the entry over one of the same key and shape, whose key stays.
@@ -484,6 +474,8 @@ impl std::fmt::Debug for Entry<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn draft<'a>(key: &'a [u8], value: &'a [u8]) -> Draft<'a> {
@@ -511,7 +503,7 @@ mod tests {
         assert!(draft.shape().is_bulk());
         let mut block = vec![0; draft.shape().len];
         draft.write(&mut block, draft.shape(), 1);
-        let bulks = [Vec::new(), draft.bulk()];
+        let bulks = [Bulk::default(), Bulk::new(draft.key, draft.value, &Arc::default())];
         let entry = Entry::read(&block, &bulks);
         assert_eq!((entry.key(), entry.value()), (&b"key"[..], &value[..]));
         assert!(entry.size() >= 20_003 && block_len(&block) == 24);
@@ -519,9 +511,8 @@ mod tests {
 
     #[test]
     fn a_deadline_is_exact_and_never_is_never() {
-        for (value, bulks) in
-            [(&b"v"[..], vec![]), (&[7; 300], vec![]), (&[7; 20_000], vec![[&b"k"[..], &[7; 20_000]].concat()])]
-        {
+        let bulks = [Bulk::new(b"k", &[7; 20_000], &Arc::default())];
+        for value in [&b"v"[..], &[7; 300], &[7; 20_000]] {
             for deadline in [0, 1, 1_700_000_000_123, LATEST.0, LATEST.0 + 1, i64::MAX as u64, u64::MAX - 1, u64::MAX] {
                 let login = deadline % 2 == 0;
                 let draft = Draft { deadline: Millis(deadline), login, ..draft(b"k", value) };

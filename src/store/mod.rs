@@ -24,10 +24,12 @@ mod access;
 mod aliases;
 mod arena;
 mod builder;
+
 mod changes;
 mod chunks;
 mod clear;
 mod deadlines;
+mod depot;
 mod entry;
 mod events;
 mod evict;
@@ -140,6 +142,7 @@ struct Common {
     called: Called,
     /// What is to be freed little by little.
     bin: Arc<lazy::Bin>,
+    depot: Arc<depot::Depot>,
 }
 
 /// Tickets of those who may find something now.
@@ -303,7 +306,8 @@ impl Store {
 
     fn cell(&self, index: usize) -> &Cell {
         let cells = self.inner.cells.get_or_init(|| {
-            let shard = || Shard::new(Teller::new(&self.inner.common.changes, self.inner.id), &self.inner.common.bin);
+            let common = &self.inner.common;
+            let shard = || Shard::new(Teller::new(&common.changes, self.inner.id), &common.bin, &common.depot);
             let cell = |_| Cell { due: AtomicU64::new(u64::MAX), shard: Mutex::new(shard()) };
             (0..SHARDS).map(cell).collect()
         });
@@ -415,9 +419,10 @@ impl Store {
         now: Millis,
         f: impl FnOnce(&mut Slot<'_>, Fresh<'_>) -> R,
     ) -> R {
-        let fresh = Fresh::new(place.name, value);
+        let depot = &self.inner.common.depot;
+        let fresh = Fresh::new(place.name, value, depot);
         self.enter(place, HOPS_MAX, now, |slot| {
-            let fresh = if slot.name() == place.name { fresh } else { fresh.under(slot.name()) };
+            let fresh = if slot.name() == place.name { fresh } else { fresh.under(slot.name(), depot) };
             f(slot, fresh)
         })
     }
@@ -524,6 +529,12 @@ impl Store {
     /// Bytes of the family that wait to be freed.
     pub fn freeing(&self) -> usize {
         self.inner.common.bin.bytes()
+    }
+
+    /// Gives back to the system what the family keeps at hand of what it has freed, 4 MB at most, which counts as free. Done
+    /// now and then, nothing is kept for long.
+    pub fn give_back(&self) {
+        self.inner.common.depot.clear();
     }
 
     /// What is used without them.

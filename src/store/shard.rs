@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 use super::arena::{Arena, At};
 use super::changes::Teller;
 use super::deadlines::{Deadlines, Due, Region};
-use super::entry::{self, Bulk, Draft, Entry, Kind, Marks, Shape, block_len, key_of};
+use super::depot::{Bulk, Depot};
+use super::entry::{self, Draft, Entry, Kind, Marks, Shape, block_len, key_of};
 use super::lazy::Bin;
 use super::names::NameBuf;
 use super::objects::Objects;
@@ -132,6 +133,8 @@ pub(super) struct Shard {
     teller: Teller,
     /// Where large collections wait to be freed.
     bin: Arc<Bin>,
+    /// What is at hand for long entries.
+    depot: Arc<Depot>,
     /// Bytes of what lies outside of blocks.
     bulk_bytes: usize,
     /// Entries with a deadline.
@@ -152,8 +155,8 @@ pub(super) struct Shard {
 
 impl Shard {
     /// An empty shard whose changes are told.
-    pub fn new(teller: Teller, bin: &Arc<Bin>) -> Shard {
-        Shard { teller, bin: bin.clone(), ..Shard::default() }
+    pub fn new(teller: Teller, bin: &Arc<Bin>, depot: &Arc<Depot>) -> Shard {
+        Shard { arena: Arena::new(depot), teller, bin: bin.clone(), depot: depot.clone(), ..Shard::default() }
     }
 
     /// The entry of a key and where it is, dead or alive.
@@ -276,7 +279,7 @@ impl Shard {
         let at = self.arena.make(shape.len);
         let mut number = 0;
         if shape.is_bulk() {
-            let bulk = bulk.unwrap_or_else(|| draft.bulk());
+            let bulk = bulk.unwrap_or_else(|| Bulk::new(draft.key, draft.value, &self.depot));
             self.bulk_bytes += bulk.capacity();
             number = self.free_bulks.pop().unwrap_or(self.bulks.len() as u32);
             match self.bulks.get_mut(number as usize) {
@@ -395,10 +398,7 @@ impl Shard {
         if let Some(number) = entry::bulk_of(block).filter(|_| was && shape.is_bulk()) {
             let bulk = &mut self.bulks[number];
             self.bulk_bytes -= bulk.capacity();
-            bulk.resize(key_len + len, 0);
-            if bulk.capacity() / 4 > bulk.len() {
-                bulk.shrink_to_fit();
-            }
+            bulk.resize(key_len + len, &self.depot);
             self.bulk_bytes += bulk.capacity();
             entry::set_value_len(block, len);
             return spot;

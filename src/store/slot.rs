@@ -4,13 +4,15 @@
 //! is opened; fences show as nothing, but refuse writes. What a slot replaces or removes goes to the trash, which is
 //! freed when the lock is gone.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
 use super::Common;
 use super::access::Access;
-use super::entry::{Bulk, Draft, Entry, Kind};
+use super::depot::{Bulk, Depot};
+use super::entry::{Draft, Entry, Kind};
 use super::events::{Class, Event};
 use super::names::{NameBuf, Rule};
 use super::shard::{Cause, Shard, Spot, Trash};
@@ -38,16 +40,16 @@ pub struct Fresh<'v> {
 }
 
 impl<'v> Fresh<'v> {
-    pub(super) fn new(name: &[u8], value: &'v [u8]) -> Fresh<'v> {
+    pub(super) fn new(name: &[u8], value: &'v [u8], depot: &Arc<Depot>) -> Fresh<'v> {
         let deadline = Millis::NEVER;
         let draft = Draft { kind: Kind::String, grown: false, login: false, access: 0, deadline, key: name, value };
-        let bulk = draft.shape().is_bulk().then(|| draft.bulk());
+        let bulk = draft.shape().is_bulk().then(|| Bulk::new(name, value, depot));
         Fresh { value, deadline, bulk }
     }
 
     /// The same for a name that turned out to be an alias of this one.
-    pub(super) fn under(self, name: &[u8]) -> Fresh<'v> {
-        Fresh { deadline: self.deadline, ..Fresh::new(name, self.value) }
+    pub(super) fn under(self, name: &[u8], depot: &Arc<Depot>) -> Fresh<'v> {
+        Fresh { deadline: self.deadline, ..Fresh::new(name, self.value, depot) }
     }
 
     /// Gives it a deadline.

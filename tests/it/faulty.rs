@@ -106,10 +106,11 @@ impl Faulty {
         }
     }
 
-    /// An address where nobody listens.
-    pub fn nobody() -> SocketAddr {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address")
+    /// An address where nobody listens, nor anybody will: the socket has it to the end of the test.
+    pub fn nobody() -> (SocketAddr, socket2::Socket) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+        (socket.local_addr().ok().and_then(|addr| addr.as_socket()).expect("an address"), socket)
     }
 
     pub fn behave(&self, mode: Mode) {

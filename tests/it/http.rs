@@ -214,7 +214,9 @@ fn a_request_that_comes_back_is_told_that_it_is_a_loop() {
     assert!(answer.body.contains("Via: 1.1 cloakroom"), "{}", answer.body);
     assert!(upstream.seen.lock().is_empty());
     // A server that is its own upstream says so too, and not by falling over.
-    let port = Faulty::nobody().port().to_string();
+    let (free, kept) = Faulty::nobody();
+    drop(kept);
+    let port = free.port().to_string();
     let itself = format!("http://127.0.0.1:{port}");
     let ring = Running::start(&[("http-port", &port), ("upstream", &itself)]);
     assert_eq!(ask(ring.http, "GET", "/api/auth/providers", &[], "").status, 508);
@@ -380,7 +382,8 @@ fn an_unreachable_upstream_is_not_ready_and_is_not_asked_at_every_probe() {
     }
     let probes = std::iter::from_fn(|| upstream.accept().ok()).count();
     assert_eq!(probes, 1);
-    let nowhere = before(Faulty::nobody(), &[]);
+    let (nobody, _kept) = Faulty::nobody();
+    let nowhere = before(nobody, &[]);
     let answer = ask(nowhere.http, "GET", "/readyz", &[], "");
     assert_eq!(answer.status, 503);
     assert!(answer.body.contains("refused") && answer.body.lines().count() == 1, "{}", answer.body);

@@ -127,7 +127,8 @@ fn foreign_cookies_and_open_caching_reach_only_their_asker() {
 
 #[test]
 fn an_upstream_that_is_not_there_signs_nobody_out_and_lets_nobody_wait() {
-    let server = before(Faulty::nobody(), &[]);
+    let (nobody, _kept) = Faulty::nobody();
+    let server = before(nobody, &[]);
     let started = Instant::now();
     let answer = check(server.http, "alice.1");
     assert_eq!((answer.status, answer.body.as_str(), answer.all("set-cookie").count()), (200, "{}", 0));
@@ -159,7 +160,8 @@ fn a_sign_out_holds_while_the_upstream_is_in_trouble() {
         }
     }
     // The same with nobody there at all.
-    let server = before(Faulty::nobody(), &[]);
+    let (nobody, _kept) = Faulty::nobody();
+    let server = before(nobody, &[]);
     assert_eq!(sign_out(server.http, "alice.1").status, 503);
     assert!(check(server.http, "alice.1").header("cache-status").contains("signed-out"));
 }

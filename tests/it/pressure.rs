@@ -9,8 +9,9 @@ mod load;
 
 const CAP: u64 = 32 << 20;
 
-/// What a process of a build for tests takes beside what is counted: code, stacks, what threads have at hand.
-const BESIDE: u64 = 48 << 20;
+/// What is kept at hand beside what a process takes from its start: pages that wait to be used again, what threads and
+/// sockets have.
+const AT_HAND: u64 = 12 << 20;
 
 fn start(maxmemory: u64, more: &[&str]) -> load::Server {
     let mut command = binary::command(&[]);
@@ -25,15 +26,16 @@ fn three_times_the_budget_in_values_of_any_size() {
     for (size, cap) in [(64, CAP / 4), (1024, CAP / 2), (1 << 20, CAP)] {
         let mut server = start(cap, &[]);
         server.sign_in();
+        // A build for tests has more code than all of the budget.
+        let base = server.bytes("VmRSS");
         let (taken, refused) = server.fill(size, if size == 64 { cap * 3 / 2 } else { 3 * cap });
         assert!(server.lives() && taken > 0);
         assert_eq!(refused, 0, "{size}");
         let used = server.info("used_memory");
         println!("{size}: {used} bytes in use, {} at most", server.bytes("VmHWM"));
         assert!(used <= cap + (2 << 20), "{size}: {used}");
-        // Of large values the allocator keeps what one worker frees of another's for a while; below 64 MB nothing weighs that.
-        let beside = if size > 1024 { BESIDE + cap } else { BESIDE };
-        assert!(server.bytes("VmHWM") <= cap + beside, "{size}: {} at most", server.bytes("VmHWM"));
+        let (most, bound) = (server.bytes("VmHWM"), cap / 10 * 11 + base + AT_HAND);
+        assert!(most <= bound, "{size}: {most} at most, {bound} expected");
         assert!(server.info("evicted_keys") > 0);
         assert_eq!(server.logins_left(), 100, "{size}");
     }
@@ -43,11 +45,12 @@ fn three_times_the_budget_in_values_of_any_size() {
 fn clients_with_full_buffers_are_cut_before_logins_go() {
     let mut server = start(CAP, &[]);
     server.sign_in();
+    let base = server.bytes("VmRSS");
     server.fill(1024, CAP / 2);
     let crowd = server.crowd(400, 256 * 1024, 8);
     assert!(server.lives() && crowd.len() == 400);
     println!("{} bytes at most, {} clients cut", server.bytes("VmHWM"), server.info("evicted_clients"));
-    assert!(server.bytes("VmHWM") <= CAP + BESIDE, "{} at most", server.bytes("VmHWM"));
+    assert!(server.bytes("VmHWM") <= CAP + base + AT_HAND, "{} at most", server.bytes("VmHWM"));
     assert!(server.info("evicted_clients") > 0);
     assert!(server.info("mem_clients_normal") <= CAP / 4 + (4 << 20));
     assert_eq!(server.logins_left(), 100);
@@ -61,14 +64,15 @@ fn what_clients_leave_behind_makes_entries_go_but_no_login() {
     // Where clients may take all of it.
     let server = start(CAP, &["--maxmemory-clients", "0"]);
     server.sign_in();
-    server.fill(1024, CAP / 2);
+    server.fill(1024, CAP / 4 * 3);
     let before = server.info("evicted_keys");
     let _crowd = server.crowd(50, 256 * 1024, 0);
     let held = || server.info("mem_clients_input");
     until("all of it has arrived", || held() >= 12 << 20);
     assert!(held() < CAP, "{}", held());
-    server.fill(1024, 4 << 20);
-    assert!(server.info("evicted_keys") > before + 1000);
+    // Nobody writes any more: the janitor makes room.
+    until("entries have gone", || server.info("evicted_keys") > before + 1000);
+    until("there is room", || server.info("used_memory") <= CAP);
     assert_eq!(server.logins_left(), 100);
 }
 

@@ -92,7 +92,8 @@ fn who_is_not_signed_in_is_turned_away_and_who_cannot_be_told_is_not() {
         assert_eq!(down.header("retry-after"), after, "{mode:?}");
     }
     drop(server);
-    let nowhere = before(Faulty::nobody(), &[]);
+    let (nobody, _kept) = Faulty::nobody();
+    let nowhere = before(nobody, &[]);
     assert_eq!(verify(nowhere.http, "alice.1").status, 503);
 }
 

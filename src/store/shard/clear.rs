@@ -81,7 +81,8 @@ pub(in crate::store) struct Stage {
 impl Shard {
     /// A stage with no copies yet.
     pub fn stage(&self) -> Stage {
-        Stage { copies: Shard::default(), changes: self.hidden_changes, next: Some(0) }
+        let copies = Shard { depot: self.depot.clone(), arena: Arena::new(&self.depot), ..Shard::default() };
+        Stage { copies, changes: self.hidden_changes, next: Some(0) }
     }
 
     /// Whether a stage has copies of all that there is.
