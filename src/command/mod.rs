@@ -71,9 +71,7 @@ use crate::store::{Foreseen, Store, Ticket};
 #[cfg(feature = "server")]
 use run::show_monitors;
 use run::{call, flags_of};
-#[cfg(feature = "server")]
-use table::lookup;
-use table::wrong_count;
+use table::{lookup, wrong_count};
 
 /// All families.
 const FAMILIES: &[&[Spec]] = &[

@@ -7,6 +7,9 @@ use super::{Charges, Engine};
 use crate::clock::Millis;
 use crate::store::Store;
 
+/// Turns of their workers that clients leave to those who were cut. Whoever was has gone in its next one.
+const TURNS_EACH: usize = 16;
+
 /// Below this `maxmemory` is not about what the process takes: the program itself would be much of it.
 const WEIGHED_MIN: u64 = 64 << 20;
 
@@ -51,9 +54,13 @@ impl Engine {
         limit > 0 && self.kept() > limit - self.waste()
     }
 
-    /// Bytes in use without those that are being freed, which are as good as gone.
+    /// Bytes in use without those that are being freed, and without those for which clients are cut: both are as good as gone.
     fn kept(&self) -> u64 {
-        self.used_memory().saturating_sub(self.records.freeing() as u64)
+        let over = match self.hot.clients_max() {
+            0 => 0,
+            limit => self.charges.clients().saturating_sub(limit),
+        };
+        self.used_memory().saturating_sub(self.records.freeing() as u64 + over)
     }
 
     /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
@@ -138,6 +145,25 @@ impl Engine {
         self.waste() > self.hot.maxmemory() / WASTEFUL_SHARE
     }
 
+    /// Whether who would read more lets those go first that were cut, as clients hold more than `maxmemory-clients`. So often
+    /// and no more: a worker that has some of them may be busy.
+    #[inline]
+    pub fn is_to_stand_back(&self) -> bool {
+        self.turns_to_go.load(Ordering::Relaxed) > 0 && self.stands_back()
+    }
+
+    #[cold]
+    fn stands_back(&self) -> bool {
+        let limit = self.hot.clients_max();
+        if limit == 0 || self.charges.clients() <= limit {
+            self.turns_to_go.store(0, Ordering::Relaxed);
+            return false;
+        }
+        // One that is lost to another worker's is one more or less.
+        self.turns_to_go.store(self.turns_to_go.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        true
+    }
+
     /// Cuts the clients that hold most, if all of them hold more than `maxmemory-clients` in sum.
     pub fn cut_clients(&self, worker: usize) {
         let limit = self.hot.clients_max();
@@ -164,6 +190,9 @@ impl Engine {
             peer.cut();
             held = held.saturating_sub(weight);
             count += 1;
+        }
+        if count > 0 {
+            self.turns_to_go.store(TURNS_EACH * self.clients.len(), Ordering::Relaxed);
         }
         self.metrics.block(worker).evicted_clients.add(count);
         tracing::warn!(

@@ -119,6 +119,8 @@ pub struct Engine {
     easing: Mutex<()>,
     /// Held by who chooses clients to cut.
     cutting: Mutex<()>,
+    /// How often clients still leave their turn to those who were cut.
+    turns_to_go: AtomicUsize,
     /// The most memory that was ever seen in use.
     peak: AtomicU64,
     /// The RESP door's port, when it was picked at start.
@@ -219,6 +221,7 @@ impl Engine {
             ease: AtomicU64::new(0),
             easing: Mutex::default(),
             cutting: Mutex::default(),
+            turns_to_go: AtomicUsize::new(0),
             peak: AtomicU64::new(0),
             port: AtomicU16::new(config.port),
             rates: Rates::default(),

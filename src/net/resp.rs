@@ -251,6 +251,10 @@ impl<'a> Connection<'a> {
             return Poll::Ready(Ok(Event::Writable));
         }
         let deaf = self.held.is_some() && (self.is_asleep() || self.is_midway() || self.input.len() >= HELD_MAX);
+        if !deaf && self.engine().is_to_stand_back() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if !deaf && let Poll::Ready(got) = self.poll_read(cx, scratch) {
             return Poll::Ready(got.map(Event::Read));
         }
