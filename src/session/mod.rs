@@ -56,6 +56,7 @@
 
 mod answer;
 mod cache;
+mod claims;
 mod cookie;
 mod counters;
 mod family;
@@ -63,6 +64,7 @@ mod fill;
 mod flight;
 mod headers;
 mod hit;
+mod jwt;
 mod pass;
 mod signout;
 mod source;
@@ -75,12 +77,14 @@ use crate::clock::Ttl;
 
 pub use answer::{Answer, Header, Origin};
 pub use cache::{LookUp, PassWhy, SessionCache};
+pub use claims::Claims;
 pub use cookie::Tokens;
 pub use counters::{Counters, Row};
 pub use family::for_disk;
 pub use flight::{Fill, Wait};
 pub use headers::{Route, carries_via, connection_names, passes_down, passes_up, route};
 pub use hit::Hit;
+pub use jwt::{DICE, Keyring, Secrets, TokenFault};
 pub use pass::{Observed, Passage};
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};

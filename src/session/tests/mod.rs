@@ -9,6 +9,7 @@ mod races;
 mod random;
 mod recorded;
 mod rules;
+mod vectors;
 
 use std::task::{Context, Poll, Waker};
 
