@@ -3,7 +3,7 @@
 use super::param::{read_span, show_span};
 use super::values::{
     Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
-    PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
+    PubsubDefault, SessionClaims, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
 };
 use super::{Namespaces, show_bool};
 use crate::clock::Ttl;
@@ -42,7 +42,9 @@ parsed!(
     LogFormat,
     Profile,
     PubsubDefault,
+    SessionClaims,
     SessionError,
+    SessionSource,
     FenceLogging,
     MemoryShare,
     Permission,

@@ -40,7 +40,8 @@ pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
 pub use values::{
     Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
-    Permission, Policy, Profile, PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
+    Permission, Policy, Profile, PubsubDefault, SessionClaims, SessionError, SessionSource, TlsPort, TlsVersions,
+    Upstream,
 };
 
 /// The settings of one server. [`PARAMS`] documents each.
@@ -126,6 +127,12 @@ pub struct Config {
     pub namespaces: Namespaces,
     /// `upstream`
     pub upstream: Option<Upstream>,
+    /// `source`; what `auto` comes to tells [`Config::session_source`].
+    pub source: SessionSource,
+    /// `secret-file`; empty for none.
+    pub secret_file: String,
+    /// `session-claims`
+    pub session_claims: SessionClaims,
     /// `upstream-timeout`
     pub upstream_timeout: Ttl,
     /// `upstream-body-limit`, in bytes.
@@ -358,6 +365,7 @@ impl Config {
             self.check_doors(!self.requirepass.is_empty())?;
         }
         self.check_ports()?;
+        self.check_source()?;
         if self.kept.get("tls-key-file-pass").is_some_and(|password| !password.is_empty()) {
             return Err("tls-key-file-pass: keys that are encrypted are not read: write the key to a file of its own \
                         without a password (openssl pkey -in key.pem -out plain.pem) that only this server may read"
@@ -373,6 +381,32 @@ impl Config {
                 .to_owned());
         }
         Ok(())
+    }
+
+    /// Refuses a source that has not what it needs.
+    fn check_source(&self) -> Result<(), String> {
+        match self.source {
+            SessionSource::Upstream if self.upstream.is_none() => {
+                Err("source upstream asks an application: set upstream to its address".to_owned())
+            }
+            SessionSource::NextAuth if self.secret_file.is_empty() => {
+                Err("source nextauth decodes tokens with the application's secret: set secret-file".to_owned())
+            }
+            SessionSource::Store if self.upstream.is_some() => {
+                Err("source store asks nobody: leave upstream or source out".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What sessions come from, `auto` resolved.
+    pub fn session_source(&self) -> SessionSource {
+        match self.source {
+            SessionSource::Auto if self.upstream.is_some() => SessionSource::Upstream,
+            SessionSource::Auto if !self.secret_file.is_empty() => SessionSource::NextAuth,
+            SessionSource::Auto => SessionSource::Store,
+            named => named,
+        }
     }
 
     /// Refuses one port for two doors.
@@ -500,6 +534,9 @@ impl Config {
             databases: 0,
             namespaces: Namespaces::default(),
             upstream: None,
+            source: SessionSource::Auto,
+            secret_file: String::new(),
+            session_claims: SessionClaims::default(),
             upstream_timeout: Ttl(0),
             upstream_body_limit: 0,
             upstream_connections: 0,

@@ -12,6 +12,8 @@ mod operator;
 mod plain;
 mod relay;
 mod sign_out;
+mod sign_out_all;
+mod sign_out_here;
 #[cfg(test)]
 mod tests;
 
@@ -47,14 +49,18 @@ use super::patience::{HEARD_OUT, Patience, QUIET};
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
-use crate::config::{self, Config};
+use crate::config::{self, Config, SessionSource};
 use crate::engine::{Charge, Engine};
 use crate::session::{
-    self, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, SessionCache, Settings, Source, Tokens, Wait,
+    self, DICE, Failure, Fill, LookUp, NextAuth, Observed, Outcome, Passage, Route, Secrets, SessionCache, Settings,
+    Source, Tokens, Wait,
 };
 
 /// What the doors' paths begin with.
 const BASE: &str = "/api/auth";
+
+/// Where next-auth's client gets what a sign-out must show.
+const CSRF: &str = "/api/auth/csrf";
 
 /// Bytes of a request's head at most: cookies in chunks come to 16 KB, and more is no browser.
 const HEAD_MAX: usize = 64 * 1024;
@@ -88,12 +94,20 @@ pub struct Hall {
 }
 
 impl Hall {
-    /// A hall on the engine's first database, by the engine's settings. `metrics` makes the text of `/metrics`.
-    pub fn new(engine: Arc<Engine>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Hall {
+    /// A hall on the engine's first database, by the engine's settings and with the application's `secrets`, where tokens
+    /// are decoded here. `metrics` makes the text of `/metrics`.
+    pub fn new(
+        engine: Arc<Engine>,
+        secrets: Option<Secrets>,
+        metrics: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Hall {
         let config = engine.config();
-        let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), settings(&config));
+        let settings = settings(&config, secrets);
+        let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), settings);
         let own = sessions.clone();
-        engine.follow(move |config| own.change(|settings| *settings = self::settings(config)));
+        engine.follow(move |config| {
+            own.change(|settings| *settings = self::settings(config, settings.source.secrets().cloned()));
+        });
         let upstream = config.upstream.as_ref();
         Hall {
             reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
@@ -132,6 +146,12 @@ impl Hall {
         }
     }
 
+    /// Takes other secrets for the tokens that are decoded from now on.
+    pub(super) fn take_secrets(&self, secrets: Secrets) {
+        let config = self.engine.config();
+        self.sessions.change(|settings| *settings = self::settings(&config, Some(secrets)));
+    }
+
     /// Ends what belongs to no worker.
     pub(super) fn close(&self) {
         if let Some(fences) = &self.fences {
@@ -156,11 +176,22 @@ impl Hall {
 /// The part of `maxmemory` that fences may take before those of made-up tokens no longer last.
 const FENCES_SHARE: u64 = 8;
 
-/// The session engine's settings as the configuration has them.
-pub fn settings(config: &Config) -> Settings {
+/// Bytes of a token that is decoded here at most. There is no way past the cache, and a head may have no more.
+const TOKEN_MAX: usize = HEAD_MAX;
+
+/// The session engine's settings as the configuration has them. Without secrets no tokens are decoded.
+pub fn settings(config: &Config, secrets: Option<Secrets>) -> Settings {
     let defaults = Settings::default();
+    let source = match (config.session_source(), secrets) {
+        (SessionSource::NextAuth, Some(secrets)) => {
+            Source::NextAuth(NextAuth::new(secrets).with_claims(config.session_claims.0.clone()))
+        }
+        (SessionSource::Upstream, _) => Source::Upstream,
+        _ => Source::StoreAlone,
+    };
     Settings {
-        source: if config.upstream.is_some() { Source::Upstream } else { Source::StoreAlone },
+        cookie_max: if source.secrets().is_some() { TOKEN_MAX } else { defaults.cookie_max },
+        source,
         profile: match config.profile {
             config::Profile::Auto => None,
             config::Profile::NextAuth => Some(session::Profile::NextAuth),
@@ -322,7 +353,7 @@ impl Door {
     }
 
     fn tokens(&self, parts: &Parts) -> Tokens {
-        self.hall.sessions.tokens(parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
+        self.hall.sessions.tokens(cookies(parts))
     }
 
     /// When a call that begins now must have ended.
@@ -366,15 +397,23 @@ impl Door {
         match (looked, &self.upstream) {
             (LookUp::Answer(answer), _) => answer,
             (LookUp::Wait(wait), _) => self.wait(wait).await,
+            (LookUp::Fill(fill), None) => self.decode(fill, parts),
+            (LookUp::Fill(fill), Some(_)) if self.hall.sessions.decodes() => self.decode(fill, parts),
             (LookUp::Fill(fill), Some(upstream)) => match self.fill(upstream, fill, request(upstream)).await {
                 Ok(answer) => answer,
                 // The task has panicked; its waiters were answered when the fill was dropped.
                 Err(_) => passed(Outcome::Failed(Failure::Abandoned)),
             },
             (LookUp::Pass(_), Some(upstream)) => passed(self.ask(upstream, request(upstream)).await),
-            // With nobody to ask the engine neither fills nor passes.
-            (LookUp::Fill(_) | LookUp::Pass(_), None) => passed(Outcome::Failed(Failure::Refused)),
+            // With nobody to ask the engine does not pass.
+            (LookUp::Pass(_), None) => passed(Outcome::Failed(Failure::Refused)),
         }
+    }
+
+    /// Answers a fill from the token itself.
+    fn decode(&self, fill: Fill, parts: &Parts) -> session::Answer {
+        let dice = dice();
+        self.with_sessions(|sessions, now| sessions.decode(fill, cookies(parts), dice, now))
     }
 
     async fn wait(&self, wait: Wait) -> session::Answer {
@@ -384,6 +423,18 @@ impl Door {
             Err(_) => self.with_sessions(|sessions, now| sessions.give_up(wait, now)),
         }
     }
+}
+
+/// The values of a request's `Cookie` headers.
+fn cookies(parts: &Parts) -> impl Iterator<Item = &[u8]> {
+    parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
+}
+
+/// Random bytes for one token.
+fn dice() -> [u8; DICE] {
+    let mut dice = [0; DICE];
+    getrandom::fill(&mut dice).expect("the system has randomness");
+    dice
 }
 
 /// Ends a connection on which requests may still come.
@@ -426,19 +477,28 @@ impl Visit {
             return answer::text(StatusCode::LOOP_DETECTED, line);
         }
         let upstream = self.door.upstream.as_ref();
+        let decodes = self.door.hall.sessions.decodes();
         let response = match (door, upstream) {
             (Route::Check, _) => self.check(parts).await,
             (Route::OtherCheck, Some(upstream)) => self.pass(upstream, Passage::Check, parts, body).await,
             (Route::Update, Some(upstream)) => self.pass(upstream, Passage::Update, parts, body).await,
             (Route::OtherCheck | Route::Update, None) => self.check_without_upstream(parts).await,
             (Route::SignOut, _) if parts.method == Method::POST => self.sign_out(upstream, parts, body).await,
+            (Route::SignOutEverywhere, _) => self.sign_out_everywhere(parts, body).await,
             (Route::SignIn, Some(upstream)) => return self.hand_on(upstream, Passage::SignIn, parts, body).await,
             (Route::SignOut | Route::Page, Some(upstream)) => {
                 return self.hand_on(upstream, Passage::Page, parts, body).await;
             }
             (Route::SignOut, None) => answer::not_allowed("POST"),
+            (Route::Page, None) if decodes && path == CSRF => self.csrf(&parts),
+            (Route::SignIn | Route::Page, None) if decodes => {
+                let why = "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
+                           signout-everywhere under /api/auth; set upstream for the others";
+                answer::json(StatusCode::NOT_FOUND, &serde_json::json!({ "error": why }))
+            }
             (Route::SignIn | Route::Page | Route::Elsewhere, None) | (Route::Elsewhere, _) => {
-                let line = "without --upstream there are only /api/auth/session and POST /api/auth/signout here";
+                let line = "without --upstream there are only /api/auth/session, POST /api/auth/signout and POST \
+                            /api/auth/signout-everywhere here";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         };
@@ -451,6 +511,7 @@ impl Visit {
             return answer::not_allowed("GET, HEAD");
         }
         match path {
+            "/admin/sessions" => self.end_sessions(parts).await,
             "/healthz" => answer::text(StatusCode::OK, "ok"),
             "/readyz" => self.ready().await,
             "/metrics" => match &self.door.hall.metrics {
@@ -467,7 +528,7 @@ impl Visit {
                 None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),
             },
             _ => {
-                let line = "not found; there are /api/auth/*, /healthz, /readyz and /metrics";
+                let line = "not found; there are /api/auth/*, /healthz, /readyz, /metrics and /admin/sessions";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         }

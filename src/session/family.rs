@@ -52,6 +52,8 @@ pub(super) struct Record {
     /// Whether there was an update: from then on only members that came after it are up to date.
     pub updated: bool,
     pub members: Vec<Member>,
+    /// The name of the list of the user's families; empty if nobody knows whose it is.
+    pub user: NameBuf,
 }
 
 impl Default for Record {
@@ -68,6 +70,7 @@ impl Default for Record {
             cookies: Vec::new(),
             updated: false,
             members: Vec::new(),
+            user: NameBuf::new(),
         }
     }
 }
@@ -117,10 +120,11 @@ impl Record {
             out.put_u8(u8::from(member.behind));
             put(&mut out, &member.name);
         }
+        put(&mut out, &self.user);
         out.freeze()
     }
 
-    /// Reads what `write` wrote. All bytes are shares of the one block. Without members if they are not asked for.
+    /// Reads what `write` wrote. All bytes are shares of the one block. Without members and user if they are not asked for.
     fn read(block: Bytes, with_members: bool) -> Option<Record> {
         let view = View::read(&block)?;
         let share = |bytes: &[u8]| block.slice_ref(bytes);
@@ -131,6 +135,7 @@ impl Record {
             Some(Member { until, behind: behind == 1, name: NameBuf::from_slice(from.bytes()?) })
         };
         let members = (0..count).map(member).collect::<Option<_>>()?;
+        let user = if with_members { NameBuf::from_slice(from.bytes()?) } else { NameBuf::new() };
         Some(Record {
             status: view.status,
             headers: view.headers().map(|(name, value)| (share(name), share(value))).collect(),
@@ -143,6 +148,7 @@ impl Record {
             cookies: view.cookies().map(share).collect(),
             updated: view.updated,
             members,
+            user,
         })
     }
 }
@@ -150,8 +156,10 @@ impl Record {
 /// A record as it may lie on disk: without the newest cookie, which is a token, and with times moved by so many
 /// milliseconds. What lies beside records has neither and stays as it is; `None` if it is not what it should be.
 pub fn for_disk(key: &[u8], block: &[u8], shift: i64) -> Option<Bytes> {
-    if key.first() != Some(&RECORD) {
-        return Some(Bytes::copy_from_slice(block));
+    match key.first() {
+        Some(&RECORD) => {}
+        Some(&USER) => return super::users::shifted(block, shift),
+        _ => return Some(Bytes::copy_from_slice(block)),
     }
     let mut record = Record::read(Bytes::copy_from_slice(block), true)?;
     record.newest = None;
@@ -165,7 +173,7 @@ pub fn for_disk(key: &[u8], block: &[u8], shift: i64) -> Option<Bytes> {
     Some(record.write())
 }
 
-fn put(out: &mut BytesMut, bytes: &[u8]) {
+pub(super) fn put(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u32(bytes.len() as u32);
     out.put_slice(bytes);
 }
@@ -240,7 +248,7 @@ impl<'a> View<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -253,11 +261,11 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()? as usize;
         let (bytes, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
@@ -268,13 +276,14 @@ impl<'a> Reader<'a> {
 /// What the keys of records and notes begin with.
 const RECORD: u8 = 0;
 const NOTE: u8 = 1;
+pub(super) const USER: u8 = 2;
 
 /// The key of a family's record. The zero byte keeps it out of every namespace, whose prefixes are text.
 fn record_key(family: &[u8]) -> NameBuf {
     key_of(RECORD, family)
 }
 
-fn key_of(mark: u8, name: &[u8]) -> NameBuf {
+pub(super) fn key_of(mark: u8, name: &[u8]) -> NameBuf {
     let mut key = NameBuf::new();
     key.push(mark);
     key.extend_from_slice(name);
@@ -315,6 +324,9 @@ impl Core {
         // The key is in no namespace, so nothing can refuse it.
         let kept = self.families.write(&record_key(family), &block, now, |slot, fresh| slot.put(fresh.until(until)));
         debug_assert!(kept.is_ok());
+        if !record.user.is_empty() {
+            self.enlist(&record.user, family, until, now);
+        }
     }
 
     /// The family of a name, and whether the name is a link to it. A fence takes the place of a link, so for fenced
@@ -429,6 +441,7 @@ mod tests {
             cookies: vec![Bytes::from_static(b"a=b"), Bytes::from_static(b"c=; Max-Age=0")],
             updated: true,
             members: Vec::new(),
+            user: NameBuf::from_slice(b"auth:session:~u"),
         };
         record.add_member(&NameBuf::from_slice(b"auth:session:~m"), Millis(3));
         assert_eq!(Record::read(record.write(), true), Some(record.clone()));

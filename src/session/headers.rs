@@ -13,6 +13,8 @@ pub enum Route {
     Update,
     /// The sign-out path, `GET` or `POST`.
     SignOut,
+    /// `POST` on the path that ends all sessions of who asks: [`end_everywhere`](super::SessionCache::end_everywhere).
+    SignOutEverywhere,
     /// May sign somebody in: [`Passage::SignIn`](super::Passage::SignIn).
     SignIn,
     /// Anything else under the base path: [`Passage::Page`](super::Passage::Page).
@@ -32,6 +34,7 @@ pub fn route(base: &str, method: &str, path: &str, query: Option<&str>) -> Route
         ("session", "POST") => Route::Update,
         ("session", _) => Route::OtherCheck,
         ("signout", "GET" | "POST") => Route::SignOut,
+        ("signout-everywhere", "POST") => Route::SignOutEverywhere,
         _ if action.starts_with("callback/") || !matches!(method, "GET" | "HEAD" | "OPTIONS") => Route::SignIn,
         _ => Route::Page,
     }

@@ -53,6 +53,8 @@ pub enum TokenFault {
     Expired,
     /// It is not yet to be used.
     Early,
+    /// Its user was signed out everywhere since.
+    SignedOut,
 }
 
 impl TokenFault {
@@ -65,6 +67,7 @@ impl TokenFault {
             TokenFault::Undecryptable => "undecryptable",
             TokenFault::Expired => "expired",
             TokenFault::Early => "early",
+            TokenFault::SignedOut => "signed-out",
         }
     }
 }

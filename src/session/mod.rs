@@ -59,16 +59,20 @@ mod cache;
 mod claims;
 mod cookie;
 mod counters;
+mod csrf;
 mod family;
 mod fill;
 mod flight;
 mod headers;
 mod hit;
 mod jwt;
+mod nextauth;
 mod pass;
 mod signout;
 mod source;
 mod sync;
+mod time;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -85,9 +89,11 @@ pub use flight::{Fill, Wait};
 pub use headers::{Route, carries_via, connection_names, passes_down, passes_up, route};
 pub use hit::Hit;
 pub use jwt::{DICE, Keyring, Secrets, TokenFault};
+pub use nextauth::NextAuth;
 pub use pass::{Observed, Passage};
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
+pub use users::{Everywhere, User};
 
 /// Whose session cookie it is, and with it what an empty session looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +202,7 @@ impl Settings {
     /// source and what is stored from it, nor an earlier answer that may be shown while the source fails. The store
     /// is to be built with this (`Store::builder().fence(..)`), as its own fences are laid by commands.
     pub fn fence(&self) -> Ttl {
-        let stale = if self.source == Source::StoreAlone { Ttl(0) } else { self.stale };
+        let stale = if self.source == Source::Upstream { self.stale } else { Ttl(0) };
         let longest = self.timeout.0.saturating_add(self.ttl.0).max(self.ttl.0.saturating_add(stale.0));
         Ttl(longest.saturating_add(MARGIN.0))
     }

@@ -4,7 +4,9 @@
 
 mod cookies;
 mod endings;
+mod everywhere;
 mod faults;
+mod nextauth;
 mod races;
 mod random;
 mod recorded;
