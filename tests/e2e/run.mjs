@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { check, verdict } from "./checks.mjs";
+import { exchangeTokens } from "./decoded.mjs";
 import { LOGINS, walk } from "./flow.mjs";
 import { freePort, killAll, stop, stopAll } from "./processes.mjs";
 import { RATE_LIMIT, buildApp, install, startApp, startCloakroom } from "./servers.mjs";
@@ -28,6 +29,7 @@ const PROFILES = [
   {
     name: "NextAuth v4",
     slug: "v4",
+    setting: "nextauth",
     app: "nextjs",
     cookie: "next-auth.session-token",
     signedOut: "{}",
@@ -37,6 +39,7 @@ const PROFILES = [
   {
     name: "Auth.js v5",
     slug: "v5",
+    setting: "authjs",
     app: "nextjs-v5",
     cookie: "authjs.session-token",
     signedOut: "null",
@@ -104,6 +107,7 @@ async function main() {
       compare(profile, direct, fronted);
       judgeDirect(direct);
       judgeFronted(profile, fronted);
+      await timed(`${profile.name}, tokens decoded by cloakroom`, () => exchangeTokens({ profile, dir: dirs[i], binary: resolve(binary) }));
     }
   } finally {
     await browser.close();
@@ -133,7 +137,7 @@ async function walkDirect({ browser, profile, dir, shoot }) {
 async function walkFronted({ browser, profile, dir, binary, shoot }) {
   // Cloakroom is started first, for an app that is not there yet: it has to bear that.
   const port = await freePort();
-  const cloakroom = await startCloakroom(binary, `http://127.0.0.1:${port}`);
+  const cloakroom = await startCloakroom(binary, ["--upstream", `http://127.0.0.1:${port}`]);
   try {
     const app = await startApp({ dir, profile, port, cloakroom: cloakroom.origin });
     try {

@@ -58,7 +58,7 @@ export async function startApp({ dir, profile, port, cloakroom }) {
   const env = {
     NEXT_TELEMETRY_DISABLED: "1",
     [profile.urlSetting]: origin,
-    [profile.secretSetting]: createHash("sha256").update(dir).digest("hex"),
+    [profile.secretSetting]: secretOf(dir),
     RATE_LIMIT: String(RATE_LIMIT),
     AUTH_DELAY_MS: String(AUTH_DELAY_MS),
   };
@@ -67,10 +67,15 @@ export async function startApp({ dir, profile, port, cloakroom }) {
   return { program, origin };
 }
 
-/** Starts the binary on ports of its own choice, in front of `upstream`. */
-export async function startCloakroom(binary, upstream) {
+/** The secret of the app in `dir`. */
+export function secretOf(dir) {
+  return createHash("sha256").update(dir).digest("hex");
+}
+
+/** Starts the binary on ports of its own choice, with these arguments more. */
+export async function startCloakroom(binary, more) {
   const ports = {};
-  const args = ["--port", "0", "--http-port", "0", "--fence-log", "no", "--upstream", upstream];
+  const args = ["--port", "0", "--http-port", "0", "--fence-log", "no", ...more];
   const program = start("cloakroom", binary, args, { onLine: (line) => Object.assign(ports, readPort(line)) });
   await until(program, () => ports.http, START_LIMIT_MS);
   return { program, origin: `http://127.0.0.1:${ports.http}` };

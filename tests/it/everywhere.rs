@@ -17,7 +17,7 @@ fn end_all(server: std::net::SocketAddr, user: &str) -> Answer {
 #[test]
 fn a_user_ends_his_sessions_and_nobody_elses() {
     let server = decoded::start(&[]);
-    let of = |sub: &str, dice| token(SECRET, &format!(r#"{{"name":"{sub}","sub":"{sub}"}}"#), dice, 60);
+    let of = |sub: &str, dice| token(SECRET, &format!(r#"{{"name":"{sub}","sub":"{sub}"}}"#), dice, 1800);
     let (phone, laptop, idle, bob) = (of("alice", 1), of("alice", 2), of("alice", 3), of("bob", 4));
     for token in [&phone, &laptop, &bob] {
         assert!(check(server.http, token).body.contains("name"));
@@ -98,7 +98,7 @@ fn what_was_ended_stays_so_after_a_kill() {
         file.path().to_str().expect("a path"),
     ];
     let server = Binary::start(&arguments);
-    let of = |dice| token(SECRET, r#"{"name":"alice","sub":"alice"}"#, dice, 60);
+    let of = |dice| token(SECRET, r#"{"name":"alice","sub":"alice"}"#, dice, 1800);
     assert!(check(server.http, &of(1)).body.contains("alice"));
     assert_eq!(end_all(server.http, "alice").body, r#"{"sessions":1}"#);
     server.kill();
@@ -107,5 +107,5 @@ fn what_was_ended_stays_so_after_a_kill() {
     for dice in [1, 2] {
         assert_eq!(check(server.http, &of(dice)).body, "{}");
     }
-    assert!(check(server.http, &token(SECRET, r#"{"name":"bob","sub":"bob"}"#, 3, 60)).body.contains("bob"));
+    assert!(check(server.http, &token(SECRET, r#"{"name":"bob","sub":"bob"}"#, 3, 1800)).body.contains("bob"));
 }
