@@ -3,9 +3,9 @@
 use super::param::{read_span, show_span};
 use super::values::{
     Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
-    PubsubDefault, SessionClaims, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
+    PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
 };
-use super::{Namespaces, show_bool};
+use super::{Namespaces, SessionClaims, show_bool};
 use crate::clock::Ttl;
 
 /// A field that shows the plain form of its value and reads it back.

@@ -23,6 +23,7 @@ mod param;
 mod params;
 mod reference;
 mod rewrite;
+mod source;
 mod values;
 pub mod words;
 
@@ -38,10 +39,10 @@ pub use param::{Change, Group, Kind, Lines, Param, env_name};
 pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
+pub use source::SessionClaims;
 pub use values::{
     Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
-    Permission, Policy, Profile, PubsubDefault, SessionClaims, SessionError, SessionSource, TlsPort, TlsVersions,
-    Upstream,
+    Permission, Policy, Profile, PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
 };
 
 /// The settings of one server. [`PARAMS`] documents each.
@@ -381,32 +382,6 @@ impl Config {
                 .to_owned());
         }
         Ok(())
-    }
-
-    /// Refuses a source that has not what it needs.
-    fn check_source(&self) -> Result<(), String> {
-        match self.source {
-            SessionSource::Upstream if self.upstream.is_none() => {
-                Err("source upstream asks an application: set upstream to its address".to_owned())
-            }
-            SessionSource::NextAuth if self.secret_file.is_empty() => {
-                Err("source nextauth decodes tokens with the application's secret: set secret-file".to_owned())
-            }
-            SessionSource::Store if self.upstream.is_some() => {
-                Err("source store asks nobody: leave upstream or source out".to_owned())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What sessions come from, `auto` resolved.
-    pub fn session_source(&self) -> SessionSource {
-        match self.source {
-            SessionSource::Auto if self.upstream.is_some() => SessionSource::Upstream,
-            SessionSource::Auto if !self.secret_file.is_empty() => SessionSource::NextAuth,
-            SessionSource::Auto => SessionSource::Store,
-            named => named,
-        }
     }
 
     /// Refuses one port for two doors.

@@ -119,41 +119,6 @@ choice! {
     }
 }
 
-/// Further claims of a token that sessions show: pairs of a field of `user` and the claim that it is a copy of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionClaims(pub Vec<(String, String)>);
-
-impl FromStr for SessionClaims {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<SessionClaims, String> {
-        let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(|pair| {
-            let (field, claim) =
-                pair.split_once('=').map_or((pair, pair), |(field, claim)| (field.trim(), claim.trim()));
-            let is_name =
-                |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_control() || "=\"' ".contains(c));
-            match is_name(field) && is_name(claim) {
-                true => Ok((field.to_owned(), claim.to_owned())),
-                false => Err("argument must be claims with commas between: role, or id=sub for user.id".to_owned()),
-            }
-        });
-        Ok(SessionClaims(pairs.collect::<Result<_, _>>()?))
-    }
-}
-
-impl fmt::Display for SessionClaims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (field, claim)) in self.0.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            match field == claim {
-                true => write!(f, "{comma}{field}")?,
-                false => write!(f, "{comma}{field}={claim}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
 choice! {
     /// What a session check gets when the upstream fails and no good value is left.
     SessionError {

@@ -213,7 +213,6 @@ pub fn settings(config: &Config, secrets: Option<Secrets>) -> Settings {
             limit => usize::try_from(limit / FENCES_SHARE).unwrap_or(usize::MAX),
         },
         body_max: usize::try_from(config.upstream_body_limit).unwrap_or(usize::MAX),
-        ..defaults
     }
 }
 

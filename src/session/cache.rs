@@ -220,7 +220,7 @@ impl SessionCache {
 
     /// Ends a fill: stores what may be stored, wakes who waits, and gives the asker's answer.
     pub fn complete(&self, mut fill: Fill, outcome: Outcome, now: Millis) -> Answer {
-        fill.user = self.core.user_in(&outcome, fill.subject.as_deref());
+        fill.user = self.core.user_in(&outcome, fill.subject.as_deref()).map(|user| user.as_slice().into());
         let (answer, landing) = {
             let mut flights = self.core.steps.lock(&self.core.flights);
             let listed = self.core.unlist(&fill, &mut flights);

@@ -162,7 +162,7 @@ impl Core {
         record.stale_until = fresh_until + self.stale_length();
         record.expires = expires;
         record.used = change.side();
-        record.user = fill.user.clone().unwrap_or_default();
+        record.user = fill.user.as_deref().map(NameBuf::from_slice).unwrap_or_default();
         record.add_member(key, now);
         if let Some(newest) = record.newest.clone()
             && !change.is_any()

@@ -75,9 +75,9 @@ pub struct Fill {
     /// Whether the asker's token had been replaced by an update when the flight began.
     pub(super) behind: bool,
     /// Whom the token names, where it can be read.
-    pub(super) subject: Option<String>,
+    pub(super) subject: Option<Box<str>>,
     /// The name of the list of the user's families, once an answer has told who it is.
-    pub(super) user: Option<NameBuf>,
+    pub(super) user: Option<Box<[u8]>>,
     pub(super) done: bool,
 }
 

@@ -152,7 +152,7 @@ impl SessionCache {
         let wall = core.answers.clock().to_wall(now);
         let claims = core.opened(vault, held).and_then(|claims| {
             claims.check(wall / 1000)?;
-            fill.subject = claims.get("sub").and_then(id_of);
+            fill.subject = claims.get("sub").and_then(id_of).map(String::into_boxed_str);
             core.check_cut(vault.source.user(&claims), claims, fill.subject.as_deref(), now)
         });
         let mut headers: Vec<Header> = PLAIN.map(|(name, value)| line(name, value.as_bytes())).into();
@@ -185,7 +185,10 @@ impl SessionCache {
 }
 
 /// What becomes of the cookies that a token is in, in NextAuth's order: those that came, then those that are new.
-struct Cookies(Vec<(Vec<u8>, Option<(String, Moment)>)>);
+struct Cookies(Vec<(Vec<u8>, Option<Crumb>)>);
+
+/// What a cookie is set to, and when it ends.
+type Crumb = (String, Moment);
 
 impl Cookies {
     /// All that came are deleted.

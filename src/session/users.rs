@@ -118,7 +118,7 @@ impl Core {
     }
 
     /// When this user was last signed out everywhere.
-    pub fn cut_off(&self, user: &NameBuf, now: Millis) -> Option<Millis> {
+    pub fn cut_off(&self, user: &[u8], now: Millis) -> Option<Millis> {
         match self.answers.look(user, now, |_| ()) {
             Look::Fenced(until) => Some(Millis(until.0.saturating_sub(REVOKE_MAX.0))),
             _ => None,

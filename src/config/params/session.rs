@@ -3,7 +3,8 @@
 use super::super::field::{Field as _, span};
 use super::super::namespace::TTL_MAX;
 use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
-use super::super::values::{FenceLogging, Profile, SessionClaims, SessionError, SessionSource, Upstream};
+use super::super::source::SessionClaims;
+use super::super::values::{FenceLogging, Profile, SessionError, SessionSource, Upstream};
 use super::WAIT_MAX;
 use crate::clock::Ttl;
 
