@@ -396,8 +396,8 @@ impl Door {
         match (looked, &self.upstream) {
             (LookUp::Answer(answer), _) => answer,
             (LookUp::Wait(wait), _) => self.wait(wait).await,
-            (LookUp::Fill(fill), None) => self.decode(fill, parts),
-            (LookUp::Fill(fill), Some(_)) if self.hall.sessions.decodes() => self.decode(fill, parts),
+            (LookUp::Fill(fill), None) => self.decode(fill, parts, peer),
+            (LookUp::Fill(fill), Some(_)) if self.hall.sessions.decodes() => self.decode(fill, parts, peer),
             (LookUp::Fill(fill), Some(upstream)) => match self.fill(upstream, fill, request(upstream)).await {
                 Ok(answer) => answer,
                 // The task has panicked; its waiters were answered when the fill was dropped.
@@ -410,9 +410,9 @@ impl Door {
     }
 
     /// Answers a fill from the token itself.
-    fn decode(&self, fill: Fill, parts: &Parts) -> session::Answer {
-        let dice = dice();
-        self.with_sessions(|sessions, now| sessions.decode(fill, cookies(parts), dice, now))
+    fn decode(&self, fill: Fill, parts: &Parts, peer: Caller) -> session::Answer {
+        let (is_https, dice) = (relay::is_https(&parts.headers, peer), dice());
+        self.with_sessions(|sessions, now| sessions.decode(fill, cookies(parts), is_https, dice, now))
     }
 
     async fn wait(&self, wait: Wait) -> session::Answer {

@@ -111,6 +111,8 @@ struct Known {
 pub(super) struct CookieNames {
     known: Vec<Known>,
     fixed: Option<Profile>,
+    /// Whether the app has a name of its own, which says nothing of HTTPS.
+    is_own: bool,
     max: usize,
     prefix: Vec<u8>,
 }
@@ -128,7 +130,10 @@ pub(super) struct Held<'n> {
     /// Which of the known names it has.
     pub known: usize,
     pub profile: Profile,
-    pub side: Side,
+    /// Whether only HTTPS can set it.
+    pub is_secure: bool,
+    /// Whether it is a name of the app's own.
+    pub is_own: bool,
     pub name: &'n [u8],
     pub token: Vec<u8>,
     /// The names of the cookies that the token came in.
@@ -160,7 +165,8 @@ impl CookieNames {
             }
         }
         let fixed = settings.profile.or(settings.cookie.as_ref().map(|_| Profile::NextAuth));
-        CookieNames { known, fixed, max: settings.cookie_max, prefix: settings.prefix.clone() }
+        let is_own = settings.cookie.is_some();
+        CookieNames { known, fixed, is_own, max: settings.cookie_max, prefix: settings.prefix.clone() }
     }
 
     /// The session cookie that this cookie belongs to, and what is behind its name.
@@ -229,7 +235,9 @@ impl CookieNames {
         }
         let Reading::Clear(token) = join(&parts.iter().collect::<SmallVec<[&Part<'_>; 4]>>()) else { return None };
         let token = token.into_owned();
-        Some(Held { known, profile: own.profile, side, name: own.name.as_bytes(), token, cookies: names })
+        let (name, is_own) = (own.name.as_bytes(), self.is_own);
+        let is_secure = side == Side::Secure;
+        Some(Held { known, profile: own.profile, is_secure, is_own, name, token, cookies: names })
     }
 
     fn name_all(&self, store: &Store, parts: &[Part<'_>], tokens: &mut Tokens) {

@@ -53,6 +53,32 @@
 //! let LookUp::Answer(answer) = sessions.look_up(&tokens, answers.clock().now()) else { panic!("nobody else to ask") };
 //! assert_eq!(&answer.body[..], br#"{"user":{"name":"alice"}}"#);
 //! ```
+//!
+//! With the application's secret the tokens tell themselves whose they are, and nobody is asked:
+//!
+//! ```
+//! # use cloakroom::clock::{ManualClock, Ttl};
+//! # use cloakroom::store::Store;
+//! use cloakroom::session::{Claims, Keyring, LookUp, NextAuth, Profile, Secrets, SessionCache, Settings, Source};
+//!
+//! # let clock = ManualClock::default();
+//! # let unix = clock.now().0 / 1000;
+//! let secrets = Secrets::new(["NEXTAUTH_SECRET"]).unwrap();
+//! let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+//! let token = keyring.encode(Claims::read(br#"{"name":"alice"}"#).unwrap(), unix, 3600, [7; 32]);
+//!
+//! let settings = Settings { source: Source::NextAuth(NextAuth::new(secrets)), ..Settings::default() };
+//! let mut stores = Store::builder().clock(clock.clone()).fence(settings.fence()).build_family(2);
+//! let (families, answers) = (stores.remove(1), stores.remove(0));
+//! let sessions = SessionCache::new(answers, families, settings);
+//!
+//! let cookies = [format!("next-auth.session-token={token}")];
+//! let cookies = || cookies.iter().map(String::as_bytes);
+//! let LookUp::Fill(fill) = sessions.look_up(&sessions.tokens(cookies()), clock.now()) else { panic!("not stored yet") };
+//! let dice = [8; 32]; // from the system's randomness
+//! let answer = sessions.decode(fill, cookies(), false, dice, clock.now());
+//! assert!(answer.body.starts_with(br#"{"user":{"name":"alice"},"expires":"#));
+//! ```
 
 mod answer;
 mod cache;

@@ -121,12 +121,13 @@ impl SessionCache {
         self.core.vault.read().is_some()
     }
 
-    /// Completes a fill from the token itself, read from the values of the request's `Cookie` headers. `dice` are random
-    /// bytes that are used for nothing else. Without secrets it ends as a call that was refused.
+    /// Completes a fill from the token itself, read from the values of the request's `Cookie` headers. `is_https` says that a
+    /// browser came over HTTPS, `dice` are random bytes that are used for nothing else. Without secrets it ends as a call that was refused.
     pub fn decode<'a>(
         &self,
         mut fill: Fill,
         cookies: impl IntoIterator<Item = &'a [u8]>,
+        is_https: bool,
         dice: [u8; DICE],
         now: Millis,
     ) -> Answer {
@@ -134,7 +135,11 @@ impl SessionCache {
             None => Outcome::Failed(Failure::Refused),
             Some(vault) => match self.core.names.held(cookies, &fill.tokens) {
                 None => Outcome::Failed(Failure::Malformed),
-                Some(held) => Outcome::Answered(self.answer_token(&vault, &held, &mut fill, dice, now)),
+                Some(mut held) => {
+                    // Under a name of its own the app tells nothing of HTTPS.
+                    held.is_secure |= held.is_own && is_https;
+                    Outcome::Answered(self.answer_token(&vault, &held, &mut fill, dice, now))
+                }
             },
         };
         self.complete(fill, outcome, now)
@@ -218,7 +223,7 @@ impl Cookies {
     }
 
     fn lines<'a>(&'a self, held: &Held<'_>) -> impl Iterator<Item = Header> + use<'a> {
-        let secure = if held.side == Side::Secure { "; Secure" } else { "" };
+        let secure = if held.is_secure { "; Secure" } else { "" };
         self.0.iter().filter(|(name, _)| is_cookie_name(name)).map(move |(name, value)| {
             let name = String::from_utf8_lossy(name);
             let line = match value {

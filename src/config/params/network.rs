@@ -160,8 +160,8 @@ pub(super) const ROWS: &[Param] = &[
         name: "admin-token",
         kind: Kind::Secret,
         change: Change::Live,
-        doc: "Token that /metrics asks for, as Authorization: Bearer. Empty: /metrics answers this machine alone, and \
-              nothing that came through a proxy.",
+        doc: "Token that /metrics and /admin/ ask for, as Authorization: Bearer. Empty: they answer this machine alone, \
+              and nothing that came through a proxy.",
         home: field!(admin_token),
         ..Param::NETWORK
     },

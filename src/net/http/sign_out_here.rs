@@ -7,28 +7,22 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 
 use super::answer::{self, Out};
-use super::{Visit, cookies, dice};
+use super::{Visit, cookies, dice, relay};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 impl Visit {
-    /// Whether the browser came over HTTPS, to here or to who handed the request on. A client that claims so falsely
-    /// gets a cookie that its browser does not keep.
-    pub(super) fn is_https(&self, headers: &HeaderMap) -> bool {
-        first(headers, &X_FORWARDED_PROTO).map_or(self.peer.is_secure, |proto| proto.eq_ignore_ascii_case("https"))
-    }
-
     /// Where the application is, as the browser sees it.
     fn origin(&self, headers: &HeaderMap) -> String {
-        let host = first(headers, &X_FORWARDED_HOST).or_else(|| first(headers, &HOST)).unwrap_or("localhost");
-        format!("{}://{host}", if self.is_https(headers) { "https" } else { "http" })
+        let host =
+            relay::first(headers, &X_FORWARDED_HOST).or_else(|| relay::first(headers, &HOST)).unwrap_or("localhost");
+        format!("{}://{host}", if relay::is_https(headers, self.peer) { "https" } else { "http" })
     }
 
     pub(super) fn csrf(&self, parts: &Parts) -> Response<Out> {
         let sessions = &self.door.hall.sessions;
         let tokens = self.door.tokens(parts);
-        match sessions.csrf(&tokens, cookies(parts), self.is_https(&parts.headers), dice()) {
+        match sessions.csrf(&tokens, cookies(parts), relay::is_https(&parts.headers, self.peer), dice()) {
             Some(answer) => answer::session(answer),
             None => answer::text(StatusCode::NOT_FOUND, "sessions are not decoded here"),
         }
@@ -37,7 +31,7 @@ impl Visit {
     /// Whether a request that is to change something shows the csrf token that its cookies vouch for.
     pub(super) fn is_guarded(&self, parts: &Parts, token: &[u8]) -> bool {
         let (sessions, tokens) = (&self.door.hall.sessions, self.door.tokens(parts));
-        sessions.vouches(&tokens, cookies(parts), self.is_https(&parts.headers), token)
+        sessions.vouches(&tokens, cookies(parts), relay::is_https(&parts.headers, self.peer), token)
     }
 
     pub(super) async fn sign_out_here(&self, parts: &Parts, body: &Bytes, token: &[u8]) -> Response<Out> {
@@ -60,11 +54,18 @@ impl Visit {
 
     /// Takes the session cookies away that the request came with.
     pub(super) fn delete_cookies(&self, parts: &Parts, response: &mut Response<Out>) {
-        let tokens = self.door.tokens(parts);
-        for line in self.door.hall.sessions.deletions(&tokens, cookies(parts)) {
-            if let Ok(line) = HeaderValue::from_maybe_shared(line) {
-                response.headers_mut().append(SET_COOKIE, line);
+        let (sessions, tokens) = (&self.door.hall.sessions, self.door.tokens(parts));
+        let name = |line: &HeaderValue| line.as_bytes().split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
+        let own = sessions.deletions(&tokens, cookies(parts)).into_iter();
+        let mut lines: Vec<_> = own.filter_map(|line| HeaderValue::from_maybe_shared(line).ok()).collect();
+        // Those that do not count go too, or the next check would be about them.
+        for line in relay::deletions(&parts.headers, |name| sessions.is_session_cookie(name)) {
+            if !lines.iter().any(|known| name(known) == name(&line)) {
+                lines.push(line);
             }
+        }
+        for line in lines {
+            response.headers_mut().append(SET_COOKIE, line);
         }
     }
 }
@@ -94,12 +95,6 @@ fn callback(wanted: &str, origin: &str) -> String {
         _ if wanted.starts_with('/') => format!("{origin}{wanted}"),
         _ => origin.to_owned(),
     }
-}
-
-/// The first of a header's values in a list.
-fn first<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    let value = headers.get(name)?.to_str().ok()?;
-    value.split(',').map(str::trim).next().filter(|value| !value.is_empty())
 }
 
 /// A field of a form or of a JSON object, decoded.

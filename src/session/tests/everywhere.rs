@@ -133,7 +133,7 @@ fn a_decoded_token_from_before_is_dead_wherever_it_has_been() {
     };
     let decode = |desk: &Desk, cookies: &str, dice: u8| {
         let fill = desk.miss(cookies);
-        desk.sessions.decode(fill, [cookies.as_bytes()], [dice; DICE], desk.now())
+        desk.sessions.decode(fill, [cookies.as_bytes()], false, [dice; DICE], desk.now())
     };
     let written = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
     let log = written.clone();
@@ -148,7 +148,7 @@ fn a_decoded_token_from_before_is_dead_wherever_it_has_been() {
     let late = desk.miss(&make(&desk, "alice", 4));
     assert_eq!(end_all_of(&desk, &phone), 1);
     let cookies = make(&desk, "alice", 4);
-    assert_eq!(user(&desk.sessions.decode(late, [cookies.as_bytes()], [12; DICE], desk.now())), None);
+    assert_eq!(user(&desk.sessions.decode(late, [cookies.as_bytes()], false, [12; DICE], desk.now())), None);
     desk.wait(Ttl(1));
     let answer = decode(&desk, &idle, 13);
     assert_eq!((user(&answer), set_cookies(&answer).len()), (None, 1));

@@ -38,7 +38,7 @@ const ALICE: &str = r#"{"name":"Alice","email":"alice@example.test","picture":nu
 #[track_caller]
 fn decode(desk: &Desk, cookies: &str) -> Answer {
     let fill = desk.miss(cookies);
-    desk.sessions.decode(fill, [cookies.as_bytes()], [5; DICE], desk.now())
+    desk.sessions.decode(fill, [cookies.as_bytes()], false, [5; DICE], desk.now())
 }
 
 /// The cookies of a browser after an answer.
@@ -150,6 +150,19 @@ fn of_two_cookies_the_one_counts_that_only_https_can_set() {
     assert_eq!(user(&answer).as_deref(), Some("Alice"));
     assert!(set_cookies(&answer).iter().all(|line| line.starts_with("__Secure-")));
     assert_eq!(user(&desk.hit(&cookies)).as_deref(), Some("Alice"));
+}
+
+#[test]
+fn under_a_name_of_its_own_a_cookie_is_as_secure_as_its_request() {
+    for (name, https, secure) in [("my.sid", false, false), ("my.sid", true, true), ("__Host-sid", false, true)] {
+        let desk = Desk::with(Settings { cookie: Some(name.to_owned()), ..settings(Profile::AuthJs, &[]) });
+        let cookies = format!("{name}={}", token(&desk, Profile::AuthJs, name, ALICE));
+        let fill = desk.miss(&cookies);
+        let answer = desk.sessions.decode(fill, [cookies.as_bytes()], https, [5; DICE], desk.now());
+        assert_eq!(user(&answer).as_deref(), Some("Alice"));
+        let line = set_cookies(&answer)[0];
+        assert_eq!((line.starts_with(&format!("{name}=ey")), line.contains("; Secure")), (true, secure), "{line}");
+    }
 }
 
 #[test]
