@@ -139,7 +139,8 @@ fn next_auths_own_sign_out_works_and_the_token_is_dead() {
     // Of two cookies both go, though only one counts.
     let both = format!("__Secure-{cookies}; next-auth.session-token=x; __Host-{cookie}");
     let gone = sign_out(server.http, &both, &token, &[]);
-    let gone: Vec<_> = gone.all("set-cookie").map(|line| line.split('=').next().unwrap_or_default().to_owned()).collect();
+    let gone: Vec<_> =
+        gone.all("set-cookie").map(|line| line.split('=').next().unwrap_or_default().to_owned()).collect();
     assert_eq!(gone, ["__Secure-next-auth.session-token", "next-auth.session-token"]);
     // A form without a script is sent on, and Auth.js' client is told in the head as well.
     let form = [("Cookie", cookies.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
