@@ -16,10 +16,12 @@ run: ## Run the server on its defaults: Redis clients on 127.0.0.1:6379, session
 test: tools lint unit memcheck clients compat e2e ## Everything that must hold before anybody gets it
 	@echo "all tests passed"
 
-lint: ## Formatting and lints, warnings are errors
+lint: ## Formatting, lints and dependencies; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) clippy --no-default-features --lib --example embed --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked --quiet
+	tests/deny.sh
 
 unit: ## Rust tests: units, transcripts, models, sockets, docs
 	$(CARGO) test --locked

@@ -2,7 +2,7 @@
 //!
 //! Bytes, not characters. A class that is not closed ends with the pattern. Nothing recurses and only the last `*` is
 //! ever tried again. What has been tried in vain is counted: where that gets out of proportion, as it does only for patterns
-//! made to be slow, the rest is matched by [`bits`], which tries all beginnings at once, sixty-four a step.
+//! made to be slow, the rest is matched by `glob/bits.rs`, which tries all beginnings at once, sixty-four a step.
 
 mod bits;
 

@@ -1,5 +1,6 @@
 //! The binary: arguments, environment and files become a `Config`, the `Config` a server, its end an exit code.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use cloakroom::config::{Config, LogFormat, LogLevel};
@@ -19,6 +20,7 @@ const LEFT_BEHIND: u8 = 3;
 
 fn main() -> ExitCode {
     leave_no_core();
+    std::panic::set_hook(Box::new(tell_of_panic));
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     if let Some(order) = Order::read(&args, |name| std::env::var(name).ok()) {
         return copy(order);
@@ -119,6 +121,19 @@ fn start_log(config: &Config) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says where a panic was. Of what it says only what stands in the code: the rest was made of what was at hand, a token
+/// perhaps. The log may be what has panicked, so this goes past it.
+fn tell_of_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let at = panic.location().map_or_else(|| "a place unknown".to_owned(), ToString::to_string);
+    let said = panic.payload().downcast_ref::<&'static str>().unwrap_or(&"(the text may hold what was sent)");
+    let thread = std::thread::current();
+    let trace = std::backtrace::Backtrace::capture();
+    let _ = writeln!(std::io::stderr(), "thread {} panicked at {at}: {said}", thread.name().unwrap_or("?"));
+    if trace.status() == std::backtrace::BacktraceStatus::Captured {
+        let _ = writeln!(std::io::stderr(), "{trace}");
+    }
 }
 
 /// A core dump would hold sessions and passwords, so none is written unless somebody raises the limit (`prlimit --core`).

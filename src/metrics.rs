@@ -73,6 +73,10 @@ macro_rules! counts {
         #[repr(align(128))]
         pub struct Block {
             $($(#[doc = $doc])+ pub $name: Count,)+
+            /// Session checks over HTTP.
+            pub checks: Calls,
+            /// How late what had died was reclaimed; the janitor counts in its own.
+            pub lag: Calls,
             calls: Box<[Calls]>,
             codes: Mutex<BTreeMap<String, u64>>,
         }
@@ -90,7 +94,7 @@ macro_rules! counts {
 
             fn reset(&self) {
                 $(self.$name.reset();)+
-                for calls in &self.calls {
+                for calls in self.calls.iter().chain([&self.checks, &self.lag]) {
                     calls.reset();
                 }
                 self.codes().clear();
@@ -186,7 +190,8 @@ impl Metrics {
 
     /// A worker's own block.
     pub fn block(&self, worker: usize) -> &Block {
-        &self.blocks[worker % (self.blocks.len() - 1)]
+        let workers = self.blocks.len() - 1;
+        &self.blocks[if worker < workers { worker } else { worker % workers }]
     }
 
     /// The sums over all workers.
@@ -212,9 +217,23 @@ impl Metrics {
 
     /// How many calls of a command took at most one microsecond, at most two, at most four, and so on.
     pub fn distribution(&self, number: usize) -> [u64; STEPS] {
+        self.distribution_of(|block| block.calls(number))
+    }
+
+    /// The same for session checks over HTTP, and the microseconds they took in all.
+    pub fn checks(&self) -> ([u64; STEPS], u64) {
+        (self.distribution_of(|block| &block.checks), self.blocks.iter().map(|block| block.checks.micros.get()).sum())
+    }
+
+    /// The same for how late what had died was reclaimed.
+    pub fn lags(&self) -> ([u64; STEPS], u64) {
+        (self.distribution_of(|block| &block.lag), self.blocks.iter().map(|block| block.lag.micros.get()).sum())
+    }
+
+    fn distribution_of(&self, calls: impl Fn(&Block) -> &Calls) -> [u64; STEPS] {
         let mut sums = [0; STEPS];
         for block in &self.blocks {
-            for (sum, count) in sums.iter_mut().zip(&block.calls(number).steps) {
+            for (sum, count) in sums.iter_mut().zip(&calls(block).steps) {
                 *sum += count.get();
             }
         }

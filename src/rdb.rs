@@ -1,4 +1,4 @@
-//! Redis' RDB format: lengths, strings, doubles, lists packed in one string, the seal of a DUMP, and whole [`file`]s.
+//! Redis' RDB format: lengths, strings, doubles, lists packed in one string, the seal of a DUMP, and whole [files](mod@file).
 //!
 //! What a value of each type is made of is the store's affair; here is only how the parts are written and read. What is read
 //! may be anything: every length is checked against the bytes that are there before anything is reserved.

@@ -184,6 +184,14 @@ fn no_state_belongs_to_the_whole_process() {
 }
 
 #[test]
+fn tests_start_the_binary_where_it_leaves_nothing_behind() {
+    // `Launch` gives it a directory of its own.
+    let starts = |path: &PathBuf| fs::read_to_string(path).expect("a readable file").contains("\"CARGO_BIN_EXE_");
+    let found: Vec<PathBuf> = rust_files("tests/it").into_iter().filter(starts).collect();
+    assert_eq!(found, [root().join("tests/it/binary.rs")]);
+}
+
+#[test]
 fn no_file_is_longer_than_can_be_read() {
     let mut broken = Vec::new();
     for path in ["src", "tests", "benches", "examples"].iter().flat_map(|folder| rust_files(folder)) {

@@ -79,19 +79,49 @@ pub fn give_way() {
     }
 }
 
-/// Writes entries and counts how long each batch takes. `expiry` is what SET says of the deadline.
-pub fn fill(address: SocketAddr, shape: Shape, numbers: Range<u64>, expiry: [&str; 2]) -> io::Result<Histogram> {
+/// Writes entries. `expiry` is what SET says of the deadline.
+pub fn fill(address: SocketAddr, shape: Shape, numbers: Range<u64>, expiry: [&str; 2]) -> io::Result<()> {
+    let [option, value] = expiry;
+    fill_each(address, shape, numbers, option, |_| value.to_owned())
+}
+
+/// The same with a deadline for each number: `option` is SET's word for it.
+pub fn fill_each(
+    address: SocketAddr,
+    shape: Shape,
+    numbers: Range<u64>,
+    option: &str,
+    until: impl FnMut(u64) -> String + Send,
+) -> io::Result<()> {
+    on_load_core(|| send(address, shape, numbers, option, until)).map(drop)
+}
+
+/// The same while somebody measures, who goes first: counts how long each batch takes.
+pub fn fill_beside(address: SocketAddr, shape: Shape, numbers: Range<u64>, expiry: [&str; 2]) -> io::Result<Histogram> {
+    let [option, value] = expiry;
+    on_load_core(|| {
+        give_way();
+        send(address, shape, numbers, option, |_| value.to_owned())
+    })
+}
+
+fn on_load_core<R: Send>(fill: impl FnOnce() -> io::Result<R> + Send) -> io::Result<R> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             pin_this_thread(Some(LOAD_CORE));
-            give_way();
-            send(address, shape, numbers, expiry)
+            fill()
         });
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the filler panicked")))
     })
 }
 
-fn send(address: SocketAddr, shape: Shape, mut numbers: Range<u64>, expiry: [&str; 2]) -> io::Result<Histogram> {
+fn send(
+    address: SocketAddr,
+    shape: Shape,
+    mut numbers: Range<u64>,
+    option: &str,
+    mut until: impl FnMut(u64) -> String,
+) -> io::Result<Histogram> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -105,7 +135,7 @@ fn send(address: SocketAddr, shape: Shape, mut numbers: Range<u64>, expiry: [&st
         batch.clear();
         let mut count = 0;
         for number in numbers.by_ref().take(BATCH) {
-            batch.extend(words::request(&["SET", &shape.key(number), &value, expiry[0], expiry[1]]));
+            batch.extend(words::request(&["SET", &shape.key(number), &value, option, &until(number)]));
             count += 1;
         }
         if count > 0 {

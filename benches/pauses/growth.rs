@@ -14,7 +14,7 @@ use crate::Options;
 use crate::support::figures::{Figure, OURS};
 use crate::support::histogram::Histogram;
 
-use super::filler::{Shape, fill, small_key};
+use super::filler::{Shape, fill, fill_beside, small_key};
 use super::probe::{Prober, Questions};
 use super::rounds::{Rounds, contestants, start};
 
@@ -81,7 +81,7 @@ fn over_sockets(name: &str, options: &Options, rounds: &mut Rounds) -> io::Resul
     rounds.distribution(IDLE, name, &idle.1);
     for (asked, batch) in [(GROWING, GROWTH_BATCH), (OVERWRITING, OVERWRITE_BATCH)] {
         let began = Instant::now();
-        let (batches, gets) = asked_while(address, &questions, || fill(address, shape, 0..count, TTL))?;
+        let (batches, gets) = asked_while(address, &questions, || fill_beside(address, shape, 0..count, TTL))?;
         let rate = count as f64 / began.elapsed().as_secs_f64();
         rounds.distribution(asked, name, &gets);
         rounds.distribution(batch, name, &batches);

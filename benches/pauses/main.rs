@@ -1,9 +1,10 @@
 //! Pauses: how long somebody waits while the server does something large, and what is left in memory afterwards.
 //!
-//! A million deadlines at once, growth to ten million entries, a walk over all of them, KEYS and FLUSHALL; and an hour of
-//! churn, of which only the memory counts. Somebody else asks for a value at a steady rate meanwhile. Each part says what is
-//! measured in a file of its own, and compares with a quiet server, because a machine pauses by itself too; where the
-//! C library's allocator and Redis' own clean-up have the same task, redis-server is measured beside.
+//! A million deadlines at once, events of a few among them, growth to ten million entries, a walk over all of them, KEYS
+//! and FLUSHALL; and an hour of churn, of which only the memory counts. Somebody else asks for a value at a steady rate
+//! meanwhile. Each part says what is measured in a file of its own, and compares with a quiet server, because a machine
+//! pauses by itself too; where the C library's allocator and Redis' own clean-up have the same task, redis-server is
+//! measured beside.
 //!
 //! Nothing here fails by time: it prints distributions, goals, and whether they are held. The figures are written to
 //! `target/peers`, a file for each part, so that parts which run alone stand in one table.
@@ -16,6 +17,7 @@ mod support;
 mod all;
 mod churn;
 mod deadline;
+mod events;
 mod filler;
 mod flush;
 mod growth;
@@ -46,6 +48,7 @@ struct Part {
 const PARTS: &[Part] = &[
     Part { name: "deadline", run: deadline::run, entries: 1_000_000, seconds: 2.0 },
     Part { name: "lag", run: lag::run, entries: 1_000_000, seconds: 20.0 },
+    Part { name: "events", run: events::run, entries: 1_000_000, seconds: 10.0 },
     Part { name: "growth", run: growth::run, entries: 10_000_000, seconds: 5.0 },
     Part { name: "scan", run: scan::run, entries: 10_000_000, seconds: 5.0 },
     Part { name: "all", run: all::run, entries: 10_000_000, seconds: 5.0 },

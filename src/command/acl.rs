@@ -219,13 +219,13 @@ static TABLE: Table = Table {
     category: |name| {
         let name = CATEGORIES.into_iter().find(|category| category.as_bytes() == name)?;
         // Who may use a container may use all that is in it.
-        let numbers = |found: Found| found.number..=found.number + found.spec.subs.len();
+        let numbers = |found: &Found| found.number..=found.number + found.spec.subs.len();
         Some(in_category(name).flat_map(numbers).collect())
     },
 };
 
 /// The commands and subcommands of a category.
-fn in_category(name: &'static str) -> impl Iterator<Item = Found> {
+fn in_category(name: &'static str) -> impl Iterator<Item = &'static Found> {
     let rows = all().flat_map(|found| std::iter::once(found).chain(found.subcommands()));
     rows.filter(move |found| found.spec.categories().any(|category| category == name))
 }
@@ -347,7 +347,7 @@ fn check(rules: &Rules, found: &Found, args: Args<'_>) -> std::result::Result<()
 /// nobody can foresee, as SORT does.
 pub fn may_read_all(ctx: &Ctx<'_>, args: Args<'_>) -> bool {
     let user = ctx.client.user(ctx.engine);
-    user.is_free() || lookup(args).is_ok_and(|found| wish(&found, args, |wish| user.rules().check_reading_all(wish)))
+    user.is_free() || lookup(args).is_ok_and(|found| wish(found, args, |wish| user.rules().check_reading_all(wish)))
 }
 
 /// What a request would touch.
@@ -539,7 +539,7 @@ fn dry_run(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         Error::Arity(_) => error,
         _ => Error::Refused(format!("Command '{}' not found", shown(3)).into()),
     })?;
-    let (at, kind) = match check(&user.rules(), &found, request) {
+    let (at, kind) = match check(&user.rules(), found, request) {
         Ok(()) => {
             ctx.reply.ok();
             return Ok(());

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Version};
-use crate::store::{Element, Hash, List, Restored, STRING_MAX, Set, Store, Type, Value, ZSet, restore};
+use crate::store::{Element, Hash, List, Lot, Restored, STRING_MAX, Set, Store, Type, Value, ZSet, restore};
 
 pub(super) const COMMANDS: &[Spec] = &[Spec {
     name: "DEBUG",
@@ -48,6 +48,8 @@ const HELP: &[&str] = &[
     "    Return hash table statistics of the specified Redis database.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
+    "PANIC [<message>]",
+    "    Panic while serving this client, which ends it and no other.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix.",
@@ -109,6 +111,8 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(&ctx.engine.records().redacted(args.word(2))));
             done(ctx)
         }
+        (b"panic", 2) => panic!("DEBUG PANIC"),
+        (b"panic", 3) => panic!("DEBUG PANIC: {}", String::from_utf8_lossy(args.word(2))),
         (b"protocol", 3) => protocol(ctx, args.word(2)),
         (b"populate", 3..=5) => populate(ctx, args),
         (b"htstats", 3..) => table_stats(ctx, args),
@@ -156,7 +160,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
                 keeper.save(engine, true)?;
             }
             if flushes {
-                engine.flush((0..engine.databases()).map(|db| engine.store(db)), false);
+                engine.flush((0..engine.databases()).map(|db| engine.store(db)), &Lot::default());
                 engine.functions.flush();
             }
             keeper.reload(engine)
@@ -533,6 +537,6 @@ mod tests {
         t.say("DEBUG RELOAD NOFLUSH").hears("-ERR Error trying to load the RDB dump, check server logs.");
         t.say("DEBUG nosuch")
             .hears("-ERR unknown subcommand or wrong number of arguments for 'nosuch'. Try DEBUG HELP.");
-        t.say("DEBUG HELP").hears_start("*41 +DEBUG <subcommand> ");
+        t.say("DEBUG HELP").hears_start("*43 +DEBUG <subcommand> ");
     }
 }

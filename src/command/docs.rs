@@ -114,13 +114,13 @@ const HELP: &[&str] = &[
 ];
 
 fn command(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    ctx.reply.array(all().len());
+    ctx.reply.array(all().count());
     all().for_each(|found| describe(&mut ctx.reply, found));
     Ok(())
 }
 
 fn count(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    ctx.reply.count(all().len());
+    ctx.reply.count(all().count());
     Ok(())
 }
 
@@ -139,7 +139,7 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 /// The ten elements of COMMAND INFO.
-fn describe(reply: &mut Reply<'_>, found: Found) {
+fn describe(reply: &mut Reply<'_>, found: &Found) {
     let spec = found.spec;
     reply.array(10);
     reply.bulk(found.full_name().as_bytes());
@@ -158,7 +158,7 @@ fn describe(reply: &mut Reply<'_>, found: Found) {
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     key_specs(reply, spec);
     reply.set(spec.subs.len());
-    found.subcommands().for_each(|sub| describe(reply, sub));
+    found.subcommands().iter().for_each(|sub| describe(reply, sub));
 }
 
 fn statuses<'w>(reply: &mut Reply<'_>, words: impl Iterator<Item = &'w str>) {
@@ -214,7 +214,7 @@ fn key_spec(reply: &mut Reply<'_>, keys: Keys) {
 fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let mark = ctx.reply.mark();
     let mut count = 0;
-    let mut tell = |reply: &mut Reply<'_>, found: Found| {
+    let mut tell = |reply: &mut Reply<'_>, found: &'static Found| {
         reply.bulk(found.full_name().as_bytes());
         document(reply, found);
         count += 1;
@@ -229,7 +229,7 @@ fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 /// The map that COMMAND DOCS has for a command.
-fn document(reply: &mut Reply<'_>, found: Found) {
+fn document(reply: &mut Reply<'_>, found: &Found) {
     let spec = found.spec;
     let mark = reply.mark();
     let texts = [
@@ -301,7 +301,7 @@ fn document_arguments(reply: &mut Reply<'_>, arguments: &[Argument]) {
 /// The keys of the command that follows.
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>, with_flags: bool) -> Result<()> {
     let request = args.tail(2);
-    let sub = |found: Found| request.get(1).and_then(|word| found.subcommand(word)).unwrap_or(found);
+    let sub = |found: &'static Found| request.get(1).and_then(|word| found.subcommand(word)).unwrap_or(found);
     let found = find(request.word(0)).map(sub).ok_or(Error::refused("Invalid command specified"))?;
     let spec = found.spec;
     // A container alone, or with a subcommand that it does not have.
@@ -373,7 +373,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         5 if args.is(2, "FILTERBY") => Some((args.word(3), args.word(4))),
         _ => return Err(Error::Syntax),
     };
-    type Test<'t> = Box<dyn Fn(Found) -> bool + 't>;
+    type Test<'t> = Box<dyn Fn(&Found) -> bool + 't>;
     let fits: Test<'_> = match filter {
         None => Box::new(|_| true),
         Some((kind, text)) if kind.eq_ignore_ascii_case(b"pattern") => {
@@ -388,7 +388,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     };
     let mark = ctx.reply.mark();
     let rows = all().flat_map(|found| std::iter::once(found).chain(found.subcommands()));
-    let count = rows.filter(|found| fits(*found)).map(|found| ctx.reply.bulk(found.full_name().as_bytes())).count();
+    let count = rows.filter(|found| fits(found)).map(|found| ctx.reply.bulk(found.full_name().as_bytes())).count();
     ctx.reply.array_from(mark, count);
     Ok(())
 }
@@ -411,7 +411,7 @@ mod tests {
             .hears("*1 *10 $6 select :2 ~3 +loading +stale +fast :0 :0 :0 ~2 +@fast +@connection ~0 ~0 ~0");
         t.say("COMMAND INFO config")
             .hears_start("*1 *10 $6 config :-2 ~0 :0 :0 :0 ~1 +@slow ~0 ~0 ~5 *10 $10 config|get");
-        let count = all().len();
+        let count = all().count();
         t.say("COMMAND COUNT").hears(&format!(":{count}"));
         t.say("COMMAND").hears_start(&format!("*{count} *10 "));
         t.say("COMMAND INFO").hears_start(&format!("*{count} *10 "));

@@ -213,7 +213,7 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
 
 /// Bytes in use that are no entries'.
 pub(super) fn overhead(engine: &Engine) -> u64 {
-    (engine.pubsub.bytes() + engine.tracking.bytes()) as u64 + engine.charges().total()
+    engine.charges().total()
 }
 
 fn persistence(ctx: &Ctx<'_>, lines: &mut Lines) {

@@ -241,7 +241,7 @@ fn histogram(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let mark = ctx.reply.mark();
     let metrics = &ctx.engine.metrics;
     let mut told = 0;
-    let mut tell = |reply: &mut Reply<'_>, found: Found| {
+    let mut tell = |reply: &mut Reply<'_>, found: &Found| {
         let [calls, ..] = metrics.command(found.number);
         if calls == 0 {
             return;
@@ -254,14 +254,14 @@ fn histogram(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         reply.bulk(b"histogram_usec");
         distribution(reply, &metrics.distribution(found.number));
     };
-    let wanted: Vec<Found> = match args.len() {
+    let wanted: Vec<&Found> = match args.len() {
         2 => all().collect(),
         _ => args.tail(2).iter().filter_map(find_full).collect(),
     };
     for found in wanted {
         tell(&mut ctx.reply, found);
         if found.container.is_none() {
-            found.subcommands().for_each(|sub| tell(&mut ctx.reply, sub));
+            found.subcommands().iter().for_each(|sub| tell(&mut ctx.reply, sub));
         }
     }
     ctx.reply.map_from(mark, told);

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use super::words::Words as _;
-use super::{Arity, Client, Ctx, Flags, Flow, Group, Spec};
+use super::{Arity, Client, Ctx, Flags, Group, Spec};
 use crate::error::{Error, Result};
 use crate::glob;
 use crate::num;
@@ -190,8 +190,6 @@ pub(super) struct Walk {
     bytes: usize,
     /// Whether all have been found.
     is_sending: bool,
-    /// Microseconds that its turns have taken.
-    spent: u64,
 }
 
 impl Walk {
@@ -229,21 +227,6 @@ impl Walk {
 }
 
 impl Client {
-    /// Microseconds that the turns of a walk of its have taken.
-    pub(super) fn spent(&self) -> u64 {
-        self.begun.as_ref().and_then(|begun| begun.walk.as_ref()).map_or(0, |walk| walk.spent)
-    }
-
-    /// Frees what is kept for a walk, unless there is a transaction in it.
-    fn end_walk(&mut self) {
-        self.begun.take_if(|begun| begun.walk.is_none() && begun.tx.is_empty());
-    }
-
-    /// Whether a walk of its is under way.
-    pub(super) fn walks(&self) -> bool {
-        self.begun.as_ref().is_some_and(|begun| begun.walk.is_some())
-    }
-
     /// Bytes that a walk of its has yet to send.
     pub fn gathered(&self) -> usize {
         let walk = self.begun.as_ref().and_then(|begun| begun.walk.as_ref());
@@ -256,15 +239,8 @@ impl Client {
 fn walk(ctx: &mut Ctx<'_>, search: &Search<'_>, cursor: Cursor, left: usize) -> Result<()> {
     let engine = ctx.engine;
     let begun = ctx.client.begun.as_mut().and_then(|begun| begun.walk.take());
-    let mut walk = begun.unwrap_or(Walk {
-        cursor,
-        left,
-        found: 0,
-        pieces: VecDeque::new(),
-        bytes: 0,
-        is_sending: false,
-        spent: 0,
-    });
+    let mut walk =
+        begun.unwrap_or(Walk { cursor, left, found: 0, pieces: VecDeque::new(), bytes: 0, is_sending: false });
     loop {
         if !walk.is_sending {
             walk.look(ctx, search);
@@ -278,14 +254,12 @@ fn walk(ctx: &mut Ctx<'_>, search: &Search<'_>, cursor: Cursor, left: usize) -> 
                 ctx.reply.raw(&piece);
             }
             if walk.pieces.is_empty() {
-                ctx.client.end_walk();
+                ctx.client.end_turns();
                 return Ok(());
             }
         }
         if !ctx.client.never_waits {
-            walk.spent = engine.clock.micros().saturating_sub(ctx.client.lap);
-            ctx.client.begun.get_or_insert_default().walk = Some(walk);
-            ctx.client.flow = Flow::Again;
+            ctx.client.keep_for_later(engine, |begun| begun.walk = Some(walk));
             return Ok(());
         }
     }

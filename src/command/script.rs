@@ -29,7 +29,7 @@ use crate::resp::{Args, Reply, Version};
 
 use Arity::{AtLeast, Exactly};
 use convert::{Names, Writer};
-use interpreter::{Ending, Interpreter};
+use interpreter::{Ending, Interpreter, Run};
 use server::Server;
 use shebang::Promises;
 
@@ -202,14 +202,20 @@ fn evalsha_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 fn run_text(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
     let call = Call::new(args, args.int(2)?, is_readonly)?;
     let text = args.word(1);
-    call.run(ctx, sha1(text), text, true)
+    let promises = promises(text)?;
+    call.run(ctx, sha1(text), promises, Some(text))
 }
 
 fn run_sha(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
     let call = Call::new(args, args.int(2)?, is_readonly)?;
     let sha = given_sha(args.word(1)).ok_or(Error::NoScript)?;
-    let text = ctx.engine.scripts.get(&sha).ok_or(Error::NoScript)?;
-    call.run(ctx, sha, &text, false)
+    let promises = ctx.engine.scripts.with_text(&sha, promises).ok_or(Error::NoScript)??;
+    call.run(ctx, sha, promises, None)
+}
+
+/// What a text promises.
+fn promises(text: &[u8]) -> Result<Promises> {
+    shebang::read(text).map(|(promises, _)| promises).map_err(|problem| Error::Refused(problem.into()))
 }
 
 /// The flags of a command, but that a script or function which promises to change nothing runs where changes have to wait.
@@ -220,7 +226,7 @@ pub(super) fn flags(engine: &Engine, spec: &Spec, args: Args<'_>) -> Flags {
     let no_writes = |text: &[u8]| shebang::read(text).is_ok_and(|(promises, _)| promises.no_writes);
     let changes_nothing = match spec.name {
         "EVALSHA" => {
-            given_sha(args.word(1)).and_then(|sha| engine.scripts.get(&sha)).is_some_and(|text| no_writes(&text))
+            given_sha(args.word(1)).and_then(|sha| engine.scripts.with_text(&sha, no_writes)).unwrap_or_default()
         }
         "FCALL" => functions::changes_nothing(engine, args.word(1)),
         _ => no_writes(args.word(1)),
@@ -240,10 +246,10 @@ fn show_monitors(ctx: &Ctx<'_>, args: Args<'_>) {
     }
 }
 
-/// Microseconds on the engine's clock after which others are told that what begins now takes long.
-fn patience_ends(engine: &Engine) -> u64 {
+/// Microseconds on the engine's clock after which others are told that what begins at `now` takes long.
+fn patience_ends(engine: &Engine, now: u64) -> u64 {
     let patience = engine.hot.busy_after().map_or(u64::MAX, |millis| millis.saturating_mul(1000));
-    engine.clock.micros().saturating_add(patience)
+    now.saturating_add(patience)
 }
 
 /// One run of a script or function.
@@ -265,26 +271,19 @@ impl<'a> Call<'a> {
         Ok(Call { keys: rest.head(count), argv: rest.tail(count), args, is_readonly })
     }
 
-    /// Checks what the script promises, and runs it alone.
-    fn run(&self, ctx: &mut Ctx<'_>, sha: Sha, text: &[u8], is_new: bool) -> Result<()> {
-        let (promises, body) = shebang::read(text).map_err(|problem| Error::Refused(problem.into()))?;
+    /// Checks what the script promises, and runs it alone. A text that is given may be new; others are kept.
+    fn run(&self, ctx: &mut Ctx<'_>, sha: Sha, promises: Promises, given: Option<&[u8]>) -> Result<()> {
         self.admit(ctx, promises)?;
         show_monitors(ctx, self.args);
-        let (engine, worker, patience_ends) = (ctx.engine, ctx.client.worker(), patience_ends(ctx.engine));
+        let (engine, worker, began) = (ctx.engine, ctx.client.worker(), ctx.engine.clock.micros());
         let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
         let run = |interpreter: &mut Interpreter| {
             interpreter.limit(engine.hot.maxmemory());
-            let result = match interpreter.compile(&sha, body) {
-                Err(problem) => Err(uncompiled(&problem)),
-                Ok(function) => {
-                    if is_new {
-                        engine.scripts.keep(sha, text, false);
-                    }
-                    self.run_in(interpreter, function, ctx, &sha, promises)
-                }
-            };
+            let result = compiled(engine, interpreter, &sha, given)
+                .and_then(|number| self.run_in(interpreter, Run::Script(number), ctx, &sha, promises, began));
             (result, interpreter.kept(engine.hot.maxmemory()))
         };
+        let patience_ends = patience_ends(engine, began);
         let ran = engine
             .alone(worker, || engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run)));
         ran?.unwrap_or_else(|error| Err(failed(&error)))
@@ -307,16 +306,17 @@ impl<'a> Call<'a> {
     fn run_in(
         &self,
         interpreter: &mut Interpreter,
-        function: mlua::Function,
+        what: Run<'_>,
         ctx: &mut Ctx<'_>,
         name: &[u8],
         promises: Promises,
+        began: u64,
     ) -> Result<()> {
         let Ctx { engine, client, now, reply, spec, .. } = ctx;
         let (db, version, replies, flow) = (client.db(), client.version, client.replies, client.flow);
         let (lap, mark) = (client.lap, reply.mark());
         let is_short_of_memory = !promises.allow_oom && !engine.make_room(*now);
-        client.lap = engine.clock.micros();
+        client.lap = began;
         let server = RefCell::new(Server {
             engine,
             client,
@@ -327,7 +327,7 @@ impl<'a> Call<'a> {
             called: (spec, self.args),
             desk: std::mem::take(&mut interpreter.desk),
         });
-        let ending = server::lend(&server, || interpreter.run(&function, self.keys, self.argv));
+        let ending = server::lend(&server, || interpreter.run(what, self.keys, self.argv));
         let speaks = server.borrow().speaks;
         let result = ending.and_then(|ending| finish(reply, ending, &interpreter.names, name, speaks));
         let Server { client, desk, .. } = server.into_inner();
@@ -351,6 +351,23 @@ impl<'a> Call<'a> {
     }
 }
 
+/// The number of a script in an interpreter, which compiles it if it has not yet. A text that is given is kept from then on.
+fn compiled(engine: &Engine, interpreter: &mut Interpreter, sha: &Sha, given: Option<&[u8]>) -> Result<usize> {
+    let compile = |interpreter: &mut Interpreter, text: &[u8]| {
+        let (_, body) = shebang::read(text).map_err(|problem| Error::Refused(problem.into()))?;
+        interpreter.compile(sha, body).map_err(|problem| uncompiled(&problem))
+    };
+    let number = match (interpreter.compiled(sha), given) {
+        (Some(number), _) => number,
+        (None, Some(text)) => compile(interpreter, text)?,
+        (None, None) => compile(interpreter, &engine.scripts.get(sha).ok_or(Error::NoScript)?)?,
+    };
+    if let Some(text) = given {
+        engine.scripts.keep(*sha, text, false);
+    }
+    Ok(number)
+}
+
 /// Writes what a script returned, or gives the text of its error.
 fn finish(
     reply: &mut Reply<'_>,
@@ -360,11 +377,15 @@ fn finish(
     speaks: Version,
 ) -> mlua::Result<Option<String>> {
     match ending {
-        Ending::Value { value: mlua::Value::Table(table), is_plain: true } => {
-            Writer { reply, names, speaks }.elements(&table, 0)?;
+        Ending::Elements(values) => {
+            Writer { reply, names, speaks }.elements(values.into_iter().map(Ok), 0)?;
             Ok(None)
         }
-        Ending::Value { value, .. } => {
+        Ending::Plain(table) => {
+            Writer { reply, names, speaks }.elements(table.sequence_values(), 0)?;
+            Ok(None)
+        }
+        Ending::Value(value) => {
             Writer { reply, names, speaks }.value(&value, 0)?;
             Ok(None)
         }
@@ -395,7 +416,10 @@ fn load(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (_, body) = shebang::read(text).map_err(|problem| Error::Refused(problem.into()))?;
     let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
     let compile = |interpreter: &mut Interpreter| {
-        let compiled = interpreter.compile(&sha, body).map(drop);
+        let compiled = match interpreter.compiled(&sha) {
+            Some(_) => Ok(()),
+            None => interpreter.compile(&sha, body).map(drop),
+        };
         (compiled, interpreter.kept(engine.hot.maxmemory()))
     };
     engine

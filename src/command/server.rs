@@ -1,4 +1,4 @@
-//! The server as a whole: emptying and exchanging databases, watching it; and what is answered for those
+//! The server as a whole: exchanging databases, watching it; and what is answered for those
 //! who ask about modules, none of which are here.
 
 use super::blocking;
@@ -23,28 +23,6 @@ pub(super) const COMMANDS: &[Spec] = &[
         flags: Flags::READONLY.and(Flags::FAST).and(Flags::KEYSPACE),
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         summary: "Returns the number of keys in the database.",
-        ..ROW
-    },
-    Spec {
-        name: "FLUSHALL",
-        run: flush_all,
-        arity: AtLeast(1),
-        flags: Flags::WRITE.and(Flags::KEYSPACE).and(Flags::DANGEROUS),
-        usage: "[ASYNC | SYNC]",
-        cost: "O(N) where N is the total number of keys in all databases",
-        tips: tips::ALL_SHARDS,
-        summary: "Removes all keys from all databases.",
-        ..ROW
-    },
-    Spec {
-        name: "FLUSHDB",
-        run: flush_db,
-        arity: AtLeast(1),
-        flags: Flags::WRITE.and(Flags::KEYSPACE).and(Flags::DANGEROUS),
-        usage: "[ASYNC | SYNC]",
-        cost: "O(N) where N is the number of keys in the selected database",
-        tips: tips::ALL_SHARDS,
-        summary: "Removes all keys from the current database.",
         ..ROW
     },
     Spec {
@@ -117,31 +95,6 @@ fn db_size(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a flush is to be lazy: asked for, or set for those that say nothing.
-fn is_lazy(ctx: &Ctx<'_>, args: Args<'_>) -> Result<bool> {
-    match args.len() {
-        1 => Ok(ctx.engine.with_config(|config| config.lazy_flush)),
-        2 if args.is(1, "ASYNC") => Ok(true),
-        2 if args.is(1, "SYNC") => Ok(false),
-        _ => Err(Error::Syntax),
-    }
-}
-
-fn flush_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let lazy = is_lazy(ctx, args)?;
-    ctx.engine.flush(std::iter::once(ctx.store()), lazy);
-    ctx.reply.ok();
-    Ok(())
-}
-
-fn flush_all(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let lazy = is_lazy(ctx, args)?;
-    let engine = ctx.engine;
-    engine.flush((0..engine.databases()).map(|db| engine.store(db)), lazy);
-    ctx.reply.ok();
-    Ok(())
-}
-
 fn swap_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let index = |at, refusal: Error| {
         let index = args.int_or(at, refusal.clone())?;
@@ -197,39 +150,6 @@ mod tests {
         for number in 0..count {
             t.engine.store(db).put(format!("{number}").as_bytes(), b"x", Ttl::seconds(9)).expect("a write");
         }
-    }
-
-    #[test]
-    fn databases_are_emptied_one_or_all() {
-        let mut t = Transcript::start();
-        fill(&t, 0, 3);
-        fill(&t, 5, 2);
-        t.say("DBSIZE").hears(":3");
-        t.say("FLUSHDB").hears("+OK");
-        t.say("DBSIZE").hears(":0");
-        assert_eq!(t.engine.store(5).len(), 2);
-        t.say("FLUSHALL SYNC").hears("+OK");
-        assert!(t.engine.store(5).is_empty());
-        t.say("FLUSHALL nosuch").hears("-ERR syntax error");
-        t.say("FLUSHALL ASYNC SYNC").hears("-ERR syntax error");
-        t.say("DBSIZE x").hears("-ERR wrong number of arguments for 'dbsize' command");
-    }
-
-    #[test]
-    fn a_lazy_flush_is_freed_elsewhere_and_counted() {
-        let mut t = Transcript::start();
-        fill(&t, 0, 50);
-        t.say("FLUSHDB ASYNC").hears("+OK");
-        // The thread has nothing else to do; it needs a moment, not a time.
-        for _ in 0..1_000_000 {
-            if t.engine.lazily_freed() == (0, 50) {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        assert_eq!(t.engine.lazily_freed(), (0, 50));
-        t.say("CONFIG RESETSTAT").hears("+OK");
-        assert_eq!(t.engine.lazily_freed(), (0, 0));
     }
 
     #[test]

@@ -85,7 +85,7 @@ struct Queue {
     /// The words of all of them, one after the other.
     words: Words,
     /// The row of each, and how many words it has.
-    rows: Vec<(Found, usize)>,
+    rows: Vec<(&'static Found, usize)>,
     /// What any of them does.
     flags: Flags,
     /// One was refused, so none will run.
@@ -102,12 +102,12 @@ impl Tx {
 impl Queue {
     /// Bytes that it takes.
     fn heap(&self) -> usize {
-        self.words.heap() + self.rows.capacity() * size_of::<(Found, usize)>()
+        self.words.heap() + self.rows.capacity() * size_of::<(&Found, usize)>()
     }
 
     /// Bytes that it needs at least.
     fn len(&self) -> usize {
-        self.words.len() + self.rows.len() * size_of::<(Found, usize)>()
+        self.words.len() + self.rows.len() * size_of::<(&Found, usize)>()
     }
 
     /// Frees what will not run.
@@ -155,8 +155,12 @@ impl Client {
     /// Forgets what was begun, queued and watched: on DISCARD and RESET, and when the client has left.
     pub fn forget_transaction(&mut self, engine: &Engine) {
         self.forget_watched(engine);
-        if self.begun.take().is_some() {
+        if let Some(begun) = self.begun.take() {
             self.publish_tx();
+            // Who leaves has asked for it all the same.
+            if let Some(mut flush) = begun.flush {
+                flush.finish(engine);
+            }
         }
     }
 
@@ -230,12 +234,12 @@ pub(super) fn keeps(client: &Client, spec: &Spec) -> bool {
 }
 
 /// Keeps a request. What cannot run any more is not kept.
-pub(super) fn keep(engine: &Engine, client: &mut Client, found: Found, args: Args<'_>, out: &mut Vec<u8>) {
+pub(super) fn keep(engine: &Engine, client: &mut Client, found: &'static Found, args: Args<'_>, out: &mut Vec<u8>) {
     let limit = engine.hot.limits(true).request;
     let Some(Begun { tx, .. }) = client.begun.as_deref_mut() else { return };
     let is_stale = tx.watch.flag.is_set();
     if let Some(queue) = tx.queue.as_mut().filter(|queue| !queue.is_spoiled && !is_stale) {
-        if queue.len() + Words::size_of(args) + size_of::<(Found, usize)>() > limit {
+        if queue.len() + Words::size_of(args) + size_of::<(&Found, usize)>() > limit {
             queue.spoil();
             client.publish_tx();
             let error = Error::refused("the transaction is larger than client-query-buffer-limit");

@@ -60,6 +60,10 @@ pub struct Config {
     pub unixsocket: String,
     /// `unixsocketperm`; 0 for what the umask leaves.
     pub unixsocketperm: Mode,
+    /// `http-unixsocket`; empty for none.
+    pub http_unixsocket: String,
+    /// `http-unixsocketperm`; 0 for what the umask leaves.
+    pub http_unixsocketperm: Mode,
     /// `tls-port`
     pub tls_port: TlsPort,
     /// `http-tls-port`
@@ -307,9 +311,8 @@ impl Config {
                 Change::Protected if self.enable_protected_configs.allows(local) => {}
                 Change::Protected => return refuse("can't set protected config"),
                 // Tools write back all they have read; what changes nothing does no harm.
-                Change::AtStart | Change::AtReload
-                    if param.kind.read(value).is_ok_and(|plain| plain == param.get(self)) => {}
-                Change::AtStart | Change::AtReload => return refuse("can't set immutable config"),
+                Change::AtStart if param.kind.read(value).is_ok_and(|plain| plain == param.get(self)) => {}
+                Change::AtStart => return refuse("can't set immutable config"),
             }
             if pairs[..i].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
                 return refuse("duplicate parameter");
@@ -401,6 +404,9 @@ impl Config {
                 }
             }
         }
+        if !self.unixsocket.is_empty() && self.unixsocket == self.http_unixsocket {
+            return Err("unixsocket and http-unixsocket are the same path: give one of them another".to_owned());
+        }
         Ok(())
     }
 
@@ -413,7 +419,8 @@ impl Config {
 
     /// The same for HTTP.
     pub fn plain_http_port(&self) -> Option<u16> {
-        (self.http_port != 0 || !self.http_tls_port.is_on()).then_some(self.http_port)
+        let other = self.http_tls_port.is_on() || !self.http_unixsocket.is_empty();
+        (self.http_port != 0 || !other).then_some(self.http_port)
     }
 
     /// Whether any door speaks TLS.
@@ -475,6 +482,8 @@ impl Config {
             http_bind: Binds::default(),
             unixsocket: String::new(),
             unixsocketperm: Mode(0),
+            http_unixsocket: String::new(),
+            http_unixsocketperm: Mode(0),
             tls_port: TlsPort::Off,
             http_tls_port: TlsPort::Off,
             tls_cert_file: String::new(),

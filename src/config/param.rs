@@ -95,8 +95,6 @@ pub enum Change {
     Protected,
     /// Only at start. CONFIG SET to the very value it has is accepted and changes nothing.
     AtStart,
-    /// As `AtStart`, and when SIGHUP has it read again.
-    AtReload,
 }
 
 /// What a second line or flag with the same name does.

@@ -22,7 +22,7 @@ pub fn reference() -> String {
     out
 }
 
-/// What a document has between the two marks, for a test to compare with [`reference`].
+/// What a document has between the two marks, for a test to compare with [`reference()`].
 pub fn reference_in(document: &str) -> Option<&str> {
     let (_, rest) = document.split_once(REFERENCE_BEGIN)?;
     let (page, _) = rest.split_once(REFERENCE_END)?;
@@ -39,7 +39,6 @@ fn line(out: &mut String, param: &Param) {
         Change::Live => "live",
         Change::Protected => "live, protected",
         Change::AtStart => "at start",
-        Change::AtReload => "at start, SIGHUP",
     };
     let label = cell(&param.kind.label());
     let _ = writeln!(out, "| {} | {label} | {default} | {change} | {} |", names.join(", "), cell(param.doc));

@@ -22,7 +22,7 @@ fn samples(param: &Param) -> Vec<String> {
         ("bind", _) => of(&["127.0.0.1 -::1", "0.0.0.0"]),
         ("http-bind", _) => of(&["::", ""]),
         ("session-prefix", _) => of(&["s:", "my app:"]),
-        ("unixsocketperm", _) => of(&["700", "0"]),
+        ("unixsocketperm" | "http-unixsocketperm", _) => of(&["700", "0"]),
         ("tls-port" | "http-tls-port", _) => of(&["0", "6380", "any"]),
         ("tls-protocols", _) => of(&["TLSv1.3", "TLSv1.2 TLSv1.3", ""]),
         (_, Kind::Int(min, max)) => vec![min.to_string(), max.to_string()],

@@ -28,9 +28,15 @@ pub enum Charge {
     Http,
     /// The log of slow commands.
     Slowlog,
+    /// Subscriptions.
+    Pubsub,
+    /// Keys that clients are told of.
+    Tracking,
+    /// Libraries of functions.
+    Libraries,
 }
 
-const KINDS: usize = Charge::Slowlog as usize + 1;
+const KINDS: usize = Charge::Libraries as usize + 1;
 
 /// Those that a client can be cut for.
 const OF_CLIENTS: [Charge; 4] = [Charge::Input, Charge::Output, Charge::Mail, Charge::Queued];
@@ -53,6 +59,11 @@ impl Charges {
             self.bytes[what as usize].fetch_add(more, Ordering::Relaxed);
             self.sum.fetch_add(more, Ordering::Relaxed);
         }
+    }
+
+    /// Notes how many bytes there are of a kind. Nobody else may change them meanwhile.
+    pub fn set(&self, what: Charge, now: usize) {
+        self.change(what, self.of(what) as usize, now);
     }
 
     /// Holds bytes until the guard is dropped.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::acl::User;
 use super::addr::Addr;
 use super::tracking::Mode;
-use super::{Charge, Charges};
+use super::{Charge, Charges, Oddity, Unusual};
 use crate::clock::Millis;
 use crate::store::Flag;
 
@@ -389,14 +389,16 @@ impl Peer {
 pub struct Clients {
     next_id: AtomicU64,
     peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
-    monitors: AtomicU32,
+    /// How many watch with MONITOR.
+    monitors: Mutex<usize>,
     charges: Arc<Charges>,
+    unusual: Arc<Unusual>,
 }
 
 impl Clients {
     /// Nobody yet.
-    pub(super) fn new(charges: Arc<Charges>) -> Clients {
-        Clients { charges, ..Clients::default() }
+    pub(super) fn new(charges: Arc<Charges>, unusual: Arc<Unusual>) -> Clients {
+        Clients { charges, unusual, ..Clients::default() }
     }
 
     /// Lets a client in under a new number.
@@ -479,17 +481,15 @@ impl Clients {
 
     /// Whether anybody watches what others do.
     pub fn has_monitors(&self) -> bool {
-        self.monitors.load(Ordering::Relaxed) > 0
+        self.unusual.is(Oddity::Monitored)
     }
 
     /// Makes a client a watcher, or no longer.
     pub fn set_monitor(&self, peer: &Peer, on: bool) {
         if peer.monitor.swap(on, Ordering::Relaxed) != on {
-            if on {
-                self.monitors.fetch_add(1, Ordering::Relaxed);
-            } else {
-                self.monitors.fetch_sub(1, Ordering::Relaxed);
-            }
+            let mut monitors = self.monitors.lock();
+            *monitors = if on { *monitors + 1 } else { *monitors - 1 };
+            self.unusual.set(Oddity::Monitored, *monitors > 0);
         }
     }
 }

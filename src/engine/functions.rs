@@ -29,7 +29,6 @@ pub struct Functions {
     charges: Arc<Charges>,
     /// The number of the library that was made last.
     last: AtomicU64,
-    bytes: AtomicUsize,
     /// Bytes that the interpreter held when it was used last.
     interpreter_bytes: AtomicUsize,
 }
@@ -103,8 +102,11 @@ impl Functions {
 
     /// Takes all out, and the interpreter with them if nobody uses it.
     pub fn flush(&self) {
-        *self.libraries.write() = Arc::default();
-        self.bytes.store(0, Ordering::Relaxed);
+        {
+            let mut libraries = self.libraries.write();
+            *libraries = Arc::default();
+            self.charges.set(Charge::Libraries, 0);
+        }
         if let Some(mut interpreter) = self.interpreter.try_lock() {
             let held = interpreter.take().map_or(0, |(_, bytes)| bytes);
             self.charges.change(Charge::Lua, held, 0);
@@ -133,14 +135,14 @@ impl Functions {
         let mut libraries = self.libraries.write();
         let mut changed = (**libraries).clone();
         let result = f(&mut changed)?;
-        self.bytes.store(changed.bytes(), Ordering::Relaxed);
+        self.charges.set(Charge::Libraries, changed.bytes());
         *libraries = Arc::new(changed);
         Ok(result)
     }
 
     /// Bytes of all libraries.
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.charges.of(Charge::Libraries) as usize
     }
 
     /// Bytes that the interpreter held when it was used last.

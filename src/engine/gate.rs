@@ -191,12 +191,14 @@ impl Drop for Alone<'_> {
 
 impl Turn<'_> {
     /// Steps aside if somebody waits to be alone, and comes in again if it was left outside; to be called between two
-    /// requests.
+    /// requests. Tells whether it is inside; if not, somebody else is alone with the stores.
     #[inline]
-    pub fn give_way(&mut self, gives_up: impl Fn() -> bool) {
-        if !self.was_inside && (self.gate.is_wanted() || !self.is_inside()) {
-            self.gate.queue_up(self.worker, gives_up);
+    pub fn give_way(&mut self, gives_up: impl Fn() -> bool) -> bool {
+        if self.was_inside || !self.gate.is_wanted() && self.is_inside() {
+            return true;
         }
+        self.gate.queue_up(self.worker, gives_up);
+        self.is_inside()
     }
 
     /// Whether it is inside. If not, somebody else is alone with the stores.

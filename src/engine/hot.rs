@@ -1,6 +1,6 @@
 //! The settings that requests look at, readable without a lock.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::{BufferLimit, Config, Policy};
 use crate::resp::request::Limits;
@@ -16,6 +16,7 @@ pub struct Hot {
     slower_than: AtomicI64,
     slowlog_max: AtomicUsize,
     latency_threshold: AtomicU64,
+    noted_from: AtomicU64,
     bulk: AtomicUsize,
     request: AtomicUsize,
     /// Hard, soft and seconds, of those who subscribe to nothing and of those who do.
@@ -25,7 +26,6 @@ pub struct Hot {
     max_clients: AtomicUsize,
     max_http_clients: AtomicUsize,
     busy_after: AtomicU64,
-    unsaved: AtomicBool,
 }
 
 impl Hot {
@@ -40,6 +40,12 @@ impl Hot {
         self.slower_than.store(config.slowlog_log_slower_than, order);
         self.slowlog_max.store(config.slowlog_max_len, order);
         self.latency_threshold.store(config.latency_monitor_threshold, order);
+        let slow = u64::try_from(config.slowlog_log_slower_than).unwrap_or(u64::MAX);
+        let late = match config.latency_monitor_threshold {
+            0 => u64::MAX,
+            threshold => threshold.saturating_mul(1000),
+        };
+        self.noted_from.store(slow.min(late), order);
         self.bulk.store(config.proto_max_bulk_len as usize, order);
         self.request.store(config.client_query_buffer_limit as usize, order);
         let output = config.client_output_buffer_limit;
@@ -95,6 +101,12 @@ impl Hot {
         self.latency_threshold.load(Ordering::Relaxed)
     }
 
+    /// Microseconds from which on a command may be one for SLOWLOG or LATENCY.
+    #[inline]
+    pub fn noted_from(&self) -> u64 {
+        self.noted_from.load(Ordering::Relaxed)
+    }
+
     /// What a request may cost.
     pub fn limits(&self, authenticated: bool) -> Limits {
         Limits {
@@ -125,16 +137,6 @@ impl Hot {
     /// `busy-reply-threshold` in milliseconds; `None` for never.
     pub fn busy_after(&self) -> Option<u64> {
         Some(self.busy_after.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
-    }
-
-    /// Whether writes are refused because they could not be kept.
-    #[inline]
-    pub fn is_unsaved(&self) -> bool {
-        self.unsaved.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_unsaved(&self, unsaved: bool) {
-        self.unsaved.store(unsaved, Ordering::Relaxed);
     }
 
     /// `maxclients`

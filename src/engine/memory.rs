@@ -17,7 +17,7 @@ const WASTE_SHARE: u64 = 4;
 const PEAK_STEP: u64 = 64 * 1024;
 
 impl Engine {
-    /// Bytes in use: entries and what belongs to them, what clients subscribed to or have read, and what lies in no store.
+    /// Bytes in use: entries and what belongs to them, and what lies in no store.
     pub fn used_memory(&self) -> u64 {
         let used = self.in_use();
         if used > self.peak.load(Ordering::Relaxed) + PEAK_STEP {
@@ -26,9 +26,9 @@ impl Engine {
         used
     }
 
+    #[inline]
     fn in_use(&self) -> u64 {
-        let of_clients = self.pubsub.bytes() + self.tracking.bytes();
-        (self.records.used_memory() + of_clients + self.functions.bytes()) as u64 + self.charges.total()
+        self.records.used_memory() as u64 + self.charges.total()
     }
 
     /// The most bytes that were ever seen in use.
@@ -44,7 +44,14 @@ impl Engine {
 
     /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
     /// that one command never pays for a large shortage; the next one goes on.
+    #[inline]
     pub fn make_room(&self, now: Millis) -> bool {
+        // Nearly always there is room, and that is one comparison.
+        self.in_use() <= self.ease.load(Ordering::Relaxed) || self.clear_room(now)
+    }
+
+    #[cold]
+    fn clear_room(&self, now: Millis) -> bool {
         /// Evictions that one command may have to wait for, about 100 µs.
         const EVICTIONS_MAX: usize = 128;
         let limit = self.hot.maxmemory();
@@ -52,7 +59,11 @@ impl Engine {
             return true;
         }
         let limit = limit - self.waste();
-        if self.used_memory() <= limit {
+        let used = self.used_memory();
+        if self.ease.load(Ordering::Relaxed) != self.next_ease() {
+            self.settle_ease();
+        }
+        if used <= limit {
             return true;
         }
         // What is being freed is as good as gone.
@@ -79,6 +90,21 @@ impl Engine {
         true
     }
 
+    /// Up to which use nothing is to be done: the limit, or use that would be the highest so far.
+    fn next_ease(&self) -> u64 {
+        match self.hot.maxmemory() {
+            0 => u64::MAX,
+            limit => (limit - self.waste()).min(self.peak.load(Ordering::Relaxed) + PEAK_STEP),
+        }
+    }
+
+    /// Takes note of it. To be called when the limit has changed, or what is given up of it.
+    pub(super) fn settle_ease(&self) {
+        // Who has this lock last has seen everything.
+        let _one = self.easing.lock();
+        self.ease.store(self.next_ease(), Ordering::Relaxed);
+    }
+
     /// Takes note of what the process takes. Where that comes near `maxmemory`, what is not counted counts too, so that
     /// data leaves room for it. Once it were more, it would be too late: and were it forgotten as soon as there is room
     /// again, data would fill that and find out anew.
@@ -86,7 +112,9 @@ impl Engine {
         let limit = self.hot.maxmemory();
         let is_near = limit >= WEIGHED_MIN && resident > limit / 8 * 7;
         let waste = if is_near { resident.saturating_sub(self.in_use()) } else { 0 };
-        self.waste.store(waste, Ordering::Relaxed);
+        if self.waste.swap(waste, Ordering::Relaxed) != waste {
+            self.settle_ease();
+        }
     }
 
     /// Bytes of `maxmemory` that are given up for what nothing counts.

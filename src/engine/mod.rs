@@ -23,8 +23,9 @@ mod slowlog;
 mod snapshots;
 mod sync;
 mod tracking;
+mod unusual;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -47,12 +48,13 @@ pub use scripts::{Called, Killed, Running, Scripts, Sha};
 pub use slowlog::{Slow, Slowlog};
 pub use snapshots::{Keeper, Snapshots, Standing};
 pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
+pub use unusual::{Oddity, Unusual};
 
 use crate::clock::{Clock, Millis, Ttl};
-use crate::config::{Config, Namespace, Param, PubsubDefault, Refusal, SessionSource};
+use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal, SessionSource};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::store::{NamingKey, Store};
+use crate::store::{Lot, NamingKey, Store};
 
 /// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
 /// earlier answer may be shown while the upstream fails, and this.
@@ -64,6 +66,8 @@ pub struct Engine {
     pub clock: Clock,
     /// The settings that requests look at.
     pub hot: Hot,
+    /// What is out of the ordinary now.
+    pub unusual: Arc<Unusual>,
     /// Who may do what.
     pub acl: Acl,
     /// Who guesses passwords.
@@ -98,7 +102,8 @@ pub struct Engine {
     order: Arc<[AtomicUsize]>,
     /// The store that no command can name, for the session engine's records.
     records: Store,
-    pause: Pause,
+    /// Until when commands are held, and whether all are or those that write.
+    pause: Mutex<(Millis, bool)>,
     room: Mutex<Room>,
     dice: AtomicU64,
     shutdown: AtomicBool,
@@ -108,6 +113,10 @@ pub struct Engine {
     charges: Arc<Charges>,
     /// Bytes that the process takes and nothing counts, as far as they are too much.
     waste: AtomicU64,
+    /// As long as no more bytes than this are in use, room need not be made, and use is no higher than ever before.
+    ease: AtomicU64,
+    /// Held by who finds out how many that are.
+    easing: Mutex<()>,
     /// Held by who chooses clients to cut.
     cutting: Mutex<()>,
     /// The most memory that was ever seen in use.
@@ -118,8 +127,6 @@ pub struct Engine {
     rates: Rates,
     /// Whether what has died is reclaimed before somebody asks for it.
     active_expire: AtomicBool,
-    /// Entries that a thread is freeing, and those that were freed so.
-    lazy: Arc<[AtomicU64; 2]>,
     /// What a replica would know this data set by.
     replication_id: Mutex<String>,
     /// Who may refuse settings that make sense together and not on this machine.
@@ -128,8 +135,11 @@ pub struct Engine {
     followers: RwLock<Vec<Box<Follower>>>,
 }
 
-/// Is shown the settings as they are and as they would be.
-type Judge = dyn Fn(&Config, &Config) -> Result<(), Refusal> + Send + Sync;
+/// Is shown the settings as they are and as they would be, and those that were named, changed or not.
+type Judge = dyn Fn(&Config, &Config, &[&'static Param]) -> Result<Option<Deed>, Refusal> + Send + Sync;
+
+/// What is to be done once settings stand. It cannot fail.
+pub type Deed = Box<dyn FnOnce()>;
 
 /// Is shown the settings after each change.
 type Follower = dyn Fn(&Config) + Send + Sync;
@@ -141,14 +151,6 @@ pub type Rows = Vec<(&'static str, &'static str, u64)>;
 struct Report {
     section: &'static str,
     rows: Box<dyn Fn() -> Rows + Send + Sync>,
-}
-
-/// CLIENT PAUSE.
-#[derive(Default)]
-struct Pause {
-    until: AtomicU64,
-    /// 0 for commands that write, 1 for all.
-    all: AtomicU8,
 }
 
 impl Engine {
@@ -179,11 +181,14 @@ impl Engine {
         getrandom::fill(&mut dice).expect("the system has randomness");
         let dice = u64::from_le_bytes(dice) | 1;
         let charges = Arc::<Charges>::default();
-        let (clients, pubsub) = (Arc::new(Clients::new(charges.clone())), Arc::<Pubsub>::default());
-        let tracking = Tracking::new(clients.clone(), pubsub.clone(), records.changes().clone(), records.number());
+        let unusual = Arc::<Unusual>::default();
+        let clients = Arc::new(Clients::new(charges.clone(), unusual.clone()));
+        let pubsub = Arc::new(Pubsub::new(charges.clone()));
+        let changes = (records.changes().clone(), records.number());
+        let tracking = Tracking::new(clients.clone(), pubsub.clone(), changes, charges.clone(), unusual.clone());
         let engine = Engine {
             hot: Hot::default(),
-            acl: Acl::new(commands),
+            acl: Acl::new(commands, unusual.clone()),
             guesses: Guesses::default(),
             clients,
             gate: Gate::new(workers),
@@ -192,7 +197,8 @@ impl Engine {
             slowlog: Slowlog::new(charges.clone()),
             latency: Latency::default(),
             metrics: Metrics::new(workers, commands),
-            scripts: Scripts::new(workers, charges.clone()),
+            scripts: Scripts::new(workers, charges.clone(), unusual.clone()),
+            unusual,
             functions: Functions::new(charges.clone()),
             snapshots: Snapshots::new(clock.wall_micros() / 1_000_000),
             started: clock.now(),
@@ -202,7 +208,7 @@ impl Engine {
             stores,
             records,
             config: RwLock::new(Config::default()),
-            pause: Pause::default(),
+            pause: Mutex::default(),
             room: Mutex::new(Room::new(charges.clone())),
             dice: AtomicU64::new(dice),
             shutdown: AtomicBool::new(false),
@@ -210,12 +216,13 @@ impl Engine {
             reports: RwLock::default(),
             charges,
             waste: AtomicU64::new(0),
+            ease: AtomicU64::new(0),
+            easing: Mutex::default(),
             cutting: Mutex::default(),
             peak: AtomicU64::new(0),
             port: AtomicU16::new(config.port),
             rates: Rates::default(),
             active_expire: AtomicBool::new(true),
-            lazy: Arc::default(),
             replication_id: Mutex::new(random_id()),
             judge: OnceLock::new(),
             followers: RwLock::default(),
@@ -258,11 +265,13 @@ impl Engine {
         let mut config = self.config.write();
         let mut draft = config.clone();
         let changed = draft.set_live(pairs, local)?;
-        if let Some(judge) = self.judge.get() {
-            judge(&config, &draft)?;
-        }
+        let named: Vec<_> = pairs.iter().filter_map(|(name, _)| config::find(name)).collect();
+        let deed = self.judge.get().map_or(Ok(None), |judge| judge(&config, &draft, &named))?;
         *config = draft;
         self.apply(&config);
+        if let Some(deed) = deed {
+            deed();
+        }
         if changed.iter().any(|param| param.name == "requirepass") {
             self.acl.set_default_password(&config.requirepass);
         }
@@ -271,7 +280,7 @@ impl Engine {
 
     /// Whether these settings could be taken over on this machine.
     pub fn consider(&self, draft: &Config) -> Result<(), Refusal> {
-        self.judge.get().map_or(Ok(()), |judge| judge(&self.config.read(), draft))
+        self.judge.get().map_or(Ok(()), |judge| judge(&self.config.read(), draft, &[]).map(drop))
     }
 
     /// Takes these settings over from others, which were read again and make sense together.
@@ -287,9 +296,13 @@ impl Engine {
         }
     }
 
-    /// Names who may refuse settings that are to change while the server runs: it is shown the settings as they are and as they would be. The first
-    /// one stays. It must not ask the engine for its settings.
-    pub fn on_configure(&self, judge: impl Fn(&Config, &Config) -> Result<(), Refusal> + Send + Sync + 'static) {
+    /// Names who may refuse settings that are to change while the server runs: it is shown the settings as they are and as
+    /// they would be, and those that were named, and gives what is to be done once they stand. The first one stays. It must
+    /// not ask the engine for its settings.
+    pub fn on_configure(
+        &self,
+        judge: impl Fn(&Config, &Config, &[&'static Param]) -> Result<Option<Deed>, Refusal> + Send + Sync + 'static,
+    ) {
         // A second one is not asked for by anybody.
         let _ = self.judge.set(Box::new(judge));
     }
@@ -322,6 +335,7 @@ impl Engine {
     fn apply(&self, config: &Config) {
         self.records.want_events(self.pubsub.set(config));
         self.hot.set(config);
+        self.settle_ease();
         self.tracking.set(config);
         self.acl.set_all_channels(config.acl_pubsub_default == PubsubDefault::AllChannels);
         self.records.set_policy(config.maxmemory_policy, config.lfu_log_factor, config.lfu_decay_time);
@@ -401,42 +415,25 @@ impl Engine {
 
     // ---- flushing and expiring --------------------------------------------------------------------------------
 
-    /// Empties databases. Large ones are freed on a thread of their own, so that nobody waits for it.
-    pub fn flush<'s>(&self, stores: impl Iterator<Item = &'s Store>, lazily: bool) {
-        /// Entries that are freed on the spot, in about a millisecond.
-        const FREED_AT_ONCE: usize = 10_000;
-        let (mut gone, mut count) = (Vec::new(), 0);
-        for store in stores {
-            count += store.len();
-            gone.push(store.clear());
-        }
-        self.tracking.flush();
-        if !lazily && count <= FREED_AT_ONCE {
-            return;
-        }
-        let lazy = self.lazy.clone();
-        lazy[0].fetch_add(count as u64, Ordering::Relaxed);
-        let free = move || {
-            drop(gone);
-            lazy[0].fetch_sub(count as u64, Ordering::Relaxed);
-            lazy[1].fetch_add(count as u64, Ordering::Relaxed);
-        };
-        // Without a thread the closure is dropped unrun, which frees everything too.
-        if std::thread::Builder::new().name("free".into()).spawn(free).is_err() {
-            self.lazy[0].fetch_sub(count as u64, Ordering::Relaxed);
-        }
+    /// Empties databases, whole. What they held is freed little by little.
+    pub fn flush<'s>(&self, stores: impl IntoIterator<Item = &'s Store>, lot: &Lot) {
+        stores.into_iter().for_each(|store| store.clear_for(lot));
+        self.tell_flushed();
     }
 
-    /// Entries that wait to be freed little by little or are being freed by a thread, and those that were.
+    /// Tells those who keep copies that databases were emptied.
+    pub fn tell_flushed(&self) {
+        self.tracking.flush();
+    }
+
+    /// Collections and entries that wait to be freed little by little, and those that were.
     pub fn lazily_freed(&self) -> (u64, u64) {
-        let (pending, freed) = self.records.lazily_freed();
-        (self.lazy[0].load(Ordering::Relaxed) + pending, self.lazy[1].load(Ordering::Relaxed) + freed)
+        self.records.lazily_freed()
     }
 
     /// Starts all counters anew.
     pub fn reset_stats(&self) {
         self.metrics.reset();
-        self.lazy[1].store(0, Ordering::Relaxed);
         self.all_stores().for_each(Store::reset_stats);
         self.rates.reset();
     }
@@ -465,23 +462,35 @@ impl Engine {
 
     /// Holds commands that write, or all, until then. A pause is never shortened or weakened by a second one.
     pub fn pause(&self, until: Millis, all: bool, now: Millis) {
-        let going_on = self.paused_until(now).is_some();
-        let stays = going_on && self.pause.all.load(Ordering::Relaxed) == 1;
-        self.pause.all.store(u8::from(all || stays), Ordering::Relaxed);
-        let before = if going_on { self.pause.until.load(Ordering::Relaxed) } else { 0 };
-        self.pause.until.store(until.0.max(before), Ordering::Relaxed);
+        let mut pause = self.pause.lock();
+        *pause = match *pause {
+            (before, held) if now < before => (until.max(before), all || held),
+            _ => (until, all),
+        };
+        self.unusual.set(Oddity::Paused, true);
     }
 
     /// Ends a pause.
     pub fn unpause(&self) {
-        self.pause.until.store(0, Ordering::Relaxed);
+        {
+            let mut pause = self.pause.lock();
+            *pause = Default::default();
+            self.unusual.set(Oddity::Paused, false);
+        }
         self.clients.ring_all();
     }
 
     /// Until when commands are held, and whether all are; `None` if none is.
     pub fn paused_until(&self, now: Millis) -> Option<(Millis, bool)> {
-        let until = Millis(self.pause.until.load(Ordering::Relaxed));
-        (now < until).then(|| (until, self.pause.all.load(Ordering::Relaxed) == 1))
+        if !self.unusual.is(Oddity::Paused) {
+            return None;
+        }
+        let pause = self.pause.lock();
+        if now >= pause.0 {
+            self.unusual.set(Oddity::Paused, false);
+            return None;
+        }
+        Some(*pause)
     }
 
     /// Whether a client has asked the server to end.

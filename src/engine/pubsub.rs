@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::clients::Peer;
+use super::{Charge, Charges};
 use crate::config::Config;
 use crate::glob;
 use crate::store::{Class, Event};
@@ -62,8 +63,8 @@ pub struct Pubsub {
     registry: Mutex<Registry>,
     /// How many subscriptions there are: without any, whoever publishes takes no lock.
     subscriptions: AtomicUsize,
-    /// Bytes of all that is in the registry.
-    bytes: AtomicUsize,
+    /// Where the bytes of all that is in the registry are summed up.
+    charges: Arc<Charges>,
     /// Bytes of unread messages at which a subscriber is cut.
     limit: AtomicUsize,
     /// Events are published by key.
@@ -99,20 +100,19 @@ impl Heard {
     }
 }
 
-impl Default for Pubsub {
-    fn default() -> Pubsub {
+impl Pubsub {
+    /// No subscriptions.
+    pub(super) fn new(charges: Arc<Charges>) -> Pubsub {
         Pubsub {
             registry: Mutex::default(),
             subscriptions: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
+            charges,
             limit: AtomicUsize::new(usize::MAX),
             by_key: AtomicBool::new(false),
             by_event: AtomicBool::new(false),
         }
     }
-}
 
-impl Pubsub {
     /// Takes over the settings, and tells which events are wanted.
     pub(super) fn set(&self, config: &Config) -> Class {
         let hard = config.client_output_buffer_limit.pubsub.hard as usize;
@@ -154,7 +154,7 @@ impl Pubsub {
                 peer.cut();
             }
             self.subscriptions.fetch_add(1, Ordering::SeqCst);
-            self.bytes.fetch_add(grown, Ordering::Relaxed);
+            self.charges.change(Charge::Pubsub, 0, grown);
         }
         confirm(registry.count(peer, topic));
     }
@@ -222,7 +222,7 @@ impl Pubsub {
             }
         }
         self.subscriptions.fetch_sub(1, Ordering::SeqCst);
-        self.bytes.fetch_sub(shrunk, Ordering::Relaxed);
+        self.charges.change(Charge::Pubsub, shrunk, 0);
     }
 
     /// Calls `f` while no message can come, so that what a client has and what it is told fit together.
@@ -296,7 +296,7 @@ impl Pubsub {
 
     /// Bytes of all subscriptions; what is on its way is the subscribers' own.
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.charges.of(Charge::Pubsub) as usize
     }
 }
 
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn what_is_counted_is_gone_with_the_last_subscription() {
-        let (clients, pubsub) = (Clients::default(), Pubsub::default());
+        let (clients, pubsub) = (Clients::default(), Pubsub::new(Arc::default()));
         let peers: Vec<_> = (0..5).map(|_| peer(&clients)).collect();
         for (number, peer) in peers.iter().enumerate() {
             for name in 0..=number {
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_subscriber_that_takes_too_much_is_cut_and_keeps_nothing() {
-        let (clients, pubsub) = (Clients::default(), Pubsub::default());
+        let (clients, pubsub) = (Clients::default(), Pubsub::new(Arc::default()));
         pubsub.limit.store(100, Ordering::Relaxed);
         let (slow, quick) = (peer(&clients), peer(&clients));
         for peer in [&slow, &quick] {

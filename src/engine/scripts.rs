@@ -4,13 +4,13 @@
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
-use super::{Charge, Charges};
+use super::{Charge, Charges, Oddity, Unusual};
 use crate::error::Error;
 use crate::resp::{Args, Words};
 
@@ -41,7 +41,7 @@ pub(super) fn lend<T: Any + Send, E, R>(
 ) -> Result<R, E> {
     let mut place = place.lock();
     let (any, before) = place.take().unzip();
-    charges.change(Charge::Lua, before.unwrap_or(0), 0);
+    let mut charged = Charged { charges, bytes: before.unwrap_or(0) };
     let mut interpreter = match any.and_then(|any: Interpreter| any.downcast::<T>().ok()) {
         Some(interpreter) => interpreter,
         None => Box::new(make()?),
@@ -49,10 +49,22 @@ pub(super) fn lend<T: Any + Send, E, R>(
     let (result, heap) = f(&mut interpreter);
     // After a panic it is not put back either.
     if let Some(heap) = heap {
-        charges.change(Charge::Lua, 0, heap);
+        charges.change(Charge::Lua, std::mem::take(&mut charged.bytes), heap);
         *place = Some((interpreter, heap));
     }
     Ok(result)
+}
+
+/// What an interpreter that is lent was charged for; if it is not put back, that is over.
+struct Charged<'a> {
+    charges: &'a Charges,
+    bytes: usize,
+}
+
+impl Drop for Charged<'_> {
+    fn drop(&mut self) {
+        self.charges.change(Charge::Lua, self.bytes, 0);
+    }
 }
 
 /// See the module's text.
@@ -80,14 +92,16 @@ struct Text {
     is_loaded: bool,
 }
 
-/// What is known of the script that runs. Scripts run alone, so there is one at most.
+/// What is known of the script that runs. Scripts run alone, so there is one at most, and who runs it is the only one that
+/// writes most of this.
 #[derive(Default)]
 pub struct Running {
-    count: AtomicUsize,
+    /// One runs.
+    is_on: AtomicBool,
     /// Microseconds on the engine's clock after which others are told that it takes long.
     patience_ends: AtomicU64,
-    /// It takes so long that others are told so.
-    is_busy: AtomicBool,
+    /// Where it is said that it takes so long that others are told so.
+    unusual: Arc<Unusual>,
     has_written: AtomicBool,
     is_to_end: AtomicBool,
     /// The function that runs, if it is no script.
@@ -141,9 +155,10 @@ pub enum Killed {
 
 impl Scripts {
     /// No scripts, and room for the interpreters of so many workers.
-    pub(super) fn new(workers: usize, charges: Arc<Charges>) -> Scripts {
+    pub(super) fn new(workers: usize, charges: Arc<Charges>, unusual: Arc<Unusual>) -> Scripts {
         let interpreters = (0..workers.max(1)).map(|_| Mutex::default()).collect();
-        Scripts { interpreters, charges, ..Scripts::default() }
+        let running = Arc::new(Running { unusual, ..Running::default() });
+        Scripts { interpreters, charges, running, ..Scripts::default() }
     }
 
     /// The text of this SHA-1.
@@ -173,6 +188,11 @@ impl Scripts {
             texts.bytes -= text.body.len();
             self.charges.change(Charge::Texts, text.body.len() + TEXT_BYTES, 0);
         }
+    }
+
+    /// Shows `f` the text of this SHA-1.
+    pub fn with_text<R>(&self, sha: &Sha, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.texts.lock().by_sha.get(sha).map(|text| f(&text.body))
     }
 
     /// Whether a text is kept.
@@ -222,15 +242,18 @@ impl Scripts {
         struct End<'a>(&'a Running);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                self.0.is_busy.store(false, Ordering::SeqCst);
-                self.0.count.fetch_sub(1, Ordering::SeqCst);
+                if self.0.unusual.is(Oddity::Busy) {
+                    self.0.unusual.set(Oddity::Busy, false);
+                }
+                self.0.is_on.store(false, Ordering::Release);
             }
         }
-        self.running.patience_ends.store(patience_ends, Ordering::SeqCst);
-        self.running.has_written.store(false, Ordering::SeqCst);
-        self.running.is_to_end.store(false, Ordering::SeqCst);
-        self.running.slice_ends.store(0, Ordering::SeqCst);
-        self.running.count.fetch_add(1, Ordering::SeqCst);
+        self.running.patience_ends.store(patience_ends, Ordering::Relaxed);
+        self.running.has_written.store(false, Ordering::Relaxed);
+        self.running.is_to_end.store(false, Ordering::Relaxed);
+        self.running.slice_ends.store(0, Ordering::Relaxed);
+        // Who sees that one runs sees what is known of it.
+        self.running.is_on.store(true, Ordering::Release);
         let _end = End(&self.running);
         f()
     }
@@ -255,7 +278,7 @@ impl Scripts {
 
     /// Whether a function or a script runs.
     pub fn is_running(&self) -> bool {
-        self.running.count.load(Ordering::SeqCst) > 0
+        self.running.is_on.load(Ordering::Acquire)
     }
 
     /// What others are told while one runs that takes long.
@@ -269,7 +292,7 @@ impl Scripts {
     /// Whether a script has run for so long that others are told so.
     #[inline]
     pub fn is_busy(&self) -> bool {
-        self.running.is_busy.load(Ordering::Relaxed)
+        self.running.unusual.is(Oddity::Busy)
     }
 
     /// Whether the script that runs is to end, as [`Running::look`] tells.
@@ -279,12 +302,12 @@ impl Scripts {
 
     /// Notes that the script has changed data.
     pub fn set_written(&self) {
-        self.running.has_written.store(true, Ordering::SeqCst);
+        self.running.has_written.store(true, Ordering::Relaxed);
     }
 
     /// Whether the script has changed data.
     pub fn has_written(&self) -> bool {
-        self.running.has_written.load(Ordering::SeqCst)
+        self.running.has_written.load(Ordering::Relaxed)
     }
 
     /// Lets scripts run what is not for scripts, or not.
@@ -336,7 +359,7 @@ impl Running {
     /// after which it is later.
     pub fn look(&self, now: u64, later: impl FnOnce() -> u64) -> bool {
         if now >= self.patience_ends.load(Ordering::Relaxed) {
-            self.is_busy.store(true, Ordering::SeqCst);
+            self.unusual.set(Oddity::Busy, true);
             if now >= self.slice_ends.load(Ordering::Relaxed)
                 && let Some(pause) = self.pause.get()
             {
@@ -350,6 +373,8 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     fn sha(number: usize) -> Sha {
@@ -358,7 +383,7 @@ mod tests {
 
     #[test]
     fn texts_that_were_only_evaluated_make_room_for_others() {
-        let scripts = Scripts::new(1, Arc::default());
+        let scripts = Scripts::new(1, Arc::default(), Arc::default());
         scripts.keep(sha(0), b"loaded later", false);
         scripts.keep(sha(1), b"one", false);
         scripts.keep(sha(2), b"loaded", true);
@@ -372,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_script_can_be_killed_until_it_writes() {
-        let scripts = Scripts::new(1, Arc::default());
+        let scripts = Scripts::new(1, Arc::default(), Arc::default());
         assert_eq!(scripts.kill(false), Killed::NoneRuns);
         let running = scripts.running();
         scripts.run(9, || {
@@ -393,7 +418,7 @@ mod tests {
 
     #[test]
     fn others_have_their_turn_each_slice_once_a_script_takes_long() {
-        let scripts = Scripts::new(1, Arc::default());
+        let scripts = Scripts::new(1, Arc::default(), Arc::default());
         let running = scripts.running();
         static TURNS: AtomicUsize = AtomicUsize::new(0);
         scripts.on_busy(|| {
@@ -409,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_function_is_told_from_a_script() {
-        let scripts = Scripts::new(1, Arc::default());
+        let scripts = Scripts::new(1, Arc::default(), Arc::default());
         let words: Words = [&b"FCALL"[..], b"f", b"0", &[b'x'; 20_000], b"y"].into_iter().collect();
         scripts.run_function(Called::new("f", words.args(), 7), 9, || {
             assert_eq!((scripts.kill(false), scripts.busy()), (Killed::IsOther, Error::BusyFunction));
@@ -424,7 +449,7 @@ mod tests {
     #[test]
     fn an_interpreter_is_made_once_for_each_worker() {
         let charges = Arc::<Charges>::default();
-        let scripts = Scripts::new(2, charges.clone());
+        let scripts = Scripts::new(2, charges.clone(), Arc::default());
         let add = |worker| {
             scripts.with_interpreter(
                 worker,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Engine;
+use super::{Engine, Oddity};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -161,7 +161,7 @@ impl Engine {
     /// Whether writes are refused from now on.
     pub(super) fn judge_writes(&self, config: &Config) {
         let refused = config.stop_writes && !config.save.is_empty() && self.snapshots.standing().failed;
-        self.hot.set_unsaved(refused);
+        self.unusual.set(Oddity::Unsaved, refused);
     }
 }
 
@@ -169,7 +169,7 @@ impl Engine {
 mod tests {
     use crate::clock::{Clock, ManualClock, Ttl};
     use crate::config::Config;
-    use crate::engine::Engine;
+    use crate::engine::{Engine, Oddity};
 
     fn change(engine: &Engine, count: usize) {
         for _ in 0..count {
@@ -211,11 +211,11 @@ mod tests {
         engine.configure(&[("save", "100 1")], true).expect("known");
         engine.begin_snapshot();
         engine.end_snapshot(false, false);
-        assert!(!engine.hot.is_unsaved());
+        assert!(!engine.unusual.is(Oddity::Unsaved));
         engine.configure(&[("stop-writes-on-bgsave-error", "yes")], true).expect("known");
-        assert!(engine.hot.is_unsaved());
+        assert!(engine.unusual.is(Oddity::Unsaved));
         engine.begin_snapshot();
         engine.end_snapshot(true, false);
-        assert!(!engine.hot.is_unsaved());
+        assert!(!engine.unusual.is(Oddity::Unsaved));
     }
 }

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 
 use super::clients::{Clients, Peer};
 use super::pubsub::Pubsub;
+use super::{Charge, Charges, Oddity, Unusual};
 use crate::config::Config;
 use crate::store::{Change, Changes, NameBuf};
 use table::{Reader, Table};
@@ -83,6 +84,7 @@ const NOBODY: u64 = 0;
 pub struct Tracking {
     /// Whether changes are heard, which is to say whether anybody tracks.
     changes: Arc<Changes>,
+    unusual: Arc<Unusual>,
     shared: Arc<Shared>,
 }
 
@@ -93,7 +95,8 @@ struct Shared {
     state: Mutex<State>,
     /// Whether there are changes that clients have yet to be told of by prefix.
     is_pending: AtomicBool,
-    bytes: AtomicUsize,
+    /// Where the bytes of all that is noted are summed up.
+    charges: Arc<Charges>,
     keys_max: AtomicUsize,
     /// Bytes of unread output at which who does not subscribe, and who does, is cut.
     limits: [AtomicUsize; 2],
@@ -172,20 +175,27 @@ impl Drop for Gathering<'_> {
 }
 
 impl Tracking {
-    pub(super) fn new(clients: Arc<Clients>, pubsub: Arc<Pubsub>, changes: Arc<Changes>, hidden: usize) -> Tracking {
+    /// `hidden` is the number of the store whose keys no client can name.
+    pub(super) fn new(
+        clients: Arc<Clients>,
+        pubsub: Arc<Pubsub>,
+        (changes, hidden): (Arc<Changes>, usize),
+        charges: Arc<Charges>,
+        unusual: Arc<Unusual>,
+    ) -> Tracking {
         let shared = Arc::new(Shared {
             clients,
             pubsub,
             state: Mutex::default(),
             is_pending: AtomicBool::new(false),
-            bytes: AtomicUsize::new(0),
+            charges,
             keys_max: AtomicUsize::new(usize::MAX),
             limits: [const { AtomicUsize::new(usize::MAX) }; 2],
             hidden,
         });
         let heard = shared.clone();
         changes.listen(move |change| heard.hear(change));
-        Tracking { changes, shared }
+        Tracking { changes, unusual, shared }
     }
 
     /// Takes over the settings.
@@ -202,7 +212,7 @@ impl Tracking {
     /// Whether anybody tracks.
     #[inline]
     pub fn is_on(&self) -> bool {
-        self.changes.are_wanted()
+        self.unusual.is(Oddity::Tracked)
     }
 
     /// Gathers the changes on this thread that a client's command makes, or nobody's, so that who is told by prefix hears of
@@ -233,6 +243,7 @@ impl Tracking {
         }
         state.count_prefixes();
         self.changes.want(true);
+        self.unusual.set(Oddity::Tracked, true);
         self.shared.count(state);
         Ok(())
     }
@@ -255,6 +266,7 @@ impl Tracking {
         state.count_prefixes();
         if state.trackers.is_empty() {
             self.changes.want(false);
+            self.unusual.set(Oddity::Tracked, false);
             state.table.clear();
         }
         self.shared.count(state);
@@ -307,7 +319,7 @@ impl Tracking {
 
     /// Bytes of all that is noted.
     pub fn bytes(&self) -> usize {
-        self.shared.bytes.load(Ordering::Relaxed)
+        self.shared.charges.of(Charge::Tracking) as usize
     }
 
     /// Calls `f` while nobody is told anything, so that a client is not told in a protocol that it just leaves.
@@ -421,7 +433,7 @@ impl Shared {
     }
 
     fn count(&self, state: &State) {
-        self.bytes.store(state.table.bytes() + state.prefix_bytes, Ordering::Relaxed);
+        self.charges.set(Charge::Tracking, state.table.bytes() + state.prefix_bytes);
     }
 
     /// Tells a client, or who is to be told in its place, that keys have changed: an array of them, everything if `None`.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::tls::Side;
 use super::worker::{Entrance, Guest};
@@ -25,6 +25,8 @@ pub enum Way {
     Unix,
     /// HTTP.
     Http,
+    /// HTTP over a Unix socket.
+    HttpUnix,
     /// HTTPS.
     HttpTls,
 }
@@ -46,18 +48,19 @@ impl Way {
             Way::Resp => "resp",
             Way::RespTls => "resp over tls",
             Way::Unix => "resp",
-            Way::Http => "http",
+            Way::Http | Way::HttpUnix => "http",
             Way::HttpTls => "https",
         }
     }
 
-    /// The setting that names its port.
+    /// The setting that names its port or path.
     fn setting(self) -> &'static str {
         match self {
             Way::Resp => "port",
             Way::RespTls => "tls-port",
             Way::Unix => "unixsocket",
             Way::Http => "http-port",
+            Way::HttpUnix => "http-unixsocket",
             Way::HttpTls => "http-tls-port",
         }
     }
@@ -90,9 +93,14 @@ pub(super) fn open_all(config: &Config) -> Result<Vec<Listener>, String> {
             doors.extend(sockets.into_iter().map(|socket| Listener { way, socket: Listening::Tcp(socket) }));
         }
     }
-    if !config.unixsocket.is_empty() {
-        let (socket, file) = open_unix(Path::new(&config.unixsocket), config.unixsocketperm.0)?;
-        doors.push(Listener { way: Way::Unix, socket: Listening::Unix(socket, file) });
+    for (way, path, mode) in [
+        (Way::Unix, &config.unixsocket, config.unixsocketperm),
+        (Way::HttpUnix, &config.http_unixsocket, config.http_unixsocketperm),
+    ] {
+        if !path.is_empty() {
+            let (socket, file) = open_unix(Path::new(path), mode.0, way.setting())?;
+            doors.push(Listener { way, socket: Listening::Unix(socket, file) });
+        }
     }
     Ok(doors)
 }
@@ -171,22 +179,25 @@ impl Stream {
 
     /// Says something without waiting; nobody minds if it does not arrive.
     pub fn say(&self, bytes: &[u8]) {
-        let _ = match self {
-            Stream::Tcp(stream, _) => stream.try_write(bytes),
-            Stream::Unix(stream, _) => stream.try_write(bytes),
+        // Past the runtime, which may not have heard yet that the socket takes something.
+        let socket = match self {
+            Stream::Tcp(stream, _) => SockRef::from(stream),
+            Stream::Unix(stream, _) => SockRef::from(stream),
         };
+        let _ = socket.send(bytes);
     }
 
     /// Takes it off the acceptor's runtime.
     pub fn into_guest(self, way: Way) -> io::Result<Guest> {
         Ok(match self {
-            Stream::Unix(stream, path) => Guest::Unix(stream.into_std()?, path),
+            Stream::Unix(stream, path) if way.is_resp() => Guest::Unix(stream.into_std()?, path),
+            Stream::Unix(stream, _) => Guest::HttpUnix(stream.into_std()?),
             Stream::Tcp(stream, _) => {
                 let stream = stream.into_std()?;
                 match way {
                     Way::Resp | Way::Unix => Guest::Resp(stream),
                     Way::RespTls => Guest::Tls(stream, Side::Resp),
-                    Way::Http => Guest::Http(stream),
+                    Way::Http | Way::HttpUnix => Guest::Http(stream),
                     Way::HttpTls => Guest::Tls(stream, Side::Http),
                 }
             }
@@ -251,8 +262,8 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 /// Opens a Unix socket. A file that a server has left behind is replaced; one that is anything else is not.
-fn open_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), String> {
-    let wrong = |why: &dyn fmt::Display| format!("cannot listen on {} (unixsocket): {why}", path.display());
+fn open_unix(path: &Path, mode: u32, setting: &str) -> Result<(UnixListener, SocketFile), String> {
+    let wrong = |why: &dyn fmt::Display| format!("cannot listen on {} ({setting}): {why}", path.display());
     if let Ok(there) = fs::symlink_metadata(path) {
         if !there.file_type().is_socket() {
             return Err(wrong(&"there is a file that is no socket; choose another path"));
@@ -281,14 +292,14 @@ mod tests {
         let path = folder.path().join("c.sock");
         drop(UnixListener::bind(&path).expect("a socket"));
         assert!(path.exists(), "the system leaves it behind");
-        let (_listener, file) = open_unix(&path, 0o700).expect("a path that nobody listens at");
+        let (_listener, file) = open_unix(&path, 0o700, "unixsocket").expect("a path that nobody listens at");
         assert_eq!(fs::metadata(&path).expect("a socket").permissions().mode() & 0o777, 0o700);
-        let refusal = open_unix(&path, 0).err().expect("a refusal");
+        let refusal = open_unix(&path, 0, "unixsocket").err().expect("a refusal");
         assert!(refusal.contains("another server listens there"), "{refusal}");
         drop(file);
         assert!(!path.exists());
         fs::write(&path, "mine").expect("a file");
-        let refusal = open_unix(&path, 0).err().expect("a refusal");
+        let refusal = open_unix(&path, 0, "unixsocket").err().expect("a refusal");
         assert!(refusal.contains("no socket"), "{refusal}");
         assert_eq!(fs::read(&path).expect("a file"), b"mine");
     }
@@ -297,11 +308,11 @@ mod tests {
     fn the_end_leaves_alone_what_another_server_has_put_there() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("c.sock");
-        let (listener, file) = open_unix(&path, 0).expect("a free path");
+        let (listener, file) = open_unix(&path, 0, "unixsocket").expect("a free path");
         drop(listener);
         // Longer than the system's clock for files takes for a step.
         std::thread::sleep(std::time::Duration::from_millis(50));
-        let (_theirs, _file) = open_unix(&path, 0).expect("a path that nobody listens at");
+        let (_theirs, _file) = open_unix(&path, 0, "unixsocket").expect("a path that nobody listens at");
         drop(file);
         assert!(path.exists());
     }

@@ -80,12 +80,23 @@ impl FenceLog {
     /// Reads what earlier processes have written, fences it, and keeps what the session cache signs out from now on.
     /// `eager`: the files are made at once, so that it is known now whether they can be. An error is one line.
     pub fn open(keyfile: Arc<KeyFile>, sessions: &SessionCache, eager: bool) -> Result<FenceLog, String> {
+        FenceLog::open_with(keyfile, sessions, eager, |writer| writer)
+    }
+
+    /// The same, with the writer as `made` makes it.
+    fn open_with(
+        keyfile: Arc<KeyFile>,
+        sessions: &SessionCache,
+        eager: bool,
+        made: impl FnOnce(Writer) -> Writer,
+    ) -> Result<FenceLog, String> {
         let desk = Arc::<Desk>::default();
         let mut restored = 0;
         let mut writer = Writer::open(keyfile, unix_millis(), |fence| {
             let names = fence.names.iter().map(Vec::as_slice);
             restored += sessions.restore_sign_out(names, fence.until);
         })?;
+        writer = made(writer);
         desk.counters.restored.store(restored, Ordering::Relaxed);
         if eager {
             writer.create().map_err(|error| format!("cannot keep sign-outs: {error}"))?;

@@ -9,8 +9,10 @@ mod answer;
 mod guard;
 mod head;
 mod operator;
+mod page;
 mod plain;
 mod relay;
+mod settings;
 mod sign_out;
 mod sign_out_all;
 mod sign_out_here;
@@ -19,11 +21,12 @@ mod tests;
 
 #[doc(hidden)]
 pub use plain::compare_readings;
+pub use settings::settings;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,16 +47,16 @@ use tracing::{debug, warn};
 use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use page::Pages;
+
 use super::fences::FenceLog;
 use super::patience::{HEARD_OUT, Patience, QUIET};
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
-use crate::config::{self, Config, SessionSource};
 use crate::engine::{Charge, Engine};
 use crate::session::{
-    self, DICE, Failure, Fill, LookUp, NextAuth, Observed, Outcome, Passage, Route, Secrets, SessionCache, Settings,
-    Source, Tokens, Wait,
+    self, DICE, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, Secrets, SessionCache, Tokens, Wait,
 };
 
 /// What the doors' paths begin with.
@@ -91,6 +94,7 @@ pub struct Hall {
     strangers: Strangers,
     /// Where sign-outs are kept over a restart.
     fences: Option<FenceLog>,
+    pages: Pages,
 }
 
 impl Hall {
@@ -115,6 +119,7 @@ impl Hall {
             patience: Patience::default(),
             strangers: Strangers::default(),
             fences: None,
+            pages: Pages::default(),
             sessions,
             engine,
         }
@@ -173,49 +178,6 @@ impl Hall {
     }
 }
 
-/// The part of `maxmemory` that fences may take before those of made-up tokens no longer last.
-const FENCES_SHARE: u64 = 8;
-
-/// Bytes of a token that is decoded here at most. There is no way past the cache, and a head may have no more.
-const TOKEN_MAX: usize = HEAD_MAX;
-
-/// The session engine's settings as the configuration has them. Without secrets no tokens are decoded.
-pub fn settings(config: &Config, secrets: Option<Secrets>) -> Settings {
-    let defaults = Settings::default();
-    let source = match (config.session_source(), secrets) {
-        (SessionSource::NextAuth, Some(secrets)) => {
-            Source::NextAuth(NextAuth::new(secrets).with_claims(config.session_claims.0.clone()))
-        }
-        (SessionSource::Upstream, _) => Source::Upstream,
-        _ => Source::StoreAlone,
-    };
-    Settings {
-        cookie_max: if source.secrets().is_some() { TOKEN_MAX } else { defaults.cookie_max },
-        source,
-        profile: match config.profile {
-            config::Profile::Auto => None,
-            config::Profile::NextAuth => Some(session::Profile::NextAuth),
-            config::Profile::AuthJs => Some(session::Profile::AuthJs),
-        },
-        cookie: Some(config.session_cookie.clone()).filter(|cookie| !cookie.is_empty()),
-        prefix: config.session().prefix.clone(),
-        ttl: config.session().ttl,
-        stale: config.session_stale,
-        timeout: config.upstream_timeout,
-        on_error: match config.session_error {
-            config::SessionError::Empty => session::OnError::Empty,
-            config::SessionError::Pass => session::OnError::Pass,
-        },
-        revoke: config.session_revoke,
-        max_age: config.session_max_age,
-        fences_room: match config.maxmemory {
-            0 => defaults.fences_room,
-            limit => usize::try_from(limit / FENCES_SHARE).unwrap_or(usize::MAX),
-        },
-        body_max: usize::try_from(config.upstream_body_limit).unwrap_or(usize::MAX),
-    }
-}
-
 /// One worker's door.
 pub struct Door {
     hall: Arc<Hall>,
@@ -227,8 +189,8 @@ pub struct Door {
 /// Who has a connection here.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    /// Where it comes from.
-    pub addr: SocketAddr,
+    /// Where it comes from; `None` over a Unix socket.
+    pub addr: Option<SocketAddr>,
     /// Whether it speaks TLS.
     pub is_secure: bool,
 }
@@ -236,7 +198,19 @@ pub struct Caller {
 impl From<SocketAddr> for Caller {
     /// Somebody who does not speak TLS.
     fn from(addr: SocketAddr) -> Caller {
-        Caller { addr, is_secure: false }
+        Caller { addr: Some(addr), is_secure: false }
+    }
+}
+
+impl Caller {
+    /// Somebody over a Unix socket.
+    pub fn on_this_machine() -> Caller {
+        Caller { addr: None, is_secure: false }
+    }
+
+    /// The address alone, that of this machine over a Unix socket.
+    fn ip(self) -> IpAddr {
+        self.addr.map_or(Ipv4Addr::LOCALHOST.into(), |addr| addr.ip().to_canonical())
     }
 }
 
@@ -326,13 +300,13 @@ impl Door {
             }
         };
         if let Err(error) = ended {
-            debug!(peer = %peer.addr, %error, "HTTP client closed");
+            debug!(peer = %peer.ip(), %error, "HTTP client closed");
         }
     }
 
     /// Tells a client of another protocol where it is.
     async fn turn_away<S: AsyncWrite + Unpin>(&self, mut stream: S, peer: Caller, protocol: guard::Protocol) {
-        self.hall.strangers.note("HTTP", protocol.name(), peer.addr.ip());
+        self.hall.strangers.note("HTTP", protocol.name(), peer.ip());
         let farewell = protocol.farewell(self.hall.engine.port());
         let _ = timeout(self.hall.patience.first_byte, async {
             stream.write_all(farewell.as_bytes()).await?;
@@ -468,7 +442,7 @@ impl Visit {
         let path = parts.uri.path();
         let door = session::route(BASE, parts.method.as_str(), path, parts.uri.query());
         if door == Route::Elsewhere {
-            return self.elsewhere(&parts).await;
+            return self.elsewhere(&parts, body).await;
         }
         if relay::is_loop(&parts.headers) {
             let line = "the upstream sends its own session requests back here: let requests that carry \
@@ -501,23 +475,35 @@ impl Visit {
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         };
-        answer::timed(response, started.elapsed())
+        let took = started.elapsed();
+        if door == Route::Check {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.door.hall.engine.metrics.block(self.door.worker).checks.took(micros);
+        }
+        answer::timed(response, took)
     }
 
-    async fn elsewhere(&self, parts: &Parts) -> Response<Out> {
+    async fn elsewhere(&self, parts: &Parts, body: Incoming) -> Response<Out> {
         let path = parts.uri.path();
-        if matches!(path, "/healthz" | "/readyz" | "/metrics") && !matches!(parts.method, Method::GET | Method::HEAD) {
+        if matches!(path, "/" | "/live" | "/story" | "/metrics")
+            && let Some(refusal) = self.refuse_stranger(parts)
+        {
+            return refusal;
+        }
+        if matches!(path, "/" | "/live" | "/healthz" | "/readyz" | "/metrics")
+            && !matches!(parts.method, Method::GET | Method::HEAD)
+        {
             return answer::not_allowed("GET, HEAD");
         }
         match path {
             "/admin/sessions" => self.end_sessions(parts).await,
             "/healthz" => answer::text(StatusCode::OK, "ok"),
             "/readyz" => self.ready().await,
+            "/" => self.page(),
+            "/live" => self.live(),
+            "/story" => self.story(parts, body).await,
             "/metrics" => match &self.door.hall.metrics {
                 Some(metrics) => {
-                    if let Some(refusal) = self.refuse_stranger(parts) {
-                        return refusal;
-                    }
                     let mut response = answer::text(StatusCode::OK, "");
                     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                     response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -527,7 +513,8 @@ impl Visit {
                 None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),
             },
             _ => {
-                let line = "not found; there are /api/auth/*, /healthz, /readyz, /metrics and /admin/sessions";
+                let line =
+                    "not found; there are /api/auth/*, /healthz, /readyz, /metrics, /admin/sessions and, for people, /";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         }
@@ -598,12 +585,16 @@ impl Visit {
         let (mut head, body) = answer.into_parts();
         relay::down(&mut head.headers);
         let lines = relay::lines(&head.headers);
-        let observed = door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, &lines, now));
-        if observed == Observed::SignedOut {
-            let kept: Vec<HeaderValue> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
-            head.headers.remove(SET_COOKIE);
-            for line in kept.into_iter().filter(|line| !sessions.is_session_cookie(line.as_bytes())) {
-                head.headers.append(SET_COOKIE, line);
+        let status = head.status.as_u16();
+        match door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, status, &lines, now)) {
+            Observed::Untouched => {}
+            Observed::Ended => door.hall.settle().await,
+            Observed::SignedOut => {
+                let kept: Vec<HeaderValue> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
+                head.headers.remove(SET_COOKIE);
+                for line in kept.into_iter().filter(|line| !sessions.is_session_cookie(line.as_bytes())) {
+                    head.headers.append(SET_COOKIE, line);
+                }
             }
         }
         relay::keep_private(&mut head.headers);

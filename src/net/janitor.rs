@@ -31,6 +31,8 @@ const WORTH: u64 = 1 << 20;
 /// What is asked for and dropped at once, so that the allocator looks at what it keeps: enough not to come from what it
 /// has at hand.
 const NUDGE: usize = 1 << 20;
+/// The same for what all threads share: more than one of them keeps for itself. Nothing of it is ever touched.
+const LARGE_NUDGE: usize = 32 << 20;
 
 /// How often it is looked what the process really takes, once data is half of what it may be.
 const WEIGH_EACH: Ttl = Ttl(100);
@@ -55,8 +57,8 @@ fn resident() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Has the allocator give back what this thread has freed. mimalloc keeps it for some milliseconds in case it is needed
-/// again, and then only looks when somebody allocates; after a million entries died nobody may for hours.
+/// Has the allocator give back what was freed. mimalloc keeps it for some milliseconds in case it is needed again, and then
+/// only looks when somebody allocates; after a million entries died nobody may for hours.
 pub(super) async fn give_back(engine: Arc<Engine>) {
     let (mut seen, mut owed) = (0, 0);
     loop {
@@ -73,6 +75,8 @@ pub(super) async fn give_back(engine: Arc<Engine>) {
         if owed > 0 {
             owed -= 1;
             drop(black_box(Vec::<u8>::with_capacity(NUDGE)));
+            // To give a gigabyte back takes some hundred milliseconds, which are nobody's here.
+            tokio::task::spawn_blocking(|| drop(black_box(Vec::<u8>::with_capacity(LARGE_NUDGE))));
         }
     }
 }
@@ -164,30 +168,39 @@ impl Pace {
 
 /// Sweeps until nothing is due and tells when something will be.
 async fn sweep(engine: &Engine) -> Millis {
-    let (mut next, mut pace, started) = (Millis::NEVER, Pace { most: 1 }, Instant::now());
-    for store in engine.all_stores() {
-        loop {
+    let (mut pace, started) = (Pace { most: 1 }, Instant::now());
+    loop {
+        // Each has its slice in turn, so that no store waits for what dies in another, or for all that is to be freed.
+        let (mut next, mut is_due) = (Millis::NEVER, false);
+        for store in engine.all_stores() {
             // What a script works with does not go while it runs, though it has died since it began.
             while engine.scripts.is_busy() {
                 sleep(REST.duration()).await;
             }
             let begun = Instant::now();
+            let (due, now) = (store.next_due(), engine.clock.now());
+            if due <= now {
+                engine.metrics.shared().lag.took(now.since(due).0 * 1000);
+            }
             let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
-            let swept = store.sweep_some(engine.clock.now(), pace.most);
+            let swept = store.sweep_some(now, pace.most);
             drop(gathering);
             match swept {
                 Sweep::MoreDue if pace.learn(begun.elapsed()) && started.elapsed() < Pace::CLIENTS_FIRST => {
+                    is_due = true;
                     sleep(Pace::REST).await;
                 }
-                Sweep::MoreDue => tokio::task::yield_now().await,
-                Sweep::Idle(due) => {
-                    next = next.min(due);
-                    break;
+                Sweep::MoreDue => {
+                    is_due = true;
+                    tokio::task::yield_now().await;
                 }
+                Sweep::Idle(due) => next = next.min(due),
             }
         }
+        if !is_due {
+            return next;
+        }
     }
-    next
 }
 
 fn next_due(engine: &Engine) -> Millis {

@@ -21,6 +21,8 @@ pub(super) const QUIET: Duration = Duration::from_millis(300);
 pub struct Patience {
     /// Until its first byte. RESP clients that need no login have for ever where `timeout` is 0.
     pub first_byte: Duration,
+    /// Over TLS from the first byte to the last of the handshake, which comes before all else.
+    pub handshake: Duration,
     /// Over HTTP for a whole head, and between two requests; over RESP for a whole request, large ones longer.
     pub head: Duration,
     /// Over HTTP for the body of a sign-out, and before it takes more of its answer.
@@ -34,7 +36,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Patience {
         let [short, long] = [10, 30].map(Duration::from_secs);
-        Patience { first_byte: short, head: long, body: long, stranger: short, login: long }
+        Patience { first_byte: short, handshake: short, head: long, body: long, stranger: short, login: long }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::engine::Engine;
+use crate::metrics::STEPS;
 
 /// Everything the engine counts, and the sections that others have added.
 pub fn text(engine: &Engine) -> String {
@@ -41,6 +42,11 @@ pub fn text(engine: &Engine) -> String {
     ] {
         row(&mut out, &format!("cloakroom_{name}"), kind, help, value);
     }
+    let (checks, lags) = (engine.metrics.checks(), engine.metrics.lags());
+    let help = "Session checks over HTTP by how long they took";
+    histogram(&mut out, "cloakroom_session_check_duration_seconds", help, &checks.0, checks.1);
+    let help = "How late after its deadline the oldest of what had died was reclaimed";
+    histogram(&mut out, "cloakroom_expiry_lag_seconds", help, &lags.0, lags.1);
     for (section, rows) in engine.reports() {
         let section = section.to_ascii_lowercase();
         for (name, help, value) in rows {
@@ -48,6 +54,20 @@ pub fn text(engine: &Engine) -> String {
         }
     }
     out
+}
+
+/// Steps of a doubling number of microseconds, the last one open.
+fn histogram(out: &mut String, name: &str, help: &str, steps: &[u64; STEPS], micros: u64) {
+    let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} histogram");
+    for (step, count) in steps[..STEPS - 1].iter().enumerate() {
+        let _ = writeln!(out, "{name}_bucket{{le=\"{}\"}} {count}", seconds(1 << step));
+    }
+    let count = steps[STEPS - 1];
+    let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {}\n{name}_count {count}", seconds(micros));
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
 fn row(out: &mut String, name: &str, kind: &str, help: &str, value: u64) {

@@ -47,12 +47,19 @@ impl Reloader {
         let mut doors = fresh.clone();
         (doors.tls_port, doors.http_tls_port) = (self.last.tls_port, self.last.http_tls_port);
         (doors.source, doors.upstream) = (self.last.session_source(), self.last.upstream.clone());
+        doors.secret_file.clone_from(&self.last.secret_file);
         doors.check()?;
         // At start fewer clients may have been let in than were asked for, which is no mistake now.
         if taken.iter().any(|param: &&crate::config::Param| param.name.ends_with("maxclients")) {
             engine.consider(&doors).map_err(|refusal| refusal.to_string())?;
         }
-        let papers = self.shared.tls.as_ref().map(|_| Papers::read(&doors)).transpose()?;
+        // What CONFIG SET has changed meanwhile stays, the names of files too.
+        let mut stands = engine.config();
+        for param in &taken {
+            // What one configuration shows another reads.
+            let _ = stands.set(param.name, &param.get(&fresh));
+        }
+        let papers = self.shared.tls.as_ref().map(|_| Papers::read(&stands)).transpose()?;
         let secrets = super::secrets::read(&doors)?;
         // Nothing above has changed anything, and nothing below the users can fail.
         let users = command::reload_users(engine)?;

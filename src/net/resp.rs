@@ -238,7 +238,7 @@ impl<'a> Connection<'a> {
         if self.client.peer.is_killed() {
             return Poll::Ready(Ok(Event::Bell));
         }
-        if self.is_released() {
+        if self.held.is_some() && self.is_released() {
             return Poll::Ready(Ok(Event::Timer));
         }
         if self.is_behind() && self.wire.poll_write_ready(cx)?.is_ready() {
@@ -351,7 +351,9 @@ impl<'a> Connection<'a> {
         self.client.peer.query_buffer[0].store(input.len() as u32, Ordering::Relaxed);
         let mut used = 0;
         let mut end = None;
-        let mut next = None;
+        // The key of this request and that of the next one, in turn.
+        let mut foreseen = [None, None];
+        let mut turns = 0;
         self.held = None;
         if is_tls(input) {
             self.note_stranger("TLS");
@@ -360,8 +362,7 @@ impl<'a> Connection<'a> {
         }
         let mut turn = engine.enter(self.client.worker());
         while used < input.len() {
-            turn.give_way(|| engine.scripts.is_busy());
-            self.client.is_outside = !turn.is_inside();
+            self.client.is_outside = !turn.give_way(|| engine.scripts.is_busy());
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
             let len = match parser.parse(rest, &limits) {
@@ -387,12 +388,20 @@ impl<'a> Connection<'a> {
                 break;
             }
             let store = engine.store(self.client.db());
-            let ahead = next.take().or_else(|| {
-                let len = args.get(2).map_or(0, <[u8]>::len);
-                args.get(1).and_then(|key| store.foresee(key, len))
-            });
             // While this request runs, what the next one needs is on its way.
-            next = guess_key(&rest[len..]).and_then(|(key, len)| store.foresee(key, len));
+            let [one, other] = &mut foreseen;
+            let (here, next) = if turns % 2 == 0 { (one, other) } else { (other, one) };
+            turns += 1;
+            let unguessed;
+            let ahead = match here {
+                Some(ahead) => Some(&*ahead),
+                None => {
+                    let len = args.get(2).map_or(0, <[u8]>::len);
+                    unguessed = args.get(1).and_then(|key| store.foresee(key, len));
+                    unguessed.as_ref()
+                }
+            };
+            *next = guess_key(&rest[len..]).and_then(|(key, len)| store.foresee(key, len));
             let start = output.len();
             let flow = if args.is_empty() {
                 Flow::Go
@@ -406,7 +415,7 @@ impl<'a> Connection<'a> {
                     }
                 }
             } else {
-                command::run(engine, &mut self.client, args, ahead.as_ref(), now, output)
+                command::run(engine, &mut self.client, args, ahead, now, output)
             };
             match flow {
                 Flow::Go => used += len,

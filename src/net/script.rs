@@ -41,6 +41,7 @@ pub(super) fn pause() {
 #[derive(Default)]
 pub(super) struct Stage {
     stack: Option<DefaultStack>,
+    engine: Option<Arc<Engine>>,
     words: Words,
     output: Vec<u8>,
 }
@@ -50,11 +51,14 @@ pub(super) struct Script {
     engine: Arc<Engine>,
     worker: usize,
     /// `None` when it has come to its end.
-    coroutine: Option<Coroutine<(), (), Done, DefaultStack>>,
+    routine: Option<Routine>,
 }
+
+type Routine = Coroutine<(), (), Done, DefaultStack>;
 
 /// What is given back at the end.
 struct Done {
+    engine: Arc<Engine>,
     client: Client,
     words: Words,
     output: Vec<u8>,
@@ -80,49 +84,55 @@ impl Stage {
         let Some(stack) = stack else { return Ok(command::run(engine, client, args, None, now, output)) };
         let (mut words, mut reply) = (std::mem::take(&mut self.words), std::mem::take(&mut self.output));
         args.iter().for_each(|word| words.push(word));
-        let (shared, worker, mut client_of_it) = (engine.clone(), client.worker(), client.hand_over());
+        let shared = self.engine.take().unwrap_or_else(|| engine.clone());
+        let (worker, mut client_of_it) = (client.worker(), client.hand_over());
         let run = move |yielder: &Yielder<(), ()>, ()| {
             let run = || command::run(&shared, &mut client_of_it, words.args(), None, now, &mut reply);
             let run = || RESTS.set(&Cell::new(false), || YIELDER.set(yielder, run));
             // The client is given back in any case.
             let flow = catch_unwind(AssertUnwindSafe(run));
-            Done { client: client_of_it, words, output: reply, flow }
+            Done { engine: shared, client: client_of_it, words, output: reply, flow }
         };
-        let coroutine = Some(Coroutine::with_stack(stack, run));
-        Script { engine: engine.clone(), worker, coroutine }.go_on(self, client, output)
+        let mut routine = Coroutine::with_stack(stack, run);
+        match routine.resume(()) {
+            CoroutineResult::Return(done) => Ok(self.end(routine, done, client, output)),
+            CoroutineResult::Yield(()) => {
+                engine.set_resting(worker, true);
+                Err(Script { engine: engine.clone(), worker, routine: Some(routine) })
+            }
+        }
     }
 
-    /// Keeps what the next request needs.
-    fn keep(&mut self, stack: DefaultStack, mut words: Words, mut output: Vec<u8>) {
+    /// Gives a request's client back, writes its reply, and keeps what the next one needs.
+    fn end(&mut self, routine: Routine, done: Done, client: &mut Client, output: &mut Vec<u8>) -> Flow {
+        let Done { engine, client: client_of_it, mut words, output: mut reply, flow } = done;
+        *client = client_of_it;
+        output.extend_from_slice(&reply);
         words.clear();
-        output.clear();
-        self.stack = Some(stack);
+        reply.clear();
+        self.stack = Some(routine.into_stack());
+        self.engine = Some(engine);
         self.words = if words.heap() <= KEPT { words } else { Words::new() };
-        self.output = if output.capacity() <= KEPT { output } else { Vec::new() };
+        self.output = if reply.capacity() <= KEPT { reply } else { Vec::new() };
+        flow.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
 impl Script {
     /// Goes on with a request, to its end or for as long as others can wait.
     pub fn go_on(mut self, stage: &mut Stage, client: &mut Client, output: &mut Vec<u8>) -> Result<Flow, Script> {
-        let Some(done) = self.resume() else { return Err(self) };
-        *client = done.client;
-        output.extend_from_slice(&done.output);
-        if let Some(coroutine) = self.coroutine.take() {
-            stage.keep(coroutine.into_stack(), done.words, done.output);
+        match self.resume().zip(self.routine.take_if(|routine| routine.done())) {
+            Some((done, routine)) => Ok(stage.end(routine, done, client, output)),
+            None => Err(self),
         }
-        done.flow.map_or_else(|panic| resume_unwind(panic), Ok)
     }
 
     fn resume(&mut self) -> Option<Done> {
-        let coroutine = self.coroutine.as_mut()?;
-        let goes_on = coroutine.started();
+        let routine = self.routine.as_mut()?;
         // It was let in when it began, and is inside again when it ends.
-        let _turn = goes_on.then(|| self.engine.enter(self.worker));
-        if goes_on {
-            self.engine.set_resting(self.worker, false);
-        }
-        match coroutine.resume(()) {
+        let _turn = self.engine.enter(self.worker);
+        self.engine.set_resting(self.worker, false);
+        match routine.resume(()) {
             CoroutineResult::Return(done) => Some(done),
             CoroutineResult::Yield(()) => {
                 self.engine.set_resting(self.worker, true);
@@ -135,7 +145,7 @@ impl Script {
 impl Drop for Script {
     /// Functions of C may lie on its stack, which nothing can clear away but their end.
     fn drop(&mut self) {
-        while self.coroutine.as_ref().is_some_and(|coroutine| !coroutine.done()) {
+        while self.routine.as_ref().is_some_and(|routine| !routine.done()) {
             self.engine.scripts.end();
             self.resume();
         }

@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use socket2::{SockRef, TcpKeepalive};
-
 pub use super::doors::Way;
 use super::doors::{Acceptor, Listener, Stream, open_all};
 use super::fences::FenceLog;
@@ -20,8 +18,8 @@ use super::reload::Reloader;
 pub use super::reload::Settings;
 use super::snapshot::{self, Keeper};
 use super::tls::{Papers, Tls};
-use super::worker::{self, Arrival, Shared, Worker};
-use super::{Patience, descriptors, machine, prometheus, script, secrets};
+use super::worker::{self, Arrival, Shared, Watch, Worker};
+use super::{Patience, descriptors, machine, prometheus, script, secrets, tls};
 use crate::clock::Clock;
 use crate::command;
 use crate::config::{Config, FenceLogging};
@@ -95,7 +93,11 @@ impl Server {
         let engine = Arc::new(Engine::with_key(config, Clock::system(), workers, command::COUNT, key));
         command::load_users(&engine).map_err(StartError)?;
         engine.scripts.on_busy(script::pause);
-        engine.on_configure(move |before, after| descriptors::judge(before, after, workers));
+        let shown = tls.clone();
+        engine.on_configure(move |before, after, named| {
+            descriptors::judge(before, after, workers)?;
+            tls::judge(shown.as_ref(), after, named)
+        });
         if let Some(read) = snapshot::load(&engine, &snapshot, true).map_err(StartError)? {
             let covered = engine.changes_made();
             let mut standing = engine.snapshots.standing();
@@ -259,20 +261,7 @@ async fn accept(
                 continue;
             }
         };
-        if way.is_resp() && !stream.is_local() && is_protected(&shared.engine) {
-            stream.say(DENIED);
-            shared.engine.metrics.shared().rejected_connections.add(1);
-            continue;
-        }
-        let Some(watch) = shared.admit(way.entrance(), turn % arrivals.len()) else {
-            // As Redis does it: said without waiting, and nobody minds if it does not arrive.
-            stream.say(if way.is_resp() { b"-ERR max number of clients reached\r\n" } else { HOUSE_FULL });
-            continue;
-        };
-        if let Stream::Tcp(stream, _) = &stream {
-            let _ = stream.set_nodelay(true);
-            keep_alive(stream, shared.engine.hot.keepalive());
-        }
+        let Some(watch) = let_in(&stream, way, turn % arrivals.len(), &shared) else { continue };
         let Ok(guest) = stream.into_guest(way) else { continue };
         if arrivals[turn % arrivals.len()].send(Arrival { guest, watch }).is_err() {
             return;
@@ -281,14 +270,19 @@ async fn accept(
     }
 }
 
-/// Has the kernel look after a peer that has gone without a word: first after so many seconds of silence, then twice more
-/// at a third of that, as Redis does. 0 is never.
-fn keep_alive(stream: &tokio::net::TcpStream, seconds: u64) {
-    if seconds > 0 {
-        let [time, interval] = [seconds, (seconds / 3).max(1)].map(Duration::from_secs);
-        let probes = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(3);
-        let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+/// Takes a place for a client, or tells it why there is none.
+fn let_in(stream: &Stream, way: Way, worker: usize, shared: &Arc<Shared>) -> Option<Watch> {
+    if way.is_resp() && !stream.is_local() && is_protected(&shared.engine) {
+        stream.say(DENIED);
+        shared.engine.metrics.shared().rejected_connections.add(1);
+        return None;
     }
+    let watch = shared.admit(way.entrance(), worker);
+    if watch.is_none() {
+        // As Redis does it: said without waiting, and nobody minds if it does not arrive.
+        stream.say(if way.is_resp() { b"-ERR max number of clients reached\r\n" } else { HOUSE_FULL });
+    }
+    watch
 }
 
 /// What a client from elsewhere hears while anybody could come in. Clients know Redis' first word.
@@ -342,4 +336,77 @@ fn prepare() -> io::Result<(Runtime, Signals)> {
 
 fn addresses(doors: &[Listener], way: Way) -> Vec<SocketAddr> {
     doors.iter().filter(|door| door.way == way).filter_map(Listener::address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A house without anybody, who does not ask for a password.
+    fn open_house(settings: &[(&str, &str)]) -> Arc<Shared> {
+        let mut config = Config::default();
+        for (name, value) in settings {
+            config.set(name, value).expect("a setting");
+        }
+        let engine = Arc::new(Engine::new(config, Clock::system(), 1, command::COUNT));
+        let hall = Hall::new(engine.clone(), None, String::new);
+        Arc::new(Shared::new(engine, Arc::new(hall), None))
+    }
+
+    /// What a client hears that comes from `from`, if it is not let in. The bytes go over loopback all the same.
+    fn turned_away(shared: &Arc<Shared>, way: Way, from: &str) -> Option<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let door = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut client = TcpStream::connect(door.local_addr().expect("its address")).expect("a door");
+        let (accepted, _) = door.accept().expect("a client");
+        accepted.set_nonblocking(true).expect("a socket");
+        let watch = runtime.block_on(async {
+            let accepted = tokio::net::TcpStream::from_std(accepted).expect("a socket");
+            let_in(&Stream::Tcp(accepted, from.parse().expect("an address")), way, 0, shared)
+        });
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).expect("text and an end");
+        assert_eq!(watch.is_some(), heard.is_empty(), "{heard}");
+        watch.is_none().then_some(heard)
+    }
+
+    #[test]
+    fn who_comes_from_elsewhere_is_denied_while_there_is_no_password() {
+        let shared = open_house(&[("requirepass", "sesame")]);
+        let is_denied = |way, from| {
+            let heard = turned_away(&shared, way, from);
+            assert!(heard.iter().all(|heard| heard.starts_with("-DENIED Redis is running in protected mode")));
+            heard.is_some()
+        };
+        let elsewhere = ["203.0.113.7:4000", "[2001:db8::7]:4000", "[::ffff:203.0.113.7]:4000"];
+        let here = ["127.0.0.1:4000", "127.9.9.9:4000", "[::1]:4000", "[::ffff:127.0.0.1]:4000"];
+        assert!(!elsewhere.iter().any(|from| is_denied(Way::Resp, from)), "the password is asked for inside");
+        shared.engine.configure(&[("requirepass", "")], true).expect("it may be taken away");
+        assert!(elsewhere.iter().all(|from| is_denied(Way::Resp, from) && is_denied(Way::RespTls, from)));
+        assert_eq!(shared.engine.metrics.sums().rejected_connections, 6);
+        assert!(!here.iter().any(|from| is_denied(Way::Resp, from)));
+        // Sessions are for whoever has their token.
+        assert!(!is_denied(Way::Http, elsewhere[0]));
+        shared.engine.configure(&[("protected-mode", "no")], true).expect("it may be meant");
+        assert!(!is_denied(Way::Resp, elsewhere[0]));
+        shared.engine.configure(&[("protected-mode", "yes")], true).expect("or not");
+        assert!(is_denied(Way::Resp, elsewhere[0]));
+        shared.engine.configure(&[("requirepass", "sesame")], true).expect("a password again");
+        assert!(!is_denied(Way::Resp, elsewhere[0]));
+    }
+
+    #[test]
+    fn one_too_many_is_told_so_and_a_place_is_free_when_its_client_has_gone() {
+        let shared = open_house(&[("maxclients", "1"), ("http-maxclients", "1")]);
+        for (way, full) in [(Way::Resp, "-ERR max number of clients"), (Way::Http, "HTTP/1.1 503 ")] {
+            let one = shared.admit(way.entrance(), 0);
+            assert!(one.is_some());
+            assert!(turned_away(&shared, way, "127.0.0.1:4000").is_some_and(|heard| heard.starts_with(full)));
+            drop(one);
+            assert_eq!(turned_away(&shared, way, "127.0.0.1:4000"), None);
+        }
+    }
 }

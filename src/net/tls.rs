@@ -21,10 +21,8 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion
 use tokio_rustls::server::TlsStream;
 
 use super::strangers::is_tls;
-use crate::config::{ClientAuth, Config, TlsVersions};
-
-/// How long a client may take to shake hands.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+use crate::config::{ClientAuth, Config, Param, Refusal, TlsVersions};
+use crate::engine::Deed;
 
 /// The doors that TLS is spoken at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +31,9 @@ pub(super) enum Side {
     Http,
 }
 
-/// What both doors show and ask for, as it was last read.
-pub(super) struct Tls(RwLock<Papers>);
+/// What both doors show and ask for, as it was last read. A handle.
+#[derive(Clone)]
+pub(super) struct Tls(Arc<RwLock<Papers>>);
 
 /// One reading of the files.
 #[derive(Clone)]
@@ -88,7 +87,7 @@ impl Papers {
 
 impl Tls {
     pub fn new(papers: Papers) -> Tls {
-        Tls(RwLock::new(papers))
+        Tls(Arc::new(RwLock::new(papers)))
     }
 
     /// Shows these from now on.
@@ -96,14 +95,19 @@ impl Tls {
         *self.0.write() = papers;
     }
 
-    /// Shakes hands with a client, or says why not.
-    pub async fn accept(&self, mut stream: TcpStream, side: Side) -> Result<TlsStream<TcpStream>, Refused> {
+    /// Shakes hands with a client, which has so long for all of it, or says why not.
+    pub async fn accept(
+        &self,
+        mut stream: TcpStream,
+        side: Side,
+        patience: Duration,
+    ) -> Result<TlsStream<TcpStream>, Refused> {
         let papers = self.0.read().clone();
         let papers = match side {
             Side::Resp => papers.resp,
             Side::Http => papers.http,
         };
-        let shaken = tokio::time::timeout(HANDSHAKE_MAX, async {
+        let shaken = tokio::time::timeout(patience, async {
             let mut first = [0];
             match stream.peek(&mut first).await {
                 Ok(1) if !is_tls(&first) => {
@@ -117,6 +121,25 @@ impl Tls {
         shaken.await.unwrap_or(Err(Refused::Gone))
     }
 }
+
+/// Reads the files anew if settings were named by which they are found and understood, and gives what shows them once the
+/// settings stand. As in Redis a setting that is set to what it was has its file read all the same, and what is wrong with
+/// them is said in the log alone.
+pub(super) fn judge(tls: Option<&Tls>, after: &Config, named: &[&'static Param]) -> Result<Option<Deed>, Refusal> {
+    let (Some(tls), Some(first)) = (tls, named.iter().find(|param| FILES.contains(&param.name))) else {
+        return Ok(None);
+    };
+    let (tls, papers) = (tls.clone(), Papers::read(after));
+    let papers = papers.map_err(|why| {
+        tracing::warn!("CONFIG SET: certificates stay as they are: {why}");
+        Refusal::Value(first.name.to_owned(), "Unable to update TLS configuration. Check server logs.".to_owned())
+    })?;
+    Ok(Some(Box::new(move || tls.replace(papers))))
+}
+
+/// The settings that [`Papers`] are made from.
+const FILES: [&str; 6] =
+    ["tls-cert-file", "tls-key-file", "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients", "tls-protocols"];
 
 fn failed(error: io::Error) -> Refused {
     match error.kind() {

@@ -95,7 +95,7 @@ impl Reach {
     }
 
     /// Whether the application answers, by the last calls; when there was none lately it is connected to, at most
-    /// once in [`NEWS_FOR`].
+    /// once in `NEWS_FOR`.
     pub async fn ready(&self) -> Result<(), Failure> {
         let due = {
             let mut news = self.news.lock();

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -137,8 +138,25 @@ pub(super) enum Guest {
     /// RESP too; the path that the client came to.
     Unix(std::os::unix::net::UnixStream, Arc<str>),
     Http(std::net::TcpStream),
+    HttpUnix(std::os::unix::net::UnixStream),
     /// Hands are to be shaken first.
     Tls(std::net::TcpStream, Side),
+}
+
+impl Guest {
+    /// Has what it says sent at once, and the kernel look after it when it has gone without a word: first after so many
+    /// seconds of silence, then twice more at a third of that, as Redis does. 0 is never. Not done where clients are
+    /// accepted, as all who come at once would wait for it.
+    fn make_ready(&self, keepalive: u64) {
+        let (Guest::Resp(stream) | Guest::Http(stream) | Guest::Tls(stream, _)) = self else { return };
+        // One that has gone already is found out by whoever reads from it.
+        let _ = stream.set_nodelay(true);
+        if keepalive > 0 {
+            let [time, interval] = [keepalive, (keepalive / 3).max(1)].map(Duration::from_secs);
+            let probes = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(3);
+            let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+        }
+    }
 }
 
 /// The acceptor's end of a worker.
@@ -181,6 +199,7 @@ fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, door: &Rc<Door>,
     let scratch = scratch.clone();
     let block = shared.engine.metrics.block(number);
     let Arrival { guest, watch } = arrival;
+    guest.make_ready(shared.engine.hot.keepalive());
     match guest {
         Guest::Resp(stream) => {
             block.connections.add(1);
@@ -199,6 +218,15 @@ fn serve(arrival: Arrival, number: usize, shared: &Arc<Shared>, door: &Rc<Door>,
             tokio::task::spawn_local(async move {
                 let _held = (&watch, &scratch);
                 door.serve(stream, peer.into(), ending).await;
+            });
+        }
+        Guest::HttpUnix(stream) => {
+            block.http_connections.add(1);
+            let Ok(stream) = UnixStream::from_std(stream) else { return };
+            let (door, ending) = (door.clone(), shared.ending.subscribe());
+            tokio::task::spawn_local(async move {
+                let _held = (&watch, &scratch);
+                door.serve(stream, Caller::on_this_machine(), ending).await;
             });
         }
         Guest::Tls(stream, side) => {
@@ -231,8 +259,9 @@ async fn shake_hands(
     let stream = TcpStream::from_std(stream).ok()?;
     let (peer, tls) = (stream.peer_addr().ok()?, shared.tls.as_ref()?);
     let mut ending = shared.ending.subscribe();
+    let patience = shared.hall.patience().handshake;
     let shaken = tokio::select! {
-        shaken = tls.accept(stream, side) => shaken,
+        shaken = tls.accept(stream, side, patience) => shaken,
         _ = ending.wait_for(|ending| *ending) => return None,
     };
     let (door, strangers) = match side {

@@ -23,6 +23,7 @@ use super::flight::{Fill, Flight, Landing, Wait};
 use super::hit::Hit;
 use super::nextauth::Vault;
 use super::source::{Failure, Kind, Outcome};
+use super::story::{Event, Story};
 use super::sync::Steps;
 use super::{Profile, Settings};
 use crate::clock::{Millis, Ttl};
@@ -80,6 +81,8 @@ pub(super) struct Core {
     pub names: CookieNames,
     pub counters: Counters,
     pub steps: Steps,
+    /// The last decisions that were no hits.
+    pub story: Story,
     /// The engine's lock.
     pub flights: Mutex<Flights>,
     pub tickets: AtomicU64,
@@ -110,6 +113,7 @@ impl SessionCache {
             prefix_len: settings.prefix.len(),
             body_max: AtomicUsize::new(settings.body_max),
             steps: Steps::default(),
+            story: Story::default(),
             flights: Mutex::default(),
             tickets: AtomicU64::new(1),
             witness: OnceLock::new(),
@@ -150,6 +154,13 @@ impl SessionCache {
         self.core.names.read(&self.core.answers, cookies, self.core.learned())
     }
 
+    /// A name that the session cookie has.
+    pub fn cookie_name(&self) -> String {
+        let settings = self.settings();
+        let profile = settings.profile.or_else(|| self.core.learned()).unwrap_or(Profile::NextAuth);
+        settings.cookie.clone().unwrap_or_else(|| profile.cookie().to_owned())
+    }
+
     /// Shows a stored session where it lies, if that is what the check is to be answered with, without allocating. If
     /// not, [`look_up`](SessionCache::look_up) tells what is to be done.
     pub fn hit<R>(&self, tokens: &Tokens, now: Millis, f: impl FnOnce(&Hit<'_>) -> R) -> Option<R> {
@@ -174,8 +185,9 @@ impl SessionCache {
             }
             Seen::None => LookUp::Answer(core.nothing(tokens, "cloakroom; hit; detail=no-cookie")),
             Seen::Unclear { .. } if core.signed_out(tokens, None, now) => LookUp::Answer(core.fenced(tokens)),
-            Seen::Unclear { why, .. } if passes => {
+            Seen::Unclear { why, names } if passes => {
                 add(&core.counters.passed);
+                names.first().into_iter().for_each(|name| core.tell(name, Event::Passed(*why), now));
                 LookUp::Pass(*why)
             }
             Seen::Unclear { .. } => LookUp::Answer(core.nothing(tokens, "cloakroom; detail=ambiguous")),
@@ -183,7 +195,10 @@ impl SessionCache {
                 Glance::Live(answer) => LookUp::Answer(core.hit(key, answer)),
                 Glance::Fenced => LookUp::Answer(core.fenced(tokens)),
                 Glance::Absent if asks => self.take_off(tokens, key, now),
-                Glance::Absent => LookUp::Answer(core.nothing(tokens, "cloakroom; detail=absent")),
+                Glance::Absent => {
+                    core.tell(key, Event::Absent, now);
+                    LookUp::Answer(core.nothing(tokens, "cloakroom; detail=absent"))
+                }
             },
         }
     }
@@ -212,6 +227,7 @@ impl SessionCache {
         let flight = Arc::new(Flight::default());
         flights.insert(listed.clone(), flight.clone());
         drop(flights);
+        core.tell(key, core.why_asked(&family, behind, now), now);
         add(&core.counters.misses);
         let (cache, tokens) = (self.clone(), tokens.clone());
         let (subject, user) = (None, None);

@@ -90,6 +90,27 @@ impl Tokens {
         }
     }
 
+    /// Those whose cookies an answer deletes, all that they came in, while it sets none: what its user is signed out of. One
+    /// of two is told apart; of what is unclear nothing is.
+    pub(super) fn ended_by(&self, change: &Change) -> Option<Tokens> {
+        if change.sets() || matches!(self.seen, Seen::Unclear { .. }) {
+            return None;
+        }
+        let [plain, secure] = [Side::Plain, Side::Secure].map(|side| {
+            let (had, does) = (&self.parts[side as usize], &change.sides[side as usize]);
+            !had.is_empty() && had.iter().all(|suffix| does.iter().any(|(known, _)| known == suffix))
+        });
+        let side = match (plain, secure, &self.seen) {
+            (false, false, _) => return None,
+            (true, false, Seen::Both { .. }) => Side::Plain,
+            (false, true, Seen::Both { .. }) => Side::Secure,
+            _ => return Some(self.clone()),
+        };
+        let mut ended = Tokens { seen: Seen::One { key: self.single(side)?, side }, ..self.clone() };
+        ended.parts[1 - side as usize].clear();
+        Some(ended)
+    }
+
     fn single(&self, side: Side) -> Option<NameBuf> {
         match (&self.seen, side) {
             (Seen::One { key, side: own }, _) if *own == side => Some(key.clone()),

@@ -15,6 +15,7 @@ use super::counters::add;
 use super::family::Record;
 use super::flight::{Fill, Landing};
 use super::source::{Failure, Outcome, Says, SourceAnswer, says};
+use super::story::Event;
 use crate::clock::{Millis, Ttl};
 use crate::error::Result;
 use crate::store::{Class, Fresh, NameBuf, Slot};
@@ -58,12 +59,14 @@ impl Core {
         match outcome {
             Outcome::Failed(failure) => {
                 self.counters.call(None);
+                self.tell(&fill.family, Event::Failed(failure), now);
                 warn!(session = %self.shown(&fill.family), failure = failure.word(), "Session source failed");
                 let answer = self.after_failure(&fill.tokens, Trouble::Failure(failure), now);
                 (answer, Landing::Failed(failure))
             }
             Outcome::Answered(answer) if answer.is_failure() => {
                 self.counters.call(Some(answer.status));
+                self.tell(&fill.family, Event::Refused(answer.status), now);
                 warn!(session = %self.shown(&fill.family), status = answer.status, "Session source failed");
                 let mut answer = Answer::of(answer, Origin::Failure);
                 answer.strip_cookies(|_| true);
@@ -102,16 +105,21 @@ impl Core {
         let current = listed && !fill.behind;
         let mut shown = Answer::of(answer, Origin::Source);
         let mut status = format!("cloakroom; fwd=miss; fwd-status={}", shown.status);
+        let mut event = Event::Unfit(shown.status);
         match said {
             Says::SignedIn(expires) if plain && current && !change.takes_away() => {
                 match self.store(fill, &change, &shown, expires, flights, now) {
-                    Stored::For(ttl) => status += &format!("; stored; ttl={}", ttl.0 / 1000),
+                    Stored::For(ttl) => {
+                        event = Event::Stored(ttl);
+                        status += &format!("; stored; ttl={}", ttl.0 / 1000);
+                    }
                     Stored::Not => {}
                     Stored::Fenced => return fenced(),
                 }
             }
             // The source knows of no session: nothing earlier may be shown from now on.
             _ if current && (change.takes_away() || (plain && said == Says::SignedOut)) => {
+                event = Event::Nobody(shown.status);
                 self.disband(&fill.family, flights, now);
             }
             // What began before an update must not undo its cookie.
@@ -122,6 +130,7 @@ impl Core {
             }
             _ => {}
         }
+        self.tell(&fill.family, event, now);
         let mut shared = shown.clone();
         shared.strip_cookies(|line| !self.names.is_session(line));
         debug!(session = %self.shown(&fill.family), status = shown.status, "Session API - Cache miss, generated session");

@@ -96,6 +96,7 @@ mod nextauth;
 mod pass;
 mod signout;
 mod source;
+mod story;
 mod sync;
 mod time;
 mod users;
@@ -119,6 +120,7 @@ pub use nextauth::NextAuth;
 pub use pass::{Observed, Passage};
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
+pub use story::{Account, Event, State, Told};
 pub use users::{Everywhere, User};
 
 /// Whose session cookie it is, and with it what an empty session looks like.

@@ -5,7 +5,7 @@ use super::cache::SessionCache;
 use super::cookie::{Change, Seen, Tokens};
 use super::counters::add;
 use super::fill::Trouble;
-use super::source::{Failure, Outcome};
+use super::source::{Failure, Outcome, is_failure};
 use crate::clock::Millis;
 use crate::store::NameBuf;
 
@@ -30,6 +30,8 @@ pub enum Observed {
     /// The token was signed out meanwhile: hand it on without its `set-cookie` lines of the session
     /// ([`SessionCache::is_session_cookie`]), and in place of a session's body the empty one.
     SignedOut,
+    /// The answer signs its user out, and so do we: hand it on as it is, once that is kept.
+    Ended,
 }
 
 impl SessionCache {
@@ -58,9 +60,19 @@ impl SessionCache {
     }
 
     /// After the head of an answer came back: what its cookies mean for the cache, and what to do with it.
-    pub fn observe(&self, tokens: &Tokens, passage: Passage, headers: &[Header], now: Millis) -> Observed {
+    ///
+    /// A page that deletes the very session cookies it was sent, as a server action that signs out does, is a sign-out. A
+    /// check or an update that does so is none: NextAuth answers like that when its back-end fails, and the next call may
+    /// find the session again. Nor is a failure, whatever it deletes.
+    pub fn observe(&self, tokens: &Tokens, passage: Passage, status: u16, headers: &[Header], now: Millis) -> Observed {
         let core = &self.core;
         let change = core.change(headers);
+        let may_end = matches!(passage, Passage::SignIn | Passage::Page) && !is_failure(status);
+        if may_end && let Some(ended) = tokens.ended_by(&change) {
+            let sign_out = self.begin_sign_out(&ended, now);
+            self.end_sign_out(sign_out, None, now);
+            return Observed::Ended;
+        }
         if passage == Passage::SignIn {
             // Another user may have signed in on this browser: what was known of the old token is not theirs. It is
             // not fenced either: a sign-in says nothing about other browsers.
@@ -101,14 +113,14 @@ impl SessionCache {
         let answer = match outcome {
             Outcome::Answered(answer) => answer,
             Outcome::Failed(failure) => {
-                self.observe(tokens, passage, &[], now);
+                self.observe(tokens, passage, failure.status(), &[], now);
                 return self.pass_failure(tokens, passage, failure, now);
             }
         };
         // A source in trouble signs nobody out.
         let failed = answer.is_failure();
         let headers = if failed { &[] } else { &answer.headers[..] };
-        if self.observe(tokens, passage, headers, now) == Observed::SignedOut {
+        if self.observe(tokens, passage, answer.status, headers, now) == Observed::SignedOut {
             return core.fenced(tokens);
         }
         let status = format!("cloakroom; fwd=bypass; fwd-status={}", answer.status);

@@ -11,6 +11,7 @@ use super::cache::SessionCache;
 use super::cookie::Tokens;
 use super::counters::add;
 use super::source::{Kind, Says, SourceAnswer, says};
+use super::story::Event;
 use crate::clock::{Millis, Ttl};
 use crate::store::NameBuf;
 
@@ -100,6 +101,7 @@ impl SessionCache {
         if answer.is_some_and(lives) {
             sign_out.undo(now);
             add(&self.core.counters.sign_outs_refused);
+            self.tell(&sign_out.tokens, Event::SignOutRefused, now);
             return Ended::Refused;
         }
         sign_out.confirm(now);
@@ -117,6 +119,7 @@ impl SessionCache {
             self.invalidate(tokens, now);
         }
         add(&self.core.counters.cleared);
+        self.tell(tokens, Event::Cleared, now);
         if let Some(key) = tokens.key() {
             debug!(session = %self.core.shown(key), "Session cache cleared");
         }
@@ -252,6 +255,7 @@ impl SignOut {
         }
         if !self.names.is_empty() {
             add(&self.cache.core.counters.sign_outs);
+            self.cache.tell(&self.tokens, Event::SignedOut, now);
             debug!(until = until.0, "Session signed out");
         }
     }

@@ -125,8 +125,13 @@ impl SourceAnswer {
 
     /// Whether the source is in trouble, so that its answer says nothing about the user.
     pub fn is_failure(&self) -> bool {
-        self.status == 429 || self.status >= 500
+        is_failure(self.status)
     }
+}
+
+/// Whether an answer of this status says that the source is in trouble, and nothing about the user.
+pub(super) fn is_failure(status: u16) -> bool {
+    status == 429 || status >= 500
 }
 
 /// The first header line of this name.

@@ -218,6 +218,14 @@ impl Arena {
         }
     }
 
+    /// Frees so many segments; `false` when none is left. It is of no use afterwards.
+    pub fn wreck(&mut self, most: usize) -> bool {
+        for segment in self.segments.drain(self.segments.len().saturating_sub(most)..) {
+            self.live -= segment.live as usize;
+        }
+        !self.segments.is_empty()
+    }
+
     /// Makes a hole of a block. A segment in which nothing lives is given back.
     pub fn free(&mut self, at: At, len: usize) {
         self.live -= len;

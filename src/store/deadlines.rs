@@ -252,6 +252,11 @@ impl Deadlines {
         regions
     }
 
+    /// Frees so many pieces of its memory; `false` when none is left. It is of no use afterwards.
+    pub fn wreck(&mut self, pieces: usize) -> bool {
+        self.near.words.wreck(pieces) || self.far.words.wreck(pieces)
+    }
+
     /// Bytes held.
     pub fn size(&self) -> usize {
         self.near.words.size() + self.far.words.size()

@@ -28,21 +28,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[inline(always)]
     fn of(flags: u8) -> Kind {
-        match flags & KIND_MASK {
-            1 => Kind::List,
-            2 => Kind::Set,
-            3 => Kind::ZSet,
-            4 => Kind::Hash,
-            6 => Kind::Alias,
-            7 => Kind::Fence,
-            _ => Kind::String,
-        }
+        /// By number, of which one is free.
+        const KINDS: [Kind; 8] =
+            [Kind::String, Kind::List, Kind::Set, Kind::ZSet, Kind::Hash, Kind::String, Kind::Alias, Kind::Fence];
+        KINDS[usize::from(flags & KIND_MASK)]
     }
 
     /// Whether commands see it.
+    #[inline(always)]
     pub fn is_visible(self) -> bool {
-        !matches!(self, Kind::Alias | Kind::Fence)
+        // Two bits that no other kind has both of.
+        const HIDDEN: u8 = Kind::Alias as u8 & Kind::Fence as u8;
+        self as u8 & HIDDEN != HIDDEN
     }
 
     /// Whether the value is the number of a collection.

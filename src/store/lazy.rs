@@ -1,8 +1,8 @@
-//! Large collections that were taken out and are freed a little at a time.
+//! Large collections that were taken out, and all that a flush has, and that are freed a little at a time.
 //!
 //! To free a million elements takes tens of milliseconds, which nobody should wait for. What has died is always put here; what
-//! was evicted, written over or deleted is if [`Lazily`] says so, and what was unlinked is in any case. The janitor frees it
-//! in slices. Until then it counts as used, but not as a reason to evict more.
+//! was evicted, written over or deleted is if [`Lazily`] says so, and what was unlinked or flushed is in any case. The janitor
+//! frees it in slices. Until then it counts as used, but not as a reason to evict more.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use super::Store;
+use super::clear::Lot;
+use super::shard::{Debris, Wrecked};
 use super::value::Object;
 use crate::config::Lazily;
 
@@ -23,21 +25,59 @@ pub(super) struct Bin {
     /// [`Lazily`], a bit each.
     lazily: AtomicU8,
     wrecks: Mutex<VecDeque<Wreck>>,
-    /// Collections that wait.
+    /// How many of them there are, with those that are just being freed.
+    waiting: AtomicUsize,
+    /// Collections and entries that wait.
     pending: AtomicU64,
-    /// Collections that were freed since the counter was reset.
+    /// Those that were freed since the counter was reset.
     freed: AtomicU64,
     /// Bytes of all that waits.
     bytes: AtomicUsize,
     wake: OnceLock<Arc<dyn Fn() + Send + Sync>>,
 }
 
-/// A collection that is being freed.
+/// What is being freed.
 struct Wreck {
-    object: Object,
-    /// About as many pieces and bytes as are left of it.
-    pieces: usize,
-    bytes: usize,
+    what: What,
+    /// The flush that it is of, if it is of one.
+    lot: Option<Lot>,
+    /// Collections or entries that it counts as.
+    count: u64,
+}
+
+enum What {
+    /// A collection, and about as many pieces and bytes as are left of it.
+    Object { object: Object, pieces: usize, bytes: usize },
+    /// What a shard held.
+    Debris(Box<Debris>),
+}
+
+impl What {
+    fn of(object: Object) -> What {
+        let (pieces, bytes) = (object.pieces(), object.size());
+        What::Object { object, pieces, bytes }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            What::Object { bytes, .. } => *bytes,
+            What::Debris(debris) => debris.size(),
+        }
+    }
+
+    /// Frees about so many pieces and tells how many more could have been, if nothing is left.
+    fn free(&mut self, most: usize) -> Wrecked {
+        match self {
+            What::Object { object, pieces, bytes } => {
+                let freed = most.min(*pieces);
+                let is_left = object.wreck(most);
+                *bytes -= (*bytes as u128 * freed as u128 / (*pieces).max(1) as u128) as usize;
+                *pieces -= freed;
+                if is_left { Wrecked::More } else { Wrecked::Gone(most - freed.max(1)) }
+            }
+            What::Debris(debris) => debris.wreck(most, AT_ONCE),
+        }
+    }
 }
 
 impl Bin {
@@ -59,42 +99,78 @@ impl Bin {
 
     /// Takes a collection if it is worth it; if not, it comes back.
     pub fn put(&self, object: Object) -> Option<Object> {
-        let pieces = object.pieces();
-        if pieces <= AT_ONCE {
+        if object.pieces() <= AT_ONCE {
             return Some(object);
         }
-        let bytes = object.size();
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.pending.fetch_add(1, Ordering::Relaxed);
-        self.wrecks.lock().push_back(Wreck { object, pieces, bytes });
+        self.take(Wreck { what: What::of(object), lot: None, count: 1 });
+        None
+    }
+
+    /// Takes what a flush has taken out of a shard.
+    pub fn put_debris(&self, debris: Debris, lot: &Lot) {
+        let count = if lot.is_lazy() { debris.entries as u64 } else { 0 };
+        self.take(Wreck { what: What::Debris(Box::new(debris)), lot: Some(lot.clone()), count });
+    }
+
+    fn take(&self, wreck: Wreck) {
+        self.bytes.fetch_add(wreck.what.bytes(), Ordering::Relaxed);
+        self.pending.fetch_add(wreck.count, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.wrecks.lock().push_back(wreck);
         if let Some(wake) = self.wake.get() {
             wake();
         }
-        None
+    }
+
+    /// Takes out what is to be freed next.
+    fn next(&self) -> Option<Wreck> {
+        self.wrecks.lock().pop_front()
+    }
+
+    /// Whether anything waits, or is just being freed.
+    fn has_more(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Frees about so many pieces of memory; `true` if there is more.
     pub fn free(&self, most: usize) -> bool {
-        if self.pending.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
+        let mut left = most;
         // Not freed under the lock, which who takes something out may wait for.
-        let Some(mut wreck) = self.wrecks.lock().pop_front() else { return false };
-        let pieces = wreck.pieces.min(most);
-        let mut bytes = (wreck.bytes as u128 * pieces as u128 / wreck.pieces.max(1) as u128) as usize;
-        let is_left = wreck.object.wreck(most);
-        wreck.pieces -= pieces;
-        if is_left {
-            wreck.bytes -= bytes;
-            self.wrecks.lock().push_front(wreck);
-        } else {
-            bytes = wreck.bytes;
-            drop(wreck);
-            self.pending.fetch_sub(1, Ordering::Relaxed);
-            self.freed.fetch_add(1, Ordering::Relaxed);
+        while left > 0
+            && self.has_more()
+            && let Some(mut wreck) = self.next()
+        {
+            let before = wreck.what.bytes();
+            let kept = match wreck.what.free(left) {
+                Wrecked::More => {
+                    let bytes = wreck.what.bytes();
+                    self.wrecks.lock().push_front(wreck);
+                    left = 0;
+                    bytes
+                }
+                Wrecked::Large(object) => {
+                    let large = Wreck { what: What::of(object), lot: wreck.lot.clone(), count: 0 };
+                    let bytes = wreck.what.bytes() + large.what.bytes();
+                    self.waiting.fetch_add(1, Ordering::Relaxed);
+                    let mut wrecks = self.wrecks.lock();
+                    wrecks.push_front(wreck);
+                    wrecks.push_front(large);
+                    bytes
+                }
+                Wrecked::Gone(more) => {
+                    let Wreck { what, lot, count } = wreck;
+                    drop(what);
+                    self.pending.fetch_sub(count, Ordering::Relaxed);
+                    self.freed.fetch_add(count, Ordering::Relaxed);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                    drop(lot);
+                    left = more;
+                    0
+                }
+            };
+            self.bytes.fetch_sub(before.saturating_sub(kept), Ordering::Relaxed);
         }
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.pending.load(Ordering::Relaxed) > 0
+        self.has_more()
     }
 
     pub fn bytes(&self) -> usize {
@@ -114,7 +190,8 @@ impl Store {
         self.inner.common.bin.free(most.max(1))
     }
 
-    /// Collections of the family that wait to be freed, and those that were since the counter was reset.
+    /// Collections of the family, and entries of lazy flushes, that wait to be freed, and those that were since the counter
+    /// was reset.
     pub fn lazily_freed(&self) -> (u64, u64) {
         let bin = &self.inner.common.bin;
         (bin.pending.load(Ordering::Relaxed), bin.freed.load(Ordering::Relaxed))
@@ -237,6 +314,31 @@ mod tests {
         assert_eq!(waits(&store), 2);
         while store.free_some(100) {}
         assert_eq!(waits(&store), 0);
+        Store::validate(&[store]);
+    }
+
+    #[test]
+    fn what_is_flushed_is_freed_in_slices_large_collections_too() {
+        let (store, kinds) = filled();
+        for number in 0..1_000 {
+            store.put(format!("{number}").as_bytes(), &vec![0; 40 * number], Ttl::seconds(9)).expect("a write");
+        }
+        let before = store.used_memory();
+        let lot = Lot::lazy();
+        store.clear_for(&lot);
+        assert!(store.is_empty());
+        assert_eq!(store.lazily_freed(), (1_000 + kinds as u64, 0));
+        let (mut slices, mut last) = (0, store.used_memory());
+        assert!(last >= before);
+        while store.free_some(64) {
+            slices += 1;
+            assert!(!lot.is_freed());
+            assert!(store.used_memory() <= last && last - store.used_memory() < before / 10, "a piece at a time");
+            last = store.used_memory();
+        }
+        assert!(slices > 3 * ELEMENTS / 128, "{slices} slices");
+        assert!(lot.is_freed());
+        assert_eq!((store.lazily_freed(), store.freeing()), ((0, 1_000 + kinds as u64), 0));
         Store::validate(&[store]);
     }
 

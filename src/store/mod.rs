@@ -26,6 +26,7 @@ mod arena;
 mod builder;
 mod changes;
 mod chunks;
+mod clear;
 mod deadlines;
 mod entry;
 mod events;
@@ -61,6 +62,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub use access::Access;
 pub use builder::Builder;
 pub use changes::{Change, Changes};
+pub use clear::{Clearing, Lot};
 pub use events::{Class, Event};
 pub use foresee::Foreseen;
 pub use janitor::{SWEEP_MAX, Sweep};
@@ -527,14 +529,6 @@ impl Store {
     /// What is used without them.
     fn kept_memory(&self) -> usize {
         self.inner.common.used.load(Ordering::Relaxed).max(0) as usize
-    }
-
-    /// Removes everything that commands can see. Fences stay: a flush signs nobody in again. What is handed back is to
-    /// be dropped where nobody waits.
-    #[must_use = "dropping millions of entries takes a while; choose where"]
-    pub fn clear(&self) -> impl Send + use<> {
-        let hash = |name: &[u8]| kept(self.hash(name));
-        self.cells().iter().map(|cell| self.hold(cell).clear(hash)).collect::<Vec<_>>()
     }
 
     /// Recounts every shard against its counters, and the budget against all shards of a family. For tests.

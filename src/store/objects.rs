@@ -44,6 +44,17 @@ impl Objects {
         Some(object)
     }
 
+    /// Takes any collection out, to free it. Numbers mean nothing afterwards.
+    pub fn pop(&mut self) -> Option<Object> {
+        while let Some(last) = self.all.pop() {
+            if let Some(object) = last {
+                self.bytes -= object.size();
+                return Some(object);
+            }
+        }
+        None
+    }
+
     pub fn get(&self, number: u32) -> Option<&Object> {
         self.all.get(number as usize)?.as_ref()
     }

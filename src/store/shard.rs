@@ -4,6 +4,8 @@
 //! of clients, namespaces or other shards; it is always handed the time. What it takes out is given back to the
 //! caller, who frees it when the lock is gone.
 
+mod clear;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -21,6 +23,8 @@ use super::value::{Object, Value};
 use super::waits::Waits;
 use super::watch::Watchers;
 use crate::clock::Millis;
+
+pub(super) use clear::{Debris, Stage, Wrecked};
 
 /// Why an entry left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,16 +79,38 @@ impl std::ops::AddAssign for Stats {
 }
 
 /// What was taken out under a lock and is freed after it: long values and collections. Blocks go back to the arena.
+/// Nearly always there is nothing, and that is asked once.
 #[derive(Default)]
-pub(super) struct Trash {
-    bulks: SmallVec<[Bulk; 2]>,
-    objects: SmallVec<[Object; 1]>,
+pub(super) enum Trash {
+    #[default]
+    Nothing,
+    /// Kept only to be dropped.
+    Bulk {
+        _bulk: Bulk,
+    },
+    Object {
+        _object: Object,
+    },
+    Several(Vec<Trash>),
 }
 
 impl Trash {
+    fn put(&mut self, more: Trash) {
+        *self = match std::mem::take(self) {
+            Trash::Nothing => more,
+            Trash::Several(mut all) => {
+                all.push(more);
+                Trash::Several(all)
+            }
+            one => Trash::Several(vec![one, more]),
+        };
+    }
+
     pub fn clear(&mut self) {
-        self.bulks.clear();
-        self.objects.clear();
+        match self {
+            Trash::Several(all) => all.clear(),
+            _ => *self = Trash::Nothing,
+        }
     }
 }
 
@@ -112,6 +138,8 @@ pub(super) struct Shard {
     expiring: usize,
     /// The hashes of aliases and fences, which no command sees, so that a flush need not look for them.
     hidden: Table,
+    /// Changes of any of them, so that copies are known to be true.
+    hidden_changes: u32,
     /// Entries that sign-ins hang on.
     logins: usize,
     /// What the budget has been charged for this shard.
@@ -219,8 +247,12 @@ impl Shard {
             self.tell(draft.key, false);
         }
         let (marks, deadline, fits) = (old.marks(), old.deadline(), old.has_shape(shape, draft.value.len()));
-        let object = old.object();
-        self.drop_object(object, None, trash);
+        if let Some(number) = old.object() {
+            self.drop_object(number, None, trash);
+        }
+        if marks.hidden {
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
+        }
         if marks != draft.marks() {
             self.count_out(marks, hash);
             self.count_in(draft.marks(), hash);
@@ -257,15 +289,16 @@ impl Shard {
     }
 
     /// Gives a collection away to be freed, that was taken out for this reason or, without one, written over.
-    fn drop_object(&mut self, number: Option<u32>, cause: Option<Cause>, trash: &mut Trash) {
-        let Some(object) = number.and_then(|number| self.objects.take(number)) else { return };
+    fn drop_object(&mut self, number: u32, cause: Option<Cause>, trash: &mut Trash) {
+        let Some(object) = self.objects.take(number) else { return };
         let lazily = self.bin.lazily();
         let is_lazy = match cause {
             Some(Cause::Expired | Cause::Unlinked) => true,
             Some(Cause::Evicted) => lazily.evicted,
             Some(Cause::Removed | Cause::Moved) | None => lazily.replaced,
         };
-        trash.objects.extend(if is_lazy { self.bin.put(object) } else { Some(object) });
+        let rest = if is_lazy { self.bin.put(object) } else { Some(object) };
+        rest.into_iter().for_each(|object| trash.put(Trash::Object { _object: object }));
     }
 
     /// Gives back the memory of an entry's own bytes.
@@ -276,7 +309,7 @@ impl Shard {
             let bulk = std::mem::take(&mut self.bulks[number]);
             self.bulk_bytes -= bulk.capacity();
             self.free_bulks.push(number as u32);
-            trash.bulks.push(bulk);
+            trash.put(Trash::Bulk { _bulk: bulk });
         }
         self.arena.free(at, len);
     }
@@ -295,7 +328,9 @@ impl Shard {
             Cause::Expired | Cause::Removed | Cause::Unlinked | Cause::Moved => {}
         }
         self.count_out(marks, place.hash);
-        self.drop_object(object, Some(cause), trash);
+        if let Some(number) = object {
+            self.drop_object(number, Some(cause), trash);
+        }
         self.free_block(place.at, trash);
     }
 
@@ -399,6 +434,7 @@ impl Shard {
         self.expiring += usize::from(marks.mortal);
         if marks.hidden {
             self.hidden.insert(hash, At::from_bits(0));
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
         }
         self.logins += usize::from(marks.login);
     }
@@ -408,6 +444,7 @@ impl Shard {
         if marks.hidden {
             let (bucket, ()) = self.hidden.find(hash, |_| Some(())).expect("what is hidden was noted");
             self.hidden.remove(bucket);
+            self.hidden_changes = self.hidden_changes.wrapping_add(1);
         }
         self.logins -= usize::from(marks.login);
     }
@@ -528,38 +565,6 @@ impl Shard {
             + self.deadlines.size()
     }
 
-    /// Everything that commands can see, taken out at once; aliases and fences stay. Of keys that go so only their
-    /// watchers are told, as there may be millions. `hash` is how names are hashed.
-    pub fn clear(&mut self, hash: impl Fn(&[u8]) -> u32) -> Shard {
-        for name in self.watchers.names() {
-            if self.find(hash(&name), &name).is_some_and(|(_, entry)| entry.kind().is_visible()) {
-                self.watchers.tell(&name);
-            }
-        }
-        let fresh = Shard {
-            charged: self.charged,
-            stats: self.stats,
-            watchers: std::mem::take(&mut self.watchers),
-            teller: self.teller.clone(),
-            bin: self.bin.clone(),
-            waits: self.waits.take(),
-            changes: self.changes + self.visible() as u64,
-            ..Shard::default()
-        };
-        let gone = std::mem::replace(self, fresh);
-        // They alone are looked at, so that a flush of millions holds no lock for long.
-        let mut last = None;
-        for hidden in gone.hidden.iter().filter(|hidden| last.replace(hidden.hash) != Some(hidden.hash)) {
-            for place in gone.table.range(hidden.hash, hidden.hash) {
-                let entry = gone.entry(place);
-                if !entry.kind().is_visible() {
-                    self.put(None, place.hash, &entry.draft(), None, &mut Trash::default());
-                }
-            }
-        }
-        gone
-    }
-
     /// Recounts everything, for tests: what the counters say against what is there.
     #[cfg(any(test, debug_assertions))]
     pub fn validate(&self, hash: impl Fn(&[u8]) -> u32) {
@@ -584,6 +589,12 @@ impl Shard {
             assert!(soonest(place.hash) <= entry.deadline(), "an entry without a reminder");
         }
         assert!(!self.deadlines.is_cluttered(self.expiring), "stale reminders pile up");
+    }
+
+    /// For each entry, the buckets that a look-up and an insert of its hash go through.
+    #[cfg(test)]
+    pub fn ways(&self) -> Vec<(usize, usize)> {
+        self.table.ways()
     }
 
     /// Bytes of the reminders alone.

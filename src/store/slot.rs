@@ -99,6 +99,7 @@ struct Here {
 }
 
 impl<'a> Slot<'a> {
+    #[inline]
     pub(super) fn open(
         shard: &'a mut Shard,
         name: &'a [u8],

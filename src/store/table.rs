@@ -207,6 +207,19 @@ impl Table {
         words.for_each(|word| self.buckets.push(word));
     }
 
+    /// For each place, the buckets from its home to where it is, and to the next free one.
+    #[cfg(test)]
+    pub fn ways(&self) -> Vec<(usize, usize)> {
+        let (mut ways, mut free) = (Vec::with_capacity(self.len), self.buckets.len());
+        for bucket in (0..self.buckets.len()).rev() {
+            match self.get(bucket) {
+                Some(place) => ways.push((bucket - self.home(place.hash), free - self.home(place.hash))),
+                None => free = bucket,
+            }
+        }
+        ways
+    }
+
     /// Checks the order, and that nothing free lies between a place and its home.
     #[cfg(any(test, debug_assertions))]
     pub fn validate(&self) {

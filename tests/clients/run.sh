@@ -149,7 +149,8 @@ start() {
   local name=$1 log=$work/$1.log end=$((SECONDS + START_SECONDS))
   shift
   # Where the binary lies is no setting of its own, and CLOAKROOM_* names settings.
-  env -u CLOAKROOM_BIN "$CLOAKROOM_BIN" --port 0 --http-port 0 "$@" >"$log" 2>&1 &
+  mkdir "$work/dir-$name"
+  env -u CLOAKROOM_BIN "$CLOAKROOM_BIN" --port 0 --http-port 0 --dir "$work/dir-$name" "$@" >"$log" 2>&1 &
   servers+=($!)
   # The one place that knows the line a server says when it listens.
   until address=$(sed -nE 's/.*listening on ([^ ]+:[0-9]+) \(resp( over tls)?\).*/\1/p' "$log" | head -n 1) && [ -n "$address" ]; do

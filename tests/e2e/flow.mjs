@@ -73,6 +73,7 @@ async function login({ context, origin, profile, shoot, turn }) {
   }
   const newest = await sessionToken(context, profile);
 
+  result.token = newest;
   result.loggedOut = await logOut(first);
   result.lifeMs = Date.now() - begun;
   await sleep(SETTLE_MS);

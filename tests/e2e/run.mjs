@@ -12,11 +12,12 @@ import { fileURLToPath } from "node:url";
 import { check, verdict } from "./checks.mjs";
 import { exchangeTokens } from "./decoded.mjs";
 import { LOGINS, walk } from "./flow.mjs";
+import { lookAtThePage } from "./page.mjs";
 import { freePort, killAll, stop, stopAll } from "./processes.mjs";
 import { RATE_LIMIT, buildApp, install, startApp, startCloakroom } from "./servers.mjs";
 
 /** Everything together, first installs and builds included. */
-const RUN_LIMIT_MS = 10 * 60_000;
+const RUN_LIMIT_MS = 20 * 60_000;
 /** Cloakroom's TTL for session answers: NextAuth is asked at most once per this time and login. */
 const SESSION_TTL_MS = 5_000;
 
@@ -142,6 +143,7 @@ async function walkFronted({ browser, profile, dir, binary, shoot }) {
     const app = await startApp({ dir, profile, port, cloakroom: cloakroom.origin });
     try {
       const seen = await walk({ browser, origin: app.origin, profile, shoot });
+      await lookAtThePage({ browser, origin: cloakroom.origin, token: seen.logins.at(-1).token, shoot });
       return { ...seen, counters: await readCounters(app) };
     } finally {
       await stop(app.program);

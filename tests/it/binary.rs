@@ -1,21 +1,66 @@
 //! The binary itself: what it prints, what it refuses, how it ends, and that no token is in what it says.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::support::{PATIENCE, Peer};
 
-pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+/// What these tests are about. Who starts it does so with a [`Launch`].
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cloakroom");
+
+/// A command that runs in an empty directory of its own, so that a server keeps its files there unless it is told where.
+pub struct Launch {
+    command: Command,
+    home: TempDir,
+}
+
+impl Launch {
+    /// Of this program, which hears nothing and is heard.
+    pub fn of(program: impl AsRef<OsStr>) -> Launch {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new(program);
+        command.current_dir(home.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Launch { command, home }
+    }
+
+    /// The command, and the directory, which is gone when that is dropped.
+    pub fn into_parts(self) -> (Command, TempDir) {
+        (self.command, self.home)
+    }
+}
+
+impl Deref for Launch {
+    type Target = Command;
+
+    fn deref(&self) -> &Command {
+        &self.command
+    }
+}
+
+impl DerefMut for Launch {
+    fn deref_mut(&mut self) -> &mut Command {
+        &mut self.command
+    }
+}
+
+/// The binary with these arguments.
+pub fn command(arguments: &[&str]) -> Launch {
+    let mut launch = Launch::of(PROGRAM);
+    launch.args(arguments);
+    launch
 }
 
 /// A running server with the addresses it has printed; ended when dropped.
 pub struct Binary {
     child: Child,
+    /// Where it runs, which is its `dir` unless it was told another.
+    pub home: TempDir,
     pub resp: SocketAddr,
     pub http: SocketAddr,
 }
@@ -24,7 +69,7 @@ pub struct Binary {
 pub const PLAIN: [&str; 2] = ["(resp)", "(http)"];
 
 impl Binary {
-    /// One on free ports, that leaves nothing behind in the directory that the tests are run in.
+    /// One on free ports, without a log of sign-outs.
     pub fn start(arguments: &[&str]) -> Binary {
         Binary::with(&[&["--port", "0", "--http-port", "0", "--fence-log", "no"], arguments].concat())
     }
@@ -36,14 +81,14 @@ impl Binary {
 
     /// One on free ports that a line of shell starts: `exec "$@"` runs it.
     pub fn through(shell: &str, arguments: &[&str]) -> Binary {
-        let mut shelled = Command::new("sh");
-        shelled.args(["-c", shell, "sh", env!("CARGO_BIN_EXE_cloakroom"), "--port", "0", "--http-port", "0"]);
-        shelled.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut shelled = Launch::of("sh");
+        shelled.args(["-c", shell, "sh", PROGRAM, "--port", "0", "--http-port", "0"]).args(arguments);
         Binary::of(shelled, PLAIN)
     }
 
     /// One that this command starts, whose doors are these.
-    pub fn of(mut command: Command, doors: [&str; 2]) -> Binary {
+    pub fn of(launch: Launch, doors: [&str; 2]) -> Binary {
+        let (mut command, home) = launch.into_parts();
         let mut child = command.spawn().expect("a binary");
         let mut lines = BufReader::new(child.stdout.as_mut().expect("its output")).lines();
         let [resp, http] = doors.map(|door| -> SocketAddr {
@@ -51,7 +96,7 @@ impl Binary {
             let address = line.strip_prefix("listening on ").and_then(|rest| rest.strip_suffix(door));
             address.unwrap_or_else(|| panic!("{line} is not {door}")).trim().parse().expect("an address")
         });
-        Binary { child, resp, http }
+        Binary { child, home, resp, http }
     }
 
     /// The number of its process.

@@ -24,7 +24,7 @@ fn no_password_and_no_token_is_told() {
     let token = |number: usize| format!("{MARK}-token-{number}-0123456789abcdef");
     let key = |number: usize| format!("auth:session:{}", token(number));
     let mut file = tempfile::Builder::new().suffix(".conf").tempfile().expect("a file");
-    writeln!(file, "requirepass {main}\nuser bob on >{bob} ~* &* +@all\nloglevel debug\nslowlog-log-slower-than 0")
+    writeln!(file, "requirepass {main}\nuser bob on >{bob} ~* &* +@all\nloglevel debug\nslowlog-log-slower-than 0\nenable-debug-command yes")
         .expect("room");
     let path = file.path().to_str().expect("a path").to_owned();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
@@ -95,11 +95,34 @@ fn no_password_and_no_token_is_told() {
         let heard = Peer::connect(binary.http).send(format!("{ask}\r\nConnection: close\r\n\r\n")).rest();
         assert!(!String::from_utf8_lossy(&heard).contains(MARK), "{ask}: {}", String::from_utf8_lossy(&heard));
     }
+    // A sign-out that the upstream does not hear of, which is kept on the disk.
+    let form = "csrfToken=good";
+    let sign_out = format!(
+        "POST /api/auth/signout HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\
+         Cookie: next-auth.csrf-token=good%7C5f3e; next-auth.session-token={}\r\nConnection: close\r\n\r\n{form}",
+        form.len(),
+        token(5)
+    );
+    let signed_out = Peer::connect(binary.http).send(sign_out).rest();
+    assert!(signed_out.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&signed_out));
+    // Panics in the middle of a request that has a token, and in a transaction that had one before.
+    for lines in
+        [format!("DEBUG PANIC {}", key(6)), format!("MULTI\r\nGET {}\r\nDEBUG PANIC {}\r\nEXEC", key(6), key(6))]
+    {
+        let mut client = Peer::connect(binary.resp);
+        client.send(format!("AUTH {next}\r\n")).hears("+OK\r\n");
+        // What came with it in one piece is not answered either.
+        assert_eq!(client.send(format!("{lines}\r\nPING\r\n")).rest(), b"");
+    }
     let metrics =
         Peer::connect(binary.http).send("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").rest();
 
     // CONFIG GET requirepass tells it, as in Redis, and CONFIG REWRITE has to write it; everything else keeps silent.
     let asking: Vec<String> = [
+        &format!("SET {} {{}} EX 100", key(7)),
+        "SAVE",
+        &format!("CONFIG SET admin-token {MARK}-operator"),
+        "CONFIG REWRITE",
         "SLOWLOG GET 1000",
         "CLIENT LIST",
         "INFO everything",
@@ -127,18 +150,44 @@ fn no_password_and_no_token_is_told() {
     let watched = watcher.send("QUIT\r\n").rest();
     assert!(String::from_utf8_lossy(&watched).contains("auth:session:~"), "MONITOR showed nothing");
     binary.signal("TERM");
+    let home = binary.home.path().to_owned();
+    let kept = ["cloakroom.rdb", "cloakroom.fences", "cloakroom.key"].map(|file| {
+        let bytes = std::fs::read(home.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        (file, bytes)
+    });
     let (_, said) = binary.ended();
-    for (what, bytes) in [
+    assert_eq!(said.matches("panicked at src/command/debug.rs").count(), 2, "{said}");
+    // Settings are written so that a start from them is the same; users have hashes alone, as in Redis.
+    let rewritten = std::fs::read_to_string(file.path()).expect("settings");
+    let mut shown: Vec<&str> = rewritten.lines().filter(|line| line.contains(MARK)).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, [format!("admin-token {MARK}-operator"), format!("requirepass {next}")]);
+    assert!(rewritten.lines().any(|line| line.starts_with("user bob ") && line.contains("\"#")), "{rewritten}");
+    for (what, bytes) in kept.into_iter().chain([
         ("a reply", replies),
+        ("what a sign-out is told", signed_out),
         ("what was asked for", told),
         ("/metrics", metrics),
         ("MONITOR", watched),
         ("the log", said.into_bytes()),
-    ] {
+    ]) {
         let text = String::from_utf8_lossy(&bytes);
         let shown: Vec<&str> = text.lines().filter(|line| line.contains(MARK)).collect();
         assert!(shown.is_empty(), "{what} has {shown:#?}");
     }
+}
+
+#[test]
+fn users_are_saved_with_hashes_alone() {
+    let mut file = tempfile::Builder::new().suffix(".acl").tempfile().expect("a file");
+    writeln!(file, "user default on >{MARK}-main ~* &* +@all\nuser bob on >{MARK}-bob ~* +@all").expect("room");
+    let binary = Binary::start(&["--aclfile", file.path().to_str().expect("a path")]);
+    let lines = [format!("ACL SETUSER eve on >{MARK}-eve >{MARK}-two ~* +@all"), "ACL SAVE".into(), "ACL LIST".into()];
+    let told = hear(binary.resp, &format!("{MARK}-main"), &lines);
+    assert!(!String::from_utf8_lossy(&told).contains(MARK), "{}", String::from_utf8_lossy(&told));
+    let saved = std::fs::read_to_string(file.path()).expect("users");
+    assert!(!saved.contains(MARK) && saved.matches(" #").count() == 4, "{saved}");
+    hear(binary.resp, &format!("eve {MARK}-two"), &["ACL LOAD".into()]);
 }
 
 #[test]

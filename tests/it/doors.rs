@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 use crate::browser;
-use crate::support::{PATIENCE, Running};
+use crate::faulty::Faulty;
+use crate::support::{PATIENCE, Running, until};
 
 fn path_in(folder: &tempfile::TempDir) -> String {
     folder.path().join("c.sock").to_str().expect("text").to_owned()
@@ -47,6 +48,62 @@ fn a_unix_socket_is_a_door_and_is_gone_at_the_end() {
     let mut rest = String::new();
     client.read_to_string(&mut rest).expect("an answer");
     assert_eq!(rest, format!("+OK\r\n:{0}\r\n${0}\r\n{large}\r\n+OK\r\n", large.len()));
+    server.stop();
+    assert!(!std::path::Path::new(&path).exists(), "left behind");
+}
+
+#[test]
+fn http_over_a_unix_socket_is_for_a_proxy_on_this_machine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, upstream) = (path_in(&folder), Faulty::start());
+    let url = format!("http://{}", upstream.addr);
+    let server = Running::start(&[
+        ("http-unixsocket", &path),
+        ("http-unixsocketperm", "660"),
+        ("upstream", &url),
+        ("http-maxclients", "2"),
+    ]);
+    assert_eq!(std::fs::metadata(&path).expect("a socket").permissions().mode() & 0o777, 0o660);
+    // No other door for HTTP was asked for.
+    assert_eq!(server.http.port(), 0);
+    let mut proxy = UnixStream::connect(&path).expect("a door");
+    let check = |more: &str| {
+        format!(
+            "GET /api/auth/session HTTP/1.1\r\nHost: shop.example\r\nCookie: next-auth.session-token=alice.1\r\n{more}\r\n"
+        )
+    };
+    let first = ask(&mut proxy, &check("X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n"));
+    assert!(first.contains("x-session-source: nextauth\r\n") && first.contains(r#""name":"alice""#), "{first}");
+    // What the proxy has said of its client stays as it is: a socket's path is no address.
+    let seen = upstream.last();
+    assert_eq!(seen.header("x-forwarded-for").as_deref(), Some("203.0.113.7"));
+    assert_eq!(seen.header("x-forwarded-proto").as_deref(), Some("https"));
+    assert!(ask(&mut proxy, &check("")).contains("x-session-source: cache\r\n"));
+    let metrics = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    let mut operator = UnixStream::connect(&path).expect("a door");
+    assert!(ask(&mut operator, &format!("{metrics}\r\n")).starts_with("HTTP/1.1 200 "));
+    let handed_on = format!("{metrics}X-Forwarded-For: 203.0.113.7\r\n\r\n");
+    drop(operator);
+    until("a place is free", || {
+        let mut stranger = UnixStream::connect(&path).expect("a door");
+        ask(&mut stranger, &handed_on).starts_with("HTTP/1.1 403 ")
+    });
+    // It has places like any door for HTTP, and tells protocols apart.
+    let second = UnixStream::connect(&path).expect("a door");
+    until("one too many is told so", || {
+        let mut third = UnixStream::connect(&path).expect("a door");
+        third.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut heard = [0; 12];
+        third.read_exact(&mut heard).is_ok() && heard == *b"HTTP/1.1 503"
+    });
+    drop(second);
+    until("RESP is told where it is", || {
+        let mut lost = UnixStream::connect(&path).expect("a door");
+        lost.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let _ = lost.write_all(b"*1\r\n$4\r\nPING\r\n");
+        let mut heard = [0; 24];
+        lost.read_exact(&mut heard).is_ok() && heard == *b"-ERR this is the HTTP po"
+    });
     server.stop();
     assert!(!std::path::Path::new(&path).exists(), "left behind");
 }

@@ -212,6 +212,13 @@ impl Faulty {
                 stream.write_all(answer.as_bytes()).await?;
                 Ok(true)
             }
+            // What a server action of the application's own does that calls `signOut()`.
+            ("POST", "/api/auth/leave") => {
+                let cookie = "next-auth.session-token=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly";
+                let answer = json("{}", &[cookie]).replacen("200 OK", "303 See Other", 1);
+                stream.write_all(answer.as_bytes()).await?;
+                Ok(true)
+            }
             ("GET", "/api/auth/drops") => {
                 stream
                     .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")

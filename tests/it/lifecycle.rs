@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::binary::{Binary, PLAIN};
+use crate::binary::{Binary, Launch, PLAIN, PROGRAM};
 use crate::support::{PATIENCE, Peer, until};
 
 // ---- the end ----------------------------------------------------------------------------------------------------
@@ -15,19 +15,22 @@ use crate::support::{PATIENCE, Peer, until};
 /// Requests that a client sends at once.
 const BATCH: usize = 64;
 
-/// For how long the server hears out who goes on sending. Who has not read its replies by then may lose some.
+/// Batches that a client may send before it has read their replies: eight megabytes.
+const AHEAD_MAX: usize = 40;
+
+/// How long the server waits for those who go on sending or do not read. Whoever takes longer may lose replies.
 const HEARD_OUT: Duration = Duration::from_secs(2);
 
-/// Reads to the end: everything, and whether that was an end in good order.
-fn to_the_end(peer: &mut Peer) -> (Vec<u8>, bool) {
+/// Reads everything to the end, in good order or not.
+fn to_the_end(peer: &mut Peer) -> Vec<u8> {
     let (mut bytes, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         match peer.0.read(&mut piece) {
-            Ok(0) => return (bytes, true),
+            Ok(0) => return bytes,
             Ok(got) => bytes.extend_from_slice(&piece[..got]),
             Err(error) => {
                 assert_ne!(error.kind(), ErrorKind::WouldBlock, "neither an answer nor an end");
-                return (bytes, false);
+                return bytes;
             }
         }
     }
@@ -55,12 +58,22 @@ fn ends_well_under_load(signals: &[&str]) {
         let (reply, request, answered, started) = (reply.clone(), request.clone(), answered.clone(), started.clone());
         let is_too_late = is_too_late.clone();
         std::thread::spawn(move || {
-            // One writes on and on and reads in a thread of its own, as a pipelining client does.
+            // One writes on and on and reads in a thread of its own, as a pipelining client does, but is never so far ahead that
+            // it would be cut off for what it has not read.
+            let read = Arc::new(AtomicUsize::new(0));
             let writer = (number == 0).then(|| {
-                let mut stream = peer.0.try_clone().expect("a socket");
-                std::thread::spawn(move || while stream.write_all(request.as_bytes()).is_ok() {})
+                let (mut stream, read) = (peer.0.try_clone().expect("a socket"), read.clone());
+                std::thread::spawn(move || {
+                    let mut written = 0;
+                    while stream.write_all(request.as_bytes()).is_ok() {
+                        written += 1;
+                        while written > read.load(Ordering::Relaxed) + AHEAD_MAX {
+                            std::thread::yield_now();
+                        }
+                    }
+                })
             });
-            let (mut bytes, mut is_reset) = (Vec::new(), false);
+            let mut bytes = Vec::new();
             let request = "GET k\r\n".repeat(BATCH);
             loop {
                 if writer.is_none() && peer.0.write_all(request.as_bytes()).is_err() {
@@ -70,12 +83,8 @@ fn ends_well_under_load(signals: &[&str]) {
                 let mut filled = 0;
                 while filled < batch.len() {
                     match peer.0.read(&mut batch[filled..]) {
-                        Ok(0) => break,
+                        Ok(0) | Err(_) => break,
                         Ok(got) => filled += got,
-                        Err(_) => {
-                            is_reset = true;
-                            break;
-                        }
                     }
                 }
                 bytes.clear();
@@ -85,13 +94,14 @@ fn ends_well_under_load(signals: &[&str]) {
                 }
                 assert!(batch == reply.repeat(BATCH).as_bytes(), "a wrong answer");
                 answered.fetch_add(BATCH, Ordering::Relaxed);
+                read.fetch_add(1, Ordering::Relaxed);
                 started.store(true, Ordering::Relaxed);
             }
-            let (rest, ended) = to_the_end(&mut peer);
-            bytes.extend(rest);
-            is_reset |= !ended;
-            let is_excused = writer.is_some() && is_reset && is_too_late();
+            bytes.extend(to_the_end(&mut peer));
+            let is_excused = is_too_late();
             drop(peer);
+            // From here on the writer only waits for the end.
+            read.store(usize::MAX / 2, Ordering::Relaxed);
             if let Some(writer) = writer {
                 writer.join().expect("a writer");
             }
@@ -146,8 +156,8 @@ fn ends_well_under_load(signals: &[&str]) {
             "GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n".repeat(50);
         let mut stream = flood.0.try_clone().expect("a socket");
         let writer = std::thread::spawn(move || while stream.write_all(ask.as_bytes()).is_ok() {});
-        let (bytes, ended) = to_the_end(&mut flood);
-        let is_excused = !ended && is_too_late();
+        let bytes = to_the_end(&mut flood);
+        let is_excused = is_too_late();
         drop(flood);
         writer.join().expect("a writer");
         let text = String::from_utf8_lossy(&bytes);
@@ -274,7 +284,7 @@ fn with_few_descriptors_it_starts_with_fewer_clients_and_says_so() {
 #[test]
 fn with_hardly_any_descriptors_it_says_how_many_it_needs() {
     let script = "ulimit -n 40; exec \"$0\" --port 0 --http-port 0";
-    let output = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_cloakroom")]).output().expect("a shell");
+    let output = Launch::of("sh").args(["-c", script, PROGRAM]).output().expect("a shell");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
     assert!(said.contains("40 open files") && said.contains("ulimit -n"), "{said}");
@@ -292,10 +302,10 @@ fn without(program: &[&str], arguments: &[&str]) -> Option<Binary> {
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).expect("our own folder");
     let copy = folder.path().join("cloakroom");
-    std::fs::copy(env!("CARGO_BIN_EXE_cloakroom"), &copy).expect("a copy");
-    let mut command = Command::new(program[0]);
+    std::fs::copy(PROGRAM, &copy).expect("a copy");
+    let mut command = Launch::of(program[0]);
     command.args(&program[1..]).arg(copy).args(["--port", "0", "--http-port", "0"]).args(arguments);
-    command.current_dir("/").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.current_dir("/").env_clear();
     Some(Binary::of(command, PLAIN))
 }
 

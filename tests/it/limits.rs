@@ -3,12 +3,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom::net::Patience;
 
 use crate::binary::Binary;
-use crate::support::{PATIENCE, Peer, Running, until};
+use crate::support::{Bound, PATIENCE, Peer, Running, until};
 
 /// What a server says of each of its clients.
 fn clients(resp: SocketAddr, login: &str) -> String {
@@ -201,9 +202,85 @@ fn five_thousand_slow_peers_are_closed_and_others_are_served_meanwhile() {
 }
 
 #[test]
+fn who_comes_while_nobody_accepts_is_held_by_the_kernel_and_served_then() {
+    let bound = Bound::new(Patience::default(), &[]);
+    // As many as the system lets one door hold; of more each would be dropped, and try again a second later.
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok().and_then(|text| text.trim().parse().ok());
+    let count = most.unwrap_or(128).min(2_000);
+    let doors = [bound.resp, bound.http];
+    let crowds = doors.map(|door| (0..count).map(|_| Peer::connect(door)).collect::<Vec<_>>());
+    let server = bound.run();
+    let [mut redis, web] = crowds;
+    for peer in &mut redis {
+        peer.send("PING\r\n").hears("+PONG\r\n");
+    }
+    drop((redis, web));
+    until("all places are free", || server.engine.clients.is_empty());
+}
+
+#[test]
+fn twenty_thousand_that_come_and_go_are_all_let_in_and_others_are_served_meanwhile() {
+    const CONNECTS: usize = 20_000;
+    const CROWDS: usize = 2;
+    /// Who waits for an answer, so that tests beside this one have their turn.
+    const WAITS: usize = 32;
+    let server = Running::start(&[]);
+    let (over, began) = (AtomicBool::new(false), Instant::now());
+    let (served, slowest) = std::thread::scope(|scope| {
+        let crowds: Vec<_> = (0..CROWDS)
+            .map(|crowd| {
+                let (door, ask, answer) = match crowd {
+                    0 => (server.http, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
+                    _ => (server.resp, "PING\r\n", "+PONG\r\n"),
+                };
+                scope.spawn(move || {
+                    for number in 0..CONNECTS / CROWDS {
+                        let mut peer = Peer::connect(door);
+                        // Some say something, and half are gone without a goodbye, so that no port is held after them.
+                        if number % 4 == 0 {
+                            peer.send(ask);
+                        }
+                        if number % WAITS == 0 {
+                            peer.hears(answer);
+                        }
+                        if number % 2 == 0 {
+                            socket2::SockRef::from(&peer.0).set_linger(Some(Duration::ZERO)).expect("a socket");
+                        }
+                    }
+                })
+            })
+            .collect();
+        let other = scope.spawn(|| {
+            let (mut served, mut slowest) = (0, Duration::ZERO);
+            while !over.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                server.client().send("PING\r\n").hears("+PONG\r\n");
+                (served, slowest) = (served + 1, slowest.max(asked.elapsed()));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            (served, slowest)
+        });
+        let ended: Vec<_> = crowds.into_iter().map(|crowd| crowd.join()).collect();
+        over.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok), "somebody was not let in");
+        other.join().expect("somebody was not served")
+    });
+    println!("{CONNECTS} connects in {:?}: {served} others were served, one in {slowest:?} at worst", began.elapsed());
+    assert!(served > 0);
+    until("all places are free", || server.engine.clients.is_empty());
+    // The last of those who were accepted may be counted after they have gone.
+    until("all are counted", || {
+        let sums = server.engine.metrics.sums();
+        sums.connections + sums.http_connections >= (CONNECTS + served) as u64
+    });
+    assert_eq!(server.engine.metrics.sums().panics + server.engine.metrics.sums().rejected_connections, 0);
+}
+
+#[test]
 fn patience_is_ten_seconds_for_a_first_byte_and_thirty_for_a_head() {
     let [ten, thirty] = [10, 30].map(Duration::from_secs);
-    let expected = Patience { first_byte: ten, head: thirty, body: thirty, stranger: ten, login: thirty };
+    let expected =
+        Patience { first_byte: ten, handshake: ten, head: thirty, body: thirty, stranger: ten, login: thirty };
     assert_eq!(Patience::default(), expected);
 }
 

@@ -16,6 +16,7 @@ mod http;
 mod http_faults;
 mod lifecycle;
 mod limits;
+mod page;
 mod panics;
 mod pressure;
 mod pubsub;

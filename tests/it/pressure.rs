@@ -1,8 +1,7 @@
 //! More than there is room for. The process keeps to its budget whatever takes it, and logins are what goes last. The full
 //! size is `cargo bench --bench pressure`.
 
-use std::process::Command;
-
+use super::binary;
 use super::support::{Running, until};
 
 #[path = "../../benches/pressure/load.rs"]
@@ -14,10 +13,10 @@ const CAP: u64 = 32 << 20;
 const BESIDE: u64 = 48 << 20;
 
 fn start(maxmemory: u64, more: &[&str]) -> load::Server {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
+    let mut command = binary::command(&[]);
     command.args(["--port", "0", "--http-port", "0", "--fence-log", "no", "--loglevel", "nothing"]);
     command.args(["--maxmemory", &maxmemory.to_string()]).args(more);
-    load::Server::start(command)
+    load::Server::start(command.into_parts().0)
 }
 
 #[test]

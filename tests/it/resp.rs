@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use cloakroom::clock::Ttl;
+use cloakroom::store::Look;
 
 use crate::support::{PATIENCE, Peer, Running, until};
 
@@ -92,6 +93,36 @@ fn nothing_comes_in_between_of_a_reply_that_takes_many_turns() {
     let rest = String::from_utf8(rest).expect("text");
     assert_eq!(rest.matches(pushed).count(), 200);
     assert_eq!(rest.replace(pushed, ""), "$1\r\nx\r\n");
+}
+
+/// Where sign-outs must stay a flush takes many turns: others have theirs meanwhile, and it is done to the end even if who asked
+/// has left.
+#[test]
+fn a_flush_among_sign_outs_is_done_to_its_end_and_others_have_their_turns() {
+    const FENCES: usize = 30_000;
+    let server = Running::start(&[("workers", "1")]);
+    let (store, now) = (server.engine.store(0), server.engine.clock.now());
+    let fences: Vec<_> = (0..FENCES).map(|n| store.secret_name(b"auth:session:", &n.to_le_bytes())).collect();
+    let lasting = now + Ttl::seconds(600);
+    fences.iter().for_each(|name| store.fence(name, 0, lasting, now));
+    let fill = || {
+        for number in 0..FENCES {
+            store.put(format!("{number}").as_bytes(), b"v", Ttl::seconds(600)).expect("a write");
+        }
+    };
+    fill();
+    let [mut asker, mut other] = [(); 2].map(|()| server.client());
+    asker.send("FLUSHALL\r\nSET behind v\r\nDBSIZE\r\n");
+    for _ in 0..100 {
+        other.send("PING\r\n").hears("+PONG\r\n");
+    }
+    asker.hears("+OK\r\n+OK\r\n:1\r\n");
+    fill();
+    asker.send("FLUSHALL\r\n");
+    drop(asker);
+    until("all is gone", || store.is_empty());
+    other.send("PING\r\n").hears("+PONG\r\n");
+    assert!(fences.iter().all(|name| store.look(name, now, |_| ()) == Look::Fenced(lasting)));
 }
 
 #[test]

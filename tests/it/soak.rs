@@ -9,13 +9,12 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::binary::{Binary, PLAIN};
+use super::binary::{Binary, Launch, PLAIN, PROGRAM};
 use super::browser::{Answer, cookie, send, send_sign_out};
 use super::faulty::{Faulty, Mode};
 use super::support::{PATIENCE, Peer};
@@ -443,8 +442,8 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 fn binary(upstream: SocketAddr) -> Binary {
-    let program = std::env::var_os("CLOAKROOM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_cloakroom").into());
-    let mut command = Command::new(program);
+    let program = std::env::var_os("CLOAKROOM_BIN").unwrap_or_else(|| PROGRAM.into());
+    let mut command = Launch::of(program);
     command.args(["--port", "0", "--http-port", "0", "--workers", "2", "--upstream", &format!("http://{upstream}")]);
     command.args([
         "--upstream-timeout",
@@ -456,7 +455,7 @@ fn binary(upstream: SocketAddr) -> Binary {
         "--session-revoke",
         "no",
     ]);
-    command.env_remove("CLOAKROOM_BIN").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("CLOAKROOM_BIN");
     // What it says must be read, or it would wait for that one day.
     command.args(["--loglevel", "nothing"]);
     Binary::of(command, PLAIN)

@@ -11,6 +11,7 @@ use cloakroom::config::Config;
 use cloakroom::engine::Engine;
 use cloakroom::net::Patience;
 use cloakroom::net::server::{Server, Way};
+use tempfile::TempDir;
 
 /// How long a test waits for anything before it says that nothing came.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,6 +23,7 @@ pub struct Running {
     pub http: SocketAddr,
     pub engine: Arc<Engine>,
     thread: Option<JoinHandle<()>>,
+    _home: TempDir,
 }
 
 impl Running {
@@ -32,21 +34,7 @@ impl Running {
 
     /// Starts one with this patience and these settings.
     pub fn with_patience(patience: Patience, settings: &[(&str, &str)]) -> Running {
-        let mut config = Config::default();
-        // Nothing is left behind in the directory that the tests are run in.
-        let own = [("port", "0"), ("http-port", "0"), ("workers", "2"), ("fence-log", "no")];
-        for (name, value) in own.iter().chain(settings) {
-            config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
-        }
-        let server = Server::bind(config).expect("free ports").with_patience(patience);
-        // Where there is no plain door, the one that is there.
-        let door = |ways: [Way; 2]| ways.into_iter().flat_map(|way| server.addresses(way)).next();
-        let none = SocketAddr::from(([0, 0, 0, 0], 0));
-        let resp = door([Way::Resp, Way::RespTls]).unwrap_or(none);
-        let http = door([Way::Http, Way::HttpTls]).unwrap_or(none);
-        let engine = server.engine().clone();
-        let thread = std::thread::spawn(move || server.run().expect("a server that ends well"));
-        Running { resp, http, engine, thread: Some(thread) }
+        Bound::new(patience, settings).run()
     }
 
     /// A RESP client.
@@ -65,6 +53,41 @@ impl Running {
             let ended = thread.join();
             assert!(std::thread::panicking() || ended.is_ok(), "the server panicked");
         }
+    }
+}
+
+/// A server whose doors are open, and behind which nobody answers yet.
+pub struct Bound {
+    server: Server,
+    home: TempDir,
+    pub resp: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Bound {
+    pub fn new(patience: Patience, settings: &[(&str, &str)]) -> Bound {
+        let mut config = Config::default();
+        // Unless a test says where, it keeps its files where they are gone with it.
+        let home = tempfile::tempdir().expect("a directory");
+        let dir = home.path().to_str().expect("a plain path");
+        let own = [("port", "0"), ("http-port", "0"), ("workers", "2"), ("fence-log", "no"), ("dir", dir)];
+        for (name, value) in own.iter().chain(settings) {
+            config.set(name, value).unwrap_or_else(|refusal| panic!("{name} {value}: {refusal}"));
+        }
+        let server = Server::bind(config).expect("free ports").with_patience(patience);
+        // Where there is no plain door, the one that is there.
+        let door = |ways: [Way; 2]| ways.into_iter().flat_map(|way| server.addresses(way)).next();
+        let none = SocketAddr::from(([0, 0, 0, 0], 0));
+        let resp = door([Way::Resp, Way::RespTls]).unwrap_or(none);
+        let http = door([Way::Http, Way::HttpTls]).unwrap_or(none);
+        Bound { server, home, resp, http }
+    }
+
+    pub fn run(self) -> Running {
+        let Bound { server, home, resp, http } = self;
+        let engine = server.engine().clone();
+        let thread = std::thread::spawn(move || server.run().expect("a server that ends well"));
+        Running { resp, http, engine, thread: Some(thread), _home: home }
     }
 }
 

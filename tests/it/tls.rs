@@ -1,11 +1,13 @@
 //! TLS on both doors, certificates that are made here, and what SIGHUP reads again.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use cloakroom::net::Patience;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -58,6 +60,11 @@ impl Office {
 
     /// A server whose doors all speak TLS.
     fn serve(&self, settings: &[(&str, &str)]) -> Running {
+        self.serve_with(Patience::default(), settings)
+    }
+
+    /// The same with this patience.
+    fn serve_with(&self, patience: Patience, settings: &[(&str, &str)]) -> Running {
         let (cert, key, ca) = (self.text("server.pem"), self.text("server.key"), self.text("ca.pem"));
         let own = [
             ("tls-port", "any"),
@@ -67,7 +74,7 @@ impl Office {
             ("tls-ca-cert-file", &ca),
             ("tls-auth-clients", "no"),
         ];
-        Running::start(&[&own, settings].concat())
+        Running::with_patience(patience, &[&own, settings].concat())
     }
 
     /// Shakes hands with a server, showing this certificate if any.
@@ -274,6 +281,192 @@ fn what_cannot_be_used_is_one_line_with_its_cure() {
     }
 }
 
+// ---- who takes long ---------------------------------------------------------------------------------------------
+
+/// The first bytes of a handshake, as a client sends them that is about to take part in one.
+fn hello(office: &Office, to: SocketAddr) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    office.connect(to, None).0.conn.write_tls(&mut bytes).expect("a hello");
+    assert!(bytes.len() > 100);
+    bytes
+}
+
+/// Whether a client gets in at a door and is served.
+fn is_served(office: &Office, server: &Running, door: SocketAddr) -> bool {
+    let mut client = office.connect(door, None);
+    if door == server.resp {
+        return client.is_let_in();
+    }
+    let mut heard = [0; 12];
+    client.0.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").is_ok()
+        && client.0.read_exact(&mut heard).is_ok()
+        && heard == *b"HTTP/1.1 200"
+}
+
+#[test]
+fn who_does_not_shake_hands_in_time_is_closed_and_leaves_its_place() {
+    let office = Office::open();
+    let short = Duration::from_millis(700);
+    let patience = Patience { handshake: short, ..Patience::default() };
+    let server = office.serve_with(patience, &[("maxclients", "5"), ("http-maxclients", "5")]);
+    for door in [server.resp, server.http] {
+        let hello = hello(&office, door);
+        until("all places are free", || is_served(&office, &server, door));
+        until("that one has gone", || server.engine.clients.is_empty());
+        let began = Instant::now();
+        // Nothing, the first byte, half a hello, a hello byte by byte, and a hello whose answer is never answered.
+        let starts: [&[u8]; 5] = [b"", &hello[..1], &hello[..hello.len() / 2], &hello[..5], &hello];
+        let mut slow: Vec<(usize, TcpStream)> = Vec::new();
+        for (kind, start) in starts.into_iter().enumerate() {
+            let mut peer = Peer::connect(door);
+            peer.send(start).0.set_nonblocking(true).expect("a socket");
+            slow.push((kind, peer.0));
+        }
+        // They have all places there are.
+        let full = Peer::connect(door).rest();
+        let full = String::from_utf8_lossy(&full);
+        assert!(full.contains("max number of clients reached") || began.elapsed() > short, "{full:?}");
+        let mut sent = 5;
+        while !slow.is_empty() {
+            assert!(began.elapsed() < PATIENCE, "{slow:?} are still there");
+            slow.retain_mut(|(kind, stream)| {
+                if *kind == 3 && sent < hello.len() - 1 {
+                    let _ = stream.write(&hello[sent..=sent]);
+                    sent += 1;
+                }
+                let mut heard = [0; 4096];
+                match stream.read(&mut heard) {
+                    Ok(0) => false,
+                    Ok(_) => true,
+                    Err(error) => error.kind() == ErrorKind::WouldBlock,
+                }
+            });
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(began.elapsed() >= short && sent < hello.len() - 1, "{sent} of {}", hello.len());
+        until("their places are free", || is_served(&office, &server, door));
+    }
+    assert_eq!(server.engine.metrics.sums().panics, 0);
+}
+
+#[test]
+fn who_says_little_over_tls_has_no_longer_than_without() {
+    let office = Office::open();
+    let (short, long) = (Duration::from_millis(500), Duration::from_millis(1_200));
+    let patience = Patience { first_byte: short, head: long, ..Patience::default() };
+    let server = office.serve_with(patience, &[]);
+    /// What comes after the handshake, once and then now and then; `None` for a piece of a record that never ends.
+    type Says = (&'static [u8], Option<&'static [u8]>);
+    let says: [(bool, Says); 6] = [
+        (true, (b"", Some(b""))),
+        (true, (b"*2\r\n$3\r\nGET\r\n$1000\r\n", Some(b"x"))),
+        (true, (&[0x17, 3, 3, 0x20, 0, 1], None)),
+        (false, (b"", Some(b""))),
+        (false, (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: ", Some(b"x"))),
+        (false, (&[0x17, 3, 3, 0x20, 0, 1], None)),
+    ];
+    let mut slow: Vec<(Client, Says)> = Vec::new();
+    for (is_resp, says) in says {
+        let mut client = office.connect(if is_resp { server.resp } else { server.http }, None);
+        let Client(StreamOwned { conn, sock }) = &mut client;
+        conn.complete_io(sock).expect("a handshake");
+        match says {
+            (start, Some(_)) => client.0.write_all(start).expect("a server"),
+            (start, None) => client.0.sock.write_all(start).expect("a server"),
+        }
+        client.0.sock.set_nonblocking(true).expect("a socket");
+        slow.push((client, says));
+    }
+    let began = Instant::now();
+    while !slow.is_empty() {
+        assert!(began.elapsed() < PATIENCE, "{} are still there", slow.len());
+        slow.retain_mut(|(client, (_, more))| {
+            let _ = match more {
+                Some(more) => client.0.write(more).map(drop),
+                None => client.0.sock.write(b"x").map(drop),
+            };
+            let mut heard = [0; 4096];
+            match client.0.read(&mut heard) {
+                Ok(0) => false,
+                Ok(_) => true,
+                Err(error) => error.kind() == ErrorKind::WouldBlock,
+            }
+        });
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(began.elapsed() >= long - short, "{:?}", began.elapsed());
+    until("none is listed", || server.engine.clients.is_empty());
+}
+
+// ---- CONFIG SET --------------------------------------------------------------------------------------------------
+
+#[test]
+fn config_set_takes_certificates_all_or_nothing() {
+    let office = Office::open();
+    let server = office.serve(&[]);
+    let mut admin = office.connect(server.resp, None);
+    let shown = |door| {
+        assert!(is_served(&office, &server, door));
+        let mut client = office.connect(door, None);
+        let Client(StreamOwned { conn, sock }) = &mut client;
+        conn.complete_io(sock).expect("a handshake");
+        client.certificate()
+    };
+    let first = shown(server.resp);
+    office.sign("other", "second");
+    let (cert, key) = (office.text("other.pem"), office.text("other.key"));
+    let refused = |name: &str| {
+        format!(
+            "-ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration. Check \
+             server logs.\r\n"
+        )
+    };
+    // A certificate without its key, a key without its certificate, what is not there, and a companion that is wrong.
+    admin.send(format!("CONFIG SET tls-cert-file {cert}\r\n")).hears(&refused("tls-cert-file"));
+    admin.send(format!("CONFIG SET maxmemory 64mb tls-key-file {key}\r\n")).hears(&refused("tls-key-file"));
+    admin.send("CONFIG SET tls-ca-cert-file /nowhere tls-auth-clients yes\r\n").hears(&refused("tls-ca-cert-file"));
+    let wrong = format!("CONFIG SET tls-cert-file {cert} tls-key-file {key} maxmemory nonsense\r\n");
+    admin.send(wrong).hears("-ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be");
+    let before = office.text("server.pem");
+    let mut asker = office.connect(server.resp, None);
+    asker
+        .send("CONFIG GET tls-cert-file\r\n")
+        .hears(&format!("*2\r\n$13\r\ntls-cert-file\r\n${}\r\n{before}\r\n", before.len()));
+    assert_eq!([shown(server.resp), shown(server.http)], [first.clone(), first.clone()]);
+
+    let mut admin = office.connect(server.resp, None);
+    admin.send(format!("CONFIG SET tls-cert-file {cert} tls-key-file {key}\r\n")).hears("+OK\r\n");
+    let second = shown(server.resp);
+    assert!(second != first && shown(server.http) == second);
+    // The same names again: the files are new.
+    office.sign("other", "third");
+    assert_eq!(shown(server.resp), second);
+    admin.send(format!("CONFIG SET tls-cert-file {cert}\r\n")).hears("+OK\r\n");
+    assert!(![first, second].contains(&shown(server.resp)));
+    // Whose certificates are good.
+    let strange = Office::open();
+    fs::copy(strange.path("client.pem"), office.path("strange.pem")).expect("a file");
+    fs::copy(strange.path("client.key"), office.path("strange.key")).expect("a file");
+    admin
+        .send(format!("CONFIG SET tls-ca-cert-file {} tls-auth-clients yes\r\n", strange.text("ca.pem")))
+        .hears("+OK\r\n");
+    assert!(office.connect(server.resp, Some("strange")).is_let_in());
+    assert!(!office.connect(server.resp, Some("client")).is_let_in());
+    assert!(!office.connect(server.resp, None).is_let_in());
+    admin.send("CONFIG SET tls-auth-clients no tls-protocols TLSv1.2\r\n").hears("+OK\r\n");
+    let mut client = office.connect(server.resp, None);
+    assert!(client.is_let_in());
+    assert_eq!(format!("{:?}", client.0.conn.protocol_version().expect("a version")), "TLSv1_2");
+    // Who was inside is so still.
+    admin.send("PING\r\n").hears("+PONG\r\n");
+}
+
+#[test]
+fn without_a_door_for_tls_nobody_reads_certificates() {
+    let server = Running::start(&[]);
+    server.client().send("CONFIG SET tls-cert-file /nowhere\r\n").hears("+OK\r\n");
+}
+
 // ---- SIGHUP -----------------------------------------------------------------------------------------------------
 
 #[test]
@@ -352,6 +545,16 @@ fn a_hangup_takes_what_is_good_and_keeps_what_there_was_if_anything_is_not() {
     hang_up("read again: maxmemory; users; certificates");
     assert_ne!(shown(), second);
     stays.send("CONFIG GET maxmemory\r\n").hears("*2\r\n$9\r\nmaxmemory\r\n$7\r\n8388608\r\n");
+    // What CONFIG SET has named is what is read again.
+    office.sign("other", "fifth");
+    let (cert, key) = (office.text("other.pem"), office.text("other.key"));
+    stays.send(format!("CONFIG SET tls-cert-file {cert} tls-key-file {key}\r\n")).hears("+OK\r\n");
+    let fifth = shown();
+    office.sign("other", "sixth");
+    hang_up("; users; certificates");
+    let sixth = shown();
+    assert_ne!(sixth, fifth);
+    assert_eq!(chain(&office.path("other.pem")), [sixth]);
     binary.signal("TERM");
     assert_eq!(binary.ended().0, Some(0));
 }

@@ -276,14 +276,17 @@ impl Writer<'_, '_> {
             write_verbatim(self.reply, &mut format, &text);
             return Ok(());
         }
-        self.elements(table, depth)
+        self.elements(table.sequence_values(), depth)
     }
 
     /// Writes the elements of a table up to the first that is nil, whatever else it holds.
-    pub fn elements(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
+    pub fn elements(&mut self, elements: impl Iterator<Item = mlua::Result<Value>>, depth: usize) -> mlua::Result<()> {
         let (mark, mut count) = (self.reply.mark(), 0);
-        for value in table.sequence_values::<Value>() {
-            self.value(&value?, depth + 1)?;
+        for value in elements {
+            match value? {
+                Value::Nil => break,
+                value => self.value(&value, depth + 1)?,
+            }
             count += 1;
         }
         self.reply.array_from(mark, count);

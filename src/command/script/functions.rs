@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::interpreter::Run;
 use super::library::{ENGINE, RESTORING_MAX, Runtime, promises};
 use super::{Call, RUN, RUN_RO, killed};
 use crate::command::spec::tips;
@@ -204,9 +205,11 @@ fn run_in(
     let engine = ctx.engine;
     runtime.follow(libraries).map_err(|error| super::failed(&error))?;
     let callback = runtime.callback(library, function)?;
-    let called = Called::new(&function.name, call.args, engine.clock.micros());
-    let run = || call.run_in(&mut runtime.interpreter, callback, ctx, function.name.as_bytes(), promises(function));
-    engine.scripts.run_function(called, super::patience_ends(engine), run)
+    let began = engine.clock.micros();
+    let called = Called::new(&function.name, call.args, began);
+    let (name, promises) = (function.name.as_bytes(), promises(function));
+    let run = || call.run_in(&mut runtime.interpreter, Run::Function(&callback), ctx, name, promises, began);
+    engine.scripts.run_function(called, super::patience_ends(engine, began), run)
 }
 
 /// Whether a function has promised to change nothing.

@@ -1,13 +1,19 @@
 //! A Lua state that has learnt what Redis' scripts may do, and nothing else.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::iter::once;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use foldhash::quality::RandomState;
 use mlua::chunk::ChunkMode;
-use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use mlua::{
+    Either, FromLuaMulti, Function, HookTriggers, IntoLua, Lua, LuaOptions, MultiValue, StdLib, Table, Value, Variadic,
+    VmState,
+};
 use parking_lot::Mutex;
 
 use super::args::{Arguments, answer, number, raise_reply, raised};
@@ -34,6 +40,9 @@ const UNLIMITED_MAX: usize = 1024 * 1024;
 /// Bytes after a script at which a state is thrown away: it is mostly garbage.
 const MEMORY_KEPT: usize = 64 * 1024 * 1024;
 
+/// Steps in which it is said how many bytes a state holds: each script changes it, and to say so counts for all workers.
+const STEP: usize = 64 * 1024;
+
 /// Scripts that a state keeps compiled.
 const COMPILED_MAX: usize = 1000;
 
@@ -59,26 +68,40 @@ pub(super) struct Interpreter {
     load: Function,
     callback: Function,
     forget: Function,
-    compiled: HashMap<Sha, Function, RandomState>,
-    /// The line at which a script was ended because somebody wanted so.
-    killed_at: Arc<Mutex<Option<usize>>>,
+    /// Scripts, and the number of each.
+    scripts: Vec<Function>,
+    compiled: HashMap<Sha, usize, RandomState>,
+    /// The line at which a script was ended because somebody wanted so, one up; 0 if none was.
+    killed_at: Arc<AtomicUsize>,
     fallen: Fallen,
     /// Bytes that a script may hold.
     most: usize,
+    /// Bytes that are held, if they were looked at since the last run.
+    used: Cell<Option<usize>>,
 }
 
 /// A panic that a script has met in something it called. Lua must not see it: a script could catch it and go on, and what
 /// handles errors would meet it again at each look.
 #[derive(Clone, Default)]
-pub(super) struct Fallen(Arc<Mutex<Option<Box<dyn Any + Send>>>>);
+pub(super) struct Fallen(Arc<Met>);
+
+#[derive(Default)]
+struct Met {
+    /// There is one. Who asks is the one thread that runs the script.
+    has: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
 
 impl Fallen {
     /// Calls something for a script. Once that has panicked the script gets nothing any more.
     pub fn guard<R>(&self, f: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
-        if self.0.lock().is_none() {
+        if !self.0.has.load(Ordering::Relaxed) {
             match catch_unwind(AssertUnwindSafe(f)) {
                 Ok(result) => return result,
-                Err(panic) => *self.0.lock() = Some(panic),
+                Err(panic) => {
+                    *self.0.panic.lock() = Some(panic);
+                    self.0.has.store(true, Ordering::Relaxed);
+                }
             }
         }
         Err(mlua::Error::runtime("ERR a handler panicked"))
@@ -86,21 +109,69 @@ impl Fallen {
 
     /// Goes on with the panic where no Lua is in between.
     fn resume(&self) {
-        let panic = self.0.lock().take();
-        if let Some(panic) = panic {
-            resume_unwind(panic);
+        if self.0.has.load(Ordering::Relaxed) {
+            self.0.has.store(false, Ordering::Relaxed);
+            let panic = self.0.panic.lock().take();
+            if let Some(panic) = panic {
+                resume_unwind(panic);
+            }
         }
+    }
+}
+
+/// What an interpreter runs.
+#[derive(Clone, Copy)]
+pub(super) enum Run<'a> {
+    /// The script of this number.
+    Script(usize),
+    /// A function of a library.
+    Function(&'a Function),
+}
+
+/// A word on its way to Lua: one that is a `str` is copied there at once, and needs no place of its own before.
+type Word<'a> = Either<&'a str, Other<'a>>;
+
+enum Other<'a> {
+    Bytes(&'a [u8]),
+    /// No word, but what comes behind the last one: from here on the state may hold so many bytes.
+    Limit(usize),
+}
+
+impl IntoLua for Other<'_> {
+    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
+        match self {
+            Other::Bytes(bytes) => lua.create_string(bytes).map(Value::String),
+            Other::Limit(most) => lua.set_memory_limit(most).map(|_| Value::Nil),
+        }
+    }
+}
+
+fn word(bytes: &[u8]) -> Word<'_> {
+    str::from_utf8(bytes).map_or(Either::Right(Other::Bytes(bytes)), Either::Left)
+}
+
+/// What a run gives back. Its end is the end of the limit, which is cheap to say as long as the state is in hand.
+struct Back {
+    values: MultiValue,
+    /// Bytes that the state holds.
+    used: usize,
+}
+
+impl FromLuaMulti for Back {
+    fn from_lua_multi(values: MultiValue, lua: &Lua) -> mlua::Result<Back> {
+        lua.set_memory_limit(0)?;
+        Ok(Back { values, used: lua.used_memory() })
     }
 }
 
 /// How a script ended.
 pub(super) enum Ending {
     /// With a value.
-    Value {
-        value: Value,
-        /// It is a table that is a reply for its elements alone.
-        is_plain: bool,
-    },
+    Value(Value),
+    /// With a table that is a reply for its elements alone.
+    Plain(Table),
+    /// With such a table of few elements, which are here.
+    Elements(MultiValue),
     /// With an error, and where that was.
     Failed { text: Vec<u8>, place: Option<(String, usize)> },
 }
@@ -126,10 +197,23 @@ impl Interpreter {
         host.raw_set("flags", FLAGS)?;
         let (environment, run, load, callback, forget): (Table, _, _, _, _) = sandbox.call(host)?;
         lua.set_globals(environment)?;
-        let (names, compiled, killed_at) = (Names::new(&lua)?, HashMap::default(), Arc::default());
-        let (desk, most) = (Desk::default(), MEMORY_MAX);
-        let interpreter =
-            Interpreter { lua, name, run, names, desk, load, callback, forget, compiled, killed_at, fallen, most };
+        let names = Names::new(&lua)?;
+        let interpreter = Interpreter {
+            lua,
+            name,
+            run,
+            names,
+            desk: Desk::default(),
+            load,
+            callback,
+            forget,
+            scripts: Vec::new(),
+            compiled: HashMap::default(),
+            killed_at: Arc::default(),
+            fallen,
+            most: MEMORY_MAX,
+            used: Cell::default(),
+        };
         interpreter.watch(running, clock)?;
         Ok(interpreter)
     }
@@ -142,7 +226,7 @@ impl Interpreter {
             if !running.look(clock.micros(), || clock.micros()) {
                 return Ok(VmState::Continue);
             }
-            *killed_at.lock() = Some(place.current_line().unwrap_or_default());
+            killed_at.store(place.current_line().unwrap_or_default() + 1, Ordering::Relaxed);
             // A script that catches the error hears it again at each line.
             let triggers = HookTriggers::new().every_line().every_nth_instruction(1);
             lua.set_global_hook(triggers, |_, _| Err(killed()))?;
@@ -150,17 +234,22 @@ impl Interpreter {
         })
     }
 
-    /// Compiles a text, or says what is wrong with it.
-    pub fn compile(&mut self, sha: &Sha, text: &[u8]) -> Result<Function, String> {
-        if let Some(function) = self.compiled.get(sha) {
-            return Ok(function.clone());
-        }
+    /// The number of a script that is compiled.
+    pub fn compiled(&self, sha: &Sha) -> Option<usize> {
+        self.compiled.get(sha).copied()
+    }
+
+    /// Compiles a text that is not yet; gives its number, or says what is wrong with it.
+    pub fn compile(&mut self, sha: &Sha, text: &[u8]) -> Result<usize, String> {
         let function = self.chunk(text)?;
-        if self.compiled.len() == COMPILED_MAX {
+        if self.scripts.len() == COMPILED_MAX {
+            self.scripts.clear();
             self.compiled.clear();
         }
-        self.compiled.insert(*sha, function.clone());
-        Ok(function)
+        self.scripts.push(function);
+        let number = self.scripts.len() - 1;
+        self.compiled.insert(*sha, number);
+        Ok(number)
     }
 
     /// A text as a function, or what is wrong with it.
@@ -222,26 +311,45 @@ impl Interpreter {
         self.forget.call(library)
     }
 
-    /// Runs a function with these keys and arguments.
-    pub fn run(&self, script: &Function, keys: Args<'_>, argv: Args<'_>) -> mlua::Result<Ending> {
-        let lua = &self.lua;
+    /// Runs something with these keys and arguments.
+    pub fn run(&self, what: Run<'_>, keys: Args<'_>, argv: Args<'_>) -> mlua::Result<Ending> {
         // A word that is empty takes as much room in a table as one of so many bytes.
         const LEAST: usize = 16;
+        // Words that Lua takes one after the other; more come in tables.
+        const FEW: usize = 32;
+        let lua = &self.lua;
+        let script = match what {
+            Run::Script(number) => &self.scripts[number],
+            Run::Function(function) => function,
+        };
         let size = |words: Args<'_>| words.iter().map(|word| word.len() + LEAST).sum::<usize>();
-        let tables = || Ok((convert::list(lua, keys)?, convert::list(lua, argv)?));
-        let (keys, argv) = match size(keys) + size(argv) <= UNLIMITED_MAX {
-            true => tables(),
-            false => limited(lua, self.most, tables),
-        }?;
-        let result = limited(lua, self.most, || self.run.call::<(bool, Value, bool)>((script, keys, argv)));
+        let is_small = size(keys) + size(argv) <= UNLIMITED_MAX;
+        let result = if is_small && keys.len() + argv.len() <= FEW {
+            let words = keys.iter().chain(argv.iter()).map(word);
+            let words: Variadic<_> = words.chain(once(Either::Right(Other::Limit(self.most)))).collect();
+            self.run.call::<(bool, u8, Back)>((script, keys.len(), words))
+        } else {
+            let tables = || Ok((convert::list(lua, keys)?, convert::list(lua, argv)?));
+            let (keys, argv) = if is_small { tables() } else { limited(lua, self.most, tables) }?;
+            limited(lua, self.most, || self.run.call((script, false, keys, argv)))
+        };
+        if result.is_err() {
+            lua.set_memory_limit(0)?;
+        }
         self.fallen.resume();
-        if let Some(line) = *self.killed_at.lock() {
+        if let Some(line) = self.killed_at.load(Ordering::Relaxed).checked_sub(1) {
             let text = format!("ERR {KILLED}").into_bytes();
             return Ok(Ending::Failed { text, place: Some((self.name.to_owned(), line)) });
         }
-        match result? {
-            (true, value, is_plain) => Ok(Ending::Value { value, is_plain }),
-            (false, Value::Table(problem), _) => {
+        let (worked, kind, Back { mut values, used }) = result?;
+        self.used.set(Some(used));
+        if worked && kind == 2 {
+            return Ok(Ending::Elements(values));
+        }
+        match (worked, values.pop_front().unwrap_or(Value::Nil)) {
+            (true, Value::Table(table)) if kind == 1 => Ok(Ending::Plain(table)),
+            (true, value) => Ok(Ending::Value(value)),
+            (false, Value::Table(problem)) => {
                 let text = match problem.raw_get::<Value>("err")? {
                     Value::String(text) => text.as_bytes().to_vec(),
                     _ => b"ERR unknown error".to_vec(),
@@ -249,7 +357,7 @@ impl Interpreter {
                 let place: (Option<String>, Option<usize>) = (problem.raw_get("source")?, problem.raw_get("line")?);
                 Ok(Ending::Failed { text, place: place.0.zip(place.1) })
             }
-            (false, problem, _) => {
+            (false, problem) => {
                 // No handler ran: there was no room for it.
                 let text = problem.to_string().unwrap_or_default();
                 Ok(Ending::Failed { text: format!("ERR {text}").into_bytes(), place: None })
@@ -257,10 +365,11 @@ impl Interpreter {
         }
     }
 
-    /// The bytes of this state, if the next script may have it.
+    /// The bytes of this state or a few more, if the next script may have it.
     pub fn kept(&self, maxmemory: u64) -> Option<usize> {
-        let (used, kept) = (self.lua.used_memory(), MEMORY_KEPT.min(share(maxmemory)));
-        (self.killed_at.lock().is_none() && used < kept).then_some(used)
+        let used = self.used.take().unwrap_or_else(|| self.lua.used_memory());
+        let kept = MEMORY_KEPT.min(share(maxmemory));
+        (self.killed_at.load(Ordering::Relaxed) == 0 && used < kept).then(|| used.next_multiple_of(STEP))
     }
 
     /// The same for a state that holds what would have to be made again: garbage is no reason to throw it away.

@@ -2,11 +2,12 @@
 -- Called once for each state with what Rust has to offer; gives back how to run a script, and how libraries of functions
 -- are loaded, found and forgotten. A state is for scripts or for functions.
 local host = ...
+local has_functions = host.has_functions
 
 local error, type, next, tostring, select, rawequal = error, type, next, tostring, select, rawequal
 local raw_get, raw_set, raw_pcall, xpcall = rawget, rawset, pcall, xpcall
 local get_meta, set_meta, raw_load, raw_loadstring, collect = getmetatable, setmetatable, load, loadstring, collectgarbage
-local find, gsub, byte = string.find, string.gsub, string.byte
+local unpack, find, gsub, byte = unpack, string.find, string.gsub, string.byte
 
 -- Tables that cannot be changed: an empty one stands for each, so that every assignment to it is noticed.
 local shows, stand_ins = {}, {}
@@ -236,7 +237,7 @@ function redis.status_reply(...)
   return {ok = (...)}
 end
 
-if not host.has_functions then
+if not has_functions then
   function redis.replicate_commands()
     return true
   end
@@ -275,7 +276,7 @@ local function explain(problem)
   return problem
 end
 
-if not host.has_functions then
+if not has_functions then
   raw_set(globals, '__redis__err__handler', explain)
 end
 
@@ -291,38 +292,56 @@ local function clean()
   end
 end
 
--- Whether a value is a table that is a reply for its elements alone, as most are.
-local function is_plain(value)
-  return type(value) == 'table' and get_meta(value) == nil and value.err == nil and value.ok == nil
-    and value.double == nil and value.map == nil and value.set == nil and value.big_number == nil
-    and value.verbatim_string == nil
-end
+-- Elements of a table that are handed over one by one.
+local FEW = 32
 
 writers_rules.__index = notice
 
-local run
-if host.has_functions then
-  function run(callback, keys, argv)
-    local worked, result = xpcall(function()
-      return callback(keys, argv)
+-- Runs something with so many keys and other words, which follow one another; behind the last there is nothing, which is no
+-- word. If it is not said how many, two tables follow.
+--
+-- Gives back whether it worked, and the result; between them 1 if that is a table that is a reply for its elements alone, as
+-- most are, or 2 if these follow instead.
+local function run(what, count, first, ...)
+  local keys, argv
+  if count == 1 then
+    keys, argv = {first}, {...}
+  elseif count == 0 then
+    keys, argv = {}, {first, ...}
+  elseif count then
+    local words = {first, ...}
+    keys, argv = {unpack(words, 1, count)}, {unpack(words, count + 1)}
+  else
+    keys, argv = first, (...)
+  end
+  local worked, result
+  if has_functions then
+    worked, result = xpcall(function()
+      return what(keys, argv)
     end, explain)
     -- A function may have kept what it once had.
     if has_writers then
       clean()
     end
-    return worked, result, is_plain(result)
-  end
-else
-  function run(script, keys, argv)
+  else
     globals.KEYS, globals.ARGV = keys, argv
-    local worked, result = xpcall(script, explain)
-    globals.KEYS, globals.ARGV = false, false
+    worked, result = xpcall(what, explain)
     if has_writers then
       clean()
       has_writers, writers_rules.__index = false, notice
     end
-    return worked, result, is_plain(result)
   end
+  if worked and type(result) == 'table' and get_meta(result) == nil and result.err == nil and result.ok == nil
+    and result.double == nil and result.map == nil and result.set == nil and result.big_number == nil
+    and result.verbatim_string == nil
+  then
+    local length = #result
+    if length <= FEW then
+      return true, 2, unpack(result, 1, length)
+    end
+    return true, 1, result
+  end
+  return worked, 0, result
 end
 
 -- ---- libraries ----------------------------------------------------------------------------------------------------

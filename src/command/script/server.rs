@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use mlua::{Lua, MultiValue, Table, Value};
+use mlua::{BString, Either, Function, Lua, MultiValue, Table, Value};
 use scoped_tls_hkt::scoped_thread_local;
 
 use super::args::{self, number, raise_reply};
@@ -57,25 +57,31 @@ impl Desk {
 // make functions anew for each script that know it costs as much as a short script does.
 scoped_thread_local!(static LENT: for<'a> &'a (dyn Serve + 'a));
 
-/// What a script may ask for.
+/// What a script may ask for, but to run a command.
 #[derive(Clone, Copy)]
 enum Wish {
-    Call,
-    TryCall,
     SetVersion,
     MayRun,
 }
 
+/// A command as a script gives it. Of what may be anything mlua makes a value with a place of its own, which costs more than
+/// many a command, so its name is read where it lies.
+type Given = (Either<BString, Value>, MultiValue);
+
 trait Serve {
-    fn serve(&self, lua: &Lua, wish: Wish, values: MultiValue) -> mlua::Result<Value>;
+    fn call(&self, lua: &Lua, tries: bool, echo: &Function, given: Given) -> mlua::Result<Value>;
+    fn serve(&self, wish: Wish, values: MultiValue) -> mlua::Result<Value>;
 }
 
 impl Serve for RefCell<Server<'_>> {
-    fn serve(&self, lua: &Lua, wish: Wish, values: MultiValue) -> mlua::Result<Value> {
+    fn call(&self, lua: &Lua, tries: bool, echo: &Function, given: Given) -> mlua::Result<Value> {
+        let mut server = self.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback)?;
+        server.call(lua, tries, echo, given)
+    }
+
+    fn serve(&self, wish: Wish, values: MultiValue) -> mlua::Result<Value> {
         let mut server = self.try_borrow_mut().map_err(|_| mlua::Error::RecursiveMutCallback)?;
         match wish {
-            Wish::Call => server.call(lua, values),
-            Wish::TryCall => server.try_call(lua, values),
             Wish::SetVersion => server.set_version(&values).map(|()| Value::Nil),
             Wish::MayRun => server.may_run(values).map(Value::Boolean),
         }
@@ -89,51 +95,51 @@ pub(super) fn lend<R>(server: &RefCell<Server<'_>>, f: impl FnOnce() -> R) -> R 
 
 /// Puts the functions of the server that is lent into a table.
 pub(super) fn put_functions(lua: &Lua, table: &Table, fallen: &Fallen) -> mlua::Result<()> {
-    let wishes = [
-        ("call", Wish::Call),
-        ("pcall", Wish::TryCall),
-        ("setresp", Wish::SetVersion),
-        ("acl_check_cmd", Wish::MayRun),
-    ];
-    for (name, wish) in wishes {
-        let guard = fallen.clone();
-        let function = lua.create_function(move |lua, values| match LENT.is_set() {
-            true => guard.guard(|| LENT.with(|server| server.serve(lua, wish, values))),
-            false => Err(raise_reply("ERR There is no server now")),
+    let echo: Function = lua.globals().raw_get("assert")?;
+    for (name, tries) in [("call", false), ("pcall", true)] {
+        let (guard, echo) = (fallen.clone(), echo.clone());
+        let function = lua.create_function(move |lua, given| {
+            guard.guard(|| with_lent(|server| server.call(lua, tries, &echo, given)))
         })?;
+        table.raw_set(name, function)?;
+    }
+    for (name, wish) in [("setresp", Wish::SetVersion), ("acl_check_cmd", Wish::MayRun)] {
+        let guard = fallen.clone();
+        let function =
+            lua.create_function(move |_, values| guard.guard(|| with_lent(|server| server.serve(wish, values))))?;
         table.raw_set(name, function)?;
     }
     Ok(())
 }
 
+fn with_lent<R>(f: impl FnOnce(&dyn Serve) -> mlua::Result<R>) -> mlua::Result<R> {
+    match LENT.is_set() {
+        true => LENT.with(|server| f(server)),
+        false => Err(raise_reply("ERR There is no server now")),
+    }
+}
+
 impl Server<'_> {
-    /// Runs a command and gives its reply; one that is an error is raised.
-    fn call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
-        self.reply(lua, values)?.map_err(raise_reply)
-    }
-
-    /// Runs a command and gives its reply, be it an error.
-    fn try_call(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Value> {
-        match self.reply(lua, values)? {
-            Ok(value) => Ok(value),
-            Err(text) => unlimited(lua, text.len(), || convert::field(lua, "err", &text)),
-        }
-    }
-
-    fn reply(&mut self, lua: &Lua, values: MultiValue) -> mlua::Result<Result<Value, Vec<u8>>> {
+    /// Runs a command and gives its reply. One that is an error is raised, or given as a value to who tries.
+    fn call(&mut self, lua: &Lua, tries: bool, echo: &Function, given: Given) -> mlua::Result<Value> {
         let mut desk = std::mem::take(&mut self.desk);
         desk.words.clear();
         desk.reply.clear();
-        let ran = read_words(values, &mut desk.words).and_then(|()| self.dispatch(&desk.words, &mut desk.reply));
+        let read = read_command(given, echo, &mut desk.words)?;
+        let ran = read.and_then(|()| self.dispatch(&desk.words, &mut desk.reply));
         let result = match ran {
-            Err(text) => Ok(Err(text.into_bytes())),
+            Err(text) => Err(text.into_bytes()),
             Ok(()) => match convert::error_text(&desk.reply) {
-                Some(text) => Ok(Err(text.to_vec())),
-                None => convert::to_lua(lua, &desk.reply).map(Ok),
+                Some(text) => Err(text.to_vec()),
+                None => Ok(convert::to_lua(lua, &desk.reply)),
             },
         };
         self.desk = desk;
-        result
+        match result {
+            Ok(value) => value,
+            Err(text) if tries => unlimited(lua, text.len(), || convert::field(lua, "err", &text)),
+            Err(text) => Err(raise_reply(text)),
+        }
     }
 
     /// Checks and runs a command; its reply is written to `out`.
@@ -143,14 +149,14 @@ impl Server<'_> {
             Error::Arity(_) => "ERR Wrong number of args calling Redis command from script".to_owned(),
             _ => "ERR Unknown Redis command called from script".to_owned(),
         })?;
-        let rights = |_| Ok(acl::admit_scripted(engine, self.client, &found, args, self.now)?);
-        let admitted = self.check(&found).and_then(rights);
+        let rights = |_| Ok(acl::admit_scripted(engine, self.client, found, args, self.now)?);
+        let admitted = self.check(found).and_then(rights);
         if admitted.is_err() {
             engine.metrics.block(self.client.worker()).calls(found.number).rejected.add(1);
         }
         admitted?;
         if engine.clients.has_monitors() && !found.spec.flags.has(Flags::SKIP_MONITOR.and(Flags::ADMIN)) {
-            command::show_monitors(engine, self.client, &found, args, "lua");
+            command::show_monitors(engine, self.client, found, args, "lua");
         }
         if found.spec.flags.has(Flags::WRITE) {
             engine.scripts.set_written();
@@ -224,7 +230,7 @@ impl Server<'_> {
         let mut words = Words::new();
         read_words(values, &mut words).map_err(raise_reply)?;
         match command::lookup(words.args()) {
-            Ok(found) => Ok(acl::may_run(self.engine, self.client, &found, words.args())),
+            Ok(found) => Ok(acl::may_run(self.engine, self.client, found, words.args())),
             Err(_) => Err(raise_reply("ERR Invalid command passed to redis.acl_check_cmd()")),
         }
     }
@@ -254,18 +260,44 @@ pub(super) fn log(values: &MultiValue) -> mlua::Result<()> {
     Ok(())
 }
 
+const NO_WORD: &str = "ERR Please specify at least one argument for this redis lib call";
+const NOT_A_WORD: &str = "ERR Lua redis lib command arguments must be strings or integers";
+
 /// Reads the words of a command.
 fn read_words(values: MultiValue, words: &mut Words) -> Result<(), String> {
     if values.is_empty() {
-        return Err("ERR Please specify at least one argument for this redis lib call".to_owned());
+        return Err(NO_WORD.to_owned());
     }
-    for value in &values {
-        match value {
-            Value::String(text) => words.push(&text.as_bytes()),
-            Value::Integer(number) => words.push(itoa::Buffer::new().format(*number).as_bytes()),
-            Value::Number(number) => words.push(Double(*number).to_string().as_bytes()),
-            _ => return Err("ERR Lua redis lib command arguments must be strings or integers".to_owned()),
-        }
+    values.iter().try_for_each(|value| read_word(value, words))
+}
+
+fn read_word(value: &Value, words: &mut Words) -> Result<(), String> {
+    match value {
+        Value::String(text) => words.push(&text.as_bytes()),
+        Value::Integer(number) => words.push(itoa::Buffer::new().format(*number).as_bytes()),
+        Value::Number(number) => words.push(Double(*number).to_string().as_bytes()),
+        _ => return Err(NOT_A_WORD.to_owned()),
     }
     Ok(())
+}
+
+/// Reads the words of a command of which the name has been read. Texts among the others, if they are few, go through a function
+/// that gives back what it is given, as what Lua gives back is read where it lies: to look at a value's bytes counts it
+/// twice more and takes memory.
+fn read_command((name, others): Given, echo: &Function, words: &mut Words) -> mlua::Result<Result<(), String>> {
+    match name {
+        Either::Left(name) => words.push(&name),
+        Either::Right(Value::Nil) if others.is_empty() => return Ok(Err(NO_WORD.to_owned())),
+        Either::Right(_) => return Ok(Err(NOT_A_WORD.to_owned())),
+    }
+    if others.is_empty() {
+        return Ok(Ok(()));
+    }
+    if others.len() > 6 || !others.iter().all(|value| matches!(value, Value::String(_))) {
+        return Ok(others.iter().try_for_each(|value| read_word(value, words)));
+    }
+    type Few = Option<BString>;
+    let (one, two, three, four, five, six) = echo.call::<(Few, Few, Few, Few, Few, Few)>(others)?;
+    [one, two, three, four, five, six].into_iter().flatten().for_each(|text| words.push(&text));
+    Ok(Ok(()))
 }

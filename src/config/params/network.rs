@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Int(0, 65535),
         default: "8379",
         doc: "Port for HTTP: session checks, sign-outs, /metrics. 0 picks a free one and prints it; beside http-tls-port \
-              0 means none.",
+              or http-unixsocket 0 means none.",
         home: field!(http_port),
         ..Param::NETWORK
     },
@@ -57,6 +57,21 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::NETWORK
     },
     Param {
+        name: "http-unixsocket",
+        kind: Kind::Text,
+        doc: "Path of a Unix socket for HTTP, for a proxy on this machine; empty for none.",
+        home: field!(http_unixsocket),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "http-unixsocketperm",
+        kind: Kind::Form("octal number", plain::<Mode>),
+        default: "0",
+        doc: "Permissions of that socket, such as 770; 0 for what the umask leaves.",
+        home: field!(http_unixsocketperm),
+        ..Param::NETWORK
+    },
+    Param {
         name: "tls-port",
         kind: Kind::Form("port", plain::<TlsPort>),
         default: "0",
@@ -75,15 +90,16 @@ pub(super) const ROWS: &[Param] = &[
     Param {
         name: "tls-cert-file",
         kind: Kind::Text,
-        change: Change::AtReload,
-        doc: "File with the server's certificate and those that vouch for it, in PEM.",
+        change: Change::Live,
+        doc: "File with the server's certificate and those that vouch for it, in PEM. SIGHUP and CONFIG SET read it \
+              anew.",
         home: field!(tls_cert_file),
         ..Param::NETWORK
     },
     Param {
         name: "tls-key-file",
         kind: Kind::Text,
-        change: Change::AtReload,
+        change: Change::Live,
         doc: "File with the certificate's private key, in PEM.",
         home: field!(tls_key_file),
         ..Param::NETWORK
@@ -91,7 +107,7 @@ pub(super) const ROWS: &[Param] = &[
     Param {
         name: "tls-ca-cert-file",
         kind: Kind::Text,
-        change: Change::AtReload,
+        change: Change::Live,
         doc: "File with the certificates by which those of clients are checked, in PEM.",
         home: field!(tls_ca_cert_file),
         ..Param::NETWORK
@@ -99,7 +115,7 @@ pub(super) const ROWS: &[Param] = &[
     Param {
         name: "tls-ca-cert-dir",
         kind: Kind::Text,
-        change: Change::AtReload,
+        change: Change::Live,
         doc: "Folder with such files.",
         home: field!(tls_ca_cert_dir),
         ..Param::NETWORK
@@ -108,7 +124,7 @@ pub(super) const ROWS: &[Param] = &[
         name: "tls-auth-clients",
         kind: Kind::Choice(ClientAuth::NAMES),
         default: "yes",
-        change: Change::AtReload,
+        change: Change::Live,
         doc: "Whether Redis clients over TLS must show a certificate. HTTPS never asks for one.",
         home: field!(tls_auth_clients),
         ..Param::NETWORK
@@ -117,7 +133,7 @@ pub(super) const ROWS: &[Param] = &[
         name: "tls-protocols",
         kind: Kind::Form("versions", plain::<TlsVersions>),
         lines: Lines::Words,
-        change: Change::AtReload,
+        change: Change::Live,
         doc: "Versions of TLS that are spoken, TLSv1.2 and TLSv1.3; empty for both.",
         home: field!(tls_protocols),
         ..Param::NETWORK
@@ -160,8 +176,8 @@ pub(super) const ROWS: &[Param] = &[
         name: "admin-token",
         kind: Kind::Secret,
         change: Change::Live,
-        doc: "Token that /metrics and /admin/ ask for, as Authorization: Bearer. Empty: they answer this machine alone, \
-              and nothing that came through a proxy.",
+        doc: "Token that /metrics, /admin/ and the live page ask for, as a bearer's or as a password. Empty: they answer \
+              this machine alone, and nothing that came through a proxy.",
         home: field!(admin_token),
         ..Param::NETWORK
     },
@@ -204,8 +220,9 @@ pub(super) const ROWS: &[Param] = &[
     Param {
         name: "tcp-backlog",
         kind: Kind::Int(0, INT_MAX),
-        default: "511",
-        doc: "Connections the kernel may hold until they are accepted.",
+        default: "4096",
+        doc: "Connections the kernel may hold until they are accepted, as far as the system lets it. One more is dropped, and \
+              its client tries again after a second. Redis' own default is 511.",
         home: field!(tcp_backlog),
         ..Param::NETWORK
     },

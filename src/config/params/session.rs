@@ -36,9 +36,9 @@ pub(super) const ROWS: &[Param] = &[
     Param {
         name: "secret-file",
         kind: Kind::Text,
-        change: Change::AtReload,
+        change: Change::AtStart,
         doc: "File with the application's NEXTAUTH_SECRET or AUTH_SECRET, for source nextauth. One a line, the newest \
-              first: that one makes tokens, all of them open some.",
+              first: that one makes tokens, all of them open some. SIGHUP has the file read again.",
         home: field!(secret_file),
         ..Param::SESSION
     },

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::{Oddity, Unusual};
+
 pub use log::{Context, Entry, Log};
 pub use rules::{Denied, Mistake, Rules, Selector, Touch, Wish, same_secret};
 
@@ -106,6 +108,7 @@ pub struct Acl {
     commands: usize,
     default: Arc<User>,
     guard: AtomicU8,
+    unusual: Arc<Unusual>,
     users: RwLock<BTreeMap<Vec<u8>, Arc<User>>>,
     /// Whether new users may use every channel; `acl-pubsub-default`.
     all_channels: AtomicBool,
@@ -115,12 +118,13 @@ pub struct Acl {
 
 impl Acl {
     /// The default user alone, who may do everything. `commands` is how many commands there are.
-    pub fn new(commands: usize) -> Acl {
+    pub fn new(commands: usize, unusual: Arc<Unusual>) -> Acl {
         let default = Arc::new(User::new(DEFAULT.as_bytes(), Rules::everything(commands)));
         Acl {
             log: Log::default(),
             commands,
             guard: AtomicU8::new(0),
+            unusual,
             users: RwLock::new([(default.name.clone(), default.clone())].into()),
             default,
             all_channels: AtomicBool::new(false),
@@ -181,10 +185,15 @@ impl Acl {
     fn change_default(&self, rules: Rules) {
         let needs_auth = !rules.needs_no_password() || !rules.is_on();
         let guard = (u8::from(needs_auth) * NEEDS_AUTH) | (u8::from(!rules.is_free()) * LIMITED);
+        let is_limited = guard & LIMITED != 0;
         // Guarded before the rules change, and never the other way round.
         self.guard.fetch_or(guard, Ordering::Relaxed);
+        if is_limited {
+            self.unusual.set(Oddity::Limited, true);
+        }
         self.default.change(rules);
         self.guard.store(guard, Ordering::Relaxed);
+        self.unusual.set(Oddity::Limited, is_limited);
     }
 
     /// ACL SETUSER: all rules or none, and the first that is wrong. Answers the rules before and after.

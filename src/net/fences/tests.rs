@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::mpsc;
 
+use super::writer::Syncing;
 use super::*;
 use crate::session::{Ended, LookUp, Origin, Profile, Settings, Source};
 use crate::store::Store;
@@ -19,13 +21,17 @@ fn start(dir: &Path) -> Process {
 }
 
 fn try_start(dir: &Path, eager: bool) -> Result<Process, String> {
+    start_with(dir, eager, |writer| writer)
+}
+
+fn start_with(dir: &Path, eager: bool, made: impl FnOnce(Writer) -> Writer) -> Result<Process, String> {
     let keyfile = Arc::new(KeyFile::open(dir)?);
     let settings = Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
     let builder = Store::builder().fence(settings.fence()).naming_key(keyfile.key().clone());
     let mut stores = builder.build_family(2);
     let (families, answers) = (stores.remove(1), stores.remove(0));
     let sessions = SessionCache::new(answers.clone(), families, settings);
-    let log = FenceLog::open(keyfile, &sessions, eager)?;
+    let log = FenceLog::open_with(keyfile, &sessions, eager, made)?;
     Ok(Process { sessions, answers, log })
 }
 
@@ -72,17 +78,33 @@ fn who_signed_out_stays_so_in_the_next_process_and_no_token_is_written() {
 }
 
 #[test]
-fn many_sign_outs_at_once_take_no_more_syncs_than_they_are() {
+fn all_sign_outs_that_come_during_one_sync_share_the_next() {
     let dir = tempfile::tempdir().expect("a directory");
-    let process = start(dir.path());
+    let (started, starts) = mpsc::channel();
+    let (finish, finishes) = mpsc::channel::<()>();
+    let held: Syncing = Box::new(move |_| {
+        // Once the test has gone nobody is held.
+        let _ = (started.send(()), finishes.recv());
+        Ok(())
+    });
+    let process = start_with(dir.path(), true, |writer| writer.syncing_by(held)).unwrap_or_else(|why| panic!("{why}"));
+    // Dropped before the process, which waits for its thread.
+    let finish = finish;
+    process.sign_out("first");
+    starts.recv().expect("a sync");
     for number in 0..1000 {
         process.sign_out(&format!("user{number}"));
     }
+    assert_eq!(process.count("syncs"), 0, "it is held");
+    finish.send(()).expect("a thread");
+    starts.recv().expect("a second sync");
+    finish.send(()).expect("a thread");
     process.settle();
-    let syncs = process.count("syncs");
-    // How many share one depends on the disk: one that is quicker than they come has one for each.
-    assert!((1..=1000).contains(&syncs), "{syncs}");
+    assert_eq!((process.count("added"), process.count("syncs")), (1001, 2));
+    assert_eq!(process.count("failures"), 0);
+    drop(finish);
     drop(process);
+    assert!(starts.try_recv().is_err(), "a third sync");
     let second = start(dir.path());
     assert!((0..1000).all(|number| second.is_signed_out(&format!("user{number}"))));
 }

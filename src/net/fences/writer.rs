@@ -21,8 +21,13 @@ const HOUR: u64 = 60 * 60 * 1000;
 /// A file that is not longer than this is never written anew.
 const SMALL: u64 = 256 * 1024;
 
+/// Waits until what was written to a file is on the disk.
+pub(super) type Syncing = Box<dyn Fn(&File) -> io::Result<()> + Send>;
+
 pub(super) struct Writer {
     keyfile: Arc<KeyFile>,
+    /// Of what is appended.
+    sync: Syncing,
     path: PathBuf,
     /// Open and locked, once there is one.
     file: Option<File>,
@@ -46,6 +51,7 @@ impl Writer {
         let path = keyfile.dir().join(NAME);
         let mut writer = Writer {
             keyfile,
+            sync: Box::new(File::sync_data),
             file: None,
             good: 0,
             is_torn: false,
@@ -105,6 +111,12 @@ impl Writer {
             writer.compact(now).map_err(problem)?;
         }
         Ok(writer)
+    }
+
+    /// The same, which syncs in this way, for tests that hold it.
+    #[cfg(test)]
+    pub fn syncing_by(self, sync: Syncing) -> Writer {
+        Writer { sync, ..self }
     }
 
     /// Whether something is to be tried again.
@@ -187,7 +199,7 @@ impl Writer {
 
     fn append(&mut self) -> io::Result<()> {
         self.create()?;
-        let Writer { file: Some(file), unsaved, good, is_torn, .. } = self else {
+        let Writer { file: Some(file), sync, unsaved, good, is_torn, .. } = self else {
             return Err(io::ErrorKind::NotFound.into());
         };
         if *is_torn {
@@ -197,7 +209,7 @@ impl Writer {
         // are written again.
         *is_torn = true;
         file.write_all_at(unsaved, *good)?;
-        file.sync_data()?;
+        sync(file)?;
         *is_torn = false;
         *good += unsaved.len() as u64;
         *unsaved = Vec::new();

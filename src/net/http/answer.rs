@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::relay;
@@ -22,6 +23,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The body of an answer.
 pub(super) enum Out {
     Full(Bytes),
+    /// Events, as they come.
+    Events(mpsc::Receiver<Bytes>),
     /// The upstream's, as it comes.
     Stream(Box<Stream>),
 }
@@ -46,6 +49,7 @@ impl Body for Out {
         match self.get_mut() {
             Out::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Out::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Out::Events(events) => events.poll_recv(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
             Out::Stream(stream) => match Pin::new(&mut stream.body).poll_frame(cx) {
                 Poll::Ready(frame) => {
                     stream.pause.as_mut().reset(Instant::now() + PAUSE_MAX);
@@ -61,6 +65,7 @@ impl Body for Out {
     fn is_end_stream(&self) -> bool {
         match self {
             Out::Full(bytes) => bytes.is_empty(),
+            Out::Events(_) => false,
             Out::Stream(stream) => stream.body.is_end_stream(),
         }
     }
@@ -68,6 +73,7 @@ impl Body for Out {
     fn size_hint(&self) -> SizeHint {
         match self {
             Out::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Out::Events(_) => SizeHint::default(),
             Out::Stream(stream) => stream.body.size_hint(),
         }
     }

@@ -6,6 +6,7 @@
 //! and names the server by its loopback address cannot be told from an operator, and needs a token, or must not hand
 //! `/metrics` on.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::header::{AUTHORIZATION, FORWARDED, HOST, HeaderName, HeaderValue, RETRY_AFTER, VIA, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::uri::Authority;
@@ -34,9 +35,9 @@ impl Visit {
                         read it from elsewhere";
             return (!is_here(self.peer, &parts.headers)).then(|| answer::text(StatusCode::FORBIDDEN, line));
         }
-        let (ip, now) = (Some(self.peer.addr.ip()), self.door.now());
+        let (ip, now) = (self.peer.addr.map(|addr| addr.ip()), self.door.now());
         let block = engine.metrics.block(self.door.worker);
-        let given = parts.headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        let given = parts.headers.get(AUTHORIZATION).and_then(|value| secret(value.as_bytes()));
         if given.is_some()
             && let Some(wait) = engine.guesses.wait(ip, now)
         {
@@ -45,29 +46,38 @@ impl Visit {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.0.div_ceil(1000)));
             return Some(response);
         }
-        if given.is_some_and(|given| same_secret(given, token.as_bytes())) {
+        if given.as_ref().is_some_and(|given| same_secret(given, token.as_bytes())) {
             return None;
         }
         if given.is_some() {
             block.auth_failures.add(1);
             engine.guesses.note(ip, now);
         }
-        let mut response = answer::text(StatusCode::UNAUTHORIZED, "the admin-token is due: Authorization: Bearer ...");
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cloakroom\""));
+        let line = "the admin-token is due: as a bearer's, or as the password with any name";
+        let mut response = answer::text(StatusCode::UNAUTHORIZED, line);
+        for scheme in ["Bearer realm=\"cloakroom\"", "Basic realm=\"cloakroom\", charset=\"UTF-8\""] {
+            response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
         Some(response)
     }
 }
 
-/// The token behind `Bearer`.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+/// The token behind `Bearer`, or the password behind `Basic`, which is how a browser asks a person for it.
+fn secret(value: &[u8]) -> Option<Vec<u8>> {
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, given) = (&value[..space], value[space..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(given.to_vec());
+    }
+    let pair = scheme.eq_ignore_ascii_case(b"basic").then(|| BASE64_STANDARD.decode(given).ok())??;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    Some(pair[colon + 1..].to_vec())
 }
 
 /// Whether somebody on this machine asks for himself. The host is looked at because a page on another site can have a
 /// browser on this machine ask whatever its own name leads to.
 fn is_here(peer: Caller, headers: &HeaderMap) -> bool {
-    peer.addr.ip().to_canonical().is_loopback()
+    peer.ip().is_loopback()
         && !HANDED_ON.iter().any(|name| headers.contains_key(name))
         && headers.get_all(HOST).iter().all(|host| names_here(host.as_bytes()))
 }
@@ -112,9 +122,13 @@ mod tests {
 
     #[test]
     fn a_token_stands_behind_its_scheme() {
-        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
-        assert_eq!(bearer(b"bearer  abc "), Some(&b"abc"[..]));
-        assert_eq!(bearer(b"Basic abc"), None);
-        assert_eq!(bearer(b"Bear"), None);
+        let given = |value: &str| secret(value.as_bytes()).map(|given| String::from_utf8_lossy(&given).into_owned());
+        assert_eq!(given("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(given("bearer  abc ").as_deref(), Some("abc"));
+        // Somebody's name, and a password with a colon in it.
+        assert_eq!(given("Basic bWU6YTpi").as_deref(), Some("a:b"));
+        for value in ["Basic abc", "Basic !", "Basic YWJj", "Bear", "Digest abc", ""] {
+            assert_eq!(given(value), None, "{value}");
+        }
     }
 }

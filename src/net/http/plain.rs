@@ -389,7 +389,9 @@ impl Door {
         let clock = &self.hall.engine.clock;
         let now = clock.micros();
         let mut number = itoa::Buffer::new();
-        let hundredths = now.saturating_sub(started) / 10;
+        let took = now.saturating_sub(started);
+        self.hall.engine.metrics.block(self.worker).checks.took(took);
+        let hundredths = took / 10;
         let rest = [b'.', b'0' + (hundredths / 10 % 10) as u8, b'0' + (hundredths % 10) as u8];
         line(out, &[b"x-response-time: ", number.format(hundredths / 100).as_bytes(), &rest, b"ms"]);
         let has_body = !(status.is_informational() || matches!(status.as_u16(), 204 | 304));

@@ -41,8 +41,10 @@ pub(super) fn up(parts: &Parts, peer: Caller, authority: &str, body: Outgoing) -
         headers.extend(HeaderValue::from_str(authority).ok().map(|host| (HOST, host)));
     }
     let host = headers.get(HOST).cloned();
-    let address = peer.addr.ip().to_canonical().to_string();
-    append(&mut headers, X_FORWARDED_FOR, &parts.headers, &address);
+    // Who comes over a Unix socket has no address; a proxy has said whom it speaks for.
+    if let Some(address) = peer.addr {
+        append(&mut headers, X_FORWARDED_FOR, &parts.headers, &address.ip().to_canonical().to_string());
+    }
     append(&mut headers, VIA, &parts.headers, OUR_VIA);
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(if peer.is_secure { "https" } else { "http" }));
     if let Some(host) = host {

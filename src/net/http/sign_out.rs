@@ -57,7 +57,7 @@ impl Visit {
     /// A sign-out's body, or what who sends none is told.
     pub(super) async fn read(&self, body: Incoming) -> Result<Bytes, Response<Out>> {
         let timed_out = |_| answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
-        timeout(self.door.hall.patience.body, read(body)).await.map_err(timed_out)?
+        timeout(self.door.hall.patience.body, read(body, "a sign-out is shorter")).await.map_err(timed_out)?
     }
 
     /// A csrf token without its cookie is what a page of another site could send. The upstream has the last word on
@@ -68,7 +68,9 @@ impl Visit {
         match door.ask(upstream, request).await {
             Outcome::Answered(answer) => {
                 let tokens = door.tokens(&parts);
-                door.with_sessions(|sessions, now| sessions.observe(&tokens, Passage::Page, &answer.headers, now));
+                let (page, status) = (Passage::Page, answer.status);
+                door.with_sessions(|sessions, now| sessions.observe(&tokens, page, status, &answer.headers, now));
+                door.hall.settle().await;
                 handed_out(answer)
             }
             Outcome::Failed(failure) => {
@@ -132,14 +134,14 @@ fn handed_out(answer: SourceAnswer) -> Response<Out> {
     response
 }
 
-/// Reads a sign-out's body. What is too long is no sign-out.
-async fn read(mut body: Incoming) -> Result<Bytes, Response<Out>> {
+/// Reads the body of a sign-out, or of another request as small; `shorter` is for one that is too long.
+pub(super) async fn read(mut body: Incoming, shorter: &str) -> Result<Bytes, Response<Out>> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Err(answer::refusal("the body broke off")) };
         let Some(data) = frame.data_ref() else { continue };
         if all.len() + data.len() > SIGN_OUT_MAX {
-            let response = answer::text(StatusCode::PAYLOAD_TOO_LARGE, "a sign-out is shorter");
+            let response = answer::text(StatusCode::PAYLOAD_TOO_LARGE, shorter);
             return Err(answer::closing(response));
         }
         all.extend_from_slice(data);

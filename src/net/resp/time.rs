@@ -46,10 +46,9 @@ impl Connection<'_> {
     /// When the client has been silent, or busy with one request, for too long.
     fn overdue_at(&self) -> Option<Millis> {
         let silent = self.idle_limit().map(|limit| self.active + limit);
-        let unfinished = self.midway.as_ref().filter(|_| self.held.is_none());
-        let patience = self.shared.hall.patience();
-        let slow = unfinished.map(|midway| midway.since + patience.request(self.input.len()));
-        [silent, slow].into_iter().flatten().min()
+        let Some(midway) = self.midway.as_ref().filter(|_| self.held.is_none()) else { return silent };
+        let slow = midway.since + self.shared.hall.patience().request(self.input.len());
+        Some(silent.map_or(slow, |silent| silent.min(slow)))
     }
 
     /// How long the client may be silent. Who has once been heard has no timer for it, which would make every idle client

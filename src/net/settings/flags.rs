@@ -190,7 +190,6 @@ fn arg(param: &'static Param) -> Arg {
         Change::Live => "CONFIG SET changes it",
         Change::Protected => "CONFIG SET changes it where allowed",
         Change::AtStart => "read at start",
-        Change::AtReload => "read at start and at SIGHUP",
     };
     let choices = match param.kind {
         // Fewer stand in the place of the value.

@@ -106,14 +106,106 @@ fn rule_14_what_passes_by_is_signed_out_too() {
         assert_eq!(desk.sessions.passed(&tokens, passage, outcome(), desk.now()).origin, Origin::Fence);
         assert_eq!(desk.sessions.admit(&tokens, passage, desk.now()).unwrap().origin, Origin::Fence);
     }
-    let page = desk.sessions.observe(&tokens, Passage::Page, &signed_in("alice", "t2").headers, desk.now());
+    let page = desk.sessions.observe(&tokens, Passage::Page, 200, &signed_in("alice", "t2").headers, desk.now());
     assert_eq!(page, Observed::SignedOut);
     assert!(desk.sessions.is_session_cookie(rolled_to("t2").as_bytes()));
     // But signing in is possible with a dead cookie in the jar.
     assert_eq!(desk.sessions.admit(&tokens, Passage::SignIn, desk.now()), None);
-    let callback = desk.sessions.observe(&tokens, Passage::SignIn, &signed_in("alice", "n1").headers, desk.now());
+    let callback = desk.sessions.observe(&tokens, Passage::SignIn, 200, &signed_in("alice", "n1").headers, desk.now());
     assert_eq!(callback, Observed::Untouched);
     desk.fill(&cookie("n1"), signed_in("alice", "n2"));
+}
+
+#[test]
+fn rule_14_a_page_that_deletes_the_session_cookie_is_a_sign_out() {
+    // As a server action does it, a route of the application's own, and each way to delete a cookie.
+    let ways = ["=; Path=/; Max-Age=0", "=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "=gone; Max-Age=0"];
+    for (way, passage) in ways.into_iter().flat_map(|way| [(way, Passage::Page), (way, Passage::SignIn)]) {
+        let desk = Desk::upstream();
+        desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+        desk.wait(Ttl::seconds(6));
+        let late = desk.miss(&cookie("t2"));
+        let line = format!("next-auth.session-token{way}; HttpOnly; SameSite=Lax");
+        let page = SourceAnswer::new(303, "").with("set-cookie", line).with("location", "/");
+        let tokens = desk.tokens(&cookie("t2"));
+        let seen = desk.sessions.observe(&tokens, passage, page.status, &page.headers, desk.now());
+        assert_eq!((seen, desk.count("sign_outs")), (Observed::Ended, 1), "{way} {passage:?}");
+        for token in ["t1", "t2"] {
+            assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token} {way} {passage:?}");
+        }
+        // What began before it brings nothing back.
+        assert_eq!(desk.complete(late, signed_in("alice", "t3")).origin, Origin::Fence);
+        // Nor does anything else, for as long as a session may last.
+        desk.wait(Ttl::seconds(29 * 24 * 60 * 60));
+        assert_eq!(desk.hit(&cookie("t2")).origin, Origin::Fence);
+    }
+}
+
+#[test]
+fn rule_14_what_deletes_less_than_the_session_is_no_sign_out() {
+    use Passage::{Check, Page, SignIn, Update};
+    let gone = |name: &str| format!("{name}=; Path=/; Max-Age=0");
+    let (plain, secure) = ("next-auth.session-token", "__Secure-next-auth.session-token");
+    let chunks = format!("{plain}.0=ab; {plain}.1=cd; {plain}.2=ef");
+    let set = |name: &str| format!("{name}=new; Path=/");
+    let chunk = |number: usize| format!("{plain}.{number}");
+    let (one, nobody) = (cookie("t1"), String::new());
+    for (what, passage, status, sent, lines) in [
+        ("a check of a back-end in trouble", Check, 200, &one, vec![gone(plain)]),
+        ("an update of one", Update, 200, &one, vec![gone(plain)]),
+        ("a failure", Page, 500, &one, vec![gone(plain)]),
+        ("a limit", SignIn, 429, &one, vec![gone(plain)]),
+        ("a chunk that is no longer needed", Page, 200, &chunks, vec![set(&chunk(0)), set(&chunk(1)), gone(&chunk(2))]),
+        ("one chunk alone", Page, 200, &chunks, vec![gone(&chunk(2))]),
+        (
+            "a whole token in place of chunks",
+            Page,
+            200,
+            &chunks,
+            vec![set(plain), gone(&chunk(0)), gone(&chunk(1)), gone(&chunk(2))],
+        ),
+        ("a cookie that was not sent", Page, 200, &one, vec![gone(secure)]),
+        ("nobody's cookie", Page, 200, &nobody, vec![gone(plain)]),
+        ("another cookie", Page, 200, &one, vec![gone("theme")]),
+        ("a new token behind a deletion", Page, 200, &one, vec![gone(plain), set(plain)]),
+    ] {
+        let desk = Desk::upstream();
+        let headers: Vec<_> = lines.into_iter().map(|line| ("set-cookie".into(), line.into())).collect();
+        let seen = desk.sessions.observe(&desk.tokens(sent), passage, status, &headers, desk.now());
+        assert_eq!((seen, desk.count("sign_outs")), (Observed::Untouched, 0), "{what}");
+        if !sent.is_empty() {
+            desk.fill(sent, told("alice"));
+        }
+    }
+    // All chunks are the session.
+    let desk = Desk::upstream();
+    desk.fill(&chunks, told("alice"));
+    let headers: Vec<_> = (0..3).map(|number| ("set-cookie".into(), gone(&chunk(number)).into())).collect();
+    assert_eq!(desk.sessions.observe(&desk.tokens(&chunks), Page, 200, &headers, desk.now()), Observed::Ended);
+    assert_eq!(desk.hit(&chunks).origin, Origin::Fence);
+}
+
+#[test]
+fn rule_14_of_two_cookies_the_one_that_is_deleted_is_signed_out() {
+    let (plain, secure) = (cookie("t1"), "__Secure-next-auth.session-token=t2");
+    let both = format!("{plain}; {secure}");
+    let observe = |desk: &Desk, name: &str| {
+        let headers = [("set-cookie".into(), format!("{name}=; Max-Age=0").into())];
+        desk.sessions.observe(&desk.tokens(&both), Passage::Page, 200, &headers, desk.now())
+    };
+    // The source reads the secure one, and an old plain one is cleared away: nobody is signed out by that.
+    let desk = Desk::upstream();
+    desk.fill(&both, told("alice").with("set-cookie", format!("{secure}; Path=/; Secure")));
+    assert_eq!(observe(&desk, "next-auth.session-token"), Observed::Ended);
+    assert_eq!(user(&desk.fill(secure, told("alice"))).as_deref(), Some("alice"));
+    assert_eq!(desk.hit(&plain).origin, Origin::Fence);
+    // The other way round it is a sign-out, with both in the jar too.
+    let desk = Desk::upstream();
+    desk.fill(&both, told("alice").with("set-cookie", format!("{secure}; Path=/; Secure")));
+    assert_eq!(observe(&desk, "__Secure-next-auth.session-token"), Observed::Ended);
+    assert_eq!(desk.hit(secure).origin, Origin::Fence);
+    assert_eq!(desk.hit(&both).origin, Origin::Fence);
+    desk.fill(&plain, told("bob"));
 }
 
 #[test]
@@ -252,7 +344,7 @@ fn rule_15_a_token_that_was_made_after_the_last_answer_outlives_its_end() {
     desk.wait(Ttl::seconds(50));
     // A page rolls the session, and does not say until when.
     let page = signed_in("alice", "t2");
-    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::Page, &page.headers, desk.now());
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::Page, 200, &page.headers, desk.now());
     desk.sign_out(&cookie("t2"), Some(&deletes()));
     desk.wait(DAY);
     for token in ["t1", "t2"] {
@@ -272,7 +364,8 @@ fn rule_15_a_new_sign_in_is_none_of_a_lasting_fences_business() {
         // A browser that has kept its dead cookie signs in with it.
         assert_eq!(desk.sessions.admit(&desk.tokens(&cookie(old)), Passage::SignIn, desk.now()), None);
         let callback = signed_in("alice", &first);
-        let seen = desk.sessions.observe(&desk.tokens(&cookie(old)), Passage::SignIn, &callback.headers, desk.now());
+        let seen =
+            desk.sessions.observe(&desk.tokens(&cookie(old)), Passage::SignIn, 200, &callback.headers, desk.now());
         assert_eq!(seen, Observed::Untouched);
         assert_eq!(user(&desk.fill(&cookie(&first), signed_in("alice", &next))).as_deref(), Some("alice"));
         assert_eq!(user(&desk.hit(&cookie(&next))).as_deref(), Some("alice"));
@@ -386,7 +479,7 @@ fn rule_16_a_sign_in_beside_it_takes_no_token_out_of_a_del() {
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
     desk.redis_del("t2");
     let callback = signed_in("bob", "b1");
-    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::SignIn, &callback.headers, desk.now());
+    desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::SignIn, 200, &callback.headers, desk.now());
     for token in ["t1", "t2"] {
         assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
     }

@@ -143,14 +143,14 @@ fn a_flush_in_the_middle_costs_a_call_and_keeps_fences() {
     let desk = Desk::upstream();
     desk.sign_out(&cookie("gone"), Some(&deletes()));
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
-    drop(desk.answers.clear());
+    desk.answers.clear();
     let fill = desk.miss(&cookie("t2"));
-    drop(desk.answers.clear());
+    desk.answers.clear();
     desk.complete(fill, signed_in("alice", "t3"));
     assert_eq!(user(&desk.hit(&cookie("t1"))).as_deref(), Some("alice"));
-    drop(desk.answers.clear());
+    desk.answers.clear();
     assert_eq!(desk.hit(&cookie("gone")).origin, Origin::Fence);
-    drop(desk.families.clear());
+    desk.families.clear();
     let fill = desk.miss(&cookie("t1"));
     desk.complete(fill, signed_in("alice", "t4"));
     desk.hit(&cookie("t4"));

@@ -11,6 +11,7 @@ mod races;
 mod random;
 mod recorded;
 mod rules;
+mod story;
 mod vectors;
 
 use std::task::{Context, Poll, Waker};

@@ -68,6 +68,8 @@ enum End {
     SignOut,
     Refused,
     Del,
+    /// An answer that deletes the cookie, on its way to the browser.
+    Page,
 }
 
 /// What a run saw after the session was ended.
@@ -90,6 +92,11 @@ fn run(order: &[usize], end: End, warm: bool) -> String {
             1 => second.step(&desk, "t0", "t3"),
             2 if end == End::Del => {
                 desk.redis_del("t0");
+                ended = true;
+            }
+            2 if end == End::Page => {
+                let tokens = desk.tokens(&cookie("t0"));
+                desk.sessions.observe(&tokens, Passage::Page, 303, &deletes().headers, desk.now());
                 ended = true;
             }
             2 => match sign_out.take() {
@@ -140,8 +147,8 @@ fn run(order: &[usize], end: End, warm: bool) -> String {
 fn no_order_of_steps_brings_a_session_back() {
     let mut outcomes = BTreeSet::new();
     let mut runs = 0;
-    for end in [End::SignOut, End::Refused, End::Del] {
-        let steps = if end == End::Del { 1 } else { 2 };
+    for end in [End::SignOut, End::Refused, End::Del, End::Page] {
+        let steps = if matches!(end, End::Del | End::Page) { 1 } else { 2 };
         for warm in [false, true] {
             for sets in [0, 1] {
                 for order in orders(&[2, 3, steps, sets]) {

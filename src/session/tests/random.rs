@@ -253,7 +253,13 @@ impl World {
         }
         let callback = signed_in(&login.to_string(), &fresh);
         self.note(&format!("sign-in over {before}, now"), &fresh);
-        self.desk.sessions.observe(&self.desk.tokens(&before), Passage::SignIn, &callback.headers, self.desk.now());
+        self.desk.sessions.observe(
+            &self.desk.tokens(&before),
+            Passage::SignIn,
+            200,
+            &callback.headers,
+            self.desk.now(),
+        );
         self.browsers[who] = Browser { login, jar: vec![fresh] };
     }
 
@@ -329,8 +335,18 @@ impl World {
     fn sign_out_at_once(&mut self, who: usize) {
         let token = self.token(who);
         let family = self.family(&token);
-        self.note(&format!("sign-out at once, of {family:?}, by"), &token);
-        assert_eq!(self.desk.sign_out(&cookie(&token), Some(&deletes())), Ended::SignedOut);
+        let by_page = self.dice.one_in(2);
+        self.note(
+            &format!("sign-out at once, of {family:?}, {} by", if by_page { "on a page" } else { "asked for" }),
+            &token,
+        );
+        if by_page {
+            let (tokens, now) = (self.desk.tokens(&cookie(&token)), self.desk.now());
+            let seen = self.desk.sessions.observe(&tokens, Passage::Page, 303, &deletes().headers, now);
+            assert_eq!(seen, Observed::Ended);
+        } else {
+            assert_eq!(self.desk.sign_out(&cookie(&token), Some(&deletes())), Ended::SignedOut);
+        }
         self.signed_out(&token, family);
     }
 
@@ -388,7 +404,7 @@ impl World {
             }
             89..90 => {
                 self.note("FLUSHALL", "");
-                drop(self.desk.answers.clear());
+                self.desk.answers.clear();
             }
             90..91 if self.dice.one_in(2) => {
                 self.note("eviction", "");

@@ -209,7 +209,7 @@ fn sign_out(desk: &Desk, exchange: &Exchange, tokens: &Tokens) -> &'static str {
 
 fn sign_in(desk: &Desk, exchange: &Exchange, tokens: &Tokens) -> &'static str {
     let headers = &exchange.answer.headers;
-    assert_eq!(desk.sessions.observe(tokens, Passage::SignIn, headers, desk.now()), Observed::Untouched);
+    assert_eq!(desk.sessions.observe(tokens, Passage::SignIn, 200, headers, desk.now()), Observed::Untouched);
     assert_eq!(desk.keys(), 0);
     "sign-in"
 }

@@ -178,7 +178,7 @@ fn rule_05_a_cookie_that_any_answer_sets_joins_the_family() {
     let desk = Desk::upstream();
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
     let page = signed_in("alice", "t3");
-    desk.sessions.observe(&desk.tokens(&cookie("t2")), Passage::Page, &page.headers, desk.now());
+    desk.sessions.observe(&desk.tokens(&cookie("t2")), Passage::Page, 200, &page.headers, desk.now());
     assert!(set_cookies(&desk.hit(&cookie("t3"))).is_empty());
     assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t3")]);
 }
@@ -188,7 +188,7 @@ fn rule_05_who_signs_in_on_the_same_browser_starts_a_new_family() {
     let desk = Desk::upstream();
     desk.fill(&cookie("a1"), signed_in("alice", "a2"));
     let callback = signed_in("bob", "b1");
-    desk.sessions.observe(&desk.tokens(&cookie("a2")), Passage::SignIn, &callback.headers, desk.now());
+    desk.sessions.observe(&desk.tokens(&cookie("a2")), Passage::SignIn, 200, &callback.headers, desk.now());
     assert_eq!(user(&desk.fill(&cookie("b1"), signed_in("bob", "b2"))).as_deref(), Some("bob"));
     // The old token is asked for anew, and not fenced.
     assert_eq!(user(&desk.fill(&cookie("a2"), signed_in("alice", "a3"))).as_deref(), Some("alice"));
@@ -200,7 +200,7 @@ fn rule_05_a_first_sign_in_has_no_family_to_join() {
     let desk = Desk::upstream();
     let callback = signed_in("alice", "a1");
     for passage in [Passage::SignIn, Passage::Page] {
-        desk.sessions.observe(&desk.tokens(""), passage, &callback.headers, desk.now());
+        desk.sessions.observe(&desk.tokens(""), passage, 200, &callback.headers, desk.now());
     }
     let _asks = desk.miss(&cookie("a1"));
 }

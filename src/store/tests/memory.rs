@@ -89,14 +89,61 @@ fn flushing_gives_all_memory_back_and_keeps_fences() {
     }
     family[0].fence(b"auth:session:t", 7, NOW + Ttl::seconds(5), NOW);
     let rest = family[1].used_memory();
-    drop(family[0].clear());
+    let both = family[0].used_memory();
+    family[0].clear();
     assert_eq!((family[0].len(), family[1].len()), (0, 10_000));
+    assert!(family[0].used_memory() >= both, "until it is freed it is in use");
+    while family[0].free_some(10) {}
     assert!(family[0].used_memory() < rest);
     assert_eq!(family[0].look(b"auth:session:t", NOW, |_| ()), Look::Fenced(NOW + Ttl::seconds(5)));
     Store::validate(&family);
-    drop(family[1].clear());
+    family[1].clear();
+    while family[1].sweep(NOW) == Sweep::MoreDue {}
     assert!(family[1].used_memory() < 1024, "one fence, one small table: {}", family[1].used_memory());
     Store::validate(&family);
+}
+
+/// What stays of a flush is copied a few at a time before, and nobody sees anything of it until all goes at once. What changes
+/// meanwhile is as it was changed.
+#[test]
+fn flushing_among_very_many_fences_is_prepared_in_bounded_pieces() {
+    const FENCES: usize = 5_000;
+    let (store, until) = (&Store::builder().hash_seed(7).build(), NOW + Ttl::seconds(60));
+    let name = |number: usize| store.secret_name(b"auth:session:", &number.to_be_bytes());
+    (0..FENCES).for_each(|number| store.fence(&name(number), 7, until, NOW));
+    (0..FENCES).for_each(|number| put(store, &key(number), until, NOW));
+    assert!(store.add_alias(&name(FENCES), &name(FENCES + 1), until, NOW));
+    let (mut clearing, lot, mut calls) = (Clearing::new(store), Lot::lazy(), 0);
+    while clearing.prepare() {
+        calls += 1;
+        assert_eq!(store.len(), FENCES + usize::from(calls > 1));
+        put(store, b"meanwhile", until, NOW);
+        if calls <= 50 {
+            // One goes, one comes, one lasts longer, somewhere among those that were copied and those that were not.
+            assert!(store.lift(&name(calls), 7, NOW));
+            store.fence(&name(FENCES + 1 + calls), 7, until, NOW);
+            store.fence(&name(1_000 + calls), 7, until + Ttl(9), NOW);
+        }
+        Store::validate(std::slice::from_ref(store));
+    }
+    assert!((FENCES / 48..FENCES / 8).contains(&calls), "{calls} calls");
+    assert_eq!((store.len(), store.hidden()), (FENCES + 1, FENCES + 1));
+    clearing.finish(&lot);
+    Store::validate(std::slice::from_ref(store));
+    assert_eq!((store.len(), store.hidden(), store.changes_made()), (0, FENCES + 1, FENCES as u64 + 1));
+    for number in 0..FENCES + 52 {
+        let fenced = match number {
+            1..=50 | FENCES..=5_001 => Look::Absent,
+            1_001..=1_050 => Look::Fenced(until + Ttl(9)),
+            _ => Look::Fenced(until),
+        };
+        assert_eq!(store.look(&name(number), NOW, |_| ()), fenced, "{number}");
+    }
+    assert_eq!(store.canonical(&name(FENCES), NOW), name(FENCES + 1));
+    assert!(!lot.is_freed());
+    while store.free_some(50) {}
+    assert!(lot.is_freed());
+    assert_eq!(store.lazily_freed(), (0, FENCES as u64 + 1));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the store promises as a whole. The parts have their own tests beside them.
 
 mod aliases;
+mod collisions;
 mod janitor;
 mod memory;
 mod model;

@@ -226,7 +226,7 @@ impl Run {
             }
             77..=79 => self.scan(at.0),
             80 if self.dice.below(8) == 0 => {
-                drop(store.clear());
+                store.clear();
                 self.model.things.retain(|(of, _), (thing, _)| *of != at.0 || !matches!(thing, Thing::Text(_)));
             }
             _ => self.read(at),

@@ -35,7 +35,7 @@ fn a_flag_is_set_by_what_changes_its_key_and_by_nothing_else() {
                 slot.bytes_mut().iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
             }),
             6 => drop(store.get(&changed, now, |_| ())),
-            7 if dice.below(20) == 0 => drop(store.clear()),
+            7 if dice.below(20) == 0 => store.clear(),
             _ => {
                 now = now + Ttl(dice.below(5));
                 store.sweep(now);
