@@ -8,6 +8,7 @@ pub mod commands;
 pub mod cookies;
 pub mod glob;
 pub mod http;
+pub mod jwt;
 pub mod payloads;
 pub mod rdb;
 pub mod requests;
@@ -24,6 +25,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cookies", cookies::run),
     ("glob", glob::run),
     ("http", http::run),
+    ("jwt", jwt::run),
     ("payloads", payloads::run),
     ("rdb", rdb::run),
     ("requests", requests::run),

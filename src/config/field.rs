@@ -3,9 +3,9 @@
 use super::param::{read_span, show_span};
 use super::values::{
     Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
-    PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
+    PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
 };
-use super::{ClaimHeaders, Namespaces, Redirect, show_bool};
+use super::{ClaimHeaders, Namespaces, Redirect, SessionClaims, show_bool};
 use crate::clock::Ttl;
 
 /// A field that shows the plain form of its value and reads it back.
@@ -42,7 +42,9 @@ parsed!(
     LogFormat,
     Profile,
     PubsubDefault,
+    SessionClaims,
     SessionError,
+    SessionSource,
     FenceLogging,
     MemoryShare,
     Permission,

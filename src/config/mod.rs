@@ -23,6 +23,7 @@ mod param;
 mod params;
 mod reference;
 mod rewrite;
+mod source;
 mod values;
 mod verify;
 pub mod words;
@@ -39,9 +40,10 @@ pub use param::{Change, Group, Kind, Lines, Param, env_name};
 pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
+pub use source::SessionClaims;
 pub use values::{
     Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
-    Permission, Policy, Profile, PubsubDefault, SessionError, TlsPort, TlsVersions, Upstream,
+    Permission, Policy, Profile, PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
 };
 pub use verify::{ClaimHeader, ClaimHeaders, Redirect, Verify};
 
@@ -132,6 +134,12 @@ pub struct Config {
     pub namespaces: Namespaces,
     /// `upstream`
     pub upstream: Option<Upstream>,
+    /// `source`; what `auto` comes to tells [`Config::session_source`].
+    pub source: SessionSource,
+    /// `secret-file`; empty for none.
+    pub secret_file: String,
+    /// `session-claims`
+    pub session_claims: SessionClaims,
     /// `upstream-timeout`
     pub upstream_timeout: Ttl,
     /// `upstream-body-limit`, in bytes.
@@ -365,6 +373,7 @@ impl Config {
             self.check_doors(!self.requirepass.is_empty())?;
         }
         self.check_ports()?;
+        self.check_source()?;
         if self.kept.get("tls-key-file-pass").is_some_and(|password| !password.is_empty()) {
             return Err("tls-key-file-pass: keys that are encrypted are not read: write the key to a file of its own \
                         without a password (openssl pkey -in key.pem -out plain.pem) that only this server may read"
@@ -513,6 +522,9 @@ impl Config {
             databases: 0,
             namespaces: Namespaces::default(),
             upstream: None,
+            source: SessionSource::Auto,
+            secret_file: String::new(),
+            session_claims: SessionClaims::default(),
             upstream_timeout: Ttl(0),
             upstream_body_limit: 0,
             upstream_connections: 0,

@@ -20,7 +20,7 @@ const COUNT: usize = {
     count
 };
 
-const ALL: [Param; COUNT] = {
+static ALL: [Param; COUNT] = {
     let mut all = [Param::NETWORK; COUNT];
     let (mut at, mut group) = (0, 0);
     while group < GROUPS.len() {

@@ -106,6 +106,20 @@ choice! {
 }
 
 choice! {
+    /// What a session check is answered from where the store knows nothing.
+    SessionSource {
+        /// The upstream if there is one, else the tokens themselves if there is a secret, else the store alone.
+        Auto = "auto",
+        /// The application behind `upstream`.
+        Upstream = "upstream",
+        /// NextAuth's tokens, decoded here with the secrets in `secret-file`.
+        NextAuth = "nextauth",
+        /// Nothing: the application writes sessions as a Redis client.
+        Store = "store",
+    }
+}
+
+choice! {
     /// What a session check gets when the upstream fails and no good value is left.
     SessionError {
         /// An empty session, as for somebody signed out.

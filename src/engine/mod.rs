@@ -51,7 +51,7 @@ pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
 pub use unusual::{Oddity, Unusual};
 
 use crate::clock::{Clock, Millis, Ttl};
-use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal};
+use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal, SessionSource};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::store::{Lot, NamingKey, Store};
@@ -167,9 +167,9 @@ impl Engine {
         let longest = config.upstream_timeout.max(stale);
         let fence = Ttl(longest.0.saturating_add(config.session().ttl.0).saturating_add(FENCE_MARGIN.0));
         let mut namespaces = config.namespaces.0.clone();
-        // Without an upstream sessions are not copies of what it says: people stay signed in as long as they live.
+        // With the store alone sessions are no copies: people stay signed in as long as they live.
         let sessions = namespaces.iter_mut().find(|space| space.name == Namespace::SESSION);
-        if let Some(sessions) = sessions.filter(|_| config.upstream.is_none()) {
+        if let Some(sessions) = sessions.filter(|_| config.session_source() == SessionSource::Store) {
             sessions.login = true;
         }
         let mut stores = Store::builder()

@@ -12,13 +12,17 @@ mod operator;
 mod page;
 mod plain;
 mod relay;
+mod settings;
 mod sign_out;
+mod sign_out_all;
+mod sign_out_here;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 #[doc(hidden)]
 pub use plain::compare_readings;
+pub use settings::settings;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -52,14 +56,16 @@ use super::signing::SigningKeys;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
-use crate::config::{self, Config};
 use crate::engine::{Charge, Engine};
 use crate::session::{
-    self, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, SessionCache, Settings, Source, Tokens, Wait,
+    self, DICE, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, Secrets, SessionCache, Tokens, Wait,
 };
 
 /// What the doors' paths begin with.
 const BASE: &str = "/api/auth";
+
+/// Where next-auth's client gets what a sign-out must show.
+const CSRF: &str = "/api/auth/csrf";
 
 /// Bytes of a request's head at most: cookies in chunks come to 16 KB, and more is no browser.
 const HEAD_MAX: usize = 64 * 1024;
@@ -96,12 +102,20 @@ pub struct Hall {
 }
 
 impl Hall {
-    /// A hall on the engine's first database, by the engine's settings. `metrics` makes the text of `/metrics`.
-    pub fn new(engine: Arc<Engine>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Hall {
+    /// A hall on the engine's first database, by the engine's settings and with the application's `secrets`, where tokens
+    /// are decoded here. `metrics` makes the text of `/metrics`.
+    pub fn new(
+        engine: Arc<Engine>,
+        secrets: Option<Secrets>,
+        metrics: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Hall {
         let config = engine.config();
-        let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), settings(&config));
+        let settings = settings(&config, secrets);
+        let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), settings);
         let own = sessions.clone();
-        engine.follow(move |config| own.change(|settings| *settings = self::settings(config)));
+        engine.follow(move |config| {
+            own.change(|settings| *settings = self::settings(config, settings.source.secrets().cloned()));
+        });
         let upstream = config.upstream.as_ref();
         Hall {
             reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
@@ -159,6 +173,12 @@ impl Hall {
         }
     }
 
+    /// Takes other secrets for the tokens that are decoded from now on.
+    pub(super) fn take_secrets(&self, secrets: Secrets) {
+        let config = self.engine.config();
+        self.sessions.change(|settings| *settings = self::settings(&config, Some(secrets)));
+    }
+
     /// Ends what belongs to no worker.
     pub(super) fn close(&self) {
         if let Some(fences) = &self.fences {
@@ -177,41 +197,6 @@ impl Hall {
     /// The session cache behind the doors.
     pub fn sessions(&self) -> &SessionCache {
         &self.sessions
-    }
-}
-
-/// The part of `maxmemory` that fences may take before those of made-up tokens no longer last.
-const FENCES_SHARE: u64 = 8;
-
-/// The session engine's settings as the configuration has them.
-pub fn settings(config: &Config) -> Settings {
-    let defaults = Settings::default();
-    Settings {
-        source: if config.upstream.is_some() { Source::Upstream } else { Source::StoreAlone },
-        profile: match config.profile {
-            config::Profile::Auto => None,
-            config::Profile::NextAuth => Some(session::Profile::NextAuth),
-            config::Profile::AuthJs => Some(session::Profile::AuthJs),
-        },
-        cookie: Some(config.session_cookie.clone()).filter(|cookie| !cookie.is_empty()),
-        prefix: config.session().prefix.clone(),
-        ttl: config.session().ttl,
-        stale: config.session_stale,
-        timeout: config.upstream_timeout,
-        on_error: match config.session_error {
-            config::SessionError::Empty => session::OnError::Empty,
-            config::SessionError::Pass => session::OnError::Pass,
-        },
-        revoke: config.session_revoke,
-        max_age: config.session_max_age,
-        fences_room: match config.maxmemory {
-            0 => defaults.fences_room,
-            limit => usize::try_from(limit / FENCES_SHARE).unwrap_or(usize::MAX),
-        },
-        body_max: usize::try_from(config.upstream_body_limit).unwrap_or(usize::MAX),
-        headers: config.verify.headers.clone(),
-        signs: config.verify.jws,
-        ..defaults
     }
 }
 
@@ -363,7 +348,7 @@ impl Door {
     }
 
     fn tokens(&self, parts: &Parts) -> Tokens {
-        self.hall.sessions.tokens(parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes))
+        self.hall.sessions.tokens(cookies(parts))
     }
 
     /// When a call that begins now must have ended.
@@ -407,15 +392,23 @@ impl Door {
         match (looked, &self.upstream) {
             (LookUp::Answer(answer), _) => answer,
             (LookUp::Wait(wait), _) => self.wait(wait).await,
+            (LookUp::Fill(fill), None) => self.decode(fill, parts, peer),
+            (LookUp::Fill(fill), Some(_)) if self.hall.sessions.decodes() => self.decode(fill, parts, peer),
             (LookUp::Fill(fill), Some(upstream)) => match self.fill(upstream, fill, request(upstream)).await {
                 Ok(answer) => answer,
                 // The task has panicked; its waiters were answered when the fill was dropped.
                 Err(_) => passed(Outcome::Failed(Failure::Abandoned)),
             },
             (LookUp::Pass(_), Some(upstream)) => passed(self.ask(upstream, request(upstream)).await),
-            // With nobody to ask the engine neither fills nor passes.
-            (LookUp::Fill(_) | LookUp::Pass(_), None) => passed(Outcome::Failed(Failure::Refused)),
+            // With nobody to ask the engine does not pass.
+            (LookUp::Pass(_), None) => passed(Outcome::Failed(Failure::Refused)),
         }
+    }
+
+    /// Answers a fill from the token itself.
+    fn decode(&self, fill: Fill, parts: &Parts, peer: Caller) -> session::Answer {
+        let (is_https, dice) = (relay::is_https(&parts.headers, peer), dice());
+        self.with_sessions(|sessions, now| sessions.decode(fill, cookies(parts), is_https, dice, now))
     }
 
     async fn wait(&self, wait: Wait) -> session::Answer {
@@ -425,6 +418,18 @@ impl Door {
             Err(_) => self.with_sessions(|sessions, now| sessions.give_up(wait, now)),
         }
     }
+}
+
+/// The values of a request's `Cookie` headers.
+fn cookies(parts: &Parts) -> impl Iterator<Item = &[u8]> {
+    parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
+}
+
+/// Random bytes for one token.
+fn dice() -> [u8; DICE] {
+    let mut dice = [0; DICE];
+    getrandom::fill(&mut dice).expect("the system has randomness");
+    dice
 }
 
 /// Ends a connection on which requests may still come.
@@ -468,6 +473,7 @@ impl Visit {
             return answer::text(StatusCode::LOOP_DETECTED, line);
         }
         let upstream = self.door.upstream.as_ref();
+        let decodes = self.door.hall.sessions.decodes();
         let response = match (door, upstream) {
             (Route::Check, _) => self.check(parts).await,
             (Route::Verify, _) => self.verify(parts).await,
@@ -475,14 +481,21 @@ impl Visit {
             (Route::Update, Some(upstream)) => self.pass(upstream, Passage::Update, parts, body).await,
             (Route::OtherCheck | Route::Update, None) => self.check_without_upstream(parts).await,
             (Route::SignOut, _) if parts.method == Method::POST => self.sign_out(upstream, parts, body).await,
+            (Route::SignOutEverywhere, _) => self.sign_out_everywhere(parts, body).await,
             (Route::SignIn, Some(upstream)) => return self.hand_on(upstream, Passage::SignIn, parts, body).await,
             (Route::SignOut | Route::Page, Some(upstream)) => {
                 return self.hand_on(upstream, Passage::Page, parts, body).await;
             }
             (Route::SignOut, None) => answer::not_allowed("POST"),
+            (Route::Page, None) if decodes && path == CSRF => self.csrf(&parts),
+            (Route::SignIn | Route::Page, None) if decodes => {
+                let why = "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
+                           signout-everywhere under /api/auth; set upstream for the others";
+                answer::json(StatusCode::NOT_FOUND, &serde_json::json!({ "error": why }))
+            }
             (Route::SignIn | Route::Page | Route::Elsewhere, None) | (Route::Elsewhere, _) => {
-                let line = "without --upstream there are only /api/auth/session, /api/auth/verify and POST \
-                            /api/auth/signout here";
+                let line = "without --upstream there are only /api/auth/session, /api/auth/verify, POST /api/auth/signout and \
+                            POST /api/auth/signout-everywhere here";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         };
@@ -507,6 +520,7 @@ impl Visit {
             return answer::not_allowed("GET, HEAD");
         }
         match path {
+            "/admin/sessions" => self.end_sessions(parts).await,
             "/healthz" => answer::text(StatusCode::OK, "ok"),
             "/readyz" => self.ready().await,
             "/" => self.page(),
@@ -524,7 +538,8 @@ impl Visit {
                 None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),
             },
             _ => {
-                let line = "not found; there are /api/auth/*, /.well-known/jwks.json, /healthz, /readyz, /metrics and, for people, /";
+                let line = "not found; there are /api/auth/*, /.well-known/jwks.json, /healthz, /readyz, /metrics, \
+                            /admin/sessions and, for people, /";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         }

@@ -13,6 +13,7 @@ mod prometheus;
 mod reload;
 mod resp;
 mod script;
+mod secrets;
 pub mod server;
 pub mod settings;
 mod signing;

@@ -43,9 +43,11 @@ impl Reloader {
         };
         let differs = PARAMS.iter().filter(|param| param.get(&fresh) != param.get(&self.last));
         let (waiting, taken): (Vec<_>, Vec<_>) = differs.partition(|param| param.change == Change::AtStart);
-        // The doors are those that were opened.
+        // The doors are those that were opened, and so is what is asked.
         let mut doors = fresh.clone();
         (doors.tls_port, doors.http_tls_port) = (self.last.tls_port, self.last.http_tls_port);
+        (doors.source, doors.upstream) = (self.last.session_source(), self.last.upstream.clone());
+        doors.secret_file.clone_from(&self.last.secret_file);
         doors.check()?;
         // At start fewer clients may have been let in than were asked for, which is no mistake now.
         if taken.iter().any(|param: &&crate::config::Param| param.name.ends_with("maxclients")) {
@@ -58,11 +60,15 @@ impl Reloader {
             let _ = stands.set(param.name, &param.get(&fresh));
         }
         let papers = self.shared.tls.as_ref().map(|_| Papers::read(&stands)).transpose()?;
+        let secrets = super::secrets::read(&doors)?;
         // Nothing above has changed anything, and nothing below the users can fail.
         let users = command::reload_users(engine)?;
         engine.adopt(&taken, &fresh);
         if let (Some(tls), Some(papers)) = (&self.shared.tls, papers) {
             tls.replace(papers);
+        }
+        if let Some(secrets) = secrets {
+            self.shared.hall.take_secrets(secrets);
         }
         if let Err(why) = self.shared.hall.reread_signing() {
             tracing::error!("SIGHUP: sessions are signed as before: {why}");

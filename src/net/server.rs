@@ -20,7 +20,7 @@ use super::signing::SigningKeys;
 use super::snapshot::{self, Keeper};
 use super::tls::{Papers, Tls};
 use super::worker::{self, Arrival, Shared, Watch, Worker};
-use super::{Patience, descriptors, machine, prometheus, script, tls};
+use super::{Patience, descriptors, machine, prometheus, script, secrets, tls};
 use crate::clock::Clock;
 use crate::command;
 use crate::config::{Config, FenceLogging};
@@ -80,6 +80,7 @@ impl Server {
     pub fn bind(mut config: Config) -> Result<Server, StartError> {
         let tell_budget = budget(&mut config);
         let tls = config.uses_tls().then(|| Papers::read(&config)).transpose().map_err(StartError)?.map(Tls::new);
+        let secrets = secrets::read(&config).map_err(StartError)?;
         let doors = open_all(&config).map_err(StartError)?;
         let workers = match config.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -111,7 +112,7 @@ impl Server {
         // As in Redis, 0 if there is no plain door.
         engine.set_port(addresses(&doors, Way::Resp).first().map_or(0, SocketAddr::port));
         let source = engine.clone();
-        let mut hall = Hall::new(engine.clone(), move || prometheus::text(&source));
+        let mut hall = Hall::new(engine.clone(), secrets, move || prometheus::text(&source));
         if kept != FenceLogging::No {
             match FenceLog::open(keyfile, hall.sessions(), kept == FenceLogging::Yes) {
                 Ok(fences) => hall.keep_sign_outs(fences),
@@ -356,7 +357,7 @@ mod tests {
             config.set(name, value).expect("a setting");
         }
         let engine = Arc::new(Engine::new(config, Clock::system(), 1, command::COUNT));
-        let hall = Hall::new(engine.clone(), String::new);
+        let hall = Hall::new(engine.clone(), None, String::new);
         Arc::new(Shared::new(engine, Arc::new(hall), None))
     }
 

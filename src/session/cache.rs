@@ -21,7 +21,8 @@ use super::family::{Block, View};
 use super::fill::Trouble;
 use super::flight::{Fill, Flight, Landing, Wait};
 use super::hit::Hit;
-use super::source::{Failure, Outcome, Source};
+use super::nextauth::Vault;
+use super::source::{Failure, Kind, Outcome};
 use super::story::{Event, Story};
 use super::sync::Steps;
 use super::{Profile, Settings};
@@ -75,7 +76,7 @@ pub(super) struct Core {
     /// Records of families.
     pub families: Store,
     /// Those settings that stay as they were at the start.
-    pub source: Source,
+    pub source: Kind,
     pub prefix_len: usize,
     settings: RwLock<Arc<Settings>>,
     /// The settings' bound, where a hit reads it without taking part in a count.
@@ -94,6 +95,8 @@ pub(super) struct Core {
     pub signer: OnceLock<Box<Signer>>,
     /// How often settings have changed: what was made of a session before is made anew.
     pub changes: AtomicU64,
+    /// What tokens are decoded with, if they are.
+    pub vault: RwLock<Option<Arc<Vault>>>,
     /// The profile that the source's own cookies have told: 0 for none yet.
     learned: AtomicU8,
 }
@@ -116,7 +119,7 @@ impl SessionCache {
         let core = Core {
             names: CookieNames::new(&settings),
             counters: Counters::default(),
-            source: settings.source,
+            source: settings.source.kind(),
             prefix_len: settings.prefix.len(),
             body_max: AtomicUsize::new(settings.body_max),
             steps: Steps::default(),
@@ -126,11 +129,13 @@ impl SessionCache {
             witness: OnceLock::new(),
             signer: OnceLock::new(),
             changes: AtomicU64::new(0),
+            vault: RwLock::default(),
             learned: AtomicU8::new(0),
             answers,
             families,
             settings: RwLock::new(Arc::new(settings)),
         };
+        core.refill_vault(&core.settings().source);
         SessionCache { core: Arc::new(core) }
     }
 
@@ -140,12 +145,16 @@ impl SessionCache {
     }
 
     /// Changes `ttl`, `stale`, `timeout`, `on_error`, `revoke`, `max_age`, `fences_room`, `body_max`, `headers` and `signs` for
-    /// what comes from now on. The others, and the store's fences, stay as they were at the start.
+    /// what comes from now on, and the secrets and claims of [`Source::NextAuth`](super::Source::NextAuth). The others, and the
+    /// store's fences, stay as they were at the start.
     pub fn change(&self, change: impl FnOnce(&mut Settings)) {
         let mut settings = self.core.settings.write();
         change(Arc::make_mut(&mut settings));
         self.core.body_max.store(settings.body_max, Ordering::Relaxed);
         self.core.changes.fetch_add(1, Ordering::Relaxed);
+        let source = settings.source.clone();
+        drop(settings);
+        self.core.refill_vault(&source);
     }
 
     /// What it counts.
@@ -181,15 +190,15 @@ impl SessionCache {
     /// Looks a session up: `GET` on exactly the session path, without a query.
     pub fn look_up(&self, tokens: &Tokens, now: Millis) -> LookUp {
         let core = &self.core;
-        let asks = core.source == Source::Upstream;
+        let (asks, passes) = (core.source != Kind::StoreAlone, core.source == Kind::Upstream);
         match &tokens.seen {
-            Seen::None if asks && !tokens.profile_known => {
+            Seen::None if passes && !tokens.profile_known => {
                 add(&core.counters.passed);
                 LookUp::Pass(PassWhy::ProfileUnknown)
             }
             Seen::None => LookUp::Answer(core.nothing(tokens, NO_COOKIE)),
             Seen::Unclear { .. } if core.signed_out(tokens, None, now) => LookUp::Answer(core.fenced(tokens)),
-            Seen::Unclear { why, names } if asks => {
+            Seen::Unclear { why, names } if passes => {
                 add(&core.counters.passed);
                 names.first().into_iter().for_each(|name| core.tell(name, Event::Passed(*why), now));
                 LookUp::Pass(*why)
@@ -234,11 +243,13 @@ impl SessionCache {
         core.tell(key, core.why_asked(&family, behind, now), now);
         add(&core.counters.misses);
         let (cache, tokens) = (self.clone(), tokens.clone());
-        LookUp::Fill(Fill { cache, flight, listed, family, tokens, started: now, behind, done: false })
+        let (subject, user) = (None, None);
+        LookUp::Fill(Fill { cache, flight, listed, family, tokens, started: now, behind, subject, user, done: false })
     }
 
     /// Ends a fill: stores what may be stored, wakes who waits, and gives the asker's answer.
     pub fn complete(&self, mut fill: Fill, outcome: Outcome, now: Millis) -> Answer {
+        fill.user = self.core.user_in(&outcome, fill.subject.as_deref()).map(|user| user.as_slice().into());
         let (answer, landing) = {
             let mut flights = self.core.steps.lock(&self.core.flights);
             let listed = self.core.unlist(&fill, &mut flights);
@@ -352,7 +363,7 @@ impl Core {
     pub fn glance(&self, tokens: &Tokens, now: Millis) -> Glance {
         match (&tokens.seen, self.source) {
             (Seen::One { key, .. }, _) => self.glance_at(tokens, key, now),
-            (Seen::Both { plain, secure, .. }, Source::StoreAlone) => {
+            (Seen::Both { plain, secure, .. }, Kind::StoreAlone) => {
                 // Nobody else can say which cookie counts. The one that only HTTPS can set comes first.
                 match self.glance_at(tokens, secure, now) {
                     Glance::Absent => self.glance_at(tokens, plain, now),
@@ -363,7 +374,7 @@ impl Core {
                     live => live,
                 }
             }
-            (Seen::Both { key, plain, secure }, Source::Upstream) => {
+            (Seen::Both { key, plain, secure }, Kind::Upstream | Kind::NextAuth) => {
                 if self.is_fenced(plain, now) && self.is_fenced(secure, now) {
                     return Glance::Fenced;
                 }
@@ -385,7 +396,7 @@ impl Core {
                 // Of a single cookie the look itself has told; of two, one may be signed out.
                 let used = record.filter(|record| record.body == body).and_then(|record| record.used);
                 if matches!(tokens.seen, Seen::Both { .. })
-                    && self.source == Source::Upstream
+                    && self.source != Kind::StoreAlone
                     && self.signed_out(tokens, used, now)
                 {
                     return Glance::Fenced;

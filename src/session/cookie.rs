@@ -62,6 +62,11 @@ pub(super) enum Seen {
 }
 
 impl Tokens {
+    /// Those of nobody.
+    pub(super) fn none() -> Tokens {
+        Tokens { profile: Profile::NextAuth, profile_known: false, seen: Seen::None, parts: Default::default() }
+    }
+
     /// Whether there is no session cookie.
     pub fn is_empty(&self) -> bool {
         matches!(self.seen, Seen::None)
@@ -120,13 +125,15 @@ impl Tokens {
 struct Known {
     profile: Profile,
     side: Side,
-    name: Vec<u8>,
+    name: String,
 }
 
 /// The cookie names that sessions may have, by the settings.
 pub(super) struct CookieNames {
     known: Vec<Known>,
     fixed: Option<Profile>,
+    /// Whether the app has a name of its own, which says nothing of HTTPS.
+    is_own: bool,
     max: usize,
     prefix: Vec<u8>,
 }
@@ -137,6 +144,21 @@ struct Part<'a> {
     suffix: &'a [u8],
     /// `None`: the cookie has no `=`, which some parsers skip and others read as `true`.
     value: Option<&'a [u8]>,
+}
+
+/// A session cookie with the token that is in it.
+pub(super) struct Held<'n> {
+    /// Which of the known names it has.
+    pub known: usize,
+    pub profile: Profile,
+    /// Whether only HTTPS can set it.
+    pub is_secure: bool,
+    /// Whether it is a name of the app's own.
+    pub is_own: bool,
+    pub name: &'n [u8],
+    pub token: Vec<u8>,
+    /// The names of the cookies that the token came in.
+    pub cookies: Vec<Vec<u8>>,
 }
 
 /// What one side's cookies join to.
@@ -153,24 +175,25 @@ impl CookieNames {
             Some(name) => {
                 let side = if name.starts_with("__") { Side::Secure } else { Side::Plain };
                 let profile = settings.profile.unwrap_or(Profile::NextAuth);
-                known.push(Known { profile, side, name: name.clone().into() });
+                known.push(Known { profile, side, name: name.clone() });
             }
             None => {
                 for profile in profiles {
                     let name = profile.cookie();
                     known.push(Known { profile, side: Side::Plain, name: name.into() });
-                    known.push(Known { profile, side: Side::Secure, name: format!("__Secure-{name}").into() });
+                    known.push(Known { profile, side: Side::Secure, name: format!("__Secure-{name}") });
                 }
             }
         }
         let fixed = settings.profile.or(settings.cookie.as_ref().map(|_| Profile::NextAuth));
-        CookieNames { known, fixed, max: settings.cookie_max, prefix: settings.prefix.clone() }
+        let is_own = settings.cookie.is_some();
+        CookieNames { known, fixed, is_own, max: settings.cookie_max, prefix: settings.prefix.clone() }
     }
 
     /// The session cookie that this cookie belongs to, and what is behind its name.
     fn find<'a>(&self, name: &'a [u8]) -> Option<(usize, &'a [u8])> {
         let mut known = self.known.iter().enumerate();
-        known.find_map(|(index, known)| name.strip_prefix(known.name.as_slice()).map(|suffix| (index, suffix)))
+        known.find_map(|(index, known)| name.strip_prefix(known.name.as_bytes()).map(|suffix| (index, suffix)))
     }
 
     /// Whether a `set-cookie` line is about a session cookie.
@@ -209,6 +232,33 @@ impl CookieNames {
             self.name_all(store, &parts, &mut tokens);
         }
         tokens
+    }
+
+    /// The cookie names that sessions may have, each with its library.
+    pub fn known(&self) -> impl Iterator<Item = (Profile, &str)> {
+        self.known.iter().map(|known| (known.profile, known.name.as_str()))
+    }
+
+    /// The token of the cookie that counts, as it was sent, read from the same headers again.
+    pub fn held<'a>(&self, cookies: impl IntoIterator<Item = &'a [u8]>, tokens: &Tokens) -> Option<Held<'_>> {
+        let side = super::nextauth::side_of(tokens)?;
+        let (known, own) =
+            self.known.iter().enumerate().find(|(_, known)| known.profile == tokens.profile && known.side == side)?;
+        let mut parts: SmallVec<[Part<'a>; 4]> = SmallVec::new();
+        let mut names = Vec::new();
+        for cookie in cookies.into_iter().flat_map(cookies_of) {
+            let (name, value) = halves(cookie);
+            let found = self.find(name).filter(|(index, _)| *index == known && value != Some(b""));
+            if let Some((known, suffix)) = found {
+                parts.push(Part { known, suffix, value });
+                names.push(name.to_vec());
+            }
+        }
+        let Reading::Clear(token) = join(&parts.iter().collect::<SmallVec<[&Part<'_>; 4]>>()) else { return None };
+        let token = token.into_owned();
+        let (name, is_own) = (own.name.as_bytes(), self.is_own);
+        let is_secure = side == Side::Secure;
+        Some(Held { known, profile: own.profile, is_secure, is_own, name, token, cookies: names })
     }
 
     fn name_all(&self, store: &Store, parts: &[Part<'_>], tokens: &mut Tokens) {
@@ -374,7 +424,7 @@ fn ends_it(attribute: &[u8]) -> bool {
 }
 
 /// The cookies of a `Cookie` header. Tokens are long, so the end of one is searched for many bytes at a time.
-fn cookies_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn cookies_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let line = rest?;
@@ -385,7 +435,7 @@ fn cookies_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Name and value around the first `=`, without the space around them.
-fn halves(cookie: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(super) fn halves(cookie: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b'=', cookie) {
         Some(at) => (cookie[..at].trim_ascii(), Some(cookie[at + 1..].trim_ascii())),
         None => (cookie.trim_ascii(), None),

@@ -52,6 +52,8 @@ pub(super) struct Record {
     /// Whether there was an update: from then on only members that came after it are up to date.
     pub updated: bool,
     pub members: Vec<Member>,
+    /// The name of the list of the user's families; empty if nobody knows whose it is.
+    pub user: NameBuf,
 }
 
 impl Default for Record {
@@ -68,6 +70,7 @@ impl Default for Record {
             cookies: Vec::new(),
             updated: false,
             members: Vec::new(),
+            user: NameBuf::new(),
         }
     }
 }
@@ -117,10 +120,11 @@ impl Record {
             out.put_u8(u8::from(member.behind));
             put(&mut out, &member.name);
         }
+        put(&mut out, &self.user);
         out.freeze()
     }
 
-    /// Reads what `write` wrote. All bytes are shares of the one block. Without members if they are not asked for.
+    /// Reads what `write` wrote. All bytes are shares of the one block. Without members and user if they are not asked for.
     fn read(block: Bytes, with_members: bool) -> Option<Record> {
         let view = View::read(&block)?;
         let share = |bytes: &[u8]| block.slice_ref(bytes);
@@ -131,6 +135,7 @@ impl Record {
             Some(Member { until, behind: behind == 1, name: NameBuf::from_slice(from.bytes()?) })
         };
         let members = (0..count).map(member).collect::<Option<_>>()?;
+        let user = if with_members { NameBuf::from_slice(from.bytes()?) } else { NameBuf::new() };
         Some(Record {
             status: view.status,
             headers: view.headers().map(|(name, value)| (share(name), share(value))).collect(),
@@ -143,6 +148,7 @@ impl Record {
             cookies: view.cookies().map(share).collect(),
             updated: view.updated,
             members,
+            user,
         })
     }
 }
@@ -154,6 +160,7 @@ pub fn for_disk(key: &[u8], block: &[u8], shift: i64) -> Option<Bytes> {
         Some(&RECORD) => {}
         // Made anew within seconds, and signed.
         Some(&BADGE) => return None,
+        Some(&USER) => return super::users::shifted(block, shift),
         _ => return Some(Bytes::copy_from_slice(block)),
     }
     let mut record = Record::read(Bytes::copy_from_slice(block), true)?;
@@ -273,13 +280,15 @@ const RECORD: u8 = 0;
 const NOTE: u8 = 1;
 /// And that of what is told to proxies.
 const BADGE: u8 = 2;
+/// And that of a user's logins.
+pub(super) const USER: u8 = 3;
 
 /// The key of a family's record. The zero byte keeps it out of every namespace, whose prefixes are text.
 fn record_key(family: &[u8]) -> NameBuf {
     key_of(RECORD, family)
 }
 
-fn key_of(mark: u8, name: &[u8]) -> NameBuf {
+pub(super) fn key_of(mark: u8, name: &[u8]) -> NameBuf {
     let mut key = NameBuf::new();
     key.push(mark);
     key.extend_from_slice(name);
@@ -325,6 +334,9 @@ impl Core {
         // The key is in no namespace, so nothing can refuse it.
         let kept = self.families.write(&record_key(family), &block, now, |slot, fresh| slot.put(fresh.until(until)));
         debug_assert!(kept.is_ok());
+        if !record.user.is_empty() {
+            self.enlist(&record.user, family, until, now);
+        }
     }
 
     /// The family of a name, and whether the name is a link to it. A fence takes the place of a link, so for fenced
@@ -439,6 +451,7 @@ mod tests {
             cookies: vec![Bytes::from_static(b"a=b"), Bytes::from_static(b"c=; Max-Age=0")],
             updated: true,
             members: Vec::new(),
+            user: NameBuf::from_slice(b"auth:session:~u"),
         };
         record.add_member(&NameBuf::from_slice(b"auth:session:~m"), Millis(3));
         assert_eq!(Record::read(record.write(), true), Some(record.clone()));

@@ -94,7 +94,10 @@ impl Core {
             let answer = self.fenced(&fill.tokens);
             (answer.clone(), Landing::Answer(answer, None))
         };
-        if self.signed_out(&fill.tokens, used, now) || self.is_fenced(&fill.family, now) {
+        if self.signed_out(&fill.tokens, used, now)
+            || self.is_fenced(&fill.family, now)
+            || fill.user.as_ref().is_some_and(|user| self.cut_off(user, now) >= Some(fill.started))
+        {
             return fenced();
         }
         let said = says(&answer.body);
@@ -168,6 +171,7 @@ impl Core {
         record.stale_until = fresh_until + self.stale_length();
         record.expires = expires;
         record.used = change.side();
+        record.user = fill.user.as_deref().map(NameBuf::from_slice).unwrap_or_default();
         record.add_member(key, now);
         if let Some(newest) = record.newest.clone()
             && !change.is_any()

@@ -74,6 +74,10 @@ pub struct Fill {
     pub(super) started: Millis,
     /// Whether the asker's token had been replaced by an update when the flight began.
     pub(super) behind: bool,
+    /// Whom the token names, where it can be read.
+    pub(super) subject: Option<Box<str>>,
+    /// The name of the list of the user's families, once an answer has told who it is.
+    pub(super) user: Option<Box<[u8]>>,
     pub(super) done: bool,
 }
 

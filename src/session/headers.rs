@@ -13,6 +13,8 @@ pub enum Route {
     Update,
     /// The sign-out path, `GET` or `POST`.
     SignOut,
+    /// `POST` on the path that ends all sessions of who asks: [`end_everywhere`](super::SessionCache::end_everywhere).
+    SignOutEverywhere,
     /// May sign somebody in: [`Passage::SignIn`](super::Passage::SignIn).
     SignIn,
     /// A proxy asks who is signed in, by any method and query:
@@ -36,6 +38,7 @@ pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies
         ("session", "POST") => Route::Update,
         ("session", _) => Route::OtherCheck,
         ("signout", "GET" | "POST") => Route::SignOut,
+        ("signout-everywhere", "POST") => Route::SignOutEverywhere,
         _ if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
         _ if action.starts_with("callback/") || !matches!(method, "GET" | "HEAD" | "OPTIONS") => Route::SignIn,
         _ => Route::Page,

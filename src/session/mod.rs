@@ -53,21 +53,53 @@
 //! let LookUp::Answer(answer) = sessions.look_up(&tokens, answers.clock().now()) else { panic!("nobody else to ask") };
 //! assert_eq!(&answer.body[..], br#"{"user":{"name":"alice"}}"#);
 //! ```
+//!
+//! With the application's secret the tokens tell themselves whose they are, and nobody is asked:
+//!
+//! ```
+//! # use cloakroom::clock::{ManualClock, Ttl};
+//! # use cloakroom::store::Store;
+//! use cloakroom::session::{Claims, Keyring, LookUp, NextAuth, Profile, Secrets, SessionCache, Settings, Source};
+//!
+//! # let clock = ManualClock::default();
+//! # let unix = clock.now().0 / 1000;
+//! let secrets = Secrets::new(["NEXTAUTH_SECRET"]).unwrap();
+//! let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+//! let token = keyring.encode(Claims::read(br#"{"name":"alice"}"#).unwrap(), unix, 3600, [7; 32]);
+//!
+//! let settings = Settings { source: Source::NextAuth(NextAuth::new(secrets)), ..Settings::default() };
+//! let mut stores = Store::builder().clock(clock.clone()).fence(settings.fence()).build_family(2);
+//! let (families, answers) = (stores.remove(1), stores.remove(0));
+//! let sessions = SessionCache::new(answers, families, settings);
+//!
+//! let cookies = [format!("next-auth.session-token={token}")];
+//! let cookies = || cookies.iter().map(String::as_bytes);
+//! let LookUp::Fill(fill) = sessions.look_up(&sessions.tokens(cookies()), clock.now()) else { panic!("not stored yet") };
+//! let dice = [8; 32]; // from the system's randomness
+//! let answer = sessions.decode(fill, cookies(), false, dice, clock.now());
+//! assert!(answer.body.starts_with(br#"{"user":{"name":"alice"},"expires":"#));
+//! ```
 
 mod answer;
 mod cache;
+mod claims;
 mod cookie;
 mod counters;
+mod csrf;
 mod family;
 mod fill;
 mod flight;
 mod headers;
 mod hit;
+mod jwt;
+mod nextauth;
 mod pass;
 mod signout;
 mod source;
 mod story;
 mod sync;
+mod time;
+mod users;
 mod verify;
 
 #[cfg(test)]
@@ -78,16 +110,20 @@ use crate::config::ClaimHeaders;
 
 pub use answer::{Answer, Header, Origin};
 pub use cache::{LookUp, PassWhy, SessionCache};
+pub use claims::Claims;
 pub use cookie::Tokens;
 pub use counters::{Counters, Row};
 pub use family::for_disk;
 pub use flight::{Fill, Wait};
 pub use headers::{Route, carries_via, connection_names, passes_down, passes_up, route};
 pub use hit::Hit;
+pub use jwt::{DICE, Keyring, Secrets, TokenFault};
+pub use nextauth::NextAuth;
 pub use pass::{Observed, Passage};
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
 pub use story::{Account, Event, State, Told};
+pub use users::{Everywhere, User};
 pub use verify::Verified;
 
 /// Whose session cookie it is, and with it what an empty session looks like.
@@ -203,7 +239,7 @@ impl Settings {
     /// source and what is stored from it, nor an earlier answer that may be shown while the source fails. The store
     /// is to be built with this (`Store::builder().fence(..)`), as its own fences are laid by commands.
     pub fn fence(&self) -> Ttl {
-        let stale = if self.source == Source::StoreAlone { Ttl(0) } else { self.stale };
+        let stale = if self.source == Source::Upstream { self.stale } else { Ttl(0) };
         let longest = self.timeout.0.saturating_add(self.ttl.0).max(self.ttl.0.saturating_add(stale.0));
         Ttl(longest.saturating_add(MARGIN.0))
     }

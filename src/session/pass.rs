@@ -167,7 +167,7 @@ impl SessionCache {
 impl super::cache::Core {
     /// The families of tokens that can be asked for anew.
     fn forgettable(&self, tokens: &Tokens, now: Millis) -> Vec<NameBuf> {
-        if self.source == super::Source::StoreAlone {
+        if self.source == super::source::Kind::StoreAlone {
             return Vec::new();
         }
         tokens.names().iter().map(|name| self.answers.canonical(name, now)).collect()

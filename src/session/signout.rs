@@ -10,13 +10,13 @@ use super::answer::{Answer, Origin};
 use super::cache::SessionCache;
 use super::cookie::Tokens;
 use super::counters::add;
-use super::source::{Says, Source, SourceAnswer, says};
+use super::source::{Kind, Says, SourceAnswer, says};
 use super::story::Event;
 use crate::clock::{Millis, Ttl};
 use crate::store::NameBuf;
 
 /// The longest that a signed-out token is remembered: browsers keep no cookie longer than 400 days.
-const REVOKE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
+pub(super) const REVOKE_MAX: Ttl = Ttl::seconds(400 * 24 * 60 * 60);
 
 /// How much longer than its expiry a token may be taken for good: NextAuth allows 15 s, the rest is for clocks that differ.
 const TOLERANCE: Ttl = Ttl::seconds(60);
@@ -67,6 +67,33 @@ impl SessionCache {
         sign_out
     }
 
+    /// The sign-out of whoever decodes the tokens, told with the values of the request's `Cookie` headers: a token that opens
+    /// is dead until its own end at least.
+    pub fn sign_out<'a>(&self, tokens: &Tokens, cookies: impl IntoIterator<Item = &'a [u8]>, now: Millis) {
+        let ends = self.core.token_end(tokens, cookies);
+        let mut sign_out = self.begin_sign_out(tokens, now);
+        sign_out.expires = sign_out.expires.max(ends);
+        sign_out.is_known |= ends.is_some();
+        self.end_sign_out(sign_out, None, now);
+    }
+
+    /// Ends a family by its name.
+    pub(super) fn end_family(&self, family: NameBuf, now: Millis) {
+        let ticket = self.core.tickets.fetch_add(1, Ordering::Relaxed);
+        let mut sign_out = SignOut {
+            cache: self.clone(),
+            tokens: Tokens::none(),
+            ticket,
+            begun: now,
+            expires: None,
+            is_known: true,
+            names: vec![family],
+            done: false,
+        };
+        sign_out.fence(now + self.settings().fence(), false, now);
+        self.end_sign_out(sign_out, None, now);
+    }
+
     /// Ends a sign-out with what the source said; `None` if it said nothing. The source's answer is handed out as it is.
     pub fn end_sign_out(&self, mut sign_out: SignOut, answer: Option<&SourceAnswer>, now: Millis) -> Ended {
         sign_out.done = true;
@@ -84,7 +111,7 @@ impl SessionCache {
     /// Clears what is stored for a token: the first of the five steps of a logout button, which changes nothing at the
     /// source. With the store alone it is the sign-out itself. The answer is `{"success":true}`.
     pub fn clear(&self, tokens: &Tokens, now: Millis) -> Answer {
-        if self.core.source == Source::StoreAlone {
+        if self.core.source == Kind::StoreAlone {
             let sign_out = self.begin_sign_out(tokens, now);
             self.end_sign_out(sign_out, None, now);
         } else {
@@ -226,7 +253,7 @@ impl SignOut {
                 self.names.iter().filter_map(|name| name.get(self.cache.core.prefix_len..)).collect();
             witness(&names, self.cache.core.answers.clock().to_wall(until));
         }
-        if !self.tokens.is_empty() {
+        if !self.names.is_empty() {
             add(&self.cache.core.counters.sign_outs);
             self.cache.tell(&self.tokens, Event::SignedOut, now);
             debug!(until = until.0, "Session signed out");

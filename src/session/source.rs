@@ -6,14 +6,44 @@ use bytes::Bytes;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::answer::Header;
+use super::nextauth::NextAuth;
+use super::time::unix_millis;
 
 /// What is asked when the store knows nothing of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Nobody: an app writes its sessions into the store, and what is not there is no session.
     StoreAlone,
     /// An HTTP server that runs NextAuth or Auth.js, or answers as they do.
     Upstream,
+    /// Nobody either: the token says it all, to who has the application's secret.
+    NextAuth(NextAuth),
+}
+
+/// A source without what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    StoreAlone,
+    Upstream,
+    NextAuth,
+}
+
+impl Source {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Source::StoreAlone => Kind::StoreAlone,
+            Source::Upstream => Kind::Upstream,
+            Source::NextAuth(_) => Kind::NextAuth,
+        }
+    }
+
+    /// The secrets that tokens are decoded with, if they are.
+    pub fn secrets(&self) -> Option<&super::Secrets> {
+        match self {
+            Source::NextAuth(source) => Some(source.secrets()),
+            Source::StoreAlone | Source::Upstream => None,
+        }
+    }
 }
 
 /// An answer of the source, whole.
@@ -216,70 +246,9 @@ impl<'de, T, F: FnOnce(&str) -> T> Visitor<'de> for Look<F> {
     }
 }
 
-/// The Unix time in milliseconds of an ISO 8601 instant as JavaScript writes and databases store them:
-/// `2026-12-23T19:57:48.758Z`, fractions of any length or none, `Z` or an offset.
-fn unix_millis(text: &str) -> Option<u64> {
-    let text = text.as_bytes();
-    let number = |from: usize, to: usize| -> Option<i64> {
-        let digits = text.get(from..to)?;
-        digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
-    };
-    let mark = |at: usize, marks: &[u8]| text.get(at).filter(|byte| marks.contains(byte));
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    (mark(4, b"-").is_some() && mark(7, b"-").is_some() && mark(10, b"Tt ").is_some()).then_some(())?;
-    (mark(13, b":").is_some() && mark(16, b":").is_some()).then_some(())?;
-    let fits = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
-    fits.then_some(())?;
-    let mut at = 19;
-    let mut millis = 0;
-    if mark(at, b".,").is_some() {
-        at += 1;
-        let digits = text[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        for place in 0..3 {
-            millis = millis * 10 + if place < digits { i64::from(text[at + place] - b'0') } else { 0 };
-        }
-        at += digits;
-    }
-    let offset = match text.get(at)? {
-        b'Z' | b'z' if text.len() == at + 1 => 0,
-        sign @ (b'+' | b'-') if text.len() == at + 6 && text[at + 3] == b':' => {
-            let minutes = number(at + 1, at + 3)? * 60 + number(at + 4, at + 6)?;
-            if *sign == b'+' { minutes } else { -minutes }
-        }
-        _ => return None,
-    };
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset * 60;
-    u64::try_from(seconds * 1_000 + millis).ok()
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar, counting years from March so that leap days come last.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn instants_are_read_as_javascript_writes_them() {
-        assert_eq!(unix_millis("1970-01-01T00:00:00.000Z"), Some(0));
-        assert_eq!(unix_millis("2026-12-23T19:57:48.758Z"), Some(1_798_055_868_758));
-        assert_eq!(unix_millis("2024-02-29T23:59:59Z"), Some(1_709_251_199_000));
-        assert_eq!(unix_millis("2024-03-01T00:00:00.5+01:00"), Some(1_709_247_600_500));
-        assert_eq!(unix_millis("2024-02-29T18:30:00.123456-05:30"), Some(1_709_251_200_123));
-        for text in
-            ["", "tomorrow", "2026-12-23", "2026-13-01T00:00:00Z", "2026-12-23T19:57:48.758", "2026-12-23T19:57Z"]
-        {
-            assert_eq!(unix_millis(text), None, "{text}");
-        }
-        assert_eq!(unix_millis("1969-12-31T23:59:59Z"), None);
-    }
 
     #[test]
     fn a_session_is_an_object_that_says_something() {

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { check, verdict } from "./checks.mjs";
+import { exchangeTokens } from "./decoded.mjs";
 import { LOGINS, load, walk } from "./flow.mjs";
 import { lookAtThePage } from "./page.mjs";
 import { freePort, killAll, stop, stopAll } from "./processes.mjs";
@@ -29,6 +30,7 @@ const PROFILES = [
   {
     name: "NextAuth v4",
     slug: "v4",
+    setting: "nextauth",
     app: "nextjs",
     cookie: "next-auth.session-token",
     signedOut: "{}",
@@ -38,6 +40,7 @@ const PROFILES = [
   {
     name: "Auth.js v5",
     slug: "v5",
+    setting: "authjs",
     app: "nextjs-v5",
     cookie: "authjs.session-token",
     signedOut: "null",
@@ -111,6 +114,7 @@ async function main() {
         walkFronted({ ...run, binary: resolve(binary), shoot: shoot("handed"), handsSessions: true }),
       );
       judgeHanded(handed);
+      await timed(`${profile.name}, tokens decoded by cloakroom`, () => exchangeTokens({ profile, dir: dirs[i], binary: resolve(binary) }));
     }
   } finally {
     await browser.close();
@@ -140,7 +144,7 @@ async function walkDirect({ browser, profile, dir, shoot }) {
 async function walkFronted({ browser, profile, dir, binary, shoot, handsSessions = false }) {
   // Cloakroom is started first, for an app that is not there yet: it has to bear that.
   const port = await freePort();
-  const cloakroom = await startCloakroom(binary, `http://127.0.0.1:${port}`);
+  const cloakroom = await startCloakroom(binary, ["--upstream", `http://127.0.0.1:${port}`]);
   try {
     const app = await startApp({ dir, profile, port, cloakroom: cloakroom.origin, handsSessions });
     try {

@@ -60,7 +60,7 @@ export async function startApp({ dir, profile, port, cloakroom, handsSessions = 
   const env = {
     NEXT_TELEMETRY_DISABLED: "1",
     [profile.urlSetting]: origin,
-    [profile.secretSetting]: createHash("sha256").update(dir).digest("hex"),
+    [profile.secretSetting]: secretOf(dir),
     RATE_LIMIT: String(RATE_LIMIT),
     AUTH_DELAY_MS: String(AUTH_DELAY_MS),
     ...(handsSessions && { CLOAKROOM_VERIFY: cloakroom }),
@@ -70,12 +70,17 @@ export async function startApp({ dir, profile, port, cloakroom, handsSessions = 
   return { program, origin };
 }
 
-/** Starts the binary on ports of its own choice, in front of `upstream`. */
-export async function startCloakroom(binary, upstream) {
+/** The secret of the app in `dir`. */
+export function secretOf(dir) {
+  return createHash("sha256").update(dir).digest("hex");
+}
+
+/** Starts the binary on ports of its own choice, with these arguments more. */
+export async function startCloakroom(binary, more) {
   const ports = {};
   // Its own directory, gone with it: a key to sign with is made at the first signature.
   const dir = await mkdtemp(join(tmpdir(), "cloakroom-e2e-dir-"));
-  const args = ["--port", "0", "--http-port", "0", "--dir", dir, "--fence-log", "no", "--upstream", upstream];
+  const args = ["--port", "0", "--http-port", "0", "--dir", dir, "--fence-log", "no", ...more];
   const program = start("cloakroom", binary, args, { onLine: (line) => Object.assign(ports, readPort(line)) });
   program.exited.then(() => rm(dir, { recursive: true, force: true }));
   await until(program, () => ports.http, START_LIMIT_MS);

@@ -28,13 +28,14 @@ enum Trial {
 }
 
 /// Every block by its heading and language, in the README's order.
-const BLOCKS: [(&str, &str, Trial); 7] = [
+const BLOCKS: [(&str, &str, Trial); 8] = [
     ("cloakroom", "sh", Trial::Makefile),
     ("In front of NextAuth, with curl", "sh", Trial::Typed),
     ("With redis-cli", "sh", Trial::Typed),
     ("With ioredis", "js", Trial::Clients),
     ("With Next.js", "js", Trial::Example),
     ("As a crate", "toml", Trial::Manifest),
+    ("Without asking anybody", "sh", Trial::Settings),
     ("Security", "sh", Trial::Settings),
 ];
 
@@ -195,6 +196,17 @@ fn the_lines_about_security_are_settings_that_fit() {
     let loaded = settings::load(words[1..].iter().map(Into::into), []).expect("settings that make sense together");
     assert_eq!(loaded.config.plain_port(), None);
     assert!(loaded.config.uses_tls() && loaded.config.admin_token == "$ADMIN_TOKEN");
+}
+
+#[test]
+fn the_lines_about_decoded_tokens_are_settings_that_fit() {
+    let words = words::split(&block("Without asking anybody")).expect("words");
+    assert_eq!(words[0], "cloakroom");
+    let loaded = settings::load(words[1..].iter().map(Into::into), []).expect("settings that make sense together");
+    assert_eq!(
+        (loaded.config.source.to_string(), loaded.config.secret_file.as_str()),
+        ("nextauth".into(), "nextauth-secret")
+    );
 }
 
 #[test]

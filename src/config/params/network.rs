@@ -176,8 +176,8 @@ pub(super) const ROWS: &[Param] = &[
         name: "admin-token",
         kind: Kind::Secret,
         change: Change::Live,
-        doc: "Token that /metrics and the live page ask for, as a bearer's or as a password. Empty: they answer this \
-              machine alone, and nothing that came through a proxy.",
+        doc: "Token that /metrics, /admin/ and the live page ask for, as a bearer's or as a password. Empty: they answer \
+              this machine alone, and nothing that came through a proxy.",
         home: field!(admin_token),
         ..Param::NETWORK
     },

@@ -3,7 +3,8 @@
 use super::super::field::{Field as _, span};
 use super::super::namespace::TTL_MAX;
 use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
-use super::super::values::{FenceLogging, Profile, SessionError, Upstream};
+use super::super::source::SessionClaims;
+use super::super::values::{FenceLogging, Profile, SessionError, SessionSource, Upstream};
 use super::super::verify::{ClaimHeaders, Redirect};
 use super::WAIT_MAX;
 use crate::clock::Ttl;
@@ -22,6 +23,36 @@ pub(super) const ROWS: &[Param] = &[
         doc: "The application that is asked for sessions, such as http://127.0.0.1:3000. Empty for the store alone: \
               the application writes sessions as a Redis client.",
         home: field!(upstream),
+        ..Param::SESSION
+    },
+    Param {
+        name: "source",
+        kind: Kind::Choice(SessionSource::NAMES),
+        default: "auto",
+        change: Change::AtStart,
+        doc: "What a session check is answered from where nothing is stored. upstream asks the application, nextauth \
+              decodes NextAuth's tokens here with the secrets in secret-file, store knows nothing else. auto is \
+              upstream if there is one, else nextauth if there is a secret-file, else store. With nextauth and an \
+              upstream, checks are answered here and all else under /api/auth/ is the upstream's.",
+        home: field!(source),
+        ..Param::SESSION
+    },
+    Param {
+        name: "secret-file",
+        kind: Kind::Text,
+        change: Change::AtStart,
+        doc: "File with the application's NEXTAUTH_SECRET or AUTH_SECRET, for source nextauth. One a line, the newest \
+              first: that one makes tokens, all of them open some. SIGHUP has the file read again.",
+        home: field!(secret_file),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-claims",
+        kind: Kind::Form("claims", plain::<SessionClaims>),
+        change: Change::Live,
+        doc: "Claims of the token that source nextauth shows in user, beside name, email and image. Commas between; \
+              id=sub shows the claim sub as user.id.",
+        home: field!(session_claims),
         ..Param::SESSION
     },
     Param {
@@ -200,7 +231,7 @@ pub(super) const ROWS: &[Param] = &[
         doc: "A named part of the key space: NAME prefix=user: ttl=300s secret fence login jitter=0.1. Its keys begin \
               with the prefix; secret hides the rest of the key, fence refuses late writes after a removal, login says \
               that people stay signed in only as long as these entries live (they are evicted last; SESSION is so \
-              marked where no upstream is named), jitter shortens TTLs at random by up to that share. Several lines add up, and naming one again changes what is written; \
+              marked with source store), jitter shortens TTLs at random by up to that share. Several lines add up, and naming one again changes what is written; \
               in TOML a namespace is a table: [namespace.NAME].",
         home: field!(namespaces),
         ..Param::SESSION
@@ -209,6 +240,10 @@ pub(super) const ROWS: &[Param] = &[
 
 fn optional<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { text.parse().map(|value: T| value.to_string()) }
+}
+
+fn plain<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, String> {
+    Ok(text.parse::<T>()?.to_string())
 }
 
 fn not_empty(text: &str) -> Result<String, String> {

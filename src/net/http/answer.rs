@@ -90,6 +90,15 @@ pub(super) fn text(status: StatusCode, line: impl Into<String>) -> Response<Out>
     response
 }
 
+/// A JSON document, for programs.
+pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Out> {
+    let mut response = text(status, "");
+    *response.body_mut() = Out::Full(Bytes::from(value.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    relay::keep_private(response.headers_mut());
+    response
+}
+
 /// A request that no two parsers might read alike: the connection ends with it.
 pub(super) fn refusal(why: &str) -> Response<Out> {
     closing(text(StatusCode::BAD_REQUEST, why))

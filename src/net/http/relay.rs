@@ -129,6 +129,18 @@ pub(super) fn head(status: u16, lines: Vec<Header>) -> (StatusCode, HeaderMap) {
     (StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), headers)
 }
 
+/// Whether the browser came over HTTPS, to here or to who handed the request on. A client that claims so falsely gets
+/// cookies that its browser does not keep.
+pub(super) fn is_https(headers: &HeaderMap, peer: Caller) -> bool {
+    first(headers, &X_FORWARDED_PROTO).map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case("https"))
+}
+
+/// The first of a header's values in a list.
+pub(super) fn first<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    value.split(',').map(str::trim).next().filter(|value| !value.is_empty())
+}
+
 /// Whether a browser sends this for a page of another site. Cookies with `SameSite=Lax` do not come along then; this
 /// also holds for cookies without it and for browsers that know no such thing.
 pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {

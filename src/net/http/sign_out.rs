@@ -8,7 +8,7 @@
 //! Whatever is answered, the sign-out is on the disk by then (`net/fences.rs`), or was said not to be.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
@@ -29,10 +29,9 @@ impl Visit {
         if relay::is_cross_site(&parts.headers) {
             return answer::text(StatusCode::FORBIDDEN, "a sign-out must come from the application's own pages");
         }
-        let body = match timeout(self.door.hall.patience.body, read(body, "a sign-out is shorter")).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(response)) => return response,
-            Err(_) => return answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come")),
+        let body = match self.read(body).await {
+            Ok(body) => body,
+            Err(response) => return response,
         };
         let tokens = self.door.tokens(&parts);
         match upstream {
@@ -42,12 +41,23 @@ impl Visit {
                     false => self.leave_to_upstream(upstream, parts, body).await,
                 }
             }
+            None if self.door.hall.sessions.decodes()
+                && let Some(token) = relay::csrf_token(&parts.headers, &body) =>
+            {
+                self.sign_out_here(&parts, &body, &token).await
+            }
             _ => {
                 let cleared = self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now));
                 self.door.hall.settle().await;
                 answer::session(cleared)
             }
         }
+    }
+
+    /// A sign-out's body, or what who sends none is told.
+    pub(super) async fn read(&self, body: Incoming) -> Result<Bytes, Response<Out>> {
+        let timed_out = |_| answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
+        timeout(self.door.hall.patience.body, read(body, "a sign-out is shorter")).await.map_err(timed_out)?
     }
 
     /// A csrf token without its cookie is what a page of another site could send. The upstream has the last word on
@@ -106,15 +116,12 @@ impl Visit {
     /// The upstream could not be told.
     fn signed_out_here(&self, parts: &Parts, status: u16, why: &str) -> Response<Out> {
         warn!(reason = why, "Signed out here; the upstream was not told");
-        let body = serde_json::json!({ "error": format!("the session is closed here, but {why}") }).to_string();
         let (status, _) = relay::head(status, Vec::new());
-        let mut response = answer::text(status, "");
-        *response.body_mut() = Out::Full(Bytes::from(body));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let why = format!("the session is closed here, but {why}");
+        let mut response = answer::json(status, &serde_json::json!({ "error": why }));
         for line in relay::deletions(&parts.headers, |name| self.door.hall.sessions.is_session_cookie(name)) {
             response.headers_mut().append(SET_COOKIE, line);
         }
-        relay::keep_private(response.headers_mut());
         response
     }
 }

@@ -4,12 +4,15 @@
 
 mod cookies;
 mod endings;
+mod everywhere;
 mod faults;
+mod nextauth;
 mod races;
 mod random;
 mod recorded;
 mod rules;
 mod story;
+mod vectors;
 mod verify;
 
 use std::task::{Context, Poll, Waker};

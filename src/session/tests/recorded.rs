@@ -7,17 +7,17 @@ use bytes::Bytes;
 use super::*;
 
 /// A recorded exchange.
-struct Exchange {
-    name: String,
-    method: String,
-    path: String,
-    query: Option<String>,
+pub(super) struct Exchange {
+    pub name: String,
+    pub method: String,
+    pub path: String,
+    pub query: Option<String>,
     cookies: Vec<Vec<u8>>,
     request_body: Vec<u8>,
-    answer: SourceAnswer,
+    pub answer: SourceAnswer,
 }
 
-fn exchanges() -> Vec<Exchange> {
+pub(super) fn exchanges() -> Vec<Exchange> {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/nextauth/exchanges");
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -110,7 +110,7 @@ fn every_recorded_exchange_does_what_the_rules_say() {
             Route::OtherCheck => past(&desk, &exchange, &tokens, Passage::Check),
             Route::SignIn => sign_in(&desk, &exchange, &tokens),
             Route::Page => past(&desk, &exchange, &tokens, Passage::Page),
-            Route::Verify | Route::Elsewhere => "elsewhere",
+            Route::Verify | Route::SignOutEverywhere | Route::Elsewhere => "elsewhere",
         };
         *seen.entry(what).or_default() += 1;
     }

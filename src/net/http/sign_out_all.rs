@@ -1,0 +1,84 @@
+//! Signing out on every device: `POST /api/auth/signout-everywhere` for who is signed in, and
+//! `DELETE /admin/sessions?user=ID` for operators.
+
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::json;
+use tracing::info;
+
+use super::answer::{self, Out};
+use super::sign_out_here::form_field;
+use super::{Visit, relay};
+use crate::session::User;
+
+impl Visit {
+    pub(super) async fn sign_out_everywhere(&self, parts: Parts, body: Incoming) -> Response<Out> {
+        if relay::is_cross_site(&parts.headers) {
+            return answer::text(StatusCode::FORBIDDEN, "a sign-out must come from the application's own pages");
+        }
+        let body = match self.read(body).await {
+            Ok(body) => body,
+            Err(response) => return response,
+        };
+        let door = &self.door;
+        let sessions = &door.hall.sessions;
+        let token = relay::csrf_token(&parts.headers, &body);
+        let guarded = match (&door.upstream, &token) {
+            _ if sessions.decodes() => token.is_some_and(|token| self.is_guarded(&parts, &token)),
+            (Some(_), Some(token)) => relay::is_vouched_for(&parts.headers, token),
+            (Some(_), None) => false,
+            // With the store alone nobody makes such tokens, and there is no other guard for a sign-out either.
+            (None, _) => true,
+        };
+        if !guarded {
+            let why = "the csrfToken is missing, or no cookie vouches for it: get one from /api/auth/csrf";
+            return answer::json(StatusCode::FORBIDDEN, &json!({ "error": why }));
+        }
+        // Only a session that holds tells whose others are to be ended.
+        let tokens = door.tokens(&parts);
+        let looked = door.with_sessions(|sessions, now| sessions.look_up(&tokens, now));
+        let answer = door.answer(looked, &tokens, &parts, self.peer).await;
+        let Some(user) = door.with_sessions(|sessions, now| sessions.user(&tokens, now)) else {
+            let status = match answer.status {
+                200 => StatusCode::UNAUTHORIZED,
+                failed => StatusCode::from_u16(failed).unwrap_or(StatusCode::BAD_GATEWAY),
+            };
+            let why = "nobody is signed in, or the session does not tell who";
+            return answer::json(status, &json!({ "error": why }));
+        };
+        let ended = self.end_all(user).await;
+        // The token that was shown may be new here, or stand beside another.
+        door.with_sessions(|sessions, now| sessions.sign_out(&tokens, super::cookies(&parts), now));
+        door.hall.settle().await;
+        let mut response = answer::json(StatusCode::OK, &json!({ "success": true, "sessions": ended }));
+        self.delete_cookies(&parts, &mut response);
+        response
+    }
+
+    pub(super) async fn end_sessions(&self, parts: &Parts) -> Response<Out> {
+        if parts.method != Method::DELETE {
+            return answer::not_allowed("DELETE");
+        }
+        if let Some(refusal) = self.refuse_stranger(parts) {
+            return refusal;
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let Some(id) = form_field(query.as_bytes(), "user").filter(|id| !id.is_empty()) else {
+            return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": "say whose: /admin/sessions?user=ID" }));
+        };
+        let ended = self.end_all(self.door.hall.sessions.user_called(&id)).await;
+        self.door.hall.settle().await;
+        info!(sessions = ended, "An operator ended all sessions of a user");
+        answer::json(StatusCode::OK, &json!({ "sessions": ended }))
+    }
+
+    /// Ends all sessions of a user, in steps between which others are served.
+    async fn end_all(&self, user: User) -> usize {
+        let mut everywhere = self.door.with_sessions(|sessions, now| sessions.end_everywhere(user, now));
+        while !self.door.with_sessions(|_, now| everywhere.step(now)) {
+            tokio::task::yield_now().await;
+        }
+        everywhere.ended()
+    }
+}

@@ -1,0 +1,170 @@
+//! NextAuth's sign-out where tokens are decoded here and no upstream is there to be told: `GET /api/auth/csrf`, and
+//! `POST /api/auth/signout` with what that gave. What next-auth's own client sends is answered as NextAuth answers it.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::answer::{self, Out};
+use super::{Visit, cookies, dice, relay};
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+impl Visit {
+    /// Where the application is, as the browser sees it.
+    fn origin(&self, headers: &HeaderMap) -> String {
+        let host =
+            relay::first(headers, &X_FORWARDED_HOST).or_else(|| relay::first(headers, &HOST)).unwrap_or("localhost");
+        format!("{}://{host}", if relay::is_https(headers, self.peer) { "https" } else { "http" })
+    }
+
+    pub(super) fn csrf(&self, parts: &Parts) -> Response<Out> {
+        let sessions = &self.door.hall.sessions;
+        let tokens = self.door.tokens(parts);
+        match sessions.csrf(&tokens, cookies(parts), relay::is_https(&parts.headers, self.peer), dice()) {
+            Some(answer) => answer::session(answer),
+            None => answer::text(StatusCode::NOT_FOUND, "sessions are not decoded here"),
+        }
+    }
+
+    /// Whether a request that is to change something shows the csrf token that its cookies vouch for.
+    pub(super) fn is_guarded(&self, parts: &Parts, token: &[u8]) -> bool {
+        let (sessions, tokens) = (&self.door.hall.sessions, self.door.tokens(parts));
+        sessions.vouches(&tokens, cookies(parts), relay::is_https(&parts.headers, self.peer), token)
+    }
+
+    pub(super) async fn sign_out_here(&self, parts: &Parts, body: &Bytes, token: &[u8]) -> Response<Out> {
+        let origin = self.origin(&parts.headers);
+        let is_v5 = parts.headers.contains_key("x-auth-return-redirect");
+        let wants_json = is_v5 || field(&parts.headers, body, "json").as_deref() == Some("true");
+        if !self.is_guarded(parts, token) {
+            // Both libraries say so with a status that sounds like success, and a page to go to.
+            let page = if is_v5 { "signin?error=MissingCSRF" } else { "signout?csrf=true" };
+            return redirect(&format!("{origin}/api/auth/{page}"), wants_json, is_v5);
+        }
+        let tokens = self.door.tokens(parts);
+        self.door.with_sessions(|sessions, now| sessions.sign_out(&tokens, cookies(parts), now));
+        self.door.hall.settle().await;
+        let wanted = field(&parts.headers, body, "callbackUrl").unwrap_or_default();
+        let mut response = redirect(&callback(&wanted, &origin), wants_json, is_v5);
+        self.delete_cookies(parts, &mut response);
+        response
+    }
+
+    /// Takes the session cookies away that the request came with.
+    pub(super) fn delete_cookies(&self, parts: &Parts, response: &mut Response<Out>) {
+        let (sessions, tokens) = (&self.door.hall.sessions, self.door.tokens(parts));
+        let name = |line: &HeaderValue| line.as_bytes().split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
+        let own = sessions.deletions(&tokens, cookies(parts)).into_iter();
+        let mut lines: Vec<_> = own.filter_map(|line| HeaderValue::from_maybe_shared(line).ok()).collect();
+        // Those that do not count go too, or the next check would be about them.
+        for line in relay::deletions(&parts.headers, |name| sessions.is_session_cookie(name)) {
+            if !lines.iter().any(|known| name(known) == name(&line)) {
+                lines.push(line);
+            }
+        }
+        for line in lines {
+            response.headers_mut().append(SET_COOKIE, line);
+        }
+    }
+}
+
+/// Sends a browser on: as JSON for who asked by script, which Auth.js tells in the head as well.
+fn redirect(url: &str, wants_json: bool, is_v5: bool) -> Response<Out> {
+    let status = if wants_json { StatusCode::OK } else { StatusCode::FOUND };
+    let mut response = answer::json(status, &serde_json::json!({ "url": url }));
+    if !wants_json {
+        *response.body_mut() = Out::Full(Bytes::new());
+        response.headers_mut().remove(CONTENT_TYPE);
+    }
+    if (!wants_json || is_v5)
+        && let Ok(url) = HeaderValue::from_str(url)
+    {
+        response.headers_mut().insert(LOCATION, url);
+    }
+    response
+}
+
+/// Where a browser may be sent: a path here or a page of this origin, else the origin. As NextAuth's default has it.
+fn callback(wanted: &str, origin: &str) -> String {
+    let is_plain = wanted.chars().all(|c| !c.is_control());
+    match wanted.strip_prefix(origin) {
+        _ if !is_plain => origin.to_owned(),
+        Some(rest) if rest.is_empty() || rest.starts_with(['/', '?', '#']) => wanted.to_owned(),
+        _ if wanted.starts_with('/') => format!("{origin}{wanted}"),
+        _ => origin.to_owned(),
+    }
+}
+
+/// A field of a form or of a JSON object, decoded.
+pub(super) fn field(headers: &HeaderMap, body: &[u8], name: &str) -> Option<String> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.to_ascii_lowercase().contains("json") {
+        let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+        return match body.get(name)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+    }
+    form_field(body, name)
+}
+
+/// A field of a form or of a query.
+pub(super) fn form_field(form: &[u8], name: &str) -> Option<String> {
+    let mut pairs = form.split(|byte| *byte == b'&').map(|pair| {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+    });
+    let (_, value) = pairs.find(|(own, _)| *own == name.as_bytes())?;
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(&byte) = value.get(at) {
+        let digit = |at: usize| value.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 2;
+            }
+            (b'+', ..) => decoded.push(b' '),
+            _ => decoded.push(byte),
+        }
+        at += 1;
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_sent_nowhere_else() {
+        let origin = "https://shop.example";
+        for (wanted, sent) in [
+            ("/signin?a=b", "https://shop.example/signin?a=b"),
+            ("https://shop.example/x", "https://shop.example/x"),
+            ("https://shop.example", "https://shop.example"),
+            ("https://shop.example.evil/x", origin),
+            ("https://shop.example@evil/x", origin),
+            ("https://evil.example/", origin),
+            ("javascript:alert(1)", origin),
+            ("/x\r\nSet-Cookie: a=b", origin),
+            ("", origin),
+        ] {
+            assert_eq!(callback(wanted, origin), sent, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn fields_are_decoded() {
+        let form = b"csrfToken=ab&callbackUrl=http%3A%2F%2Fa%2Fb+c%&json=true&half=%4";
+        assert_eq!(form_field(form, "callbackUrl").as_deref(), Some("http://a/b c%"));
+        assert_eq!(form_field(form, "half").as_deref(), Some("%4"));
+        assert_eq!(form_field(form, "url"), None);
+        assert_eq!(form_field(b"user=%ff", "user"), None);
+        let json = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        assert_eq!(field(&json, br#"{"json":true,"a":"b"}"#, "json").as_deref(), Some("true"));
+        assert_eq!(field(&json, br#"{"json":true,"a":"b"}"#, "a").as_deref(), Some("b"));
+    }
+}

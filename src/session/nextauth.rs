@@ -1,0 +1,253 @@
+//! Sessions that nobody is asked for: NextAuth's tokens decoded here, with the application's secret.
+//!
+//! A check that finds nothing in the store is answered as NextAuth would answer it: the body that its default callbacks
+//! make of the token, and the token made anew, as a [`SourceAnswer`] that then goes the way of every answer of a source.
+//! So families, fences and TTLs are what they are with an upstream. Callbacks of the application's own are not known here; of
+//! the claims that they have put into a token some can be named to be shown.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::debug;
+
+use super::Profile;
+use super::answer::{Answer, Header, PLAIN, line};
+use super::cache::{Core, SessionCache};
+use super::claims::Claims;
+use super::cookie::{Held, Seen, Side, Tokens};
+use super::flight::Fill;
+use super::jwt::{DICE, Keyring, Secrets, TokenFault};
+use super::source::{Failure, Outcome, Source, SourceAnswer};
+use super::time::Moment;
+use super::users::{id_of, is_after, owner};
+use crate::clock::Millis;
+
+/// Letters of a token in one cookie. Both libraries leave room for name and attributes in the 4096 that browsers keep.
+const CHUNK_V4: usize = 4096 - 163;
+const CHUNK_V5: usize = 4096 - 160;
+
+/// What is needed to answer in NextAuth's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextAuth {
+    secrets: Secrets,
+    claims: Vec<(String, String)>,
+}
+
+impl NextAuth {
+    /// With these secrets, and the session of NextAuth's default callbacks: `name`, `email` and `image`.
+    pub fn new(secrets: Secrets) -> NextAuth {
+        NextAuth { secrets, claims: Vec::new() }
+    }
+
+    /// The same, which shows more of the token: pairs of a field of `user` and the claim that it is a copy of. What a token
+    /// does not have is left out.
+    pub fn with_claims(self, claims: Vec<(String, String)>) -> NextAuth {
+        NextAuth { claims, ..self }
+    }
+
+    /// The application's secrets.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The user as the session shows him.
+    fn user(&self, token: &Claims) -> String {
+        let mut user = Claims::default();
+        let own = [("name", "name"), ("email", "email"), ("image", "picture")];
+        let more = self.claims.iter().map(|(field, claim)| (field.as_str(), claim.as_str()));
+        for (field, claim) in own.into_iter().chain(more) {
+            if let Some(value) = token.get(claim) {
+                user.set(field, value.to_owned());
+            }
+        }
+        user.to_json()
+    }
+}
+
+/// The keys of [`NextAuth`], derived once.
+pub(super) struct Vault {
+    pub source: NextAuth,
+    /// By the cookie names that sessions may have.
+    rings: Vec<Keyring>,
+}
+
+impl Core {
+    /// Derives the keys again if the secrets are others than before.
+    pub(super) fn refill_vault(&self, source: &Source) {
+        let Source::NextAuth(source) = source else { return };
+        let mut vault = self.vault.write();
+        if vault.as_ref().is_none_or(|vault| vault.source != *source) {
+            let rings = self.names.known().map(|(profile, name)| Keyring::new(profile, name, &source.secrets));
+            *vault = Some(Arc::new(Vault { source: source.clone(), rings: rings.collect() }));
+        }
+    }
+
+    pub(super) fn vault(&self) -> Option<Arc<Vault>> {
+        self.vault.read().clone()
+    }
+
+    /// The cookie that counts and its claims, whether they have ended or not.
+    fn opened(&self, vault: &Vault, held: &Held<'_>) -> Result<Claims, TokenFault> {
+        let ring = vault.rings.get(held.known).ok_or(TokenFault::UnknownKey)?;
+        ring.open(&held.token)
+    }
+
+    /// Refuses a token that was made before its user was signed out everywhere.
+    fn check_cut(
+        &self,
+        user: String,
+        claims: Claims,
+        subject: Option<&str>,
+        now: Millis,
+    ) -> Result<(String, Claims), TokenFault> {
+        let body = format!(r#"{{"user":{user}}}"#);
+        let cut = owner(body.as_bytes(), subject).and_then(|id| self.cut_off(&self.user_name(&id), now));
+        let holds = cut.is_none_or(|cut| is_after(claims.number("iat"), cut, |cut| self.answers.clock().to_wall(cut)));
+        if holds { Ok((user, claims)) } else { Err(TokenFault::SignedOut) }
+    }
+
+    /// When a token ends, if it is one of ours.
+    pub(super) fn token_end<'a>(&self, tokens: &Tokens, cookies: impl IntoIterator<Item = &'a [u8]>) -> Option<Millis> {
+        let vault = self.vault()?;
+        let claims = self.opened(&vault, &self.names.held(cookies, tokens)?).ok()?;
+        let seconds = claims.number("exp")?;
+        Some(self.answers.clock().from_wall((seconds * 1000.0) as u64))
+    }
+}
+
+impl SessionCache {
+    /// Whether tokens are decoded here, so that [`decode`](SessionCache::decode) is what a fill is for.
+    pub fn decodes(&self) -> bool {
+        self.core.vault.read().is_some()
+    }
+
+    /// Completes a fill from the token itself, read from the values of the request's `Cookie` headers. `is_https` says that a
+    /// browser came over HTTPS, `dice` are random bytes that are used for nothing else. Without secrets it ends as a call that was refused.
+    pub fn decode<'a>(
+        &self,
+        mut fill: Fill,
+        cookies: impl IntoIterator<Item = &'a [u8]>,
+        is_https: bool,
+        dice: [u8; DICE],
+        now: Millis,
+    ) -> Answer {
+        let outcome = match self.core.vault() {
+            None => Outcome::Failed(Failure::Refused),
+            Some(vault) => match self.core.names.held(cookies, &fill.tokens) {
+                None => Outcome::Failed(Failure::Malformed),
+                Some(mut held) => {
+                    // Under a name of its own the app tells nothing of HTTPS.
+                    held.is_secure |= held.is_own && is_https;
+                    Outcome::Answered(self.answer_token(&vault, &held, &mut fill, dice, now))
+                }
+            },
+        };
+        self.complete(fill, outcome, now)
+    }
+
+    fn answer_token(
+        &self,
+        vault: &Vault,
+        held: &Held<'_>,
+        fill: &mut Fill,
+        dice: [u8; DICE],
+        now: Millis,
+    ) -> SourceAnswer {
+        let core = &self.core;
+        let wall = core.answers.clock().to_wall(now);
+        let claims = core.opened(vault, held).and_then(|claims| {
+            claims.check(wall / 1000)?;
+            fill.subject = claims.get("sub").and_then(id_of).map(String::into_boxed_str);
+            core.check_cut(vault.source.user(&claims), claims, fill.subject.as_deref(), now)
+        });
+        let mut headers: Vec<Header> = PLAIN.map(|(name, value)| line(name, value.as_bytes())).into();
+        let mut cookies = Cookies::gone(held);
+        let body = match claims {
+            Err(fault) => {
+                debug!(session = %core.shown(&fill.family), fault = fault.word(), "Session token refused");
+                Bytes::from_static(held.profile.empty_body().as_bytes())
+            }
+            Ok((user, claims)) => {
+                let max_age = core.settings().max_age;
+                let ends = Moment(wall.saturating_add(max_age.0));
+                let body = format!(r#"{{"user":{user},"expires":"{}"}}"#, ends.iso());
+                let seconds = max_age.0 / 1000;
+                let token = vault.rings[held.known].encode(claims, wall / 1000, seconds, dice);
+                cookies.put(held, &token, ends);
+                body.into()
+            }
+        };
+        headers.extend(cookies.lines(held));
+        SourceAnswer { status: 200, headers, body }
+    }
+
+    /// The `set-cookie` lines that take away the session cookies of a request, as NextAuth writes them.
+    pub fn deletions<'a>(&self, tokens: &Tokens, cookies: impl IntoIterator<Item = &'a [u8]>) -> Vec<Bytes> {
+        let held = self.core.names.held(cookies, tokens);
+        let lines = |held: &Held<'_>| Cookies::gone(held).lines(held).map(|(_, value)| value).collect();
+        held.as_ref().map(lines).unwrap_or_default()
+    }
+}
+
+/// What becomes of the cookies that a token is in, in NextAuth's order: those that came, then those that are new.
+struct Cookies(Vec<(Vec<u8>, Option<Crumb>)>);
+
+/// What a cookie is set to, and when it ends.
+type Crumb = (String, Moment);
+
+impl Cookies {
+    /// All that came are deleted.
+    fn gone(held: &Held<'_>) -> Cookies {
+        let mut names: Vec<(Vec<u8>, _)> = Vec::new();
+        for name in &held.cookies {
+            if !names.iter().any(|(known, _)| known == name) {
+                names.push((name.to_vec(), None));
+            }
+        }
+        Cookies(names)
+    }
+
+    /// A token takes their place, in as many as it needs.
+    fn put(&mut self, held: &Held<'_>, token: &str, ends: Moment) {
+        let size = if held.profile == Profile::NextAuth { CHUNK_V4 } else { CHUNK_V5 };
+        let whole = token.len() <= size;
+        for (number, chunk) in token.as_bytes().chunks(size).enumerate() {
+            let number = if whole { String::new() } else { format!(".{number}") };
+            let name = [held.name, number.as_bytes()].concat();
+            let value = Some((String::from_utf8_lossy(chunk).into_owned(), ends));
+            match self.0.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, old)) => *old = value,
+                None => self.0.push((name, value)),
+            }
+        }
+    }
+
+    fn lines<'a>(&'a self, held: &Held<'_>) -> impl Iterator<Item = Header> + use<'a> {
+        let secure = if held.is_secure { "; Secure" } else { "" };
+        self.0.iter().filter(|(name, _)| is_cookie_name(name)).map(move |(name, value)| {
+            let name = String::from_utf8_lossy(name);
+            let line = match value {
+                Some((value, ends)) => {
+                    let ends = ends.http();
+                    format!("{name}={value}; Path=/; Expires={ends}; HttpOnly{secure}; SameSite=Lax")
+                }
+                None => format!("{name}=; Max-Age=0; Path=/; HttpOnly{secure}; SameSite=Lax"),
+            };
+            (Bytes::from_static(b"set-cookie"), Bytes::from(line))
+        })
+    }
+}
+
+/// Whether a browser can be told of a cookie by this name (RFC 6265).
+fn is_cookie_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(byte))
+}
+
+/// The side whose cookie counts where both came: the one that only HTTPS can set.
+pub(super) fn side_of(tokens: &Tokens) -> Option<Side> {
+    match &tokens.seen {
+        Seen::One { side, .. } => Some(*side),
+        Seen::Both { .. } => Some(Side::Secure),
+        Seen::None | Seen::Unclear { .. } => None,
+    }
+}
