@@ -9,6 +9,7 @@ mod answer;
 mod guard;
 mod head;
 mod operator;
+mod own;
 mod page;
 mod plain;
 mod relay;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, HeaderValue, SET_COOKIE};
+use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
@@ -505,60 +506,6 @@ impl Visit {
             self.door.hall.engine.metrics.block(self.door.worker).checks.took(micros);
         }
         answer::timed(response, took)
-    }
-
-    async fn elsewhere(&self, parts: &Parts, body: Incoming) -> Response<Out> {
-        let path = parts.uri.path();
-        if matches!(path, "/" | "/live" | "/story" | "/metrics")
-            && let Some(refusal) = self.refuse_stranger(parts)
-        {
-            return refusal;
-        }
-        if matches!(path, "/" | "/live" | "/healthz" | "/readyz" | "/metrics" | verify::KEYS_PATH)
-            && !matches!(parts.method, Method::GET | Method::HEAD)
-        {
-            return answer::not_allowed("GET, HEAD");
-        }
-        match path {
-            "/admin/sessions" => self.end_sessions(parts).await,
-            "/healthz" => answer::text(StatusCode::OK, "ok"),
-            "/readyz" => self.ready().await,
-            "/" => self.page(),
-            "/live" => self.live(),
-            "/story" => self.story(parts, body).await,
-            verify::KEYS_PATH => self.keys(),
-            "/metrics" => match &self.door.hall.metrics {
-                Some(metrics) => {
-                    let mut response = answer::text(StatusCode::OK, "");
-                    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                    response.headers_mut().insert(CONTENT_TYPE, kind);
-                    *response.body_mut() = Out::Full(Bytes::from(metrics()));
-                    response
-                }
-                None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),
-            },
-            _ => {
-                let line = "not found; there are /api/auth/*, /.well-known/jwks.json, /healthz, /readyz, /metrics, \
-                            /admin/sessions and, for people, /";
-                answer::text(StatusCode::NOT_FOUND, line)
-            }
-        }
-    }
-
-    async fn ready(&self) -> Response<Out> {
-        if *self.leaving.borrow() {
-            return answer::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down");
-        }
-        match &self.door.hall.reach {
-            None => answer::text(StatusCode::OK, "ok"),
-            Some(reach) => match reach.ready().await {
-                Ok(()) => answer::text(StatusCode::OK, "ok"),
-                Err(failure) => {
-                    let line = format!("the upstream {} fails: {}", reach.authority(), failure.word());
-                    answer::text(StatusCode::SERVICE_UNAVAILABLE, line)
-                }
-            },
-        }
     }
 
     /// A plain session check.
