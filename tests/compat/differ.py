@@ -38,7 +38,7 @@ MEANT = [
     (r"^(BITCOUNT|BITPOS) ", "b':', b'(0|-1)'|WRONGTYPE", "b'-', b'ERR ", "since 7.2 arguments are read before the key is looked for"),
     (r"^B", "timeout is negative", "timeout is out of range", "since 7.2 an infinite timeout is told as what it is"),
     (r"^OBJECT ENCODING", "embstr|raw", "int|embstr", "a string's encoding follows from its bytes, not from how they came about"),
-    (r"\0", "(unknown (sub)?c|C)ommand '|Unsupported option", "(unknown (sub)?c|C)ommand '|Unsupported option", "a NUL ends no text"),
+    (r"\0", "(unknown (sub)?c|C)ommand '|Unsupported option|Unknown argument", "(unknown (sub)?c|C)ommand '|Unsupported option|Unknown argument", "a NUL ends no text"),
     (r"\0", "b'[:*]'", "is not a float", "a NUL ends no number"),
     (r"^SORT", "converted into double", r"b'[*:]'", "Redis takes an ERANGE that an earlier command has left for its own"),
     (r"^ZINCRBY ", "syntax error", "not a valid float", "Redis reads an increment that is called like an option of ZADD as one"),
