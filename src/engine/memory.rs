@@ -137,7 +137,11 @@ impl Engine {
 
     /// Bytes of `maxmemory` that are given up for what nothing counts.
     pub fn waste(&self) -> u64 {
-        self.waste.load(Ordering::Relaxed).min(self.hot.maxmemory() / WASTE_SHARE)
+        // Also while what was found under another limit is remembered.
+        match self.hot.maxmemory() {
+            limit if limit >= WEIGHED_MIN => self.waste.load(Ordering::Relaxed).min(limit / WASTE_SHARE),
+            _ => 0,
+        }
     }
 
     /// Whether that is more than a program of this size has to have.
@@ -218,6 +222,11 @@ mod tests {
             engine.weigh(resident);
             assert!(engine.waste().abs_diff(waste) < 1 << 20, "{resident}: {}", engine.waste());
         }
+        // Under a limit that is not about the process nothing is given up, whatever was found before.
+        engine.weigh(120 << 20);
+        assert!(engine.configure(&[("maxmemory", "1mb")], true).is_ok());
+        assert_eq!(engine.waste(), 0);
+        assert!(engine.configure(&[("maxmemory", "128mb")], true).is_ok());
         // Nothing is there that could go.
         engine.weigh(500 << 20);
         assert!(engine.make_room(Millis(1)));
