@@ -206,7 +206,7 @@ async fn sweep(engine: &Engine) -> Millis {
         let (mut next, mut is_due) = (Millis::NEVER, false);
         for store in engine.all_stores() {
             // What a script works with does not go while it runs, though it has died since it began.
-            while engine.scripts.is_busy() {
+            while engine.scripts.is_running() {
                 sleep(REST.duration()).await;
             }
             let begun = Instant::now();
