@@ -200,6 +200,11 @@ pub enum Flow {
 }
 
 impl Flow {
+    /// The same for a request whose parts have asked for so much sleep.
+    fn after(self, slept: Ttl) -> Flow {
+        if self == Flow::Go && slept != Ttl(0) { Flow::Sleep(slept) } else { self }
+    }
+
     /// Whether the request is to be offered again.
     fn is_open(self) -> bool {
         matches!(self, Flow::Hold(_) | Flow::Block(_) | Flow::Again)

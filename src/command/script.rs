@@ -23,6 +23,7 @@ use super::help;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Found, Group, Keys, Spec};
+use crate::clock::Ttl;
 use crate::engine::{Engine, Killed, Sha};
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
@@ -325,14 +326,16 @@ impl<'a> Call<'a> {
             is_readonly: self.is_readonly || promises.no_writes,
             is_short_of_memory,
             called: (spec, self.args),
+            slept: Ttl(0),
             desk: std::mem::take(&mut interpreter.desk),
         });
         let ending = server::lend(&server, || interpreter.run(what, self.keys, self.argv));
         let speaks = server.borrow().speaks;
         let result = ending.and_then(|ending| finish(reply, ending, &interpreter.names, name, speaks));
-        let Server { client, desk, .. } = server.into_inner();
+        let Server { client, desk, slept, .. } = server.into_inner();
         interpreter.desk = desk.cleared();
-        (client.version, client.replies, client.flow, client.lap) = (version, replies, flow, lap);
+        // It has slept when it is answered, as after EXEC; others go on meanwhile.
+        (client.version, client.replies, client.flow, client.lap) = (version, replies, flow.after(slept), lap);
         if client.db() != db {
             client.select(db);
         }

@@ -371,7 +371,7 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
             Flow::Go | Flow::Hold(_) | Flow::Block(_) | Flow::Again => {}
         }
     }
-    if flow == Flow::Go && slept != Ttl(0) { Flow::Sleep(slept) } else { flow }
+    flow.after(slept)
 }
 
 fn is_silent(replies: Replies) -> bool {

@@ -4,8 +4,8 @@
 //! So a worker says that it is *inside* while it runs a batch of requests, with one store to memory of its own and one
 //! look at a counter that seldom changes. Who must be *alone* goes outside, queues for the lock, and waits until nobody
 //! else is inside; whoever comes meanwhile queues behind it. Nobody waits while inside, so no two can wait for each other,
-//! and as the queue is first come, first served, nobody waits for ever. The janitor comes through here only to evict:
-//! what else it removes had died before, to the eyes of all.
+//! and as the queue is first come, first served, nobody waits for ever. The janitor comes through here like
+//! a client, a slice at a time: what has died may be what a transaction or a script, whose clock stands still, works with.
 //!
 //! A script may take long, and somebody must be there to end it. So who waits for it may give up, and then answers what needs
 //! no store.

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::{Millis, Ttl};
-use crate::engine::Engine;
+use crate::engine::{Engine, Turn};
 use crate::store::{SWEEP_MAX, Store, Sweep};
 
 /// The longest it sleeps. Deadlines wake it by themselves; this only bounds what a mistake could cost.
@@ -205,10 +205,7 @@ async fn sweep(engine: &Engine) -> Millis {
         // Each has its slice in turn, so that no store waits for what dies in another, or for all that is to be freed.
         let (mut next, mut is_due) = (Millis::NEVER, false);
         for store in engine.all_stores() {
-            // What a script works with does not go while it runs, though it has died since it began.
-            while engine.scripts.is_running() {
-                sleep(REST.duration()).await;
-            }
+            let turn = have_a_turn(engine).await;
             let begun = Instant::now();
             let (due, now) = (store.next_due(), engine.clock.now());
             if due <= now {
@@ -216,7 +213,7 @@ async fn sweep(engine: &Engine) -> Millis {
             }
             let gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
             let swept = store.sweep_some(now, pace.most);
-            drop(gathering);
+            drop((gathering, turn));
             match swept {
                 Sweep::MoreDue if pace.learn(begun.elapsed()) && started.elapsed() < Pace::CLIENTS_FIRST => {
                     is_due = true;
@@ -232,6 +229,19 @@ async fn sweep(engine: &Engine) -> Millis {
         if !is_due {
             return next;
         }
+    }
+}
+
+/// Waits until nobody is alone with the stores: what a transaction or a script works with does not go while it runs, though
+/// it has died since it began.
+async fn have_a_turn(engine: &Engine) -> Turn<'_> {
+    loop {
+        let turn = engine.enter(HOME);
+        if turn.is_inside() && !engine.scripts.is_busy() {
+            return turn;
+        }
+        drop(turn);
+        sleep(REST.duration()).await;
     }
 }
 

@@ -181,3 +181,33 @@ fn sessions_are_checked_while_a_script_takes_long() {
         stuck.hears("-ERR Script killed by user");
     }
 }
+
+/// The clock stands still for a script and for a transaction. The janitor's, which does not, takes nothing away under them.
+#[test]
+fn what_a_script_or_a_transaction_works_with_does_not_die_under_it() {
+    let server = Running::start(&[("workers", "2")]);
+    const DAWDLE: &str = "for number = 1, 300000 do end";
+    // One of each worker, of which one is the janitor's.
+    for mut client in [server.client(), server.client()] {
+        for _ in 0..20 {
+            let script = format!("redis.call('SET','a','1','PX','1') {DAWDLE} return redis.call('EXISTS','a')");
+            client.send(format!("EVAL \"{script}\" 0\r\n")).hears(":1\r\n");
+            client.send(format!("MULTI\r\nSET a 1 PX 1\r\nEVAL \"{DAWDLE}\" 0\r\nEXISTS a\r\nEXEC\r\n"));
+            client.hears("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n$-1\r\n:1\r\n");
+        }
+    }
+}
+
+/// As in a transaction: others go on meanwhile, and the reply comes when the time is over.
+#[test]
+fn who_sleeps_in_a_script_has_slept_when_it_is_answered() {
+    let server = Running::start(&[("enable-debug-command", "yes")]);
+    let mut client = server.client();
+    client.send("DEBUG SET-DISABLE-DENY-SCRIPTS 1\r\n").hears("+OK\r\n");
+    let script = "redis.call('SET','a','1','PX','1') redis.call('DEBUG','SLEEP','0.01') redis.call('DEBUG','SLEEP','0.01') \
+                  return redis.call('EXISTS','a')";
+    let begun = Instant::now();
+    client.send(format!("EVAL \"{script}\" 0\r\n")).hears(":1\r\n");
+    assert!(begun.elapsed() >= Duration::from_millis(20), "{:?}", begun.elapsed());
+    client.send("EXISTS a\r\n").hears(":0\r\n");
+}

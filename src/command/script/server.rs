@@ -8,7 +8,7 @@ use scoped_tls_hkt::scoped_thread_local;
 use super::args::{self, number, raise_reply};
 use super::convert;
 use super::interpreter::{Fallen, KILLED, unlimited};
-use crate::clock::Millis;
+use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Ctx, Flags, Flow, Found, Spec, acl, tracking};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -28,6 +28,8 @@ pub(super) struct Server<'a> {
     pub is_short_of_memory: bool,
     /// What ran the script, and its words.
     pub called: (&'static Spec, Args<'a>),
+    /// What DEBUG SLEEP asked for in all.
+    pub slept: Ttl,
     pub desk: Desk,
 }
 
@@ -174,6 +176,9 @@ impl Server<'_> {
         let waited = std::mem::replace(&mut ctx.client.never_waits, true);
         let result = (found.spec.run)(&mut ctx, args);
         ctx.client.never_waits = waited;
+        if let Flow::Sleep(ttl) = ctx.client.flow {
+            self.slept = Ttl(self.slept.0.saturating_add(ttl.0));
+        }
         let block = engine.metrics.block(ctx.client.worker());
         let failed = result.is_err();
         if let Err(error) = result {
