@@ -160,7 +160,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
                 keeper.save(engine, true)?;
             }
             if flushes {
-                engine.flush((0..engine.databases()).map(|db| engine.store(db)), &Lot::default());
+                engine.flush(engine.keyspaces(), &Lot::default());
                 engine.functions.flush();
             }
             keeper.reload(engine)

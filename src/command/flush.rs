@@ -92,7 +92,7 @@ fn flush_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn flush_all(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
-    let stores = |ctx: &Ctx<'_>| (0..ctx.engine.databases()).map(|db| ctx.engine.store(db).clone()).collect();
+    let stores = |ctx: &Ctx<'_>| ctx.engine.keyspaces().cloned().collect();
     flush(ctx, args, stores)
 }
 
@@ -134,21 +134,14 @@ mod tests {
     use super::super::tests::Transcript;
     use super::super::{Flow, run};
     use super::STAY_AT_ONCE;
-    use crate::clock::Ttl;
     use crate::resp::Words;
     use crate::store::Look;
-
-    fn fill(t: &Transcript, db: usize, count: usize) {
-        for number in 0..count {
-            t.engine.store(db).put(format!("{number}").as_bytes(), b"x", Ttl::seconds(9)).expect("a write");
-        }
-    }
 
     #[test]
     fn databases_are_emptied_one_or_all() {
         let mut t = Transcript::start();
-        fill(&t, 0, 3);
-        fill(&t, 5, 2);
+        t.fill(0, 3);
+        t.fill(5, 2);
         t.say("DBSIZE").hears(":3");
         t.say("FLUSHDB").hears("+OK");
         t.say("DBSIZE").hears(":0");
@@ -163,7 +156,7 @@ mod tests {
     #[test]
     fn a_lazy_flush_is_freed_elsewhere_and_counted() {
         let mut t = Transcript::start();
-        fill(&t, 0, 50);
+        t.fill(0, 50);
         let filled = t.engine.used_memory();
         t.say("FLUSHDB ASYNC").hears("+OK");
         assert_eq!(t.engine.lazily_freed(), (50, 0));
@@ -200,8 +193,8 @@ mod tests {
     #[test]
     fn where_much_must_stay_a_flush_goes_in_turns() {
         let mut t = Transcript::start();
-        fill(&t, 0, 5_000);
-        fill(&t, 3, 9);
+        t.fill(0, 5_000);
+        t.fill(3, 9);
         sign_out_many(&mut t);
         let mut other = t.enter();
         let (mut out, mut turns) = (Vec::new(), 1);
@@ -220,7 +213,7 @@ mod tests {
         assert!((2..=turns).all(|turn| t.say(&format!("SET auth:session:new:{turn} v")).text().starts_with("-FENCED")));
 
         // In a transaction it is one piece.
-        fill(&t, 0, 5_000);
+        t.fill(0, 5_000);
         t.say("MULTI");
         t.say("FLUSHDB");
         t.say("DBSIZE");
@@ -228,7 +221,7 @@ mod tests {
         assert!(is_signed_out(&t));
 
         // Who leaves has asked for it all the same.
-        fill(&t, 0, 5_000);
+        t.fill(0, 5_000);
         assert_eq!(turn(&mut t, &["FLUSHALL"], &mut out), Flow::Again);
         assert!(!t.engine.store(0).is_empty());
         t.client.forget_transaction(&t.engine);

@@ -133,7 +133,7 @@ fn purge(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let engine = ctx.engine;
     let (used, peak) = (engine.used_memory(), engine.peak_memory());
-    let keys: usize = (0..engine.databases()).map(|db| engine.store(db).len()).sum();
+    let keys: usize = engine.keyspaces().map(|store| store.len()).sum();
     let overhead = super::info::overhead(engine);
     let dataset = used.saturating_sub(overhead);
     let counts = [

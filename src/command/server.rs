@@ -146,16 +146,10 @@ mod tests {
     use super::super::tests::Transcript;
     use crate::clock::Ttl;
 
-    fn fill(t: &Transcript, db: usize, count: usize) {
-        for number in 0..count {
-            t.engine.store(db).put(format!("{number}").as_bytes(), b"x", Ttl::seconds(9)).expect("a write");
-        }
-    }
-
     #[test]
     fn databases_change_places() {
         let mut t = Transcript::start();
-        fill(&t, 0, 3);
+        t.fill(0, 3);
         t.say("SWAPDB 0 1").hears("+OK");
         t.say("DBSIZE").hears(":0");
         t.say("SELECT 1").hears("+OK");

@@ -56,6 +56,13 @@ impl Transcript {
         Transcript::of(config)
     }
 
+    /// Fills a database with so many keys that live for nine seconds.
+    pub fn fill(&self, db: usize, count: usize) {
+        for number in 0..count {
+            self.engine.store(db).put(format!("{number}").as_bytes(), b"x", Ttl::seconds(9)).expect("a write");
+        }
+    }
+
     /// The same with all settings.
     pub fn of(config: Config) -> Transcript {
         let clock = ManualClock::default();

@@ -54,7 +54,7 @@ use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal, SessionSource};
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::store::{Lot, NamingKey, Store};
+use crate::store::{Lot, NamingKey, Stats, Store};
 
 /// A fence outlasts whatever began before it: a call to the upstream, the TTL of what it brought, the time that an
 /// earlier answer may be shown while the upstream fails, and this.
@@ -367,6 +367,21 @@ impl Engine {
     /// The store behind a database number that exists.
     pub fn store(&self, db: usize) -> &Store {
         &self.stores[self.order[db].load(Ordering::Relaxed)]
+    }
+
+    /// Every database's store, by number.
+    pub fn keyspaces(&self) -> impl Iterator<Item = &Store> {
+        (0..self.databases()).map(|db| self.store(db))
+    }
+
+    /// Entries in all databases, and what became of them and of reads.
+    pub fn keyspace_totals(&self) -> (u64, Stats) {
+        let (mut keys, mut seen) = (0, Stats::default());
+        for store in self.keyspaces() {
+            keys += store.len() as u64;
+            seen += store.stats();
+        }
+        (keys, seen)
     }
 
     /// Every database's store with its number, as they are at one instant.

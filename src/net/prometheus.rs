@@ -9,25 +9,17 @@ use crate::metrics::STEPS;
 pub fn text(engine: &Engine) -> String {
     let sums = engine.metrics.sums();
     let now = engine.clock.now();
-    let (mut keys, mut hits, mut misses, mut expired, mut evicted) = (0, 0, 0, 0, 0);
-    for store in (0..engine.databases()).map(|db| engine.store(db)) {
-        let stats = store.stats();
-        keys += store.len() as u64;
-        hits += stats.hits;
-        misses += stats.misses;
-        expired += stats.expired;
-        evicted += stats.evicted;
-    }
+    let (keys, seen) = engine.keyspace_totals();
     let mut out = String::with_capacity(8 * 1024);
     for (name, kind, help, value) in [
         ("uptime_seconds", "gauge", "Seconds since the server started", now.since(engine.started).0 / 1000),
         ("used_memory_bytes", "gauge", "Bytes of entries, tables and reminders", engine.used_memory()),
         ("keys", "gauge", "Entries in all databases", keys),
         ("connected_clients", "gauge", "Clients of the RESP door", engine.clients.len() as u64),
-        ("keyspace_hits_total", "counter", "Reads that found something", hits),
-        ("keyspace_misses_total", "counter", "Reads that found nothing", misses),
-        ("expired_keys_total", "counter", "Entries that died of time", expired),
-        ("evicted_keys_total", "counter", "Entries that died of memory", evicted),
+        ("keyspace_hits_total", "counter", "Reads that found something", seen.hits),
+        ("keyspace_misses_total", "counter", "Reads that found nothing", seen.misses),
+        ("expired_keys_total", "counter", "Entries that died of time", seen.expired),
+        ("evicted_keys_total", "counter", "Entries that died of memory", seen.evicted),
         ("commands_total", "counter", "Commands that were processed", sums.commands),
         ("error_replies_total", "counter", "Error replies", sums.errors),
         ("connections_total", "counter", "Clients that were accepted on the RESP door", sums.connections),

@@ -19,10 +19,9 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use tokio::time::{interval, timeout};
+use tokio::time::interval;
 
 use super::answer::{self, Out};
-use super::sign_out::read;
 use super::{Door, Visit, relay};
 use crate::clock::{Millis, Ttl};
 use crate::engine::Slow;
@@ -117,20 +116,16 @@ impl Visit {
         if relay::is_cross_site(&parts.headers) {
             return answer::text(StatusCode::FORBIDDEN, "another site's page is told nothing");
         }
-        let body = match timeout(self.door.hall.patience.body, read(body, "a cookie is shorter")).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(response)) => return response,
-            Err(_) => return answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come")),
+        let body = match self.read(body, "a cookie is shorter").await {
+            Ok(body) => body,
+            Err(response) => return response,
         };
         let told = self.door.with_sessions(|sessions, now| {
             let cookie = as_cookie(sessions, body.trim_ascii());
             let found = sessions.account(&sessions.tokens([&cookie[..]]), now);
             account(&found, |at| self.door.hall.engine.clock.to_wall(at))
         });
-        let mut response = answer::text(StatusCode::OK, "");
-        *response.body_mut() = Out::Full(Bytes::from(told.to_string()));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        answer::json(StatusCode::OK, &told)
     }
 }
 
@@ -172,13 +167,7 @@ fn figures(door: &Door) -> Value {
         .into_iter()
         .map(|(name, _, value)| (name.to_owned(), value.into()))
         .collect();
-    let (mut keys, mut expired, mut evicted, mut hits, mut misses) = (0, 0, 0, 0, 0);
-    for store in (0..engine.databases()).map(|db| engine.store(db)) {
-        let stats = store.stats();
-        keys += store.len() as u64;
-        (expired, evicted) = (expired + stats.expired, evicted + stats.evicted);
-        (hits, misses) = (hits + stats.hits, misses + stats.misses);
-    }
+    let (keys, seen) = engine.keyspace_totals();
     let wall = |at: Millis| engine.clock.to_wall(at);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -191,10 +180,10 @@ fn figures(door: &Door) -> Value {
         "used_memory": engine.used_memory(),
         "maxmemory": engine.hot.maxmemory(),
         "keys": keys,
-        "expired": expired,
-        "evicted": evicted,
-        "keyspace_hits": hits,
-        "keyspace_misses": misses,
+        "expired": seen.expired,
+        "evicted": seen.evicted,
+        "keyspace_hits": seen.hits,
+        "keyspace_misses": seen.misses,
         "clients": engine.clients.len(),
         "commands": sums.commands,
         "http_requests": sums.http_requests,

@@ -22,6 +22,9 @@ use super::{Alarm, SIGN_OUT_MAX, Visit, relay};
 use crate::net::upstream::{Outgoing, Upstream};
 use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer};
 
+/// For a sign-out's body that is too long.
+pub(super) const SHORTER: &str = "a sign-out is shorter";
+
 impl Visit {
     pub(super) async fn sign_out(&self, upstream: Option<&Upstream>, parts: Parts, body: Incoming) -> Response<Out> {
         // A form on another site may neither clear what is stored nor, while the upstream is down and cannot look at
@@ -29,7 +32,7 @@ impl Visit {
         if relay::is_cross_site(&parts.headers) {
             return answer::text(StatusCode::FORBIDDEN, "a sign-out must come from the application's own pages");
         }
-        let body = match self.read(body).await {
+        let body = match self.read(body, SHORTER).await {
             Ok(body) => body,
             Err(response) => return response,
         };
@@ -54,10 +57,11 @@ impl Visit {
         }
     }
 
-    /// A sign-out's body, or what who sends none is told.
-    pub(super) async fn read(&self, body: Incoming) -> Result<Bytes, Response<Out>> {
+    /// The body of a sign-out, or of another request as small, or what who sends none is told; `shorter` is for one that is
+    /// too long.
+    pub(super) async fn read(&self, body: Incoming, shorter: &str) -> Result<Bytes, Response<Out>> {
         let timed_out = |_| answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
-        timeout(self.door.hall.patience.body, read(body, "a sign-out is shorter")).await.map_err(timed_out)?
+        timeout(self.door.hall.patience.body, read(body, shorter)).await.map_err(timed_out)?
     }
 
     /// A csrf token without its cookie is what a page of another site could send. The upstream has the last word on
@@ -134,8 +138,7 @@ fn handed_out(answer: SourceAnswer) -> Response<Out> {
     response
 }
 
-/// Reads the body of a sign-out, or of another request as small; `shorter` is for one that is too long.
-pub(super) async fn read(mut body: Incoming, shorter: &str) -> Result<Bytes, Response<Out>> {
+async fn read(mut body: Incoming, shorter: &str) -> Result<Bytes, Response<Out>> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Err(answer::refusal("the body broke off")) };

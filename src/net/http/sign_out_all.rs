@@ -8,6 +8,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::answer::{self, Out};
+use super::sign_out::SHORTER;
 use super::sign_out_here::form_field;
 use super::{Visit, relay};
 use crate::session::User;
@@ -17,7 +18,7 @@ impl Visit {
         if relay::is_cross_site(&parts.headers) {
             return answer::text(StatusCode::FORBIDDEN, "a sign-out must come from the application's own pages");
         }
-        let body = match self.read(body).await {
+        let body = match self.read(body, SHORTER).await {
             Ok(body) => body,
             Err(response) => return response,
         };

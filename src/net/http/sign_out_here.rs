@@ -2,14 +2,13 @@
 //! `POST /api/auth/signout` with what that gave. What next-auth's own client sends is answered as NextAuth answers it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
 use super::answer::{self, Out};
+use super::relay::X_FORWARDED_HOST;
 use super::{Visit, cookies, dice, relay};
-
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 impl Visit {
     /// Where the application is, as the browser sees it.

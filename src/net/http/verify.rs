@@ -10,6 +10,7 @@ use http::uri::Uri;
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::answer::{self, Out};
+use super::relay::X_FORWARDED_HOST;
 use super::{Door, Visit};
 use crate::clock::Millis;
 use crate::config::Redirect;
@@ -22,7 +23,6 @@ pub(super) const SESSION_PATH: &str = "/api/auth/session";
 pub(super) const KEYS_PATH: &str = "/.well-known/jwks.json";
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
 /// Looks a session up for a proxy. Whose empty answer it would be does not matter here, so without a cookie nobody is
