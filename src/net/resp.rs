@@ -6,6 +6,7 @@
 //! it reads must not deadlock; the output limits end it if it never does.
 
 mod held;
+mod output;
 mod time;
 
 use std::future::{Future, poll_fn};
@@ -13,12 +14,12 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use held::Held;
+use output::Backlog;
 
 use super::janitor::make_some_room;
 use super::patience::millis;
@@ -28,8 +29,7 @@ use super::wire::{Incoming, Wire};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Client, Flow};
-use crate::config::BufferLimit;
-use crate::engine::{Charge, Engine, Hold};
+use crate::engine::Engine;
 use crate::resp::request::{TOO_LARGE, guess_key};
 use crate::resp::{Parser, Reply};
 
@@ -98,22 +98,6 @@ struct Midway {
     parser: Parser,
     /// When it came.
     since: Millis,
-}
-
-/// Replies that the socket did not take.
-struct Backlog {
-    /// Those not sent yet begin at `sent`, and there always are some.
-    bytes: Vec<u8>,
-    sent: usize,
-    /// Since when they have been more than the soft limit.
-    over_soft: Option<Instant>,
-    charge: Hold,
-}
-
-impl Backlog {
-    fn waiting(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
 }
 
 /// Serves a client until it leaves.
@@ -219,6 +203,10 @@ impl<'a> Connection<'a> {
                 return Poll::Ready(Ok(end));
             }
             self.set_timer();
+            if self.lets_others_go() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.publish();
             if self.is_midway() && self.backlog.is_none() {
                 // It goes on when others, and those who are yet to be heard, have had their turn.
@@ -312,7 +300,7 @@ impl<'a> Connection<'a> {
                 self.midway = Some(Box::new(Midway { parser: std::mem::take(parser), since: self.active }));
             }
             self.input.extend_from_slice(&input[used..got]);
-            self.write(output)?;
+            self.answer(output, stage)?;
             Ok(end)
         } else {
             self.run_own(scratch)
@@ -333,7 +321,7 @@ impl<'a> Connection<'a> {
             input.drain(..used);
             self.input = input;
         }
-        self.write(&mut scratch.output)?;
+        self.answer(&mut scratch.output, &mut scratch.stage)?;
         Ok(end)
     }
 
@@ -473,113 +461,6 @@ impl<'a> Connection<'a> {
         let scratch = &mut *Buffers::lend(scratch);
         self.client.peer.collect(&mut scratch.output);
         self.write(&mut scratch.output)
-    }
-
-    /// Writes a batch's replies: at once as far as the socket takes them, the rest is the client's own.
-    fn write(&mut self, output: &mut Vec<u8>) -> io::Result<()> {
-        let mut taken = 0;
-        if self.backlog.is_none() {
-            while taken < output.len() {
-                match self.wire.try_write(&output[taken..]) {
-                    Ok(sent) => {
-                        self.count_write(sent);
-                        taken += sent;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => {
-                        output.clear();
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        if taken < output.len() {
-            let empty = || {
-                let charge = self.shared.engine.charges().hold(Charge::Output, 0);
-                Box::new(Backlog { bytes: Vec::new(), sent: 0, over_soft: None, charge })
-            };
-            let backlog = self.backlog.get_or_insert_with(empty);
-            backlog.bytes.extend_from_slice(&output[taken..]);
-            backlog.charge.set(backlog.bytes.capacity());
-        }
-        output.clear();
-        // One large reply must not make the worker's buffer large for ever.
-        output.shrink_to(FLUSH);
-        Ok(())
-    }
-
-    fn write_rest(&mut self) -> io::Result<()> {
-        self.wire.catch_up()?;
-        while let Some(backlog) = &mut self.backlog {
-            match self.wire.try_write(&backlog.bytes[backlog.sent..]) {
-                Ok(sent) => {
-                    backlog.sent += sent;
-                    if backlog.sent == backlog.bytes.len() {
-                        self.backlog = None;
-                    }
-                    self.count_write(sent);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if backlog.sent > backlog.bytes.len() / 2 {
-                        backlog.bytes.drain(..backlog.sent);
-                        backlog.sent = 0;
-                    }
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn count_write(&self, sent: usize) {
-        let block = self.engine().metrics.block(self.client.worker());
-        block.writes.add(1);
-        block.output_bytes.add(sent as u64);
-    }
-
-    /// Ends a client that does not read what it asked for.
-    fn check_output(&mut self) -> Option<End> {
-        if self.backlog.is_none() && !self.is_midway() {
-            return None;
-        }
-        let (limit, waiting) = (self.output_limit(), self.unread());
-        let is_over = limit.soft > 0 && waiting as u64 > limit.soft;
-        let too_long = self.backlog.as_mut().is_some_and(|backlog| {
-            backlog.over_soft = is_over.then(|| backlog.over_soft.unwrap_or_else(Instant::now));
-            backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds))
-        });
-        ((limit.hard > 0 && waiting as u64 > limit.hard) || too_long).then(|| self.cut(waiting))
-    }
-
-    fn output_limit(&self) -> BufferLimit {
-        match self.is_stranger() {
-            true => BufferLimit { hard: STRANGER_UNREAD_MAX, soft: 0, seconds: 0 },
-            false => self.engine().hot.output_limit(self.client.peer.is_subscriber()),
-        }
-    }
-
-    /// Whether the client has yet to log in.
-    fn is_stranger(&self) -> bool {
-        !self.client.authenticated && self.engine().acl.needs_auth()
-    }
-
-    /// Whether anything waits for the socket to take more.
-    fn is_behind(&self) -> bool {
-        self.backlog.is_some() || self.wire.is_behind()
-    }
-
-    /// Bytes that the socket has yet to take.
-    fn unread(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting()) + self.client.gathered()
-    }
-
-    /// Counts and says that a client is ended for what it leaves unread.
-    fn cut(&self, unread: usize) -> End {
-        self.engine().metrics.block(self.client.worker()).output_limit_disconnections.add(1);
-        let addr = &self.client.peer.addr;
-        tracing::warn!(%addr, bytes = unread, "client closed: it does not read its replies");
-        End::Gone
     }
 
     /// Tells what others cannot know, and has somebody cut if it is too much.

@@ -44,6 +44,8 @@ pub(super) struct Stage {
     engine: Option<Arc<Engine>>,
     words: Words,
     output: Vec<u8>,
+    /// Whether any has run since this was asked.
+    has_run: bool,
 }
 
 /// A request that has not come to its end yet.
@@ -77,6 +79,7 @@ impl Stage {
         now: Millis,
         output: &mut Vec<u8>,
     ) -> Result<Flow, Script> {
+        self.has_run = true;
         let stack = match YIELDER.is_set() {
             true => None,
             false => self.stack.take().or_else(|| DefaultStack::new(STACK).ok()),
@@ -101,6 +104,11 @@ impl Stage {
                 Err(Script { engine: engine.clone(), worker, routine: Some(routine) })
             }
         }
+    }
+
+    /// Whether a script has run since this was last asked.
+    pub fn take_has_run(&mut self) -> bool {
+        std::mem::take(&mut self.has_run)
     }
 
     /// Gives a request's client back, writes its reply, and keeps what the next one needs.
