@@ -100,16 +100,13 @@ struct Class {
     first: At,
 }
 
-/// The blocks of one shard.
+/// The blocks of one shard. In memory, what is asked most often lies in one line.
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Arena {
     segments: Vec<Segment>,
     /// The segment that new blocks go to when no hole fits.
     head: usize,
-    /// Numbers of segments that were given back.
-    vacant: Vec<u32>,
-    /// By length.
-    holes: Vec<Class>,
     /// Bytes of all blocks.
     live: usize,
     /// Bytes that segments are filled with, holes and all.
@@ -118,6 +115,10 @@ pub(super) struct Arena {
     tails: usize,
     /// Where memory comes from.
     depot: Arc<Depot>,
+    /// Numbers of segments that were given back.
+    vacant: Vec<u32>,
+    /// By length.
+    holes: Vec<Class>,
 }
 
 /// The length that a block of so many bytes takes.

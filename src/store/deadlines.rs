@@ -177,23 +177,18 @@ impl<P: Packed> Heap<P> {
 pub(super) struct Deadlines {
     near: Heap<u64>,
     far: Heap<u32>,
-    /// The latest time that was heard of. It decides which kind a reminder is of, and nothing else.
-    heard: Millis,
+}
+
+/// Whether a deadline is soon enough for a reminder of its own. It decides which kind a reminder is of, and nothing else,
+/// so that `now` need not be exact.
+fn is_near(deadline: Millis, now: Millis) -> bool {
+    deadline.0 / SPAN.0 <= now.0 / SPAN.0 + AHEAD
 }
 
 impl Deadlines {
-    /// Says what time it is.
-    pub fn hear(&mut self, now: Millis) {
-        self.heard = now;
-    }
-
-    fn is_near(&self, deadline: Millis) -> bool {
-        deadline.0 / SPAN.0 <= self.heard.0 / SPAN.0 + AHEAD
-    }
-
     /// Files a reminder for an entry.
-    pub fn file(&mut self, deadline: Millis, hash: u32) {
-        if self.is_near(deadline) {
+    pub fn file(&mut self, deadline: Millis, hash: u32, now: Millis) {
+        if is_near(deadline, now) {
             self.near.push(deadline.0, u64::from(hash));
         } else {
             self.far.push(deadline.0 / SPAN.0, u64::from(Region::of(hash).0));
@@ -201,17 +196,17 @@ impl Deadlines {
     }
 
     /// Files reminders for a region: for each of its entries that dies soon, and for the first of the others.
-    pub fn remind(&mut self, entries: impl Iterator<Item = (u32, Millis)>) {
+    pub fn remind(&mut self, entries: impl Iterator<Item = (u32, Millis)>, now: Millis) {
         let mut first = None;
         for (hash, deadline) in entries.filter(|(_, deadline)| *deadline != Millis::NEVER) {
-            if self.is_near(deadline) {
-                self.file(deadline, hash);
+            if is_near(deadline, now) {
+                self.file(deadline, hash, now);
             } else if first.is_none_or(|(soonest, _)| deadline < soonest) {
                 first = Some((deadline, hash));
             }
         }
         if let Some((deadline, hash)) = first {
-            self.file(deadline, hash);
+            self.file(deadline, hash, now);
         }
     }
 
@@ -224,7 +219,6 @@ impl Deadlines {
 
     /// Takes a reminder that is due.
     pub fn pop_due(&mut self, now: Millis) -> Option<Due> {
-        self.hear(now);
         if self.near.next().is_some_and(|near| near <= now.0) {
             return self.near.pop().map(|hash| Due::Hash(hash as u32));
         }
@@ -296,7 +290,7 @@ mod tests {
             match due {
                 Due::Hash(hash) => dead.extend(entries.extract_if(.., |entry| entry.0 == hash && entry.1 <= now)),
                 Due::Region(region) => {
-                    deadlines.remind(entries.iter().copied().filter(|(hash, _)| Region::of(*hash) == region))
+                    deadlines.remind(entries.iter().copied().filter(|(hash, _)| Region::of(*hash) == region), now)
                 }
             }
         }
@@ -318,10 +312,9 @@ mod tests {
     #[test]
     fn reminders_come_in_order_and_to_the_millisecond_however_far_apart_they_are() {
         let mut deadlines = Deadlines::default();
-        deadlines.hear(NOW);
         let mut entries = [(1 << 16, 60), (2 << 16, 0), (3 << 16, 400), (4 << 16, 30), (5 << 16, 1)]
             .map(|(hash, days)| (hash, NOW + Ttl(days * DAY + 7)));
-        entries.iter().for_each(|(hash, deadline)| deadlines.file(*deadline, *hash));
+        entries.iter().for_each(|(hash, deadline)| deadlines.file(*deadline, *hash, NOW));
         let (seen, _) = run(&mut deadlines, entries.to_vec());
         entries.sort_by_key(|(_, deadline)| *deadline);
         assert_eq!(seen, entries);
@@ -330,9 +323,8 @@ mod tests {
     #[test]
     fn what_is_years_off_is_reminded_of_again_and_again_and_not_all_the_time() {
         let (mut deadlines, end) = (Deadlines::default(), NOW + Ttl(3650 * DAY));
-        deadlines.hear(NOW);
         let entries = [(1, NOW + Ttl(5_000)), (2, end)];
-        entries.iter().for_each(|(hash, deadline)| deadlines.file(*deadline, *hash));
+        entries.iter().for_each(|(hash, deadline)| deadlines.file(*deadline, *hash, NOW));
         let (seen, looks) = run(&mut deadlines, entries.to_vec());
         assert_eq!(seen, entries);
         assert!((2..2_500).contains(&looks), "{looks}");
@@ -341,9 +333,8 @@ mod tests {
     #[test]
     fn a_region_has_one_reminder_for_what_dies_later() {
         let mut deadlines = Deadlines::default();
-        deadlines.hear(NOW);
         let entries: Vec<_> = (0..10).map(|hash| (hash, NOW + Ttl::seconds(100 + u64::from(hash) * 100))).collect();
-        deadlines.remind(entries.iter().copied());
+        deadlines.remind(entries.iter().copied(), NOW);
         assert_eq!(deadlines.far.len(), 1);
         let (seen, looks) = run(&mut deadlines, entries.clone());
         assert_eq!((seen, looks), (entries, 20));

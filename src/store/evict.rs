@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::entry::Entry;
 use super::events::{Class, Event};
-use super::shard::{Cause, Shard, Trash};
+use super::shard::{Cause, Shard};
+use super::trash::Trash;
 use super::{Access, SHARDS, Store};
 use crate::clock::Millis;
 use crate::config::Policy;

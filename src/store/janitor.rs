@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::events::Event;
-use super::shard::Trash;
+use super::trash::Trash;
 use super::{SHARDS, Store};
 use crate::clock::Millis;
 

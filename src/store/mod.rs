@@ -47,6 +47,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod together;
+mod trash;
 mod value;
 mod waits;
 mod walk;
@@ -90,7 +91,8 @@ use changes::Teller;
 use entry::Kind;
 use janitor::Alarm;
 use names::{Names, Rule};
-use shard::{Shard, Trash};
+use shard::Shard;
+use trash::Trash;
 
 /// Shards of a store. A power of two; so many that threads seldom meet and that growing one table holds no lock for long
 /// (a shard of a store of ten million entries holds eighty thousand, whose places are moved in about a millisecond), and
@@ -356,7 +358,7 @@ impl Store {
         };
         let mut shard = cell.shard.lock();
         let Some((spot, entry)) = shard.find(place.kept(), place.name).filter(|(_, entry)| entry.is_live(now)) else {
-            shard.stats.misses += u64::from(counts);
+            shard.misses += u64::from(counts);
             self.tell_miss(place.name, trace);
             return Look::Absent;
         };
@@ -372,7 +374,7 @@ impl Store {
                 shard.note_access(spot.at, new);
             }
         }
-        shard.stats.hits += u64::from(counts);
+        shard.hits += u64::from(counts);
         Look::Live(result)
     }
 
@@ -397,7 +399,7 @@ impl Store {
             Kind::Fence => Look::Fenced(entry.deadline()),
             _ => Look::Absent,
         };
-        shard.stats.misses += u64::from(trace != Trace::Nothing);
+        shard.misses += u64::from(trace != Trace::Nothing);
         answer
     }
 
@@ -473,7 +475,7 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let mut sum = Stats { misses: self.inner.early_misses.load(Ordering::Relaxed), ..Stats::default() };
         for cell in self.cells() {
-            sum += cell.shard.lock().stats;
+            sum += cell.shard.lock().stats();
         }
         sum
     }
@@ -487,7 +489,7 @@ impl Store {
     pub fn reset_stats(&self) {
         self.inner.early_misses.store(0, Ordering::Relaxed);
         for cell in self.cells() {
-            cell.shard.lock().stats = Stats::default();
+            cell.shard.lock().reset_stats();
         }
         self.reset_lazily_freed();
     }
@@ -582,6 +584,9 @@ impl DerefMut for Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
+        if !self.shard.take_is_unsettled() {
+            return;
+        }
         self.shard.tidy(|name| kept(self.common.hash(name)));
         let size = self.shard.size();
         if size != self.shard.charged {

@@ -20,6 +20,7 @@ use super::names::NameBuf;
 use super::objects::Objects;
 use super::prefetch::prefetch;
 use super::table::{Place, Table};
+use super::trash::Trash;
 use super::value::{Object, Value};
 use super::waits::Waits;
 use super::watch::Watchers;
@@ -58,7 +59,6 @@ const AHEAD: usize = 320;
 
 /// What happened in a shard since the counters were last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
 pub struct Stats {
     /// Reads that found a live entry.
     pub hits: u64,
@@ -79,58 +79,36 @@ impl std::ops::AddAssign for Stats {
     }
 }
 
-/// What was taken out under a lock and is freed after it: long values and collections. Blocks go back to the arena.
-/// Nearly always there is nothing, and that is asked once.
-#[derive(Default)]
-pub(super) enum Trash {
-    #[default]
-    Nothing,
-    /// Kept only to be dropped.
-    Bulk {
-        _bulk: Bulk,
-    },
-    Object {
-        _object: Object,
-    },
-    Several(Vec<Trash>),
-}
-
-impl Trash {
-    fn put(&mut self, more: Trash) {
-        *self = match std::mem::take(self) {
-            Trash::Nothing => more,
-            Trash::Several(mut all) => {
-                all.push(more);
-                Trash::Several(all)
-            }
-            one => Trash::Several(vec![one, more]),
-        };
-    }
-
-    pub fn clear(&mut self) {
-        match self {
-            Trash::Several(all) => all.clear(),
-            _ => *self = Trash::Nothing,
-        }
-    }
-}
-
-/// One of the store's shards. What every look-up reads and writes comes first, beside the lock.
+/// One of the store's shards. In memory, what every look-up reads and writes comes first, beside the lock, and what every
+/// write looks at fills the next line, so that a write in place touches three: the last one is the beginning of the arena.
 #[derive(Default)]
 #[repr(C)]
 pub(super) struct Shard {
     table: Table,
-    pub stats: Stats,
+    pub hits: u64,
+    pub misses: u64,
+    /// Changes that commands made. They are not reset with the other counters.
+    pub changes: u64,
+    /// The latest time that was heard of. It decides which kind a reminder is of, and nothing else.
+    heard: Millis,
+    /// Who wants to know of changes. They stay when everything else goes.
+    pub watchers: Watchers,
+    /// Who waits for keys, if anybody does.
+    pub waits: Option<Box<Waits>>,
+    /// How others are told of changes.
+    teller: Teller,
+    /// Changes of what no command sees, so that copies are known to be true.
+    hidden_changes: u32,
+    /// Whether blocks, buckets, reminders or collections have come or gone since it was last seen to.
+    is_unsettled: bool,
     arena: Arena,
+    pub expired: u64,
+    pub evicted: u64,
     /// Entries too long for a block, and the numbers that are free among them.
     bulks: Vec<Bulk>,
     free_bulks: Vec<u32>,
     objects: Objects,
     deadlines: Deadlines,
-    /// Who wants to know of changes. They stay when everything else goes.
-    pub watchers: Watchers,
-    /// How others are told of changes.
-    teller: Teller,
     /// Where large collections wait to be freed.
     bin: Arc<Bin>,
     /// What is at hand for long entries.
@@ -141,16 +119,10 @@ pub(super) struct Shard {
     expiring: usize,
     /// The hashes of aliases and fences, which no command sees, so that a flush need not look for them.
     hidden: Table,
-    /// Changes of any of them, so that copies are known to be true.
-    hidden_changes: u32,
     /// Entries that sign-ins hang on.
     logins: usize,
     /// What the budget has been charged for this shard.
     pub charged: usize,
-    /// Who waits for keys, if anybody does.
-    pub waits: Option<Box<Waits>>,
-    /// Changes that commands made. They are not reset with the other counters.
-    pub changes: u64,
 }
 
 impl Shard {
@@ -194,7 +166,21 @@ impl Shard {
 
     /// Says what time it is to what files reminders.
     pub fn hear(&mut self, now: Millis) {
-        self.deadlines.hear(now);
+        self.heard = now;
+    }
+
+    /// What happened since the counters were last reset.
+    pub fn stats(&self) -> Stats {
+        Stats { hits: self.hits, misses: self.misses, expired: self.expired, evicted: self.evicted }
+    }
+
+    pub fn reset_stats(&mut self) {
+        (self.hits, self.misses, self.expired, self.evicted) = (0, 0, 0, 0);
+    }
+
+    /// Whether its size, its reminders or its order may have changed since this was last asked.
+    pub fn take_is_unsettled(&mut self) -> bool {
+        std::mem::take(&mut self.is_unsettled)
     }
 
     fn entry(&self, place: Place) -> Entry<'_> {
@@ -276,6 +262,7 @@ impl Shard {
 
     /// Writes an entry to a place of its own.
     fn write(&mut self, draft: &Draft<'_>, shape: Shape, bulk: Option<Bulk>) -> At {
+        self.is_unsettled = true;
         let at = self.arena.make(shape.len);
         let mut number = 0;
         if shape.is_bulk() {
@@ -293,6 +280,7 @@ impl Shard {
 
     /// Gives a collection away to be freed, that was taken out for this reason or, without one, written over.
     fn drop_object(&mut self, number: u32, cause: Option<Cause>, trash: &mut Trash) {
+        self.is_unsettled = true;
         let Some(object) = self.objects.take(number) else { return };
         let lazily = self.bin.lazily();
         let is_lazy = match cause {
@@ -306,6 +294,7 @@ impl Shard {
 
     /// Gives back the memory of an entry's own bytes.
     fn free_block(&mut self, at: At, trash: &mut Trash) {
+        self.is_unsettled = true;
         let block = self.arena.at(at);
         let len = block_len(block);
         if let Some(number) = entry::bulk_of(block) {
@@ -326,8 +315,8 @@ impl Shard {
             self.tell(entry.key(), matches!(cause, Cause::Expired | Cause::Evicted));
         }
         match cause {
-            Cause::Expired if kind.is_visible() => self.stats.expired += 1,
-            Cause::Evicted => self.stats.evicted += 1,
+            Cause::Expired if kind.is_visible() => self.expired += 1,
+            Cause::Evicted => self.evicted += 1,
             Cause::Expired | Cause::Removed | Cause::Unlinked | Cause::Moved => {}
         }
         self.count_out(marks, place.hash);
@@ -344,17 +333,20 @@ impl Shard {
 
     /// Takes a collection in and tells its number, which is then the value of an entry.
     pub fn add_object(&mut self, object: Object) -> u32 {
+        self.is_unsettled = true;
         self.objects.insert(object)
     }
 
     /// Shows the collection of an entry to who may change it. Who does tells of it.
     pub fn edit_object<R>(&mut self, at: At, f: impl FnOnce(&mut Object) -> R) -> Option<R> {
+        self.is_unsettled = true;
         let number = self.read(at).object()?;
         self.objects.edit(number, f)
     }
 
     /// Takes the collection out of an entry that is about to go.
     pub fn take_object(&mut self, at: At) -> Option<Object> {
+        self.is_unsettled = true;
         let number = self.read(at).object()?;
         self.objects.take(number)
     }
@@ -376,6 +368,7 @@ impl Shard {
             at = self.write(&draft, draft.shape(), None);
             self.table.set(bucket, at);
         }
+        self.is_unsettled = true;
         self.expiring -= usize::from(old != Millis::NEVER);
         self.expiring += usize::from(deadline != Millis::NEVER);
         self.remind(old, deadline, hash);
@@ -396,6 +389,7 @@ impl Shard {
             return spot;
         }
         if let Some(number) = entry::bulk_of(block).filter(|_| was && shape.is_bulk()) {
+            self.is_unsettled = true;
             let bulk = &mut self.bulks[number];
             self.bulk_bytes -= bulk.capacity();
             bulk.resize(key_len + len, &self.depot);
@@ -433,6 +427,7 @@ impl Shard {
     fn count_in(&mut self, marks: Marks, hash: u32) {
         self.expiring += usize::from(marks.mortal);
         if marks.hidden {
+            self.is_unsettled = true;
             self.hidden.insert(hash, At::from_bits(0));
             self.hidden_changes = self.hidden_changes.wrapping_add(1);
         }
@@ -440,6 +435,7 @@ impl Shard {
     }
 
     fn count_out(&mut self, marks: Marks, hash: u32) {
+        self.is_unsettled = true;
         self.expiring -= usize::from(marks.mortal);
         if marks.hidden {
             let (bucket, ()) = self.hidden.find(hash, |_| Some(())).expect("what is hidden was noted");
@@ -453,7 +449,8 @@ impl Shard {
     /// reminder that is there will look, find the entry alive, and file the next one.
     fn remind(&mut self, old: Millis, new: Millis, hash: u32) {
         if new < old {
-            self.deadlines.file(new, hash);
+            self.is_unsettled = true;
+            self.deadlines.file(new, hash, self.heard);
         }
     }
 
@@ -494,6 +491,8 @@ impl Shard {
     /// Takes out what has died, looking at so many reminders at most, and tells its names, but not of what no command
     /// sees. More may be due: `next_due` tells.
     pub fn sweep(&mut self, now: Millis, most: usize, tell: impl Fn(&[u8]), trash: &mut Trash) {
+        self.is_unsettled = true;
+        self.heard = now;
         for done in (0..most).step_by(SWEEP_ROW) {
             // What a row of reminders leads to is fetched together, so that not each is waited for.
             let mut hashes: SmallVec<[u32; SWEEP_ROW]> = SmallVec::new();
@@ -513,9 +512,10 @@ impl Shard {
 
     /// Files what reminders the entries of a region need.
     fn remind_region(&mut self, region: Region) {
-        let Shard { table, arena, deadlines, .. } = self;
+        let Shard { table, arena, deadlines, heard, .. } = self;
         let (first, last) = region.hashes();
-        deadlines.remind(table.range(first, last).map(|place| (place.hash, entry::deadline(arena.at(place.at)))));
+        let entries = table.range(first, last).map(|place| (place.hash, entry::deadline(arena.at(place.at))));
+        deadlines.remind(entries, *heard);
     }
 
     /// Takes the dead entries of one hash and files a reminder for the living.
@@ -528,8 +528,9 @@ impl Shard {
             }
             self.take(index, Cause::Expired, trash);
         }
-        let Shard { table, arena, deadlines, .. } = self;
-        deadlines.remind(table.range(hash, hash).map(|place| (hash, entry::deadline(arena.at(place.at)))));
+        let Shard { table, arena, deadlines, heard, .. } = self;
+        let entries = table.range(hash, hash).map(|place| (hash, entry::deadline(arena.at(place.at))));
+        deadlines.remind(entries, *heard);
     }
 
     /// Entries that commands can see, the dead that are not yet reclaimed among them.

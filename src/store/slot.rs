@@ -15,7 +15,8 @@ use super::depot::{Bulk, Depot};
 use super::entry::{Draft, Entry, Kind};
 use super::events::{Class, Event};
 use super::names::{NameBuf, Rule};
-use super::shard::{Cause, Shard, Spot, Trash};
+use super::shard::{Cause, Shard, Spot};
+use super::trash::Trash;
 use super::value::{Collection, Object, STRING_MAX, Type, Value};
 use super::waits::Ticket;
 use super::watch::Watchers;
@@ -170,11 +171,11 @@ impl<'a> Slot<'a> {
     /// Counts a read that found something, or not, and notes the access.
     pub fn touch(&mut self, access: impl FnOnce(u32) -> u32) -> bool {
         let Some(spot) = self.seen() else {
-            self.shard.stats.misses += 1;
+            self.shard.misses += 1;
             self.tell(Class::KEY_MISS, "keymiss");
             return false;
         };
-        self.shard.stats.hits += 1;
+        self.shard.hits += 1;
         let access = access(self.entry(spot).access());
         self.shard.note_access(spot.at, access);
         true

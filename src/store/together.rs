@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shard::Trash;
+use super::trash::Trash;
 use super::{HOPS_MAX, Held, NameBuf, Place, Slot, Store, Value};
 use crate::clock::Millis;
 

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::shard::{Cause, Shard, Trash};
+use super::shard::{Cause, Shard};
+use super::trash::Trash;
 use super::{HOPS_MAX, NameBuf, Store};
 use crate::clock::Millis;
 
@@ -35,27 +36,29 @@ impl Flag {
     }
 }
 
-/// The watchers of one shard's keys, by name.
+type Flags = BTreeMap<NameBuf, Vec<Flag>>;
+
+/// The watchers of one shard's keys, by name. As there seldom are any, and every write asks, this is one word.
 #[derive(Default)]
-pub(super) struct Watchers(BTreeMap<NameBuf, Vec<Flag>>);
+pub(super) struct Watchers(Option<Box<Flags>>);
 
 impl Watchers {
     /// Says that a key has changed.
     #[inline]
     pub fn tell(&self, name: &[u8]) {
-        if !self.0.is_empty() {
-            tell(&self.0, name);
+        if let Some(all) = &self.0 {
+            tell(all, name);
         }
     }
 
     /// Whether nobody watches anything.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Adds a flag; `false` if it is there already.
     fn add(&mut self, name: &[u8], flag: &Flag) -> bool {
-        let flags = self.0.entry(NameBuf::from_slice(name)).or_default();
+        let flags = self.0.get_or_insert_default().entry(NameBuf::from_slice(name)).or_default();
         let is_new = !flags.iter().any(|other| other.is(flag));
         if is_new {
             flags.push(flag.clone());
@@ -64,21 +67,25 @@ impl Watchers {
     }
 
     fn remove(&mut self, name: &[u8], flag: &Flag) {
-        let Some(flags) = self.0.get_mut(name) else { return };
+        let Some(all) = &mut self.0 else { return };
+        let Some(flags) = all.get_mut(name) else { return };
         flags.retain(|other| !other.is(flag));
         if flags.is_empty() {
-            self.0.remove(name);
+            all.remove(name);
+        }
+        if all.is_empty() {
+            self.0 = None;
         }
     }
 
     /// The names that somebody watches.
     pub fn names(&self) -> Vec<NameBuf> {
-        self.0.keys().cloned().collect()
+        self.0.iter().flat_map(|all| all.keys().cloned()).collect()
     }
 }
 
 #[cold]
-fn tell(all: &BTreeMap<NameBuf, Vec<Flag>>, name: &[u8]) {
+fn tell(all: &Flags, name: &[u8]) {
     all.get(name).into_iter().flatten().for_each(Flag::set);
 }
 

@@ -131,6 +131,7 @@ impl Shard {
                 self.watchers.tell(&name);
             }
         }
+        self.is_unsettled = true;
         self.copy_hidden(&mut stage, usize::MAX);
         let entries = self.visible();
         self.changes += entries as u64;
