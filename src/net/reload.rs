@@ -37,10 +37,11 @@ impl Reloader {
 
     fn reload(&mut self) -> Result<String, String> {
         let engine = &self.shared.engine;
-        let fresh = match &self.settings {
+        let mut fresh = match &self.settings {
             Some(read) => read()?,
             None => self.last.clone(),
         };
+        fresh.found_memory(self.last.maxmemory_found);
         let differs = PARAMS.iter().filter(|param| param.get(&fresh) != param.get(&self.last));
         let (waiting, taken): (Vec<_>, Vec<_>) = differs.partition(|param| param.change == Change::AtStart);
         // The doors are those that were opened, and so is what is asked.
