@@ -1,4 +1,4 @@
-//! More than there is room for: `cargo bench --bench pressure`. Three times `maxmemory` in values of three sizes, ten
+//! More than there is room for: `cargo bench --bench pressure`. Three times `maxmemory` in values of four sizes, ten
 //! thousand clients with full buffers, and the same without `maxmemory` inside a control group, where whoever takes more
 //! than it may is killed. Prints what the process took at most, and what it kept.
 
@@ -32,7 +32,7 @@ fn main() {
 }
 
 fn suite(limit: &str, start: impl Fn() -> Server) {
-    for (size, name) in [(64, "64 B"), (1024, "1 KB"), (1 << 20, "1 MB")] {
+    for (size, name) in [(64, "64 B"), (1024, "1 KB"), (1 << 20, "1 MB"), (4 << 20, "4 MB")] {
         let mut server = start();
         server.sign_in();
         let (_, refused) = server.fill(size, 3 * CAP);

@@ -6,6 +6,7 @@
 //! it reads must not deadlock; the output limits end it if it never does.
 
 mod held;
+mod input;
 mod output;
 mod time;
 
@@ -19,6 +20,7 @@ use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use held::Held;
+use input::Input;
 use output::Backlog;
 
 use super::janitor::make_some_room;
@@ -84,7 +86,7 @@ struct Connection<'a> {
     client: Client,
     midway: Option<Box<Midway>>,
     /// Requests that are not whole yet, or held.
-    input: Vec<u8>,
+    input: Input,
     backlog: Option<Box<Backlog>>,
     held: Option<Box<Held>>,
     /// When it was last heard; when it came if it never was, and later than that if it was.
@@ -149,7 +151,7 @@ impl<'a> Connection<'a> {
             shared: &watch.shared,
             client: Client::new(engine, peer, watch.worker(), is_local),
             midway: None,
-            input: Vec::new(),
+            input: Input::default(),
             backlog: None,
             held: None,
             active: now,
@@ -271,10 +273,8 @@ impl<'a> Connection<'a> {
         // The rest of a request is read to where its beginning is. How much room is made follows what has arrived,
         // never what was announced: 64 KB at first, and then no more than is there already.
         let needs = self.midway.as_ref().map_or(0, |midway| midway.parser.needs());
-        if self.input.capacity() - self.input.len() < ROOM_MIN {
-            self.input.reserve_exact(needs.max(ROOM_MIN));
-        }
-        self.wire.poll_read_to(cx, &mut self.input)
+        self.input.make_room(ROOM_MIN, needs);
+        self.input.poll_read(cx, &mut self.wire)
     }
 
     /// Takes what was read, and runs what is whole.
@@ -289,7 +289,7 @@ impl<'a> Connection<'a> {
         if self.held.is_some() {
             self.active = self.engine().clock.now();
             if self.input.is_empty() {
-                self.input.extend_from_slice(&scratch.input[..got]);
+                self.input.extend(&scratch.input[..got]);
             }
             return Ok(None);
         }
@@ -299,7 +299,7 @@ impl<'a> Connection<'a> {
             if parser.is_midway() {
                 self.midway = Some(Box::new(Midway { parser: std::mem::take(parser), since: self.active }));
             }
-            self.input.extend_from_slice(&input[used..got]);
+            self.input.extend(&input[used..got]);
             self.answer(output, stage)?;
             Ok(end)
         } else {
@@ -317,10 +317,8 @@ impl<'a> Connection<'a> {
             midway.since = self.engine().clock.now();
         }
         self.midway = Some(midway).filter(|midway| midway.parser.is_midway());
-        if used < input.len() {
-            input.drain(..used);
-            self.input = input;
-        }
+        input.forget(used);
+        self.input = input;
         self.answer(&mut scratch.output, &mut scratch.stage)?;
         Ok(end)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::input::Input;
 use super::{Connection, End};
 use crate::clock::{Millis, Ttl};
 use crate::net::patience::{HEARD_OUT, QUIET, millis};
@@ -87,7 +88,7 @@ impl Connection<'_> {
     pub(super) async fn flush_and_close(&mut self, scratch: &Scratch) {
         let now = self.engine().clock.now();
         let heard_out = !self.client.peer.is_killed() && now.since(self.active) < millis(HEARD_OUT);
-        self.input = Vec::new();
+        self.input = Input::default();
         let flush = async {
             // Who writes all it has to say before it reads is read meanwhile.
             let flushed = poll_fn(|cx| {
