@@ -453,6 +453,13 @@ mod tests {
         for line in ["LMPOP 4 a b LEFT", "LMPOP 0 a LEFT", "ZUNIONSTORE to x a", "ZINTER -1 a b"] {
             t.say(&format!("COMMAND GETKEYS {line}")).hears("-ERR Invalid arguments specified for command");
         }
+        // How many keys there are is read as C's atoi reads.
+        for line in ["LMPOP 1.5 a LEFT", "LMPOP 01a a LEFT", "LMPOP 4294967297 a LEFT", "EVAL x +1 a", "ZUNION 1x a"] {
+            t.say(&format!("COMMAND GETKEYS {line}")).hears("*1 $1 a");
+        }
+        for line in ["LMPOP a1 a LEFT", "LMPOP 99999999999999999999 a LEFT", "LMPOP -- a LEFT"] {
+            t.say(&format!("COMMAND GETKEYS {line}")).hears("-ERR Invalid arguments specified for command");
+        }
         t.say("COMMAND GETKEYS nosuch a").hears("-ERR Invalid command specified");
         t.say("COMMAND GETKEYS memory usage").hears("-ERR Invalid number of arguments specified for command");
         t.say("COMMAND GETKEYS").hears("-ERR wrong number of arguments for 'command|getkeys' command");

@@ -347,8 +347,8 @@ impl Keys {
     pub fn counts_fit(self, request: Args<'_>) -> bool {
         self.runs().filter(|run| run.count_at > 0).all(|run| {
             let at = usize::from(run.count_at.unsigned_abs());
-            let count = request.get(at).and_then(num::parse_i64).and_then(|count| usize::try_from(count).ok());
-            count.is_some_and(|count| count > 0 && count < request.len().saturating_sub(at))
+            let count = usize::try_from(request.get(at).map_or(0, num::leading_i32));
+            count.is_ok_and(|count| count > 0 && count < request.len().saturating_sub(at))
         })
     }
 
@@ -364,8 +364,8 @@ impl Keys {
                 (i64::from(self.first), if self.first == 0 { -1 } else { last })
             }
             at => {
-                let count = request.get(at as usize).and_then(num::parse_i64).unwrap_or(0);
-                (i64::from(at) + 1, i64::from(at).saturating_add(count.max(0)))
+                let count = i64::from(request.get(at as usize).map_or(0, num::leading_i32));
+                (i64::from(at) + 1, i64::from(at) + count.max(0))
             }
         };
         (first..=last.min(words - 1)).step_by(self.step.max(1) as usize).map(|position| position as usize)

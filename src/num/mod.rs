@@ -36,9 +36,27 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
 
 /// An unsigned integer as Redis reads the parts of stream IDs: blanks before it, a `+` and leading zeros are let pass.
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
-    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
-    let text = &text[blanks..];
+    let text = behind_blanks(text);
     digits(text.strip_prefix(b"+").unwrap_or(text))
+}
+
+/// The number at the start of a text as C's `atoi` reads it on Linux: blanks, a sign, digits, and whatever follows; of what does
+/// not fit into eight bytes the nearest that does, and of the eight the lower four. 0 without a number. Redis reads so
+/// how many keys a request has.
+pub fn leading_i32(text: &[u8]) -> i32 {
+    let (sign, digits) = match behind_blanks(text) {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        rest => (1, rest),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(sign * i64::from(digit - b'0'))) as i32
+}
+
+/// What is behind the blanks of C's `isspace`.
+fn behind_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    &text[blanks..]
 }
 
 /// A size in bytes, as the configuration has it: `1gb` and so on are powers of 1024, `1g` of 1000, in any case.
