@@ -6,6 +6,7 @@ use super::{Heard, Transcript};
 use crate::clock::Ttl;
 use crate::command::{Flow, run};
 use crate::resp::Words;
+use crate::store::Store;
 
 const SYNTAX: &str = "-ERR syntax error";
 const NOT_INTEGER: &str = "-ERR value is not an integer or out of range";
@@ -292,4 +293,41 @@ fn a_client_that_wants_no_reply_gets_no_part_of_one() {
     t.say("SCAN 0 COUNT 5000").hears("");
     t.say("CLIENT REPLY ON").hears("+OK");
     t.say("KEYS *").hears_start("*2000 ");
+}
+
+#[test]
+fn the_memory_of_every_change_is_charged_at_once() {
+    let mut t = Transcript::start();
+    let long = "v".repeat(20_000);
+    let changes = [
+        format!("SET text {long}"),
+        format!("APPEND text {long}"),
+        format!("APPEND text {long}"),
+        "SETRANGE text 90000 end".to_owned(),
+        format!("RPUSH list {long} {long}"),
+        format!("LSET list 0 {}", "w".repeat(50)),
+        "LPOP list".to_owned(),
+        format!("HSET hash field {long}"),
+        "HSET hash field short".to_owned(),
+        "SADD set 1 2 3".to_owned(),
+        "SADD set word".to_owned(),
+        "ZADD zset 1 one 2 two".to_owned(),
+        "SET text short".to_owned(),
+        "EXPIRE text 100".to_owned(),
+        "EXPIRE text 10".to_owned(),
+        "PERSIST text".to_owned(),
+        "SET list plain".to_owned(),
+        "RENAME hash list".to_owned(),
+        "COPY set other".to_owned(),
+        // As long as what stands for a collection.
+        "SET four 1234".to_owned(),
+        "SUNIONSTORE four set".to_owned(),
+        "SUNIONSTORE zset set".to_owned(),
+        "DEL zset".to_owned(),
+        "FLUSHDB".to_owned(),
+    ];
+    for change in changes {
+        t.say(&change);
+        Store::validate(&t.engine.all_stores().cloned().collect::<Vec<_>>());
+    }
 }

@@ -154,3 +154,17 @@ fn an_expire_that_has_passed_is_a_sign_out_too() {
     assert_eq!(write(&store, A, b"late"), Err(Error::Fenced));
     assert_eq!(store.len(), 0);
 }
+
+#[test]
+fn what_is_noted_of_a_fence_is_charged_though_it_lies_where_a_value_lay() {
+    let store = Store::new();
+    let held = || {
+        Store::validate(std::slice::from_ref(&store));
+        store.used_memory()
+    };
+    // As long as a fence's ticket.
+    assert_eq!(write(&store, A, b"12345678"), Ok(()));
+    let before = held();
+    store.fence(A, 1, LATER, NOW);
+    assert!(held() > before);
+}
