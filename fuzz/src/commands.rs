@@ -51,7 +51,7 @@ pub struct Desk {
     client: Client,
     out: Vec<u8>,
     /// Whether the last request left the client able to send another.
-    goes_on: bool,
+    pub goes_on: bool,
 }
 
 impl Desk {

@@ -12,6 +12,7 @@ pub mod jwt;
 pub mod payloads;
 pub mod rdb;
 pub mod requests;
+pub mod rest;
 pub mod sessions;
 pub mod settings;
 
@@ -29,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("payloads", payloads::run),
     ("rdb", rdb::run),
     ("requests", requests::run),
+    ("rest", rest::run),
     ("sessions", sessions::run),
     ("settings", settings::run),
 ];

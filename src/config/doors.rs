@@ -2,6 +2,17 @@
 
 use super::{Bind, Config};
 
+/// The settings of the REST door.
+#[derive(Clone, Default, PartialEq)]
+pub struct Rest {
+    /// `rest-token`; empty for no such door.
+    pub token: String,
+    /// `rest-path`, with a slash before it and none behind it.
+    pub path: String,
+    /// `rest-user`
+    pub user: String,
+}
+
 impl Config {
     /// The addresses of the HTTP door.
     pub fn http_addresses(&self) -> &[Bind] {

@@ -35,6 +35,7 @@ use std::path::PathBuf;
 
 use crate::clock::Ttl;
 pub use compact::Compact;
+pub use doors::Rest;
 pub use lazily::Lazily;
 pub use namespace::{Namespace, Namespaces};
 pub use param::{Change, Group, Kind, Lines, Param, env_name};
@@ -93,6 +94,8 @@ pub struct Config {
     pub protected_mode: bool,
     /// `admin-token`; empty for none.
     pub admin_token: String,
+    /// `rest-token` and those that begin with `rest-`.
+    pub rest: Rest,
     /// `enable-debug-command`
     pub enable_debug_command: Permission,
     /// `enable-protected-configs`
@@ -442,6 +445,7 @@ impl Config {
             acl_pubsub_default: PubsubDefault::ResetChannels,
             protected_mode: false,
             admin_token: String::new(),
+            rest: Rest::default(),
             enable_debug_command: Permission::No,
             enable_protected_configs: Permission::No,
             timeout: 0,

@@ -33,6 +33,7 @@ fn samples(param: &Param) -> Vec<String> {
         (_, Kind::Choice(names)) => of(names),
         (_, Kind::Flags(_)) => of(&["save now force", "default", "nosave"]),
         ("verify-headers", _) => of(&["user.id=X-User-Id,a|b.c=X-Role,remote", ""]),
+        ("rest-path", _) => of(&["/redis", "/kv/v1"]),
         ("verify-redirect", _) => of(&["https://shop.example/signin?from=shop", ""]),
         (_, Kind::Text | Kind::Secret | Kind::Form(..)) => of(&["plain", ""]),
     }

@@ -6,6 +6,7 @@
 //! differently is refused before anything looks at it.
 
 mod answer;
+mod form;
 mod guard;
 mod head;
 mod operator;
@@ -13,6 +14,7 @@ mod own;
 mod page;
 mod plain;
 mod relay;
+mod rest;
 mod settings;
 mod sign_out;
 mod sign_out_all;
@@ -53,6 +55,7 @@ use page::Pages;
 
 use super::fences::FenceLog;
 use super::patience::{HEARD_OUT, Patience, QUIET};
+use super::script::Stage;
 use super::signing::SigningKeys;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
@@ -207,6 +210,8 @@ pub struct Door {
     upstream: Option<Upstream>,
     worker: usize,
     desk: RefCell<Desk>,
+    /// Where scripts run that come over HTTP.
+    stage: RefCell<Stage>,
 }
 
 /// Who has a connection here.
@@ -262,7 +267,7 @@ impl Door {
     /// The door of a worker, by its number among the metrics' blocks. To be used on one `LocalSet` or local runtime.
     pub fn new(hall: Arc<Hall>, worker: usize) -> Rc<Door> {
         let upstream = hall.reach.clone().map(Upstream::new);
-        Rc::new(Door { hall, upstream, worker, desk: RefCell::default() })
+        Rc::new(Door { hall, upstream, worker, desk: RefCell::default(), stage: RefCell::default() })
     }
 
     /// Serves a client until it goes, or until `leaving` says so and its request is answered. Run it as a local task

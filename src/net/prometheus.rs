@@ -24,7 +24,7 @@ pub fn text(engine: &Engine) -> String {
         ("error_replies_total", "counter", "Error replies", sums.errors),
         ("connections_total", "counter", "Clients that were accepted on the RESP door", sums.connections),
         ("rejected_connections_total", "counter", "Clients refused for maxclients", sums.rejected_connections),
-        ("auth_failures_total", "counter", "Wrong passwords and admin tokens", sums.auth_failures),
+        ("auth_failures_total", "counter", "Wrong passwords and tokens of doors", sums.auth_failures),
         ("auth_delayed_total", "counter", "Passwords and tokens not looked at, after too many", sums.delayed_logins),
         ("input_bytes_total", "counter", "Bytes read from RESP clients", sums.input_bytes),
         ("output_bytes_total", "counter", "Bytes written to RESP clients", sums.output_bytes),

@@ -3,6 +3,7 @@
 //! Nothing here knows a command, a client or the time. RESP is read as clients send it (arrays of bulk strings, or a
 //! line of text) and written in version 2 or 3.
 
+pub mod json;
 pub mod reply;
 pub mod request;
 

@@ -147,7 +147,7 @@ make_certificates() {
 
 # --- the servers ---
 
-# start NAME OPTION…: a server of our own; sets `address` to where it speaks RESP.
+# start NAME OPTION…: a server of our own; sets `address` to where it speaks RESP and `http_address` to where HTTP.
 start() {
   local name=$1 log=$work/$1.log end=$((SECONDS + START_SECONDS))
   shift
@@ -161,6 +161,7 @@ start() {
     [ $SECONDS -lt $end ] || die "the $name server does not listen: $(tail -n 5 "$log")"
     sleep 0.02
   done
+  http_address=$(sed -nE 's/.*listening on ([^ ]+:[0-9]+) \(http\).*/\1/p' "$log" | head -n 1)
 }
 
 if [ -n "${SERVER:-}" ]; then
@@ -168,8 +169,9 @@ if [ -n "${SERVER:-}" ]; then
 elif [ -n "${CLOAKROOM_BIN:-}" ]; then
   [ -x "$CLOAKROOM_BIN" ] || die "CLOAKROOM_BIN=$CLOAKROOM_BIN is no program"
   AUTH_PASSWORD=open-sesame
-  start open
-  SERVER=$address
+  REST_TOKEN=open-sesame
+  start open --rest-token "$REST_TOKEN"
+  SERVER=$address REST_URL=http://$http_address/redis
   start locked --requirepass "$AUTH_PASSWORD"
   AUTH_SERVER=$address
   make_certificates
@@ -184,6 +186,10 @@ export SERVER AUTH_SERVER AUTH_PASSWORD
 if [ -n "${TLS_SERVER:-}" ]; then
   export TLS_SERVER TLS_DIR UNIX_SOCKET
   [ -n "${1:-}" ] || programs+=(redis_tls)
+fi
+if [ -n "${REST_URL:-}" ]; then
+  export REST_URL REST_TOKEN
+  [ -n "${1:-}" ] || programs+=(upstash)
 fi
 if [ -n "${CLOAKROOM_BIN:-}" ]; then
   CLOAKROOM_BIN=$(realpath "$CLOAKROOM_BIN")

@@ -121,7 +121,7 @@ fn no_password_and_no_token_is_told() {
     let asking: Vec<String> = [
         &format!("SET {} {{}} EX 100", key(7)),
         "SAVE",
-        &format!("CONFIG SET admin-token {MARK}-operator"),
+        &format!("CONFIG SET admin-token {MARK}-operator rest-token {MARK}-rest"),
         "CONFIG REWRITE",
         "SLOWLOG GET 1000",
         "CLIENT LIST",
@@ -161,7 +161,9 @@ fn no_password_and_no_token_is_told() {
     let rewritten = std::fs::read_to_string(file.path()).expect("settings");
     let mut shown: Vec<&str> = rewritten.lines().filter(|line| line.contains(MARK)).collect();
     shown.sort_unstable();
-    assert_eq!(shown, [format!("admin-token {MARK}-operator"), format!("requirepass {next}")]);
+    let tokens =
+        [format!("admin-token {MARK}-operator"), format!("requirepass {next}"), format!("rest-token {MARK}-rest")];
+    assert_eq!(shown, tokens);
     assert!(rewritten.lines().any(|line| line.starts_with("user bob ") && line.contains("\"#")), "{rewritten}");
     for (what, bytes) in kept.into_iter().chain([
         ("a reply", replies),

@@ -22,6 +22,7 @@ mod pressure;
 mod pubsub;
 mod readme;
 mod resp;
+mod rest;
 mod scripts;
 mod snapshots;
 mod soak;

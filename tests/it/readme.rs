@@ -28,11 +28,12 @@ enum Trial {
 }
 
 /// Every block by its heading and language, in the README's order.
-const BLOCKS: [(&str, &str, Trial); 8] = [
+const BLOCKS: [(&str, &str, Trial); 9] = [
     ("cloakroom", "sh", Trial::Makefile),
     ("In front of NextAuth, with curl", "sh", Trial::Typed),
     ("With redis-cli", "sh", Trial::Typed),
     ("With ioredis", "js", Trial::Clients),
+    ("Over HTTP, from serverless apps", "sh", Trial::Typed),
     ("With Next.js", "js", Trial::Example),
     ("As a crate", "toml", Trial::Manifest),
     ("Without asking anybody", "sh", Trial::Settings),
@@ -218,6 +219,18 @@ fn the_redis_cli_lines_print_what_the_readme_says() {
         if command.starts_with("curl") {
             assert_eq!(shell.prints(&command), r#"{"user":{"name":"alice"}}"#);
         }
+    }
+}
+
+#[test]
+fn the_lines_of_the_rest_door_print_what_the_readme_says() {
+    let mut lines = commands(&block("Over HTTP, from serverless apps")).into_iter();
+    let (start, _) = lines.next().expect("the server's own line");
+    assert_eq!(start, "cloakroom --rest-token \"$TOKEN\"");
+    let shell = Shell { server: Binary::start(&["--rest-token", "sesame"]), token: "sesame" };
+    for (command, promises) in lines {
+        assert_eq!(promises.len(), 1, "{command}");
+        shell.type_in(&command, &promises);
     }
 }
 

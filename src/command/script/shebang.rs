@@ -39,6 +39,8 @@ pub(super) fn read(body: &[u8]) -> Result<(Promises, &[u8]), String> {
                 "allow-oom" => promises.allow_oom = true,
                 // About replicas and clusters, of which there are none.
                 "allow-stale" | "no-cluster" | "allow-cross-slot-keys" | "" => {}
+                // Upstash's own, which all scripts of @upstash/ratelimit begin with: to lock no more than the keys.
+                "allow-key-locking" => {}
                 _ => return Err(format!("Unexpected flag in script shebang: {flag}")),
             }
         }
@@ -56,6 +58,7 @@ mod tests {
         assert_eq!(read(b"return 1"), Ok((Promises::default(), &b"return 1"[..])));
         assert_eq!(read(b"#!lua\nreturn 1"), Ok((promised(false, false), &b"\nreturn 1"[..])));
         assert_eq!(read(b"#!lua flags=no-writes,allow-oom \nx"), Ok((promised(true, true), &b"\nx"[..])));
+        assert_eq!(read(b"#!lua flags=allow-key-locking\nx"), Ok((promised(false, false), &b"\nx"[..])));
         assert_eq!(read(b"#!lua"), Err("Invalid script shebang".into()));
         assert_eq!(read(b"#!luax\n"), Err("Unexpected engine in script shebang: #!luax".into()));
         assert_eq!(read(b"#!lua name=x\n"), Err("Unknown lua shebang option: name=x".into()));

@@ -182,6 +182,32 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::NETWORK
     },
     Param {
+        name: "rest-token",
+        kind: Kind::Secret,
+        change: Change::Live,
+        doc: "Token of the REST door, which takes Redis commands over HTTP. It is spoken to as Upstash's REST API, with \
+              @upstash/redis or curl, and the token is a bearer's. Empty: there is no such door.",
+        home: field!(rest.token),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "rest-path",
+        kind: Kind::Form("path", rest_path),
+        default: "/redis",
+        doc: "Where on the HTTP port the REST door is; clients are given http://host:8379/redis as its address.",
+        home: field!(rest.path),
+        ..Param::NETWORK
+    },
+    Param {
+        name: "rest-user",
+        kind: Kind::Text,
+        default: "default",
+        change: Change::Live,
+        doc: "User whose rights who shows the rest-token has.",
+        home: field!(rest.user),
+        ..Param::NETWORK
+    },
+    Param {
         name: "enable-debug-command",
         kind: Kind::Choice(Permission::NAMES),
         default: "no",
@@ -239,6 +265,20 @@ pub(super) const ROWS: &[Param] = &[
 /// The plain form of a value that reads what it shows.
 fn plain<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, String> {
     Ok(text.parse::<T>()?.to_string())
+}
+
+/// A path below the root, and none of those that are the server's own.
+fn rest_path(text: &str) -> Result<String, String> {
+    const OWN: [&str; 8] = ["api", ".well-known", "admin", "healthz", "readyz", "metrics", "live", "story"];
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let first = text.strip_prefix('/').and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    if first.is_empty() || text.ends_with('/') || text.contains("//") || !text.bytes().all(plain) {
+        return Err("argument must be a path such as /redis".to_owned());
+    }
+    if OWN.contains(&first) {
+        return Err(format!("/{first} is a path of the server's own"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Addresses, at least so many.

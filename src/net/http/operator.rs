@@ -7,7 +7,7 @@
 //! `/metrics` on.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use http::header::{AUTHORIZATION, FORWARDED, HOST, HeaderName, HeaderValue, RETRY_AFTER, VIA, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, FORWARDED, HOST, HeaderName, HeaderValue, VIA, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode};
@@ -35,23 +35,13 @@ impl Visit {
                         read it from elsewhere";
             return (!is_here(self.peer, &parts.headers)).then(|| answer::text(StatusCode::FORBIDDEN, line));
         }
-        let (ip, now) = (self.peer.addr.map(|addr| addr.ip()), self.door.now());
-        let block = engine.metrics.block(self.door.worker);
         let given = parts.headers.get(AUTHORIZATION).and_then(|value| secret(value.as_bytes()));
-        if given.is_some()
-            && let Some(wait) = engine.guesses.wait(ip, now)
-        {
-            block.delayed_logins.add(1);
-            let mut response = answer::text(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address");
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.0.div_ceil(1000)));
-            return Some(response);
-        }
-        if given.as_ref().is_some_and(|given| same_secret(given, token.as_bytes())) {
-            return None;
-        }
-        if given.is_some() {
-            block.auth_failures.add(1);
-            engine.guesses.note(ip, now);
+        match self.denies(given.as_deref(), &token)? {
+            Denied::Waits(seconds) => {
+                let line = "too many wrong tokens from this address";
+                return Some(answer::later(answer::text(StatusCode::TOO_MANY_REQUESTS, line), seconds));
+            }
+            Denied::Wrong => {}
         }
         let line = "the admin-token is due: as a bearer's, or as the password with any name";
         let mut response = answer::text(StatusCode::UNAUTHORIZED, line);
@@ -60,10 +50,37 @@ impl Visit {
         }
         Some(response)
     }
+
+    /// Why a token that was given, or none, lets nobody in where another is due; nothing if it does.
+    pub(super) fn denies(&self, given: Option<&[u8]>, token: &str) -> Option<Denied> {
+        let engine = &self.door.hall.engine;
+        let (ip, now) = (self.peer.addr.map(|addr| addr.ip()), self.door.now());
+        let block = engine.metrics.block(self.door.worker);
+        let Some(given) = given else { return Some(Denied::Wrong) };
+        if let Some(wait) = engine.guesses.wait(ip, now) {
+            block.delayed_logins.add(1);
+            return Some(Denied::Waits(wait.0.div_ceil(1000)));
+        }
+        if same_secret(given, token.as_bytes()) {
+            return None;
+        }
+        block.auth_failures.add(1);
+        engine.guesses.note(ip, now);
+        Some(Denied::Wrong)
+    }
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// Too many wrong tokens came from there; for how many seconds none is looked at.
+    Waits(u64),
+    /// The token is wrong, or there is none.
+    Wrong,
 }
 
 /// The token behind `Bearer`, or the password behind `Basic`, which is how a browser asks a person for it.
-fn secret(value: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn secret(value: &[u8]) -> Option<Vec<u8>> {
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, given) = (&value[..space], value[space..].trim_ascii());
     if scheme.eq_ignore_ascii_case(b"bearer") {

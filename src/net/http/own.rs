@@ -13,6 +13,9 @@ impl Visit {
     /// Answers what is not under the sessions' path.
     pub(super) async fn elsewhere(&self, parts: &Parts, body: Incoming) -> Response<Out> {
         let path = parts.uri.path();
+        if let Some(rest) = self.rest_path(path) {
+            return self.rest(parts, rest, body).await;
+        }
         if matches!(path, "/" | "/live" | "/story" | "/metrics")
             && let Some(refusal) = self.refuse_stranger(parts)
         {

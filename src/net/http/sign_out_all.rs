@@ -8,8 +8,8 @@ use serde_json::json;
 use tracing::info;
 
 use super::answer::{self, Out};
+use super::form::form_field;
 use super::sign_out::SHORTER;
-use super::sign_out_here::form_field;
 use super::{Visit, relay};
 use crate::session::User;
 

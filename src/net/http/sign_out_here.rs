@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 
 use super::answer::{self, Out};
+use super::form::form_field;
 use super::relay::X_FORWARDED_HOST;
 use super::{Visit, cookies, dice, relay};
 
@@ -107,30 +108,6 @@ pub(super) fn field(headers: &HeaderMap, body: &[u8], name: &str) -> Option<Stri
         };
     }
     form_field(body, name)
-}
-
-/// A field of a form or of a query.
-pub(super) fn form_field(form: &[u8], name: &str) -> Option<String> {
-    let mut pairs = form.split(|byte| *byte == b'&').map(|pair| {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
-    });
-    let (_, value) = pairs.find(|(own, _)| *own == name.as_bytes())?;
-    let mut decoded = Vec::with_capacity(value.len());
-    let mut at = 0;
-    while let Some(&byte) = value.get(at) {
-        let digit = |at: usize| value.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 2;
-            }
-            (b'+', ..) => decoded.push(b' '),
-            _ => decoded.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,243 @@
+//! The REST door: who is let in, what commands are answered, and what they leave behind, which is nothing.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::browser::{Answer, ask, send};
+use super::http::metric;
+use super::support::{Running, until};
+
+const TOKEN: (&str, &str) = ("Authorization", "Bearer sesame");
+
+fn open(settings: &[(&str, &str)]) -> Running {
+    Running::start(&[&[("rest-token", "sesame")], settings].concat())
+}
+
+fn post(server: &Running, path: &str, body: &str) -> (u16, String) {
+    let answer = ask(server.http, "POST", path, &[TOKEN], body);
+    assert_eq!(answer.header("content-type"), "application/json", "{}", answer.body);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    (answer.status, answer.body)
+}
+
+/// What one command is answered.
+fn said(server: &Running, body: &str) -> String {
+    post(server, "/redis", body).1
+}
+
+#[test]
+fn nobody_comes_in_without_the_token() {
+    let closed = Running::start(&[]);
+    let answer = ask(closed.http, "POST", "/redis", &[("Authorization", "Bearer ")], r#"["PING"]"#);
+    assert_eq!(answer.status, 404);
+    assert!(answer.body.contains("set rest-token"), "{}", answer.body);
+
+    let server = open(&[]);
+    let wrong = r#"{"error":"WRONGPASS invalid or missing auth token"}"#;
+    for headers in
+        [&[][..], &[("Authorization", "Bearer sesam")], &[("Authorization", "Bearer")], &[("Authorization", "sesame")]]
+    {
+        let answer = ask(server.http, "POST", "/redis", headers, r#"["SET","a",1]"#);
+        assert_eq!((answer.status, answer.body.as_str()), (401, wrong), "{headers:?}");
+    }
+    assert_eq!(ask(server.http, "GET", "/redis/set/a/1?_token=sesam", &[], "").status, 401);
+    assert_eq!(metric(&server, "auth_failures_total"), 2);
+    assert_eq!(said(&server, r#"["EXISTS","a"]"#), r#"{"result":0}"#);
+    let answer = ask(server.http, "GET", "/redis/echo/hello?_token=sesame", &[], "");
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"result":"hello"}"#));
+    // No page of another site may read any of it, and none is promised to.
+    let asked = ask(server.http, "OPTIONS", "/redis", &[TOKEN, ("Origin", "https://evil.example")], "");
+    assert_eq!((asked.status, asked.header("access-control-allow-origin")), (405, ""));
+    // Another token from now on, none at all, and another path for none of them.
+    server.engine.configure(&[("rest-token", "other")], true).expect("a setting");
+    assert_eq!(post(&server, "/redis", r#"["PING"]"#).0, 401);
+    server.engine.configure(&[("rest-token", "")], true).expect("a setting");
+    assert_eq!(post(&server, "/redis", r#"["PING"]"#).0, 404);
+}
+
+#[test]
+fn commands_come_in_bodies_and_in_paths() {
+    let server = open(&[]);
+    let mut redis = server.client();
+    assert_eq!(post(&server, "/redis", r#"["SET","k","v","EX",100]"#), (200, r#"{"result":"OK"}"#.to_owned()));
+    assert_eq!(post(&server, "/redis/", r#"["TTL","k"]"#), (200, r#"{"result":100}"#.to_owned()));
+    redis.send("GET k\r\n").hears("$1\r\nv\r\n");
+    let got = |method: &str, path: &str, body: &str| ask(server.http, method, path, &[TOKEN], body).body;
+    assert_eq!(got("GET", "/redis/get/k", ""), r#"{"result":"v"}"#);
+    assert_eq!(got("POST", "/redis/set/a%2Fb?EX=50", "{\"x\": [1]}"), r#"{"result":"OK"}"#);
+    redis.send("GET a/b\r\n").hears("$10\r\n{\"x\": [1]}\r\n");
+    redis.send("TTL a/b\r\n").hears(":50\r\n");
+    assert_eq!(got("PUT", "/redis/append/k", "w"), r#"{"result":2}"#);
+    assert_eq!(got("POST", "/redis/incr/n", ""), r#"{"result":1}"#);
+    let head = ask(server.http, "HEAD", "/redis/get/k", &[TOKEN], "");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    let encoded = [TOKEN, ("Upstash-Encoding", "base64")];
+    assert_eq!(ask(server.http, "GET", "/redis/get/k", &encoded, "").body, r#"{"result":"dnc="}"#);
+    let raw = [TOKEN, ("Upstash-Response-Format", "resp2")];
+    let answer = ask(server.http, "POST", "/redis/pipeline", &raw, r#"[["GET","k"],["LLEN","k"],["INCR","n"]]"#);
+    assert_eq!(answer.header("content-type"), "application/octet-stream");
+    assert!(
+        answer.body.starts_with("$2\r\nvw\r\n-WRONGTYPE") && answer.body.ends_with("\r\n:2\r\n"),
+        "{}",
+        answer.body
+    );
+}
+
+#[test]
+fn what_is_wrong_is_400_with_redis_own_words() {
+    let server = open(&[]);
+    for (path, body, text) in [
+        ("", r#"["GET"]"#, "ERR wrong number of arguments for 'get' command"),
+        ("", r#"["NOSUCH","x"]"#, "ERR unknown command 'NOSUCH', with args beginning with: 'x' "),
+        (
+            "",
+            r#"["EVALSHA","ffffffffffffffffffffffffffffffffffffffff",0]"#,
+            "NOSCRIPT No matching script. Please use EVAL.",
+        ),
+        ("", r#"{"GET":"a"}"#, "ERR failed to parse command"),
+        ("", "[]", "ERR empty command"),
+        ("/pipeline", r#"["GET","a"]"#, "ERR failed to parse pipeline request"),
+        ("/pipeline", "[]", "ERR empty pipeline request"),
+        ("/multi-exec", "", "ERR failed to parse pipeline request"),
+        ("", r#"["MONITOR"]"#, "ERR 'monitor' needs a connection, and a request over HTTP has none"),
+    ] {
+        let json = serde_json::json!({ "error": text }).to_string();
+        assert_eq!(post(&server, &format!("/redis{path}"), body), (400, json), "{body}");
+    }
+    assert_eq!(server.engine.clients.len(), 0);
+}
+
+#[test]
+fn a_pipeline_goes_on_behind_an_error_and_a_transaction_is_whole_or_nothing() {
+    let server = open(&[]);
+    let (status, body) =
+        post(&server, "/redis/pipeline", r#"[["SET","a","x"],["INCR","a"],["SELECT",1],["SET","b",1],["DBSIZE"]]"#);
+    let wrong = r#"{"error":"ERR value is not an integer or out of range"}"#;
+    let ok = r#"{"result":"OK"}"#;
+    assert_eq!((status, body), (200, format!(r#"[{ok},{wrong},{ok},{ok},{{"result":1}}]"#)));
+    // The next request is in database 0 again.
+    assert_eq!(said(&server, r#"["EXISTS","b"]"#), r#"{"result":0}"#);
+
+    let (status, body) = post(&server, "/redis/multi-exec", r#"[["SET","n",1],["INCR","a"],["INCRBY","n",9]]"#);
+    assert_eq!((status, body), (200, format!(r#"[{ok},{wrong},{{"result":10}}]"#)));
+    let (status, body) = post(&server, "/redis/multi-exec", r#"[["SET","n",2],["GET"],["INCR","n"]]"#);
+    let why =
+        "EXECABORT Transaction discarded because of previous errors. ERR wrong number of arguments for 'get' command";
+    assert_eq!((status, body), (400, serde_json::json!({ "error": why }).to_string()));
+    let (status, body) = post(&server, "/redis/multi-exec", r#"[["SET","n",2],["WATCH","a"]]"#);
+    assert!(status == 400 && body.contains("EXECABORT") && body.contains("'watch' needs a connection"), "{body}");
+    assert_eq!(said(&server, r#"["GET","n"]"#), r#"{"result":"10"}"#);
+    // Many, so that others have their turn in between.
+    let many: Vec<String> = (0..1000).map(|_| r#"["INCR","many"]"#.to_owned()).collect();
+    let (_, body) = post(&server, "/redis/pipeline", &format!("[{}]", many.join(",")));
+    assert!(body.starts_with(r#"[{"result":1},"#) && body.ends_with(r#",{"result":1000}]"#), "{body}");
+}
+
+#[test]
+fn rights_are_those_of_the_user_and_guesses_are_counted_with_the_others() {
+    let server = open(&[("requirepass", "secret"), ("rest-user", "web")]);
+    let mut admin = server.client();
+    admin.send("AUTH secret\r\n").hears("+OK\r\n");
+    // As long as there is no such user.
+    assert_eq!(post(&server, "/redis", r#"["PING"]"#).0, 401);
+    admin.send("ACL SETUSER web on >x ~app:* +@string\r\n").hears("+OK\r\n");
+    assert_eq!(said(&server, r#"["SET","app:1","x"]"#), r#"{"result":"OK"}"#);
+    for denied in [r#"["GET","other"]"#, r#"["FLUSHALL"]"#, r#"["EVAL","return 1",0]"#] {
+        let (status, body) = post(&server, "/redis", denied);
+        assert!(status == 400 && body.contains("NOPERM"), "{body}");
+    }
+    admin.send("ACL SETUSER web off\r\n").hears("+OK\r\n");
+    assert_eq!(post(&server, "/redis", r#"["PING"]"#).0, 401);
+    // The token is no password of Redis clients, and takes the place of one here.
+    server.engine.configure(&[("rest-user", "default")], true).expect("a setting");
+    assert_eq!(said(&server, r#"["GET","app:1"]"#), r#"{"result":"x"}"#);
+}
+
+#[test]
+fn a_client_is_seen_as_long_as_its_request_takes() {
+    let server = open(&[("enable-debug-command", "yes")]);
+    let mut watcher = server.client();
+    watcher.send("MONITOR\r\n").hears("+OK\r\n");
+    assert_eq!(said(&server, r#"["SET","seen","x"]"#), r#"{"result":"OK"}"#);
+    let mut line = [0; 64];
+    let got = std::io::Read::read(&mut watcher.0, &mut line).expect("a line");
+    let line = String::from_utf8_lossy(&line[..got]);
+    assert!(line.contains("[0 127.0.0.1:") && line.contains(r#""SET" "seen" "x""#), "{line}");
+
+    let asked = send(server.http, "POST", "/redis", &[TOKEN], r#"["DEBUG","SLEEP","0.2"]"#);
+    until("it is listed", || said(&server, r#"["CLIENT","LIST"]"#).matches("lib-name=rest").count() == 2);
+    let mut asked = asked;
+    assert_eq!(Answer::read(&mut asked).body, r#"{"result":"OK"}"#);
+    until("it has left", || server.engine.clients.len() == 1);
+    assert_eq!(server.engine.charges().of(cloakroom::engine::Charge::Input), 0);
+}
+
+#[test]
+fn a_pause_holds_it_and_the_end_of_the_pause_lets_it_go() {
+    let server = open(&[]);
+    let mut redis = server.client();
+    redis.send("CLIENT PAUSE 60000 WRITE\r\n").hears("+OK\r\n");
+    let mut held = send(server.http, "POST", "/redis", &[TOKEN], r#"["SET","a","held"]"#);
+    until("it is held", || server.engine.clients.len() == 2);
+    assert_eq!(said(&server, r#"["GET","a"]"#), r#"{"result":null}"#);
+    redis.send("CLIENT UNPAUSE\r\n").hears("+OK\r\n");
+    assert_eq!(Answer::read(&mut held).body, r#"{"result":"OK"}"#);
+}
+
+#[test]
+fn a_script_that_takes_long_lets_others_go_on_and_ends_though_its_asker_left() {
+    let server = open(&[("busy-reply-threshold", "20"), ("workers", "1")]);
+    let script = r#"["EVAL","redis.call('SET', 'half', 1) local till = 3e7 while till > 0 do till = till - 1 end redis.call('SET', 'whole', 1)",0]"#;
+    let asked = send(server.http, "POST", "/redis", &[TOKEN], script);
+    until("others hear so", || said(&server, r#"["PING"]"#).contains("BUSY"));
+    drop(asked);
+    until("it has ended", || said(&server, r#"["MGET","half","whole"]"#) == r#"{"result":["1","1"]}"#);
+    let endless = send(server.http, "POST", "/redis", &[TOKEN], r#"["EVAL","while true do end",0]"#);
+    until("others hear so", || said(&server, r#"["PING"]"#).contains("BUSY"));
+    assert_eq!(said(&server, r#"["SCRIPT","KILL"]"#), r#"{"result":"OK"}"#);
+    let mut endless = endless;
+    assert!(Answer::read(&mut endless).body.contains("killed by user"));
+}
+
+#[test]
+fn bodies_have_a_limit_before_they_are_read() {
+    let server = open(&[("client-query-buffer-limit", "1mb")]);
+    let mut stream = send(server.http, "GET", "/redis/ping", &[TOKEN], "");
+    assert_eq!(Answer::read(&mut stream).status, 200);
+    let long = format!(r#"["SET","k","{}"]"#, "x".repeat(1 << 20));
+    let (status, body) = post(&server, "/redis", &long);
+    assert!(status == 413 && body.contains("max request size exceeded"), "{body}");
+    // One that says nothing of its length.
+    let mut stream = std::net::TcpStream::connect(server.http).expect("a server");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let head = "POST /redis HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sesame\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("a server that listens");
+    for _ in 0..40 {
+        // It may have hung up by then.
+        let _ = stream.write_all(format!("8000\r\n{}\r\n", "x".repeat(0x8000)).as_bytes());
+    }
+    let mut heard = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut stream, &mut heard);
+    assert!(heard.starts_with(b"HTTP/1.1 413") || heard.is_empty());
+    until("nothing is held", || server.engine.charges().of(cloakroom::engine::Charge::Input) == 0);
+    let long = format!(r#"["SET","k","{}"]"#, "x".repeat(1_000_000));
+    assert_eq!(said(&server, &long), r#"{"result":"OK"}"#);
+    // 70 answers of a megabyte are too many for one.
+    let all: Vec<&str> = std::iter::repeat_n(r#"["GET","k"]"#, 70).collect();
+    let (status, body) = post(&server, "/redis/pipeline", &format!("[{}]", all.join(",")));
+    assert!(status == 400 && body.contains("longer than 64 MB"), "{status}");
+    until("nothing is held", || server.engine.charges().of(cloakroom::engine::Charge::Http) < 100_000);
+}
+
+#[test]
+fn the_door_is_where_the_settings_say() {
+    let server = open(&[("rest-path", "/kv/v1")]);
+    assert_eq!(post(&server, "/kv/v1/pipeline", r#"[["PING"]]"#), (200, r#"[{"result":"PONG"}]"#.to_owned()));
+    for path in ["/redis", "/kv", "/kv/v1x", "/kv/v10/ping"] {
+        assert_eq!(ask(server.http, "POST", path, &[TOKEN], r#"["PING"]"#).status, 404, "{path}");
+    }
+    let mut config = cloakroom::config::Config::default();
+    for path in ["", "/", "redis", "/redis/", "/a//b", "/metrics", "/api/auth", "/a b", "/a?b"] {
+        assert!(config.set("rest-path", path).is_err(), "{path}");
+    }
+}
