@@ -5,7 +5,7 @@ CARGO ?= cargo
 BIN := target/release/cloakroom
 export NEXT_TELEMETRY_DISABLED := 1
 
-.PHONY: help run test unit lint fuzz memcheck clients compat e2e soak bench peers clean tools
+.PHONY: help run test unit lint fuzz memcheck clients compat e2e packaging dist cross soak bench peers clean tools
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ help: ## This list
 run: ## Run the server on its defaults: Redis clients on 127.0.0.1:6379, sessions on http://127.0.0.1:8379
 	$(CARGO) run --release -- $(ARGS)
 
-test: tools lint unit memcheck clients compat e2e ## Everything that must hold before anybody gets it
+test: tools lint unit memcheck clients compat e2e packaging ## Everything that must hold before anybody gets it
 	@echo "all tests passed"
 
 lint: ## Formatting, lints and dependencies; warnings are errors
@@ -45,6 +45,16 @@ compat: tools $(BIN) ## Redis' own test suite; fails when a test that passed bef
 
 e2e: tools $(BIN) ## Next.js with NextAuth v4 and Auth.js v5 in a real browser, with and without cloakroom
 	CLOAKROOM_BIN=$(abspath $(BIN)) node tests/e2e/run.mjs
+
+packaging: tools $(BIN) ## The Dockerfile, the systemd unit and what is in the crate
+	CLOAKROOM_BIN=$(abspath $(BIN)) tests/packaging.sh
+
+dist: tools $(BIN) ## Archives with static binaries, a Debian package and checksums, into dist/, and tried
+	packaging/dist.sh
+	CLOAKROOM_BIN=$(abspath $(BIN)) tests/packaging.sh dist
+
+cross: ## cargo check for Windows, macOS and Linux on ARM
+	packaging/cross.sh
 
 soak: $(BIN) ## All kinds of clients and faults at once for T seconds (600); fails on a wrong answer, or if anything grows
 	CLOAKROOM_BIN=$(abspath $(BIN)) SOAK_SECONDS=$(or $(T),600) SOAK_CONNECTS=1000 $(CARGO) test --locked --test it soak:: -- --nocapture

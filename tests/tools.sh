@@ -20,6 +20,9 @@ need chromium chromium
 need node nodejs
 need npm npm
 need python3 python3
+need musl-gcc musl-tools
+need strace strace
+need systemd-analyze systemd
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 
 [ ${#packages[@]} -eq 0 ] && exit 0

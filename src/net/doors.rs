@@ -1,15 +1,14 @@
 //! Sockets that listen: which there are, and how each is opened.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::{fmt, fs};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::system::{self, SocketFile, open_unix};
 use super::tls::Side;
 use super::worker::{Entrance, Guest};
 use crate::config::{Bind, Config};
@@ -74,7 +73,7 @@ pub(super) struct Listener {
 
 enum Listening {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix(system::unknown::UnixListener, SocketFile),
 }
 
 /// Opens all doors that the settings want.
@@ -126,7 +125,7 @@ impl Listener {
                 let listener = listener.try_clone()?;
                 listener.set_nonblocking(true)?;
                 let path = file.path.display().to_string().into();
-                Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?, path)
+                Acceptor::Unix(system::UnixListener::from_std(listener)?, path)
             }
         })
     }
@@ -147,13 +146,13 @@ impl fmt::Display for Listener {
 /// The acceptor's end of a door.
 pub(super) enum Acceptor {
     Tcp(tokio::net::TcpListener),
-    Unix(tokio::net::UnixListener, Arc<str>),
+    Unix(system::UnixListener, Arc<str>),
 }
 
 /// A client that has come in and has yet to be dealt to a worker.
 pub(super) enum Stream {
     Tcp(tokio::net::TcpStream, SocketAddr),
-    Unix(tokio::net::UnixStream, Arc<str>),
+    Unix(system::UnixStream, Arc<str>),
 }
 
 impl Acceptor {
@@ -236,84 +235,4 @@ fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket.into())
-}
-
-/// A socket's file, taken away at the end if it still is the same.
-struct SocketFile {
-    path: PathBuf,
-    /// By which it is told from one that another server has put there since.
-    identity: Option<Identity>,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
-            // A file that is left behind is replaced at the next start.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// A file's device and number, which may be used again, and when it was made.
-type Identity = (u64, u64, i64, i64);
-
-fn identity(path: &Path) -> Option<Identity> {
-    fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino(), data.ctime(), data.ctime_nsec()))
-}
-
-/// Opens a Unix socket. A file that a server has left behind is replaced; one that is anything else is not.
-fn open_unix(path: &Path, mode: u32, setting: &str) -> Result<(UnixListener, SocketFile), String> {
-    let wrong = |why: &dyn fmt::Display| format!("cannot listen on {} ({setting}): {why}", path.display());
-    if let Ok(there) = fs::symlink_metadata(path) {
-        if !there.file_type().is_socket() {
-            return Err(wrong(&"there is a file that is no socket; choose another path"));
-        }
-        if UnixStream::connect(path).is_ok() {
-            return Err(wrong(&"another server listens there; stop it, or choose another path"));
-        }
-        fs::remove_file(path).map_err(|error| wrong(&error))?;
-    }
-    let listener = UnixListener::bind(path).map_err(|error| wrong(&error))?;
-    let mut file = SocketFile { path: path.to_owned(), identity: identity(path) };
-    if mode != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| wrong(&error))?;
-        file.identity = identity(path);
-    }
-    Ok((listener, file))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("c.sock");
-        drop(UnixListener::bind(&path).expect("a socket"));
-        assert!(path.exists(), "the system leaves it behind");
-        let (_listener, file) = open_unix(&path, 0o700, "unixsocket").expect("a path that nobody listens at");
-        assert_eq!(fs::metadata(&path).expect("a socket").permissions().mode() & 0o777, 0o700);
-        let refusal = open_unix(&path, 0, "unixsocket").err().expect("a refusal");
-        assert!(refusal.contains("another server listens there"), "{refusal}");
-        drop(file);
-        assert!(!path.exists());
-        fs::write(&path, "mine").expect("a file");
-        let refusal = open_unix(&path, 0, "unixsocket").err().expect("a refusal");
-        assert!(refusal.contains("no socket"), "{refusal}");
-        assert_eq!(fs::read(&path).expect("a file"), b"mine");
-    }
-
-    #[test]
-    fn the_end_leaves_alone_what_another_server_has_put_there() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("c.sock");
-        let (listener, file) = open_unix(&path, 0, "unixsocket").expect("a free path");
-        drop(listener);
-        // Longer than the system's clock for files takes for a step.
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        let (_theirs, _file) = open_unix(&path, 0, "unixsocket").expect("a path that nobody listens at");
-        drop(file);
-        assert!(path.exists());
-    }
 }

@@ -71,6 +71,9 @@ const BASE: &str = "/api/auth";
 /// Where next-auth's client gets what a sign-out must show.
 const CSRF: &str = "/api/auth/csrf";
 
+/// What is signed out at, by POST alone where no upstream has a page there.
+const SIGN_OUTS: [&str; 2] = ["/api/auth/signout", "/api/auth/signout-everywhere"];
+
 /// Bytes of a request's head at most: cookies in chunks come to 16 KB, and more is no browser.
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -494,6 +497,8 @@ impl Visit {
             }
             (Route::SignOut, None) => answer::not_allowed("POST"),
             (Route::Page, None) if decodes && path == CSRF => self.csrf(&parts),
+            (Route::SignIn, None) if decodes && path == CSRF => answer::not_allowed("GET, HEAD"),
+            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&path) => answer::not_allowed("POST"),
             (Route::SignIn | Route::Page, None) if decodes => {
                 let why = "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
                            signout-everywhere under /api/auth; set upstream for the others";

@@ -9,12 +9,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
 use super::snapshot::about;
+use super::system::{for_owner, grants, sync_dir};
 use crate::store::NamingKey;
 
 /// The file's name in `dir`.
@@ -22,9 +22,6 @@ pub(super) const NAME: &str = "cloakroom.key";
 
 /// Bytes that are read of it, far more than it has.
 const READ_MAX: u64 = 4096;
-
-/// Owner may read and write, others nothing.
-const MODE: u32 = 0o600;
 
 const PREFACE: &str = "# What cloakroom hashes tokens under in the files beside this one. Keep it secret, and with them:\n\
                        # without it what they say of sessions is lost.\n";
@@ -129,21 +126,16 @@ fn write_draft(draft: &Path, key: &NamingKey) -> io::Result<()> {
 
 /// Writes a file that only its owner may read, and sees to it that it is on the disk.
 pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
+    let mut file = for_owner(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
 /// Says if others may read a key.
 pub(super) fn warn_if_open(file: &File, path: &Path) {
-    if file.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
+    if grants(file, 0o077) {
         tracing::warn!(path = %path.display(), "others may read this key: chmod 600");
     }
-}
-
-/// Puts on the disk which files a directory has.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
 }
 
 fn parse(text: &str) -> Option<NamingKey> {
@@ -161,6 +153,8 @@ fn parse(text: &str) -> Option<NamingKey> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

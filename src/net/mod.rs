@@ -19,6 +19,7 @@ pub mod settings;
 mod signing;
 mod snapshot;
 mod strangers;
+mod system;
 mod tls;
 pub mod upstream;
 mod wire;

@@ -3,9 +3,9 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::system::grants;
 use crate::config::{Config, SessionSource};
 use crate::session::Secrets;
 
@@ -21,8 +21,7 @@ pub(super) fn read(config: &Config) -> Result<Option<Secrets>, String> {
     let about = |what: &str| format!("secret-file {}: {what}", path.display());
     let mut text = String::new();
     let file = File::open(path).map_err(|error| about(&error.to_string()))?;
-    let meta = file.metadata().map_err(|error| about(&error.to_string()))?;
-    if meta.permissions().mode() & 0o004 != 0 {
+    if grants(&file, 0o004) {
         tracing::warn!(path = %path.display(), "everybody on this machine may read the application's secret: chmod 600");
     }
     let read = file.take(READ_MAX + 1).read_to_string(&mut text);

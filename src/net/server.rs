@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use super::doors::Way;
 use super::doors::{Acceptor, Listener, Stream, open_all};
@@ -18,6 +17,7 @@ use super::reload::Reloader;
 pub use super::reload::Settings;
 use super::signing::SigningKeys;
 use super::snapshot::{self, Keeper};
+use super::system::{Signal, Signals};
 use super::tls::{Papers, Tls};
 use super::worker::{self, Arrival, Shared, Watch, Worker};
 use super::{Patience, descriptors, machine, prometheus, script, secrets, tls};
@@ -50,16 +50,10 @@ pub struct Server {
     doors: Vec<Listener>,
     workers: usize,
     runtime: Runtime,
+    /// Listened to from the moment the doors are open, so that none is lost.
     signals: Signals,
     keeper: Keeper,
     settings: Option<Settings>,
-}
-
-/// What asks a server to end, or to read its settings again. Listened to from the moment the doors are open, so that none is lost.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
 }
 
 /// Why a server could not start, in one line that says the cure.
@@ -308,18 +302,20 @@ async fn until_the_end(engine: &Engine, signals: &mut Signals, reloader: &mut Re
             false => std::task::Poll::Pending,
         });
         tokio::select! {
-            _ = signals.terminate.recv() => {
-                tracing::info!("SIGTERM");
-                engine.note_signal(|config| &config.shutdown_on_sigterm);
-            }
-            _ = signals.interrupt.recv() => {
-                tracing::info!("SIGINT");
-                engine.note_signal(|config| &config.shutdown_on_sigint);
-            }
-            _ = signals.hangup.recv() => {
-                reloader.run();
-                continue;
-            }
+            signal = signals.next() => match signal {
+                Signal::Terminate => {
+                    tracing::info!("SIGTERM");
+                    engine.note_signal(|config| &config.shutdown_on_sigterm);
+                }
+                Signal::Interrupt => {
+                    tracing::info!("SIGINT");
+                    engine.note_signal(|config| &config.shutdown_on_sigint);
+                }
+                Signal::Reload => {
+                    reloader.run();
+                    continue;
+                }
+            },
             () = asked => {}
         }
         return;
@@ -330,11 +326,7 @@ async fn until_the_end(engine: &Engine, signals: &mut Signals, reloader: &mut Re
 fn prepare() -> io::Result<(Runtime, Signals)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
-    let signals = Signals {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        hangup: signal(SignalKind::hangup())?,
-    };
+    let signals = Signals::listen()?;
     drop(entered);
     Ok((runtime, signals))
 }

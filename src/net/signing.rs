@@ -21,7 +21,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use sha2::{Digest as _, Sha256};
 
-use super::keyfile::{sync_dir, write_secret};
+use super::keyfile::write_secret;
+use super::system::sync_dir;
 use crate::clock::Ttl;
 
 /// The file's name in `dir`.

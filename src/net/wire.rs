@@ -4,16 +4,16 @@
 //! nothing more. Over TLS a write that was taken may still have to be sent: [`Wire::is_behind`].
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::AsyncRead;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::system::{self, UnixStream};
 use crate::engine::Addr;
 
 /// A client's connection before its worker's runtime knows it.
@@ -29,7 +29,7 @@ impl Incoming for std::net::TcpStream {
 }
 
 /// A Unix socket, and the path that the client came to.
-impl Incoming for (std::os::unix::net::UnixStream, Arc<str>) {
+impl Incoming for (system::unknown::UnixStream, Arc<str>) {
     fn open(self) -> io::Result<Wire> {
         Ok(Wire::Unix(Box::new((UnixStream::from_std(self.0)?, self.1))))
     }
@@ -63,9 +63,9 @@ impl Wire {
     /// The number of the socket's descriptor, for CLIENT LIST.
     pub fn descriptor(&self) -> i32 {
         match self {
-            Wire::Tcp(stream) => stream.as_raw_fd(),
-            Wire::Unix(unix) => unix.0.as_raw_fd(),
-            Wire::Tls(stream) => stream.get_ref().0.as_raw_fd(),
+            Wire::Tcp(stream) => system::descriptor(stream),
+            Wire::Unix(unix) => system::descriptor(&unix.0),
+            Wire::Tls(stream) => system::descriptor(stream.get_ref().0),
         }
     }
 

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -22,6 +22,7 @@ use super::http::{Caller, Door, Hall};
 use super::resp;
 use super::script::Stage;
 use super::strangers::Strangers;
+use super::system::{self, UnixStream};
 use super::tls::{Refused, Side, Tls};
 use crate::engine::Engine;
 use crate::resp::Parser;
@@ -136,9 +137,9 @@ pub(super) struct Arrival {
 pub(super) enum Guest {
     Resp(std::net::TcpStream),
     /// RESP too; the path that the client came to.
-    Unix(std::os::unix::net::UnixStream, Arc<str>),
+    Unix(system::unknown::UnixStream, Arc<str>),
     Http(std::net::TcpStream),
-    HttpUnix(std::os::unix::net::UnixStream),
+    HttpUnix(system::unknown::UnixStream),
     /// Hands are to be shaken first.
     Tls(std::net::TcpStream, Side),
 }

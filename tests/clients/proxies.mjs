@@ -1,4 +1,4 @@
-// nginx and Caddy, with the very files that docs/recipes has, in front of cloakroom and an application that says what it was sent.
+// nginx, Caddy and Envoy, with the very files that docs/recipes has, in front of cloakroom and an application that says what it was sent.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -236,8 +236,9 @@ async function main() {
   const cloakroom = start(process.env.CLOAKROOM_BIN, args, (line) => (http ??= line.match(/listening on \S+:(\d+) \(http\)/)?.[1]));
   await eventually("cloakroom listens", () => http ?? (cloakroom.child.exitCode !== null && assert.fail(cloakroom.said)));
 
-  const ports = { nginx: await freePort(), caddy: await freePort() };
+  const ports = { nginx: await freePort(), caddy: await freePort(), envoy: await freePort() };
   const addresses = (port) => ({ "127.0.0.1:8379": `127.0.0.1:${http}`, "127.0.0.1:3000": `127.0.0.1:${app.port}`, ":8080": `:${port}` });
+  const envoy = { "port_value: 8379": `port_value: ${http}`, "port_value: 3000": `port_value: ${app.port}`, "port_value: 8080": `port_value: ${ports.envoy}` };
   writeFileSync(join(work, "recipe.conf"), recipe("nginx.conf", addresses(ports.nginx)));
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${work}/${kind};`);
   writeFileSync(
@@ -246,6 +247,9 @@ async function main() {
      http { access_log off; ${temporary.join(" ")} include ${work}/recipe.conf; }`,
   );
   writeFileSync(join(work, "Caddyfile"), `{\n\tadmin off\n}\n${recipe("Caddyfile", addresses(ports.caddy))}`);
+  writeFileSync(join(work, "envoy.yaml"), recipe("envoy.yaml", envoy));
+  // Its hot restart would have all Envoys of this machine meet in one shared memory.
+  start("envoy", ["-c", join(work, "envoy.yaml"), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]);
   start("nginx", ["-p", work, "-e", "stderr", "-c", join(work, "nginx.conf")]);
   start("caddy", ["run", "--adapter", "caddyfile", "--config", join(work, "Caddyfile")]);
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Real clients against a running server: ioredis, node-redis, redis-py, redis-rb, phpredis,
 # Perl's two, redis-cli, redis-benchmark, the session and cache stores of Express, Django,
-# Rails and PHP and Sidekiq's queues on top of them, and the README's own lines; and nginx and
-# Caddy by docs/recipes.
+# Rails and PHP and Sidekiq's queues on top of them, and the README's own lines; and nginx,
+# Caddy and Envoy by docs/recipes, docs/openapi.yaml, and what the other pages of docs/ say.
 #
 #   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
@@ -128,6 +128,8 @@ debian caddy caddy
 install_node_modules
 install_python
 install_from_debian
+# Envoy and schemathesis.
+export PATH=$PATH:$cache/venv/bin
 
 # make_certificates: an authority, and a certificate of it for the server and for clients, in $TLS_DIR.
 make_certificates() {
@@ -194,7 +196,7 @@ fi
 if [ -n "${CLOAKROOM_BIN:-}" ]; then
   CLOAKROOM_BIN=$(realpath "$CLOAKROOM_BIN")
   export CLOAKROOM_BIN
-  [ -n "${1:-}" ] || programs+=(proxies)
+  [ -n "${1:-}" ] || programs+=(proxies openapi docs)
 fi
 
 # --- the programs, one after another: they share databases and settings ---

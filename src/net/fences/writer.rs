@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::file::{self, Fence, HEAD, Head, Scanner};
 use super::{Counters, NAME, UNSAVED_MAX};
-use crate::net::keyfile::{KeyFile, sync_dir};
-
-/// Owner may read and write, others nothing.
-const MODE: u32 = 0o600;
+use crate::net::keyfile::KeyFile;
+use crate::net::system::{for_owner, sync_dir, write_all_at};
 
 /// Deadlines are told apart by the hour: the count of what lives needs no more.
 const HOUR: u64 = 60 * 60 * 1000;
@@ -141,10 +138,10 @@ impl Writer {
         if self.file.is_none() {
             self.keyfile.save().map_err(|error| told(error, &self.keyfile.path()))?;
             let make = || {
-                let options = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).clone();
-                let file = options.open(&self.path)?;
+                let mut options = OpenOptions::new();
+                let file = for_owner(options.read(true).write(true).create_new(true)).open(&self.path)?;
                 lock(&file)?;
-                file.write_all_at(&file::head(self.keyfile.key().mark()), 0)?;
+                write_all_at(&file, &file::head(self.keyfile.key().mark()), 0)?;
                 file.sync_all()?;
                 sync_dir(self.keyfile.dir())?;
                 Ok(file)
@@ -208,7 +205,7 @@ impl Writer {
         // Until it is known that all went well. After a failed sync nobody can tell what is on the disk, so the same bytes
         // are written again.
         *is_torn = true;
-        file.write_all_at(unsaved, *good)?;
+        write_all_at(file, unsaved, *good)?;
         sync(file)?;
         *is_torn = false;
         *good += unsaved.len() as u64;
@@ -219,7 +216,8 @@ impl Writer {
     /// Writes what lives into a new file, which then takes the place of the old one.
     fn compact(&mut self, now: u64) -> io::Result<()> {
         let draft = self.path.with_extension("fences.new");
-        let new = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
+        let mut options = OpenOptions::new();
+        let new = for_owner(options.read(true).write(true).create(true).truncate(true)).open(&draft)?;
         lock(&new)?;
         self.keyfile.save()?;
         let mut out = BufWriter::new(&new);

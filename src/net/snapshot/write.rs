@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use crate::clock::{Clock, Millis};
 use crate::command::REDIS_VERSION;
 use crate::engine::Engine;
 use crate::net::keyfile;
+use crate::net::system::{for_owner, sync_dir};
 use crate::rdb::file::Writer;
 use crate::rdb::put_string;
 use crate::session;
@@ -226,7 +226,7 @@ impl Fresh {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = for_owner(OpenOptions::new().write(true).create_new(true)).open(&path)?;
         Ok(Fresh { file, path })
     }
 
@@ -234,8 +234,7 @@ impl Fresh {
     fn finish(&self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
         std::fs::rename(&self.path, target)?;
-        let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(dir)?.sync_all()
+        sync_dir(target.parent().unwrap_or(Path::new("")))
     }
 
     /// Removes what was written. Nothing more can be done if that fails; the next one removes it.
