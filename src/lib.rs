@@ -11,7 +11,8 @@
 //! - [`store`] and [`resp`]: the store, and the protocol without a socket;
 //! - [`engine`]: what all clients share;
 //! - [`command`] and [`session`]: Redis' commands, and what the answer to a session check is;
-//! - `net`: sockets, HTTP, the upstream.
+//! - `net`: sockets, HTTP, the upstream;
+//! - `cli`: what people type.
 //!
 //! ```
 //! use cloakroom::{Store, clock::Ttl};
@@ -24,6 +25,8 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "server")]
+pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;

@@ -4,9 +4,13 @@
 //! What is counted per command is indexed by the command's number in the command table, which this floor does not
 //! know; it is told how many there are.
 
+mod histogram;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use histogram::{Histogram, Short};
 
 /// Steps of a distribution of microseconds, each twice as long as the one before; the last is open and starts at
 /// about four seconds.

@@ -25,7 +25,7 @@ pub fn run(input: &[u8]) {
             assert!(!problem.contains('\n') && problem.len() < 2000, "{problem}");
             return;
         }
-        Err(Stop::Answer(_)) => return,
+        Err(Stop::Answer(_) | Stop::Help { .. }) => return,
     };
     let written = render_redis_conf("", &loaded.config);
     let again = match read(".conf", written.as_bytes()) {

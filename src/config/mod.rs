@@ -25,6 +25,7 @@ mod params;
 mod reference;
 mod rewrite;
 mod source;
+mod toml;
 mod values;
 mod verify;
 pub mod words;
@@ -43,6 +44,7 @@ pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
 pub use source::SessionClaims;
+pub use toml::{defaults_toml, in_force_toml, masked};
 pub use values::{
     Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
     Permission, Policy, Profile, PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,

@@ -76,12 +76,17 @@ fn written_as(param: &Param, config: &Config) -> String {
     }
 }
 
-fn directive(param: &Param, config: &Config) -> String {
+/// The same with units where a number of bytes has one.
+pub(super) fn as_written(param: &Param, config: &Config) -> String {
     let value = written_as(param, config);
-    let shown = match param.kind {
+    match param.kind {
         Kind::Memory(..) | Kind::MemoryOrAuto(..) => value.parse().map_or(value, show_bytes),
         _ => value,
-    };
+    }
+}
+
+fn directive(param: &Param, config: &Config) -> String {
+    let shown = as_written(param, config);
     let value = if param.lines == Lines::Single || shown.is_empty() { words::quote(&shown) } else { shown };
     format!("{} {value}", param.name)
 }

@@ -4,22 +4,17 @@
 //! time in memory. Both servers go on meanwhile, so that what changes while it is carried may arrive as it was before or
 //! after. What cannot be carried is counted by type; no key is ever shown, as it may hold a token.
 
-mod address;
-mod wire;
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use clap::builder::NonEmptyStringValueParser;
-use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Command};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::client::{Address, Reply, Wire};
 use super::keyfile::KeyFile;
-use super::settings::{self, Stop};
+use super::settings;
 use super::snapshot;
 use crate::clock::{Clock, Millis, Ttl};
 use crate::command;
@@ -28,11 +23,12 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::rdb::unseal;
 use crate::store::{Restored, STRING_MAX, restore};
-use address::Address;
-use wire::{Reply, Wire};
 
 /// Keys that are asked for at once: enough that nobody waits for the network, few enough to be bounded.
 const BATCH: &str = "200";
+
+/// What helps when a connection is lost.
+const AGAIN: &str = "once it is well, the same again with --replace goes over what was copied";
 
 /// Refusals after which going on would bring the same for every key.
 const HOPELESS: [&str; 7] = ["NOAUTH", "NOPERM", "READONLY", "OOM", "MISCONF", "LOADING", "MOVED"];
@@ -87,39 +83,25 @@ impl fmt::Display for Report {
 }
 
 impl Order {
-    /// Reads the arguments; `None` if they ask for neither, and the server is to be started.
-    pub fn read(args: &[OsString], env: impl Fn(&str) -> Option<String>) -> Option<Result<Order, Stop>> {
-        let word = args.first()?.to_str()?;
-        matches!(word, "import" | "export").then(|| Order::parse(word == "import", args, env))
+    /// What a Redis at `given` holds, into `other`, which is an address or the name of a file. Without one it is `own`.
+    pub fn import(given: &str, other: Option<&str>, own: Address, replace: bool) -> Result<Order, String> {
+        let target = match other {
+            None => Target::Server(own),
+            Some(into) if into.contains("://") => Target::Server(Address::parse(into)?),
+            Some(file) => Target::File(file.into()),
+        };
+        Ok(Order { source: Address::parse(given)?, target, replace })
     }
 
-    fn parse(imports: bool, args: &[OsString], env: impl Fn(&str) -> Option<String>) -> Result<Order, Stop> {
-        let matches = command(imports).try_get_matches_from(args).map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp => Stop::Answer(error.to_string()),
-            _ => Stop::Problem(error.to_string().trim_end().to_owned()),
-        })?;
-        let text = |name: &str| matches.get_one::<String>(name).cloned();
-        let address = |text: &str| Address::parse(text).map_err(Stop::Problem);
-        // The server of this machine, as the environment describes it.
-        let own = || {
-            let port = env("CLOAKROOM_PORT").and_then(|port| port.parse().ok()).unwrap_or(6379);
-            Address::own(port, env("CLOAKROOM_REQUIREPASS").unwrap_or_default())
-        };
-        let given = address(&text("address").unwrap_or_default())?;
-        let other = text("other");
-        let (source, target) = match (imports, other) {
-            (true, None) => (given, Target::Server(own())),
-            (true, Some(into)) if into.contains("://") => (given, Target::Server(address(&into)?)),
-            (true, Some(file)) => (given, Target::File(file.into())),
-            (false, None) => (own(), Target::Server(given)),
-            (false, Some(from)) => (address(&from)?, Target::Server(given)),
-        };
-        Ok(Order { source, target, replace: matches.get_flag("replace") })
+    /// What a server at `other` holds, or `own`, into the Redis at `given`.
+    pub fn export(given: &str, other: Option<&str>, own: Address, replace: bool) -> Result<Order, String> {
+        let source = other.map_or(Ok(own), Address::parse)?;
+        Ok(Order { source, target: Target::Server(Address::parse(given)?), replace })
     }
 
     /// Carries everything over. The environment has the settings of a snapshot that is made.
     pub fn carry_out(self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Report, String> {
-        let mut source = Wire::connect(&self.source)?;
+        let mut source = Wire::connect(&self.source, AGAIN)?;
         let mut sink: Box<dyn Sink> = match &self.target {
             Target::Server(address) => Box::new(Server::connect(address)?),
             Target::File(path) => Box::new(File::new(path, self.replace, env)?),
@@ -229,50 +211,6 @@ impl Order {
     }
 }
 
-fn command(imports: bool) -> Command {
-    let (name, about, address, other, help) = match imports {
-        true => (
-            "cloakroom import",
-            "Copies what a live Redis holds into a running cloakroom, or into a snapshot file.",
-            "The Redis: redis://[user:password@]host[:port][/database]. Without a database all are copied.",
-            "into",
-            "Where to: redis:// and so on, or the name of a snapshot. [default: 127.0.0.1, with CLOAKROOM_PORT and \
-             CLOAKROOM_REQUIREPASS]",
-        ),
-        false => (
-            "cloakroom export",
-            "Copies what a running cloakroom holds into a live Redis.",
-            "The Redis: redis://[user:password@]host[:port][/database].",
-            "from",
-            "Where from: redis:// and so on; with a database only that one. [default: 127.0.0.1, with CLOAKROOM_PORT and \
-             CLOAKROOM_REQUIREPASS]",
-        ),
-    };
-    Command::new(name)
-        .bin_name(name)
-        .about(about)
-        .after_help(
-            "Exit codes: 0 all is copied, 1 it ended before all was, 2 the arguments are wrong, 3 some keys stayed behind, \
-             which the last line counts by type. Keys in secret namespaces are hashed on their way in and cannot be \
-             turned back on their way out.",
-        )
-        .term_width(80)
-        .arg(Arg::new("address").value_name("URL").required(true).help(address))
-        .arg(
-            Arg::new("other")
-                .long(other)
-                .value_name(if imports { "URL|FILE" } else { "URL" })
-                .value_parser(NonEmptyStringValueParser::new())
-                .help(help),
-        )
-        .arg(
-            Arg::new("replace")
-                .long("replace")
-                .action(ArgAction::SetTrue)
-                .help("Overwrites keys, or the snapshot, that are there already."),
-        )
-}
-
 /// A bar on a terminal, and nothing elsewhere.
 fn bar(total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
@@ -321,7 +259,7 @@ struct Server {
 
 impl Server {
     fn connect(address: &Address) -> Result<Server, String> {
-        Ok(Server { wire: Wire::connect(address)? })
+        Ok(Server { wire: Wire::connect(address, AGAIN)? })
     }
 }
 
@@ -364,7 +302,7 @@ impl File {
         }
         let config: Config = match settings::load([], env) {
             Ok(loaded) => loaded.config,
-            Err(Stop::Problem(line) | Stop::Answer(line)) => return Err(line),
+            Err(stop) => return Err(stop.line()),
         };
         let keyfile = KeyFile::open(path.parent().unwrap_or(Path::new("")))?;
         let engine = Engine::with_key(config, Clock::system(), 1, command::COUNT, keyfile.key().clone());
@@ -412,37 +350,17 @@ impl Sink for File {
 mod tests {
     use super::*;
 
-    fn order(line: &str) -> Option<Result<Order, Stop>> {
-        let args: Vec<OsString> = line.split(' ').map(Into::into).collect();
-        Order::read(&args, |name| (name == "CLOAKROOM_PORT").then(|| "7777".to_owned()))
-    }
-
-    fn problem(line: &str) -> String {
-        match order(line) {
-            Some(Err(Stop::Problem(line))) => line,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
     #[test]
-    fn only_the_first_word_asks_for_a_copy() {
-        assert!(order("--port 7000 import").is_none());
-        assert!(order("redis.conf").is_none());
-        assert!(matches!(order("import --help"), Some(Err(Stop::Answer(_)))));
-        assert!(problem("import").contains("URL"));
-        assert!(problem("import http://x").contains("redis://"));
-        assert!(problem("export redis://h --into x").contains("--into"));
-    }
-
-    #[test]
-    fn the_own_server_is_the_one_of_the_environment() {
-        let Some(Ok(order)) = order("import redis://old:6380/2") else { panic!("an order") };
+    fn an_order_has_two_ends() {
+        let own = || Address::own(7777, String::new());
+        let order = Order::import("redis://old:6380/2", None, own(), false).expect("an order");
         assert_eq!((order.source.to_string(), order.source.database), ("old:6380".to_owned(), Some(2)));
         assert!(matches!(order.target, Target::Server(own) if own.to_string() == "127.0.0.1:7777"));
-        let Some(Ok(order)) = self::order("export redis://new --from redis://x:1 --replace") else {
-            panic!("an order")
-        };
+        let order = Order::import("redis://old", Some("a.rdb"), own(), false).expect("an order");
+        assert!(matches!(order.target, Target::File(_)));
+        let order = Order::export("redis://new", Some("redis://x:1"), own(), true).expect("an order");
         assert_eq!((order.source.to_string(), order.replace), ("x:1".to_owned(), true));
+        assert!(Order::import("http://x", None, own(), false).is_err_and(|why| why.contains("redis://")));
     }
 
     #[test]

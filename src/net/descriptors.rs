@@ -25,6 +25,38 @@ enum Room {
     None(u64),
 }
 
+/// How the limit looks before anything is done about it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// So many descriptors are enough, or nobody knows of a limit.
+    Enough(Option<u64>),
+    /// The limit, and the clients it leaves room for: RESP and HTTP.
+    Fewer(u64, u32, u32),
+    /// The limit, and the least that a server needs.
+    None(u64, u64),
+}
+
+/// What a server with these settings would find, raising the limit as far as it may.
+pub(super) fn outlook(config: &Config, workers: usize) -> Outlook {
+    let Some(limit) = most() else { return Outlook::Enough(None) };
+    match room(config, workers, limit) {
+        Room::Enough => Outlook::Enough(Some(limit)),
+        Room::Fewer(resp, http) => Outlook::Fewer(limit, resp, http),
+        Room::None(least) => Outlook::None(limit, least),
+    }
+}
+
+/// How far the limit can be raised. `None` where there is none, or none is known.
+fn most() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Resource, getrlimit};
+        getrlimit(Resource::Nofile).maximum
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 /// Descriptors that a full server needs: for clients and calls upstream, and for itself.
 fn needed(config: &Config, workers: usize) -> [u64; 2] {
     let upstream = config.upstream.as_ref().map_or(0, |_| u64::from(config.upstream_connections));

@@ -53,7 +53,7 @@ impl Way {
     }
 
     /// The setting that names its port or path.
-    fn setting(self) -> &'static str {
+    pub(super) fn setting(self) -> &'static str {
         match self {
             Way::Resp => "port",
             Way::RespTls => "tls-port",
@@ -225,7 +225,8 @@ fn open(binds: &[Bind], port: u16, backlog: i32, setting: &str) -> Result<Vec<Tc
     Ok(listeners)
 }
 
-fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+/// Listens at an address.
+pub(super) fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;

@@ -1,5 +1,6 @@
 //! What needs an operating system around it: sockets, files, arguments. The only place that waits.
 
+pub mod client;
 pub mod copy;
 mod descriptors;
 mod doors;
@@ -9,6 +10,7 @@ mod janitor;
 mod keyfile;
 mod machine;
 mod patience;
+pub mod probe;
 mod prometheus;
 mod reload;
 mod resp;

@@ -42,7 +42,7 @@ const HOUSE_FULL: &[u8] =
     max number of clients reached";
 /// What of the memory `maxmemory auto` is. The rest is for what is counted nowhere: code, stacks, the kernel's buffers of
 /// sockets, and what the allocator cannot fill.
-const MEMORY_PERCENT: u64 = 75;
+pub const MEMORY_PERCENT: u64 = 75;
 
 /// A server whose doors are open, but who does not yet answer.
 pub struct Server {
@@ -76,10 +76,7 @@ impl Server {
         let tls = config.uses_tls().then(|| Papers::read(&config)).transpose().map_err(StartError)?.map(Tls::new);
         let secrets = secrets::read(&config).map_err(StartError)?;
         let doors = open_all(&config).map_err(StartError)?;
-        let workers = match config.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers as usize,
-        };
+        let workers = workers(&config);
         descriptors::make_room(&mut config, workers).map_err(StartError)?;
         let keyfile = KeyFile::open(&config.directory()).map_err(StartError)?;
         let clock = Clock::system();
@@ -192,6 +189,14 @@ impl Server {
             })?;
         }
         accepted
+    }
+}
+
+/// How many threads serve clients.
+pub(super) fn workers(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers as usize,
     }
 }
 

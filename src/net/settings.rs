@@ -7,9 +7,11 @@ mod files;
 mod flags;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 
+pub use self::flags::{arguments, command};
 use crate::config::{Config, Kind, Lines, PARAMS, Param, env_name, nearest_of};
 
 /// What was read.
@@ -21,23 +23,62 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Whether the same can be read again: standard input can not.
     pub again: bool,
+    /// Which of the switches that were asked after stand on the command line.
+    pub switches: Vec<&'static str>,
+    /// Where each setting was written, by its name, as often as it was.
+    origins: Vec<(&'static str, Origin)>,
+}
+
+impl Loaded {
+    /// Where a setting has its value from; `None` if nobody has set it.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.origins.iter().rev().find(|(own, _)| *own == name).map(|(_, origin)| origin)
+    }
 }
 
 /// Why the server is not to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The text that `--help` or `--version` asked for: standard output, success.
+    /// Help is asked for, the short or the long one: [`command`] has it.
+    Help {
+        /// Whether all of it.
+        is_long: bool,
+    },
+    /// The text that `--version` asked for: standard output, success.
     Answer(String),
     /// What is wrong, in one line: standard error, failure.
     Problem(String),
 }
 
+impl Stop {
+    /// What is said of it.
+    pub fn line(self) -> String {
+        match self {
+            Stop::Help { .. } => "help is not a setting".to_owned(),
+            Stop::Answer(line) | Stop::Problem(line) => line,
+        }
+    }
+}
+
 /// Where a value was written.
-#[derive(Clone, Debug)]
-enum Origin {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On the command line.
     Flag,
+    /// In the environment.
     Env,
+    /// In this file, `-` for standard input, on this line.
     Line(String, usize),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag => f.write_str("flag"),
+            Origin::Env => f.write_str("env"),
+            Origin::Line(file, line) => write!(f, "{file}:{line}"),
+        }
+    }
 }
 
 /// Reads the settings. `args` are the arguments without the program's name, `env` all variables of the environment.
@@ -45,16 +86,26 @@ pub fn load(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Stop> {
-    load_with(args, env, &mut std::io::stdin())
+    load_beside(&[], args, env)
 }
 
-/// As [`load`], with what `-` reads.
+/// The same where these switches, which are no settings and take no value, may stand among the flags.
+pub fn load_beside(
+    switches: &[&'static str],
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, Stop> {
+    load_with(switches, args, env, &mut std::io::stdin())
+}
+
+/// As [`load_beside`], with what `-` reads.
 fn load_with(
+    switches: &[&'static str],
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
     input: &mut dyn Read,
 ) -> Result<Loaded, Stop> {
-    let flags = flags::read(args)?;
+    let flags = flags::read(args, switches)?;
     let env = read_env(env).map_err(Stop::Problem)?;
     let mut reader = Reader::default();
     let again = !flags.stdin;
@@ -62,13 +113,16 @@ fn load_with(
     reader.read(file, flags.stdin.then_some(input), &env.settings, &flags).map_err(Stop::Problem)?;
     let mut warnings = reader.warnings();
     warnings.extend(env.warnings);
-    Ok(Loaded { config: reader.config, warnings, again })
+    let Reader { config, origins, .. } = reader;
+    Ok(Loaded { config, warnings, again, switches: flags.switches, origins })
 }
 
 /// Settings as they are gathered, source after source.
 #[derive(Default)]
 struct Reader {
     config: Config,
+    /// Where each value was written.
+    origins: Vec<(&'static str, Origin)>,
     /// Directives that no row answers to, in the order of their first line.
     unknown: Vec<String>,
     /// Files read for an `include`.
@@ -122,7 +176,9 @@ impl Reader {
             };
             let value = if param.is_secret() { String::new() } else { format!(" {}", shown(value)) };
             format!("{place}{value}: {}{}", refusal.reason(), cure(param, refusal.reason()))
-        })
+        })?;
+        self.origins.push((param.name, origin.clone()));
+        Ok(())
     }
 
     /// One line for all that was accepted and does nothing.

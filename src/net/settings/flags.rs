@@ -17,21 +17,26 @@ use crate::config::{Change, Group, Kind, Lines, PARAMS, Param, find, nearest_of,
 /// What the command line says.
 #[derive(Debug)]
 pub(super) struct Flags {
+    pub switches: Vec<&'static str>,
     pub file: Option<PathBuf>,
     pub stdin: bool,
     pub settings: Settings,
     pub users: Vec<Vec<String>>,
 }
 
-/// Reads the arguments, without the program's name.
-pub(super) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Flags, Stop> {
+/// Reads the arguments, without the program's name. Of the `switches`, which are no settings and take no value, it tells
+/// which are there.
+pub(super) fn read(args: impl IntoIterator<Item = OsString>, switches: &[&'static str]) -> Result<Flags, Stop> {
     let mut texts = Vec::new();
     for arg in args {
         texts.push(arg.into_string().map_err(|_| Stop::Problem("an argument is not UTF-8".to_owned()))?);
     }
-    let line = plain(&texts).map_err(Stop::Problem)?;
+    let line = plain(&texts, switches).map_err(Stop::Problem)?;
+    if let Some(is_long) = line.help {
+        return Err(Stop::Help { is_long });
+    }
     let matches = command().try_get_matches_from(line.args).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Answer(error.to_string()),
+        ErrorKind::DisplayVersion => Stop::Answer(error.to_string()),
         _ => Stop::Problem(error.to_string().trim_end().to_owned()),
     })?;
     let mut settings = Vec::new();
@@ -43,19 +48,23 @@ pub(super) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Flags, St
     if file.is_some() && line.file.is_some() {
         return Err(Stop::Problem("there are two files: the first word and --config; one is enough".to_owned()));
     }
-    Ok(Flags { file: line.file.or(file), stdin: line.stdin, settings, users: line.users })
+    Ok(Flags { switches: line.switches, file: line.file.or(file), stdin: line.stdin, settings, users: line.users })
 }
 
 /// The command line with each setting as one word, `--name=value`.
 struct Line {
+    switches: Vec<&'static str>,
+    /// Whether help is asked for, and all of it.
+    help: Option<bool>,
     file: Option<PathBuf>,
     stdin: bool,
     args: Vec<String>,
     users: Vec<Vec<String>>,
 }
 
-fn plain(texts: &[String]) -> Result<Line, String> {
-    let mut line = Line { file: None, stdin: false, args: vec!["cloakroom".to_owned()], users: Vec::new() };
+fn plain(texts: &[String], switches: &[&'static str]) -> Result<Line, String> {
+    let args = vec!["cloakroom".to_owned()];
+    let mut line = Line { switches: Vec::new(), help: None, file: None, stdin: false, args, users: Vec::new() };
     let mut at = 0;
     // The flag before, for the message about a word too many.
     let mut last: Option<&Param> = None;
@@ -65,13 +74,17 @@ fn plain(texts: &[String]) -> Result<Line, String> {
         match text.as_str() {
             "-" if is_first || at == texts.len() => line.stdin = true,
             "-v" => line.args.push("--version".to_owned()),
-            "-h" | "-V" | "--help" | "--version" => line.args.push(text.clone()),
+            "-h" | "--help" => line.help = Some(text == "--help"),
+            "-V" | "--version" => line.args.push(text.clone()),
             // A user has as many words as it takes; they are rules, no settings.
             "--user" => {
                 let rest = &texts[at..];
                 let taken = rest.iter().position(|word| word.starts_with("--")).unwrap_or(rest.len());
                 line.users.push(rest[..taken].to_vec());
                 at += taken;
+            }
+            flag if let Some(switch) = switches.iter().find(|switch| flag.strip_prefix("--") == Some(switch)) => {
+                line.switches.push(switch);
             }
             flag if flag.starts_with("--") => {
                 let (name, value, taken) = split_flag(&flag[2..], &texts[at..])?;
@@ -148,17 +161,14 @@ fn one_value(param: Option<&Param>, words: &[String]) -> Result<String, String> 
     }
 }
 
-fn command() -> Command {
-    let file = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(NonEmptyStringValueParser::new())
-        .help("TOML file or redis.conf; also taken as the first word.")
-        .help_heading(Group::Network.title());
-    let mut command = Command::new("cloakroom")
+/// The command line of the server, for its help and what is made of that. No value is checked by it.
+pub fn command() -> Command {
+    let command = Command::new("cloakroom")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Hand in a token, get the session back: a session cache and a Redis-like store in one process.")
-        .override_usage("cloakroom [FILE] [--SETTING VALUE]...\n       cloakroom import|export URL (--help says more)")
+        .override_usage(
+            "cloakroom [FILE] [--SETTING VALUE]...\n       cloakroom COMMAND (cloakroom help COMMAND says more)",
+        )
         .after_help("--help says more and lists the settings of Redis that are accepted without effect.")
         .after_long_help(
             "FILE is TOML if it ends in .toml, else a redis.conf; - reads a redis.conf from standard input. The \
@@ -166,8 +176,19 @@ fn command() -> Command {
              BYTES are a number or, say, 64mb (kb, mb, gb). TIME has its unit: 500ms, 5s, 2m, 1h or 1d. CONFIG SET is \
              a command for Redis clients: redis-cli config set session-ttl 10s.",
         )
-        .term_width(80)
-        .arg(file);
+        .term_width(80);
+    arguments(command)
+}
+
+/// The same command with a flag for each setting.
+pub fn arguments(mut command: Command) -> Command {
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(NonEmptyStringValueParser::new())
+        .help("TOML file or redis.conf; also taken as the first word.")
+        .help_heading(Group::Network.title());
+    command = command.arg(file);
     for group in Group::ALL {
         for param in PARAMS.iter().filter(|param| param.group == group) {
             command = command.arg(arg(param));

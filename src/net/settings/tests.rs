@@ -13,7 +13,7 @@ fn start(args: &[&str], env: &[(&str, &str)]) -> Result<Loaded, Stop> {
 fn start_with(args: &[&str], env: &[(&str, &str)], input: &str) -> Result<Loaded, Stop> {
     let args = args.iter().map(OsString::from);
     let env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    load_with(args, env, &mut input.as_bytes())
+    load_with(&[], args, env, &mut input.as_bytes())
 }
 
 fn config(args: &[&str]) -> Config {
@@ -59,6 +59,27 @@ fn flags_outrank_the_environment_and_it_outranks_the_file() {
 }
 
 #[test]
+fn each_value_knows_where_it_was_written() {
+    let (_file, path) = file(".toml", "port = 1\n\nhttp-port = 1\nmaxclients = 1\n");
+    let loaded = start(&[&path, "--port", "3"], &[("CLOAKROOM_HTTP_PORT", "2")]).expect("fine");
+    assert_eq!(loaded.origin("port"), Some(&Origin::Flag));
+    assert_eq!(loaded.origin("http-port"), Some(&Origin::Env));
+    assert_eq!(loaded.origin("maxclients"), Some(&Origin::Line(path, 4)));
+    assert_eq!(loaded.origin("workers"), None);
+}
+
+#[test]
+fn a_switch_is_told_from_a_value_that_looks_like_one() {
+    let load =
+        |args: &[&str]| load_with(&["json"], args.iter().map(OsString::from), [], &mut std::io::empty()).expect("fine");
+    let loaded = load(&["--json", "--port", "7000"]);
+    assert_eq!((loaded.switches, loaded.config.port), (vec!["json"], 7000));
+    let loaded = load(&["--requirepass", "--json"]);
+    assert_eq!((loaded.switches.len(), loaded.config.requirepass.as_str()), (0, "--json"));
+    assert!(problem(&["--json"], &[]).contains("no such setting"));
+}
+
+#[test]
 fn a_file_can_be_named_in_three_ways() {
     let (_file, path) = file(".conf", "port 7001\n");
     assert_eq!(config(&[&path]).port, 7001);
@@ -97,6 +118,37 @@ fn every_setting_can_be_given_in_every_way() {
             assert_eq!(config, Config::default(), "{}", param.name);
         }
     }
+}
+
+#[test]
+fn the_file_of_all_settings_reads_back_as_the_defaults_and_a_changed_line_counts() {
+    use crate::config::defaults_toml;
+    let text = defaults_toml();
+    let (_file, path) = file(".toml", &text);
+    let loaded = start(&[&path], &[]).expect("fine");
+    assert_eq!(Config { config_file: None, ..loaded.config.clone() }, Config::default());
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    for param in PARAMS.iter().filter(|param| !param.is_hidden() && param.name != "namespace") {
+        assert_eq!(text.matches(&format!("\n{} = ", param.name)).count(), 1, "{}", param.name);
+        assert!(loaded.origin(param.name).is_some(), "{}", param.name);
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 100 || !line.starts_with('#')));
+    let changed = text.replace("session-ttl = \"5s\"", "session-ttl = \"7s\"").replace("port = 6379", "port = 7000");
+    let (_file, path) = file(".toml", &changed.replace("jitter = 0\n", "jitter = 0.5\n"));
+    let config = config(&[&path]);
+    assert_eq!((config.session().ttl, config.session().jitter, config.port), (Ttl::seconds(7), 0.5, 7000));
+}
+
+#[test]
+fn what_is_in_force_reads_back_but_for_secrets() {
+    use crate::config::in_force_toml;
+    let before = start(&["--port", "7000", "--maxmemory", "64mb", "--save", "900 1", "--session-prefix", "s:"], &[]);
+    let before = before.expect("fine").config;
+    let (_file, path) = file(".toml", &in_force_toml(&before, |param| param.name.to_owned()));
+    assert_eq!(Config { config_file: None, ..config(&[&path]) }, before);
+    let secret = start(&["--requirepass", "opensesame"], &[]).expect("fine").config;
+    let shown = in_force_toml(&secret, |_| String::new());
+    assert!(!shown.contains("opensesame") && shown.contains("requirepass = \"***\""));
 }
 
 #[test]
@@ -208,7 +260,7 @@ fn toml_takes_its_own_types() {
 fn a_variable_that_is_no_setting_is_said_and_does_no_harm() {
     let env = [("CLOAKROOM_UPSTREEM", "http://web"), ("CLOAKROOM_URL", "http://x")];
     let env = env.map(|(name, value)| (name.into(), value.into()));
-    let Ok(loaded) = load_with([], env, &mut std::io::empty()) else { panic!("it stayed down") };
+    let Ok(loaded) = load_with(&[], [], env, &mut std::io::empty()) else { panic!("it stayed down") };
     assert_eq!(
         loaded.warnings,
         [
@@ -304,7 +356,7 @@ fn no_mistake_shows_a_secret() {
         assert!(!text.contains(CANARY), "{text}");
     }
     let env = [("CLOAKROOM_REQUIREPAS".into(), CANARY.into())];
-    let Ok(loaded) = load_with([], env, &mut std::io::empty()) else { panic!("it stayed down") };
+    let Ok(loaded) = load_with(&[], [], env, &mut std::io::empty()) else { panic!("it stayed down") };
     assert!(loaded.warnings.len() == 1 && !loaded.warnings[0].contains(CANARY), "{:?}", loaded.warnings);
     let loaded = start(&["--requirepass", CANARY], &[]).expect("fine");
     assert!(!format!("{loaded:?}").contains(CANARY));
@@ -398,8 +450,10 @@ fn what_is_no_text_is_no_file_of_settings() {
 
 #[test]
 fn help_fits_a_terminal_and_names_every_setting() {
-    let short = answer(&["-h"]);
-    let long = answer(&["--help"]);
+    assert_eq!(start(&["-h"], &[]).map(drop), Err(Stop::Help { is_long: false }));
+    assert_eq!(start(&["--port", "1", "--help"], &[]).map(drop), Err(Stop::Help { is_long: true }));
+    let short = command().render_help().to_string();
+    let long = command().render_long_help().to_string();
     for text in [&short, &long] {
         let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
         assert!(wide.is_empty(), "{wide:#?}");

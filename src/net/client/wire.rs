@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::address::Address;
 use crate::store::STRING_MAX;
 
-/// How long a server may take to accept, and to say anything.
+/// How long a server may take to accept, and to say anything, where nobody says otherwise.
 const CONNECT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(60);
 /// The longest line, the longest list and the deepest nesting that are read.
@@ -22,15 +22,22 @@ pub struct Wire {
     input: BufReader<TcpStream>,
     output: BufWriter<TcpStream>,
     shown: Address,
+    silence: Duration,
+    cure: &'static str,
 }
 
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply {
+    /// A line.
     Simple(String),
+    /// A refusal, with its code.
     Error(String),
+    /// A number.
     Int(i64),
+    /// Bytes, or nothing.
     Bulk(Option<Vec<u8>>),
+    /// Several.
     List(Vec<Reply>),
 }
 
@@ -64,30 +71,40 @@ impl Reply {
 }
 
 impl Wire {
-    /// Connects and logs in.
-    pub fn connect(address: &Address) -> Result<Wire, String> {
+    /// Connects and logs in. When the connection is lost later on, that is said with this cure.
+    pub fn connect(address: &Address, cure: &'static str) -> Result<Wire, String> {
+        Wire::connect_within(address, cure, CONNECT, SILENCE)
+    }
+
+    /// The same with times of one's own: until the server accepts, and until it says anything.
+    pub fn connect_within(
+        address: &Address,
+        cure: &'static str,
+        accepts: Duration,
+        silence: Duration,
+    ) -> Result<Wire, String> {
         let place = (address.host.as_str(), address.port);
         let failed = |error: io::Error| format!("cannot reach {address}: {error}: is a server running there?");
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for place in place.to_socket_addrs().map_err(failed)? {
-            match TcpStream::connect_timeout(&place, CONNECT) {
-                Ok(stream) => return Wire::over(stream, address),
+            match TcpStream::connect_timeout(&place, accepts) {
+                Ok(stream) => return Wire::over(stream, address, cure, silence),
                 Err(error) => last = error,
             }
         }
         Err(failed(last))
     }
 
-    fn over(stream: TcpStream, address: &Address) -> Result<Wire, String> {
+    fn over(stream: TcpStream, address: &Address, cure: &'static str, silence: Duration) -> Result<Wire, String> {
         let set = || -> io::Result<TcpStream> {
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(SILENCE))?;
-            stream.set_write_timeout(Some(SILENCE))?;
+            stream.set_read_timeout(Some(silence))?;
+            stream.set_write_timeout(Some(silence))?;
             stream.try_clone()
         };
         let output = BufWriter::new(set().map_err(|error| format!("{address}: {error}"))?);
         let shown = Address { user: String::new(), password: String::new(), host: address.host.clone(), ..*address };
-        let mut wire = Wire { input: BufReader::new(stream), output, shown };
+        let mut wire = Wire { input: BufReader::new(stream), output, shown, silence, cure };
         let (user, password) = (address.user.as_bytes(), address.password.as_bytes());
         let answer = match (user, password) {
             (b"", b"") => return Ok(wire),
@@ -106,10 +123,12 @@ impl Wire {
     fn lost(&self, error: &io::Error) -> String {
         let what = match error.kind() {
             io::ErrorKind::UnexpectedEof => "it has closed the connection".to_owned(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!("silent for {} seconds", SILENCE.as_secs()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                format!("silent for {} seconds", self.silence.as_secs_f32())
+            }
             _ => error.to_string(),
         };
-        format!("{}: {what}: once it is well, the same again with --replace goes over what was copied", self.shown)
+        format!("{}: {what}: {}", self.shown, self.cure)
     }
 
     /// Asks one thing.

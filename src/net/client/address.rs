@@ -6,11 +6,17 @@ use std::fmt;
 const PORT: u16 = 6379;
 
 /// An address. Shown, it is host and port alone.
+#[derive(Clone)]
 pub struct Address {
+    /// Name or address; an IPv6 address without its brackets.
     pub host: String,
+    /// The port.
     pub port: u16,
+    /// Who logs in; empty for the default user.
     pub user: String,
+    /// The password; empty for none.
     pub password: String,
+    /// The database, if one is named.
     pub database: Option<usize>,
 }
 

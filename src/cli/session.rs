@@ -1,0 +1,193 @@
+//! `cloakroom get` and `cloakroom signout`: the session of a token, asked for and ended.
+//!
+//! A token is a secret, and what stands on a command line is not: other users see it, and the shell keeps it. So `-` reads
+//! it from standard input, and who does otherwise is told.
+
+use std::io::{IsTerminal, Read as _};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+use http::header::{COOKIE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::Value;
+
+use super::target::{self, GONE, Server};
+use super::{Done, LEFT_BEHIND, Problem, Row, Way, complain, say};
+use crate::config::{Config, Profile};
+use crate::net::client::{Address, Reply, Wire};
+
+/// Bytes of a token, or of a `Cookie` header, that are read at most.
+const TOKEN_MAX: u64 = 64 * 1024;
+
+pub(super) const GET: Row = Row {
+    name: "get",
+    about: "Prints the session of a token",
+    more: "Over HTTP this is a session check like any other, and may ask the application; over --redis it prints what is \
+           stored. Exit codes: 0 there is a session, 1 it cannot be told, 2 the arguments are wrong, 3 there is none.",
+    way: Way::Own(arguments, get),
+};
+
+pub(super) const SIGN_OUT: Row = Row {
+    name: "signout",
+    about: "Clears the session of a token",
+    more: "What is cleared is what cloakroom knows; the application is not told of it. Over --redis the entry is deleted, \
+           which signs out where sessions are in the store alone.",
+    way: Way::Own(arguments, sign_out),
+};
+
+fn arguments(command: Command) -> Command {
+    target::arguments(command)
+        .arg(Arg::new("token").value_name("TOKEN|-").required(true).allow_hyphen_values(true).help(
+            "The token, or a whole Cookie header. Others on this machine see what stands here: - reads it from standard \
+             input.",
+        ))
+        .arg(Arg::new("cookie").long("cookie").value_name("NAME").help(
+            "Name of the session cookie. [default: as CLOAKROOM_SESSION_COOKIE and CLOAKROOM_PROFILE have it, else \
+             next-auth.session-token]",
+        ))
+}
+
+/// What was given for a token.
+fn token(matches: &ArgMatches) -> Result<String, Problem> {
+    let given = target::text(matches, "token").unwrap_or_default();
+    let mut token = given.to_owned();
+    if given == "-" {
+        if std::io::stdin().is_terminal() {
+            complain("paste the token, then Enter and Ctrl-D");
+        }
+        token.clear();
+        let read = std::io::stdin().take(TOKEN_MAX + 1).read_to_string(&mut token);
+        read.map_err(|_| Problem::wrong("standard input is no text: a token is wanted"))?;
+        if token.len() as u64 > TOKEN_MAX {
+            return Err(Problem::wrong("standard input is longer than any token"));
+        }
+    } else {
+        complain(
+            "the token stands on the command line, where others on this machine see it and the shell keeps it: - reads it \
+             from standard input",
+        );
+    }
+    let token = token.trim();
+    if token.is_empty() || token.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(Problem::wrong(
+            "there is no token: one line is wanted, as an argument or, with -, on standard input",
+        ));
+    }
+    Ok(token.to_owned())
+}
+
+/// The `Cookie` header that shows a token. What was given may be that already.
+fn cookie(matches: &ArgMatches, token: &str, config: &Config) -> Result<HeaderValue, Problem> {
+    let header = match token.split_at_checked(7) {
+        Some((name, rest)) if name.eq_ignore_ascii_case("cookie:") => rest.trim().to_owned(),
+        _ if token.split_once('=').is_some_and(|(name, _)| name.contains("session-token")) => token.to_owned(),
+        _ => {
+            let own = Some(config.session_cookie.as_str()).filter(|name| !name.is_empty());
+            let profile =
+                if config.profile == Profile::AuthJs { "authjs.session-token" } else { "next-auth.session-token" };
+            format!("{}={token}", target::text(matches, "cookie").or(own).unwrap_or(profile))
+        }
+    };
+    let mut value = HeaderValue::try_from(header)
+        .map_err(|_| Problem::wrong("a token is made of letters that a cookie may have"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn get(matches: &ArgMatches) -> Done {
+    let (redis, token) = (target::redis(matches)?, token(matches)?);
+    if let Some(address) = redis {
+        return get_stored(&address, &token);
+    }
+    let server = Server::of(matches)?;
+    let headers = HeaderMap::from_iter([(COOKIE, cookie(matches, &token, &server.config)?)]);
+    let answer = server.ask(Method::GET, "/api/auth/session", headers)?;
+    let header = |name: &'static str| {
+        answer
+            .headers()
+            .get(HeaderName::from_static(name))
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("?")
+            .to_owned()
+    };
+    let Ok(session) = serde_json::from_slice::<Value>(answer.body()) else {
+        let (url, status) = (&server.url, answer.status().as_u16());
+        return Err(Problem::failed(format!(
+            "{url} answers with status {status} and no session: is it cloakroom's HTTP port?"
+        )));
+    };
+    if !answer.status().is_success() {
+        return Err(Problem::failed(format!("{} answers with status {}", server.url, answer.status().as_u16())));
+    }
+    let about = format!("from {}, in {}", header("x-session-source"), header("x-response-time"));
+    shown(&session, &about)
+}
+
+/// Prints a session, or says that there is none.
+fn shown(session: &Value, about: &str) -> Done {
+    if session.as_object().is_none_or(serde_json::Map::is_empty) {
+        complain(&format!("nobody is signed in by this token ({about})"));
+        return Ok(ExitCode::from(LEFT_BEHIND));
+    }
+    say(&format!("{session:#}\n"));
+    if std::io::stderr().is_terminal() {
+        complain(about);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The key of a token's session.
+fn stored_key(token: &str) -> Result<Vec<u8>, Problem> {
+    Ok([&target::own_config()?.session().prefix, token.as_bytes()].concat())
+}
+
+fn get_stored(address: &Address, token: &str) -> Done {
+    let key = stored_key(token)?;
+    let mut wire = Wire::connect(address, GONE).map_err(Problem::failed)?;
+    let ttl = wire.ask(&[b"PTTL", &key]).map_err(Problem::failed)?;
+    match wire.ask(&[b"GET", &key]).map_err(Problem::failed)? {
+        Reply::Error(why) => Err(Problem::failed(address.trouble(&why))),
+        Reply::Bulk(Some(body)) => {
+            let session = serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into());
+            let about = match ttl {
+                Reply::Int(left @ 0..) => format!("stored, {left} ms left"),
+                _ => "stored, without an end".to_owned(),
+            };
+            shown(&session, &about)
+        }
+        _ => shown(&Value::Null, "nothing is stored for it"),
+    }
+}
+
+fn sign_out(matches: &ArgMatches) -> Done {
+    let (redis, token) = (target::redis(matches)?, token(matches)?);
+    if let Some(address) = redis {
+        let key = stored_key(&token)?;
+        let mut wire = Wire::connect(&address, GONE).map_err(Problem::failed)?;
+        return match wire.ask(&[b"DEL", &key]).map_err(Problem::failed)? {
+            Reply::Int(0) => {
+                say("nothing was stored for it; what comes late is refused\n");
+                Ok(ExitCode::SUCCESS)
+            }
+            Reply::Int(_) => done(),
+            Reply::Error(why) => Err(Problem::failed(address.trouble(&why))),
+            _ => Err(Problem::failed(format!("{address} gives no answer of Redis' own"))),
+        };
+    }
+    let server = Server::of(matches)?;
+    let headers = HeaderMap::from_iter([(COOKIE, cookie(matches, &token, &server.config)?)]);
+    let answer = server.ask(Method::POST, "/api/auth/signout", headers)?;
+    let said: Option<Value> = serde_json::from_slice(answer.body()).ok();
+    if answer.status().is_success() && said.is_some_and(|said| said["success"] == true) {
+        return done();
+    }
+    let (url, status) = (&server.url, answer.status().as_u16());
+    Err(Problem::failed(format!(
+        "{url} answers with status {status} and signs nobody out: is it cloakroom's HTTP port?"
+    )))
+}
+
+fn done() -> Done {
+    say("cleared\n");
+    Ok(ExitCode::SUCCESS)
+}

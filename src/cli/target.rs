@@ -1,0 +1,127 @@
+//! Which running server is meant, and how it is asked.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Arg, ArgMatches, Command};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method, Response};
+
+use super::Problem;
+use crate::config::{Config, Upstream};
+use crate::net::client::{Address, Http};
+use crate::net::settings;
+use crate::session::Failure;
+
+/// How long an answer may take: a check that has to ask the application takes `upstream-timeout`, two seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What helps when a connection is lost.
+pub(super) const GONE: &str = "is the server still running there?";
+
+/// Adds the flags that name a server.
+pub(super) fn arguments(command: Command) -> Command {
+    command
+        .arg(Arg::new("url").long("url").value_name("URL").help(
+            "The server's HTTP port. [default: http://127.0.0.1:8379, or as CLOAKROOM_HTTP_PORT and the like have it]",
+        ))
+        .arg(
+            Arg::new("redis")
+                .long("redis")
+                .value_name("URL")
+                .conflicts_with("url")
+                .help("Asks it as a Redis client does: redis://[user:password@]host[:port][/database]."),
+        )
+}
+
+/// The text behind a flag or in a place.
+pub(super) fn text<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
+    matches.get_one::<String>(name).map(String::as_str)
+}
+
+/// The settings of this machine's server as the environment has them.
+pub(super) fn own_config() -> Result<Config, Problem> {
+    settings::load([], std::env::vars_os()).map(|loaded| loaded.config).map_err(|stop| Problem::wrong(stop.line()))
+}
+
+/// The Redis port of this machine's server.
+pub(super) fn own_redis() -> Address {
+    let env = |name| std::env::var(name).ok();
+    let port = env("CLOAKROOM_PORT").and_then(|port| port.parse().ok()).unwrap_or(6379);
+    Address::own(port, env("CLOAKROOM_REQUIREPASS").unwrap_or_default())
+}
+
+/// The address behind `--redis`, if it is named.
+pub(super) fn redis(matches: &ArgMatches) -> Result<Option<Address>, Problem> {
+    text(matches, "redis").map(Address::parse).transpose().map_err(|why| Problem::wrong(format!("--redis: {why}")))
+}
+
+/// A server that is asked over HTTP.
+pub(super) struct Server {
+    pub url: Upstream,
+    /// The settings of the environment.
+    pub config: Config,
+    http: Http,
+}
+
+impl Server {
+    /// The one that `--url` names, or this machine's.
+    pub fn of(matches: &ArgMatches) -> Result<Server, Problem> {
+        let config = own_config()?;
+        let url = match text(matches, "url") {
+            Some(url) => {
+                url.parse().map_err(|_| Problem::wrong("--url: a URL such as http://127.0.0.1:8379 is wanted"))?
+            }
+            None => own_url(&config)?,
+        };
+        let http = Http::new(&url).map_err(|error| Problem::failed(format!("cannot ask anybody: {error}")))?;
+        Ok(Server { url, config, http })
+    }
+
+    /// Asks once.
+    pub fn ask(&self, method: Method, path: &str, headers: HeaderMap) -> Result<Response<Bytes>, Problem> {
+        self.http.ask(method, path, headers, PATIENCE).map_err(|failure| self.trouble(failure))
+    }
+
+    /// The first event of what only operators are told.
+    pub fn first_event(&self, path: &str) -> Result<Bytes, Problem> {
+        let mut headers = HeaderMap::new();
+        let bearer = HeaderValue::try_from(format!("Bearer {}", self.config.admin_token));
+        if let (false, Ok(bearer)) = (self.config.admin_token.is_empty(), bearer) {
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        let answer = self.http.first_event(path, headers, PATIENCE).map_err(|failure| self.trouble(failure))?;
+        let url = &self.url;
+        let why = match answer.status().as_u16() {
+            200 => return Ok(answer.into_body()),
+            401 => "it asks for its admin-token: set CLOAKROOM_ADMIN_TOKEN to it".to_owned(),
+            403 => "it tells this to its own machine alone: set admin-token there and CLOAKROOM_ADMIN_TOKEN here, or ask its \
+                    Redis port with --redis"
+                .to_owned(),
+            404 => "nothing is there: is it a cloakroom, and of this version?".to_owned(),
+            503 => "it has as many readers of this as it lets in: close a live page".to_owned(),
+            status => format!("it answers with status {status}: is it a cloakroom?"),
+        };
+        Err(Problem::failed(format!("{url}: {why}")))
+    }
+
+    fn trouble(&self, failure: Failure) -> Problem {
+        let (url, word) = (&self.url, failure.word());
+        let cure = match failure {
+            Failure::Refused => "is cloakroom running there? --url names another, as does CLOAKROOM_HTTP_PORT",
+            Failure::Timeout => "it says nothing: is it cloakroom's HTTP port, and not busy?",
+            _ => "is it cloakroom's HTTP port?",
+        };
+        Problem::failed(format!("cannot reach {url} ({word}): {cure}"))
+    }
+}
+
+/// Where the settings say that HTTP is spoken.
+fn own_url(config: &Config) -> Result<Upstream, Problem> {
+    let host = config.http_addresses().first().map(|bind| bind.address).filter(|address| !address.is_unspecified());
+    let host = host.map_or("127.0.0.1".to_owned(), |address| address.to_string());
+    match config.plain_http_port() {
+        Some(port) if port != 0 => Ok(Upstream { host, is_secure: false, port, base: String::new() }),
+        _ => Err(Problem::wrong("the settings name no plain HTTP port: --url says where the server is")),
+    }
+}

@@ -1,0 +1,11 @@
+//! Clients of running servers, for the command line: one of Redis' protocol, and one of HTTP.
+//!
+//! They wait where they are called, and everything they do has its limit in time and size.
+
+mod address;
+mod http;
+mod wire;
+
+pub use address::Address;
+pub use http::Http;
+pub use wire::{Reply, Wire};

@@ -1,0 +1,85 @@
+//! A client of an HTTP server, over the connections that the upstream is asked by, with TLS where the URL says so.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::BodyExt as _;
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+
+use crate::config;
+use crate::net::upstream::{Outgoing, Reach, Upstream};
+use crate::session::Failure;
+
+/// Bytes of an answer at most. The longest that is asked for are the figures, some kilobytes.
+const BODY_MAX: usize = 1 << 20;
+
+/// A client of one server.
+pub struct Http {
+    reach: Arc<Reach>,
+    runtime: Runtime,
+}
+
+impl Http {
+    /// Of the server at this address. Nothing is asked yet.
+    pub fn new(to: &config::Upstream) -> io::Result<Http> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Http { reach: Arc::new(Reach::new(to, 1)), runtime })
+    }
+
+    /// Asks once, over a connection of its own, for an answer of at most a megabyte within this time.
+    pub fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        within: Duration,
+    ) -> Result<Response<Bytes>, Failure> {
+        let request = self.request(method, path, headers)?;
+        let upstream = Upstream::new(self.reach.clone());
+        let answer = upstream.ask(request, BODY_MAX, Instant::now() + within);
+        LocalSet::new().block_on(&self.runtime, answer)
+    }
+
+    /// Asks for server-sent events, and gives the first as it came, or the whole answer if it is something else.
+    pub fn first_event(&self, path: &str, headers: HeaderMap, within: Duration) -> Result<Response<Bytes>, Failure> {
+        let request = self.request(Method::GET, path, headers)?;
+        let upstream = Upstream::new(self.reach.clone());
+        let deadline = Instant::now() + within;
+        let read = async {
+            let (parts, mut body) = upstream.call(request, deadline).await?.into_parts();
+            let mut bytes = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| Failure::Reset)?;
+                bytes.extend_from_slice(frame.data_ref().map_or(&[], Bytes::as_ref));
+                if bytes.len() > BODY_MAX {
+                    return Err(Failure::TooLarge);
+                }
+                if memchr::memmem::find(&bytes, b"\n\n").is_some() {
+                    break;
+                }
+            }
+            Ok(Response::from_parts(parts, Bytes::from(bytes)))
+        };
+        let all = async { tokio::time::timeout_at(deadline.into(), read).await.unwrap_or(Err(Failure::Timeout)) };
+        LocalSet::new().block_on(&self.runtime, all)
+    }
+
+    fn request(&self, method: Method, path: &str, headers: HeaderMap) -> Result<Request<Outgoing>, Failure> {
+        let mut request = Request::new(Outgoing::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(|_| Failure::Malformed)?;
+        *request.headers_mut() = headers;
+        let host = HeaderValue::from_str(self.reach.authority()).map_err(|_| Failure::Malformed)?;
+        request.headers_mut().entry(HOST).or_insert(host);
+        request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(OWN_NAME));
+        Ok(request)
+    }
+}
+
+const USER_AGENT: HeaderName = http::header::USER_AGENT;
+const OWN_NAME: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
