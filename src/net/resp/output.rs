@@ -31,9 +31,10 @@ impl Backlog {
 impl Connection<'_> {
     /// Writes a batch's replies, or has them written when the others have had their turn if a script has run: that takes
     /// long enough for its client to have gone to sleep, and waking sleepers one by one costs as much as the scripts do.
-    /// All at once, the first that wakes takes care of the rest.
+    /// All at once, the first that wakes takes care of the rest. What comes before a request that takes long is written
+    /// at once.
     pub(super) fn answer(&mut self, output: &mut Vec<u8>, stage: &mut Stage) -> io::Result<()> {
-        if !stage.take_has_run() {
+        if !stage.take_has_run() || self.held.is_some() {
             return self.write(output);
         }
         self.keep(output, 0);
