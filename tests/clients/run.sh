@@ -2,7 +2,7 @@
 # Real clients against a running server: ioredis, node-redis, redis-py, redis-rb, phpredis,
 # Perl's two, redis-cli, redis-benchmark, the session and cache stores of Express, Django,
 # Rails and PHP and Sidekiq's queues on top of them, and the README's own lines; and nginx and
-# Caddy by docs/recipes.
+# Caddy by docs/recipes, and better-auth behind its profile.
 #
 #   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
@@ -188,7 +188,7 @@ fi
 if [ -n "${CLOAKROOM_BIN:-}" ]; then
   CLOAKROOM_BIN=$(realpath "$CLOAKROOM_BIN")
   export CLOAKROOM_BIN
-  [ -n "${1:-}" ] || programs+=(proxies)
+  [ -n "${1:-}" ] || programs+=(proxies better_auth)
 fi
 
 # --- the programs, one after another: they share databases and settings ---
