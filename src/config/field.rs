@@ -5,7 +5,7 @@ use super::values::{
     Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
     PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
 };
-use super::{ClaimHeaders, Namespaces, Redirect, SessionClaims, show_bool};
+use super::{ClaimHeaders, Namespaces, Redirect, SessionClaims, SessionNobody, show_bool};
 use crate::clock::Ttl;
 
 /// A field that shows the plain form of its value and reads it back.
@@ -44,6 +44,7 @@ parsed!(
     PubsubDefault,
     SessionClaims,
     SessionError,
+    SessionNobody,
     SessionSource,
     FenceLogging,
     MemoryShare,

@@ -43,7 +43,7 @@ pub use param::{Change, Group, Kind, Lines, Param, env_name};
 pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
 pub use rewrite::render_redis_conf;
-pub use source::SessionClaims;
+pub use source::{Nobody, SessionClaims, SessionNobody};
 pub use toml::{defaults_toml, in_force_toml, masked};
 pub use values::{
     Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
@@ -156,6 +156,12 @@ pub struct Config {
     pub profile: Profile,
     /// `session-cookie`; empty for the profile's own.
     pub session_cookie: String,
+    /// `session-path`; empty for the profile's own.
+    pub session_path: String,
+    /// `session-signout-path`; empty for the profile's own.
+    pub session_signout_path: String,
+    /// `session-nobody`; empty for the profile's own.
+    pub session_nobody: SessionNobody,
     /// `session-stale`
     pub session_stale: Ttl,
     /// `session-error`
@@ -477,6 +483,9 @@ impl Config {
             upstream_connections: 0,
             profile: Profile::Auto,
             session_cookie: String::new(),
+            session_path: String::new(),
+            session_signout_path: String::new(),
+            session_nobody: SessionNobody::default(),
             session_stale: Ttl(0),
             session_error: SessionError::Empty,
             session_revoke: false,

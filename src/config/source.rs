@@ -1,9 +1,9 @@
-//! What sessions come from: the settings `source` and `session-claims`.
+//! What sessions come from: the settings `source`, `session-claims` and `session-nobody`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Config, SessionSource};
+use super::{Config, Profile, SessionSource};
 
 /// Further claims of a token that sessions show: pairs of a field of `user` and the claim that it is a copy of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,56 @@ impl fmt::Display for SessionClaims {
     }
 }
 
+/// What a session service says of nobody: a status, or a body of a 200.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nobody {
+    /// An answer of this status.
+    Status(u16),
+    /// `{}`
+    Object,
+    /// `null`
+    Null,
+}
+
+/// `session-nobody`: what an upstream says when nobody is signed in, with commas between. The first is what is said here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionNobody(pub Vec<Nobody>);
+
+impl FromStr for SessionNobody {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SessionNobody, String> {
+        let words =
+            text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(|word| match word {
+                "{}" => Ok(Nobody::Object),
+                "null" => Ok(Nobody::Null),
+                // A 429 says nothing about the user.
+                _ => match word.parse() {
+                    Ok(status) if status == 204 || ((400..500).contains(&status) && status != 429) => {
+                        Ok(Nobody::Status(status))
+                    }
+                    _ => Err("argument must be statuses (204, or of 400 to 499), {} and null, with commas between"
+                        .to_owned()),
+                },
+            });
+        Ok(SessionNobody(words.collect::<Result<_, _>>()?))
+    }
+}
+
+impl fmt::Display for SessionNobody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, word) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            match word {
+                Nobody::Status(status) => write!(f, "{comma}{status}")?,
+                Nobody::Object => write!(f, "{comma}{{}}")?,
+                Nobody::Null => write!(f, "{comma}null")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Config {
     /// Refuses a source that has not what it needs.
     pub(super) fn check_source(&self) -> Result<(), String> {
@@ -52,6 +102,28 @@ impl Config {
             }
             SessionSource::Store if self.upstream.is_some() => {
                 Err("source store asks nobody: leave upstream or source out".to_owned())
+            }
+            _ => self.check_profile(),
+        }
+    }
+
+    fn check_profile(&self) -> Result<(), String> {
+        let is_next_auth = matches!(self.profile, Profile::Auto | Profile::NextAuth | Profile::AuthJs);
+        let has_paths = !(self.session_path.is_empty() && self.session_signout_path.is_empty());
+        match self.profile {
+            _ if !is_next_auth && self.session_source() == SessionSource::NextAuth => {
+                Err(format!("source nextauth decodes NextAuth's tokens: profile {} has others", self.profile))
+            }
+            Profile::Generic if self.session_path.is_empty() => {
+                Err("profile generic asks the path that session-path names: set it".to_owned())
+            }
+            Profile::Generic => Ok(()),
+            _ if !self.session_nobody.0.is_empty() => Err("session-nobody is for profile generic".to_owned()),
+            _ if is_next_auth && has_paths => {
+                Err("session-path and session-signout-path are for other profiles than NextAuth's".to_owned())
+            }
+            Profile::Supabase if !self.session_cookie.is_empty() => {
+                Err("profile supabase has no session-cookie: its tokens come as bearers".to_owned())
             }
             _ => Ok(()),
         }
@@ -101,6 +173,47 @@ mod tests {
             (vec![("source", "store"), upstream], "leave upstream or source out"),
         ] {
             assert!(config(&settings).check().expect_err(cure).contains(cure));
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_by_statuses_and_empty_bodies() {
+        let shown = |text: &str| text.parse::<SessionNobody>().map(|nobody| nobody.to_string());
+        assert_eq!(shown(" 401 ,{}, null,204").as_deref(), Ok("401,{},null,204"));
+        for text in ["200", "302", "429", "500", "[]", "nobody", "401;403"] {
+            assert!(shown(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_profile_says_what_it_lacks() {
+        let check = |settings: &[(&str, &str)]| {
+            let mut config = Config::default();
+            settings.iter().for_each(|(name, value)| config.set(name, value).expect(name));
+            config.check()
+        };
+        for good in [
+            &[("profile", "kratos")][..],
+            &[("profile", "kratos"), ("session-path", "/auth/whoami")],
+            &[("profile", "generic"), ("session-path", "/me"), ("session-nobody", "null")],
+            &[("profile", "better-auth"), ("session-cookie", "shop.session_token")],
+        ] {
+            assert_eq!(check(good), Ok(()), "{good:?}");
+        }
+        for bad in [
+            &[("profile", "generic")][..],
+            &[("session-path", "/me")],
+            &[("profile", "authjs"), ("session-signout-path", "/out")],
+            &[("profile", "kratos"), ("session-nobody", "401")],
+            &[("profile", "supabase"), ("session-cookie", "sb")],
+            &[("profile", "better-auth"), ("source", "nextauth"), ("secret-file", "s")],
+            &[("profile", "better-auth"), ("secret-file", "s")],
+        ] {
+            assert!(check(bad).is_err(), "{bad:?}");
+        }
+        let mut config = Config::default();
+        for path in ["me", "/", "/me?x", "/a//b", "/a b", "/%41", "http://a/me"] {
+            assert!(config.set("session-path", path).is_err(), "{path}");
         }
     }
 }

@@ -94,7 +94,7 @@ choice! {
 }
 
 choice! {
-    /// Which library answers behind the session door; it decides cookie names and the empty body.
+    /// Which library or service answers behind the session door; it decides paths, cookie names and the empty answer.
     Profile {
         /// Whichever the cookies of a request belong to.
         Auto = "auto",
@@ -102,6 +102,14 @@ choice! {
         NextAuth = "nextauth",
         /// Auth.js, NextAuth v5.
         AuthJs = "authjs",
+        /// better-auth.
+        BetterAuth = "better-auth",
+        /// Ory Kratos.
+        Kratos = "kratos",
+        /// Supabase's auth server, GoTrue.
+        Supabase = "supabase",
+        /// Any other, as `session-path` and its neighbours tell.
+        Generic = "generic",
     }
 }
 

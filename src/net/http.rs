@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -64,9 +64,6 @@ use crate::engine::{Charge, Engine};
 use crate::session::{
     self, DICE, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, Secrets, SessionCache, Tokens, Wait,
 };
-
-/// What the doors' paths begin with.
-const BASE: &str = "/api/auth";
 
 /// Where next-auth's client gets what a sign-out must show.
 const CSRF: &str = "/api/auth/csrf";
@@ -106,6 +103,8 @@ pub struct Hall {
     pages: Pages,
     /// What sessions are signed with.
     signing: Option<SigningKeys>,
+    /// How a plain check begins on a path of the session service's own.
+    start: Option<Box<[u8]>>,
 }
 
 impl Hall {
@@ -132,6 +131,7 @@ impl Hall {
             fences: None,
             pages: Pages::default(),
             signing: None,
+            start: plain::start(&sessions),
             sessions,
             engine,
         }
@@ -198,6 +198,16 @@ impl Hall {
         let Some(reach) = &self.reach else { return };
         if let Err(failure) = reach.ready().await {
             warn!(upstream = reach.authority(), failure = failure.word(), "the upstream does not answer yet");
+        }
+    }
+
+    /// Points a request at the path where the upstream has sessions, with the query that it has.
+    fn aim(&self, uri: &mut Uri) {
+        let path = self.sessions.service().path();
+        if uri.path() != path {
+            let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
+            // Both parts were parts of such a thing before.
+            *uri = Uri::try_from(format!("{path}{query}")).unwrap_or_default();
         }
     }
 
@@ -357,7 +367,7 @@ impl Door {
     }
 
     fn tokens(&self, parts: &Parts) -> Tokens {
-        self.hall.sessions.tokens(cookies(parts))
+        self.hall.sessions.credentials(|| lines(parts))
     }
 
     /// When a call that begins now must have ended.
@@ -403,11 +413,14 @@ impl Door {
             (LookUp::Wait(wait), _) => self.wait(wait).await,
             (LookUp::Fill(fill), None) => self.decode(fill, parts, peer),
             (LookUp::Fill(fill), Some(_)) if self.hall.sessions.decodes() => self.decode(fill, parts, peer),
-            (LookUp::Fill(fill), Some(upstream)) => match self.fill(upstream, fill, request(upstream)).await {
-                Ok(answer) => answer,
-                // The task has panicked; its waiters were answered when the fill was dropped.
-                Err(_) => passed(Outcome::Failed(Failure::Abandoned)),
-            },
+            (LookUp::Fill(mut fill), Some(upstream)) => {
+                self.hall.sessions.bound(&mut fill, || lines(parts));
+                match self.fill(upstream, fill, request(upstream)).await {
+                    Ok(answer) => answer,
+                    // The task has panicked; its waiters were answered when the fill was dropped.
+                    Err(_) => passed(Outcome::Failed(Failure::Abandoned)),
+                }
+            }
             (LookUp::Pass(_), Some(upstream)) => passed(self.ask(upstream, request(upstream)).await),
             // With nobody to ask the engine does not pass.
             (LookUp::Pass(_), None) => passed(Outcome::Failed(Failure::Refused)),
@@ -432,6 +445,11 @@ impl Door {
 /// The values of a request's `Cookie` headers.
 fn cookies(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes)
+}
+
+/// A request's header lines.
+fn lines(parts: &Parts) -> impl Iterator<Item = (&[u8], &[u8])> {
+    parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
 /// Random bytes for one token.
@@ -469,10 +487,9 @@ impl Visit {
 
     async fn route(&self, request: Request<Incoming>) -> Response<Out> {
         let started = Instant::now();
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path();
-        let verifies = self.door.verifies();
-        let door = session::route(BASE, parts.method.as_str(), path, parts.uri.query(), verifies);
+        let (mut parts, body) = request.into_parts();
+        let (verifies, service) = (self.door.verifies(), self.door.hall.sessions.service());
+        let door = service.route(parts.method.as_str(), parts.uri.path(), parts.uri.query(), verifies);
         if door == Route::Elsewhere {
             return self.elsewhere(&parts, body).await;
         }
@@ -480,6 +497,9 @@ impl Visit {
             let line = "the upstream sends its own session requests back here: let requests that carry \
                         'Via: 1.1 cloakroom' through to the application";
             return answer::text(StatusCode::LOOP_DETECTED, line);
+        }
+        if matches!(door, Route::Check | Route::OtherCheck | Route::Update) {
+            self.door.hall.aim(&mut parts.uri);
         }
         let upstream = self.door.upstream.as_ref();
         let decodes = self.door.hall.sessions.decodes();
@@ -489,6 +509,8 @@ impl Visit {
             (Route::OtherCheck, Some(upstream)) => self.pass(upstream, Passage::Check, parts, body).await,
             (Route::Update, Some(upstream)) => self.pass(upstream, Passage::Update, parts, body).await,
             (Route::OtherCheck | Route::Update, None) => self.check_without_upstream(parts).await,
+            (Route::Clear, _) => self.clear(&parts).await,
+            (Route::SignOut, _) if !service.is_next_auth() => self.sign_out_service(upstream, parts, body).await,
             (Route::SignOut, _) if parts.method == Method::POST => self.sign_out(upstream, parts, body).await,
             (Route::SignOutEverywhere, _) => self.sign_out_everywhere(parts, body).await,
             (Route::SignIn, Some(upstream)) => return self.hand_on(upstream, Passage::SignIn, parts, body).await,
@@ -496,9 +518,9 @@ impl Visit {
                 return self.hand_on(upstream, Passage::Page, parts, body).await;
             }
             (Route::SignOut, None) => answer::not_allowed("POST"),
-            (Route::Page, None) if decodes && path == CSRF => self.csrf(&parts),
-            (Route::SignIn, None) if decodes && path == CSRF => answer::not_allowed("GET, HEAD"),
-            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&path) => answer::not_allowed("POST"),
+            (Route::Page, None) if decodes && parts.uri.path() == CSRF => self.csrf(&parts),
+            (Route::SignIn, None) if decodes && parts.uri.path() == CSRF => answer::not_allowed("GET, HEAD"),
+            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&parts.uri.path()) => answer::not_allowed("POST"),
             (Route::SignIn | Route::Page, None) if decodes => {
                 let why = "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
                            signout-everywhere under /api/auth; set upstream for the others";
@@ -569,6 +591,10 @@ impl Visit {
         let lines = relay::lines(&head.headers);
         let status = head.status.as_u16();
         match door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, status, &lines, now)) {
+            // What NextAuth's pages change is known; of others anything may have changed who it is.
+            Observed::Untouched if !sessions.service().is_next_auth() && !parts.method.is_safe() => {
+                door.with_sessions(|sessions, now| sessions.invalidate(&tokens, now));
+            }
             Observed::Untouched => {}
             Observed::Ended => door.hall.settle().await,
             Observed::SignedOut => {

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::Profile;
 use super::headers::{passes_down, shares_beyond};
 use super::source::SourceAnswer;
 
@@ -66,16 +65,6 @@ impl Answer {
         Answer { status, headers, body: body.into(), origin }
     }
 
-    /// A session answer made here.
-    pub(super) fn made(status: u16, body: impl Into<Bytes>, origin: Origin, cache_status: Cow<'static, str>) -> Answer {
-        Answer::plain(status, body, origin).marked(cache_status)
-    }
-
-    /// The answer to a check that found nobody signed in.
-    pub(super) fn empty(profile: Profile, origin: Origin, cache_status: &'static str) -> Answer {
-        Answer::made(200, profile.empty_body(), origin, cache_status.into())
-    }
-
     /// The source's answer as its asker gets it: every header that is meant for it, kept private.
     pub(super) fn of(answer: SourceAnswer, origin: Origin) -> Answer {
         let mut headers = answer.headers;
@@ -84,13 +73,13 @@ impl Answer {
         Answer { status: answer.status, headers, body: answer.body, origin }
     }
 
-    /// Adds where it comes from.
-    pub(super) fn marked(mut self, cache_status: impl Into<Cow<'static, str>>) -> Answer {
-        let source: &[u8] = match self.origin {
-            Origin::Source | Origin::Failure => b"nextauth",
-            Origin::Cache | Origin::Stale | Origin::Fence | Origin::Nothing => b"cache",
+    /// Adds where it comes from; `source` is what the source is called.
+    pub(super) fn marked(mut self, source: &'static str, cache_status: impl Into<Cow<'static, str>>) -> Answer {
+        let from = match self.origin {
+            Origin::Source | Origin::Failure => source,
+            Origin::Cache | Origin::Stale | Origin::Fence | Origin::Nothing => "cache",
         };
-        self.headers.push(line("x-session-source", source));
+        self.headers.push(line("x-session-source", from.as_bytes()));
         let value = match cache_status.into() {
             Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
             Cow::Owned(text) => Bytes::from(text),

@@ -5,6 +5,7 @@
 //! to each other. Commands of Redis clients are not: they come between any two looks at the store, and so a body is
 //! read last and written last, and the store refuses a write where a fence has been laid.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,7 +26,7 @@ use super::nextauth::Vault;
 use super::source::{Failure, Kind, Outcome};
 use super::story::{Event, Story};
 use super::sync::Steps;
-use super::{Profile, Settings};
+use super::{Profile, Service, Settings};
 use crate::clock::{Millis, Ttl};
 use crate::store::{Look, NameBuf, Store};
 
@@ -77,6 +78,7 @@ pub(super) struct Core {
     pub families: Store,
     /// Those settings that stay as they were at the start.
     pub source: Kind,
+    pub service: Service,
     pub prefix_len: usize,
     settings: RwLock<Arc<Settings>>,
     /// The settings' bound, where a hit reads it without taking part in a count.
@@ -116,8 +118,10 @@ impl SessionCache {
     /// namespace of the settings' `prefix` should be secret and fenced; where it is not, a `DEL` is no sign-out and
     /// nothing stale is shown.
     pub fn new(answers: Store, families: Store, settings: Settings) -> SessionCache {
+        let service = settings.service.clone().with_cookie(settings.cookie.as_deref());
         let core = Core {
-            names: CookieNames::new(&settings),
+            names: CookieNames::new(&settings, &service),
+            service,
             counters: Counters::default(),
             source: settings.source.kind(),
             prefix_len: settings.prefix.len(),
@@ -157,6 +161,11 @@ impl SessionCache {
         self.core.refill_vault(&source);
     }
 
+    /// Whose sessions they are.
+    pub fn service(&self) -> &Service {
+        &self.core.service
+    }
+
     /// What it counts.
     pub fn counters(&self) -> &Counters {
         &self.core.counters
@@ -170,6 +179,9 @@ impl SessionCache {
     /// A name that the session cookie has.
     pub fn cookie_name(&self) -> String {
         let settings = self.settings();
+        if let Some(cookie) = &self.core.service.cookie {
+            return cookie.clone().into_owned();
+        }
         let profile = settings.profile.or_else(|| self.core.learned()).unwrap_or(Profile::NextAuth);
         settings.cookie.clone().unwrap_or_else(|| profile.cookie().to_owned())
     }
@@ -243,8 +255,20 @@ impl SessionCache {
         core.tell(key, core.why_asked(&family, behind, now), now);
         add(&core.counters.misses);
         let (cache, tokens) = (self.clone(), tokens.clone());
-        let (subject, user) = (None, None);
-        LookUp::Fill(Fill { cache, flight, listed, family, tokens, started: now, behind, subject, user, done: false })
+        let (subject, user, ends) = (None, None, None);
+        LookUp::Fill(Fill {
+            cache,
+            flight,
+            listed,
+            family,
+            tokens,
+            started: now,
+            behind,
+            subject,
+            user,
+            ends,
+            done: false,
+        })
     }
 
     /// Ends a fill: stores what may be stored, wakes who waits, and gives the asker's answer.
@@ -313,12 +337,26 @@ impl Core {
     /// The answer for a token that was signed out.
     pub fn fenced(&self, tokens: &Tokens) -> Answer {
         add(&self.counters.fenced);
-        Answer::empty(tokens.profile, Origin::Fence, "cloakroom; hit; detail=signed-out")
+        self.empty(tokens, Origin::Fence, "cloakroom; hit; detail=signed-out")
+    }
+
+    /// The answer to a check that found nobody signed in.
+    pub fn empty(&self, tokens: &Tokens, origin: Origin, cache_status: impl Into<Cow<'static, str>>) -> Answer {
+        let answer = match self.service.is_next_auth() {
+            true => Answer::plain(200, tokens.profile.empty_body(), origin),
+            false => self.service.empty(origin),
+        };
+        self.mark(answer, cache_status)
+    }
+
+    /// Adds to an answer where it comes from.
+    pub fn mark(&self, answer: Answer, cache_status: impl Into<Cow<'static, str>>) -> Answer {
+        answer.marked(self.service.word(), cache_status)
     }
 
     pub fn nothing(&self, tokens: &Tokens, cache_status: &'static str) -> Answer {
         self.counters.check(&self.counters.empty);
-        Answer::empty(tokens.profile, Origin::Nothing, cache_status)
+        self.empty(tokens, Origin::Nothing, cache_status)
     }
 
     fn hit(&self, key: &NameBuf, answer: Answer) -> Answer {
@@ -432,7 +470,7 @@ impl Core {
     }
 
     fn no_session(&self, tokens: &Tokens) -> Answer {
-        Answer::empty(tokens.profile, Origin::Cache, "cloakroom; hit; detail=no-session")
+        self.empty(tokens, Origin::Cache, "cloakroom; hit; detail=no-session")
     }
 
     /// How long the shortest fence stands.

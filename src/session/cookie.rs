@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::answer::Header;
 use super::cache::PassWhy;
 use super::headers::profile_of_helper;
-use super::{Profile, Settings};
+use super::{Profile, Service, Settings};
 use crate::store::{NameBuf, Store};
 
 /// Session cookies of one request that are read; more are never one session of a browser, which keeps about 180 in all.
@@ -38,6 +38,8 @@ pub struct Tokens {
     pub(super) seen: Seen,
     /// The session cookies that came, by side.
     parts: [SmallVec<[Suffix; 1]>; 2],
+    /// Whether the token came in a header of its own, and not in a cookie.
+    pub(super) by_header: bool,
 }
 
 /// The tokens of a request, by their stored names.
@@ -61,10 +63,26 @@ pub(super) enum Seen {
     },
 }
 
+impl Seen {
+    /// The name that a check is looked up and filled under, if it is clear.
+    pub(super) fn key(&self) -> Option<&NameBuf> {
+        match self {
+            Seen::One { key, .. } | Seen::Both { key, .. } => Some(key),
+            Seen::None | Seen::Unclear { .. } => None,
+        }
+    }
+}
+
 impl Tokens {
     /// Those of nobody.
     pub(super) fn none() -> Tokens {
-        Tokens { profile: Profile::NextAuth, profile_known: false, seen: Seen::None, parts: Default::default() }
+        let (profile, parts) = (Profile::NextAuth, Default::default());
+        Tokens { profile, profile_known: false, seen: Seen::None, parts, by_header: false }
+    }
+
+    /// Those of a service other than NextAuth, seen in a header.
+    pub(super) fn by_header(seen: Seen) -> Tokens {
+        Tokens { profile_known: true, seen, by_header: true, ..Tokens::none() }
     }
 
     /// Whether there is no session cookie.
@@ -74,10 +92,7 @@ impl Tokens {
 
     /// The name that a check is looked up and filled under, if it is clear.
     pub(super) fn key(&self) -> Option<&NameBuf> {
-        match &self.seen {
-            Seen::One { key, .. } | Seen::Both { key, .. } => Some(key),
-            Seen::None | Seen::Unclear { .. } => None,
-        }
+        self.seen.key()
     }
 
     /// Every name that this request may mean.
@@ -122,10 +137,24 @@ impl Tokens {
 }
 
 /// A cookie name that sessions may have.
-struct Known {
+pub(super) struct Known {
     profile: Profile,
     side: Side,
     name: String,
+}
+
+impl Service {
+    /// The session cookies of a service other than NextAuth; of one by the app's own name there is that one alone.
+    fn cookie_names(&self, is_own: bool) -> impl Iterator<Item = Known> + use<'_> {
+        let names = self.cookie.iter().flat_map(move |name| {
+            let secure = (!is_own).then(|| format!("__Secure-{name}"));
+            std::iter::once(name.clone().into_owned()).chain(secure)
+        });
+        names.map(|name| {
+            let side = if name.starts_with("__") { Side::Secure } else { Side::Plain };
+            Known { profile: Profile::NextAuth, side, name }
+        })
+    }
 }
 
 /// The cookie names that sessions may have, by the settings.
@@ -134,7 +163,9 @@ pub(super) struct CookieNames {
     fixed: Option<Profile>,
     /// Whether the app has a name of its own, which says nothing of HTTPS.
     is_own: bool,
-    max: usize,
+    /// Whether a session cookie has just this name: other services have no chunks, and other cookies that begin so.
+    is_whole: bool,
+    pub max: usize,
     prefix: Vec<u8>,
 }
 
@@ -168,10 +199,11 @@ enum Reading<'a> {
 }
 
 impl CookieNames {
-    pub fn new(settings: &Settings) -> CookieNames {
+    pub fn new(settings: &Settings, service: &Service) -> CookieNames {
         let profiles = settings.profile.map_or(vec![Profile::NextAuth, Profile::AuthJs], |profile| vec![profile]);
         let mut known = Vec::new();
         match &settings.cookie {
+            _ if !service.is_next_auth() => known.extend(service.cookie_names(settings.cookie.is_some())),
             Some(name) => {
                 let side = if name.starts_with("__") { Side::Secure } else { Side::Plain };
                 let profile = settings.profile.unwrap_or(Profile::NextAuth);
@@ -185,15 +217,18 @@ impl CookieNames {
                 }
             }
         }
-        let fixed = settings.profile.or(settings.cookie.as_ref().map(|_| Profile::NextAuth));
+        let is_whole = !service.is_next_auth();
         let is_own = settings.cookie.is_some();
-        CookieNames { known, fixed, is_own, max: settings.cookie_max, prefix: settings.prefix.clone() }
+        let fixed = settings.profile.or((is_own || is_whole).then_some(Profile::NextAuth));
+        CookieNames { known, fixed, is_own, is_whole, max: settings.cookie_max, prefix: settings.prefix.clone() }
     }
 
     /// The session cookie that this cookie belongs to, and what is behind its name.
     fn find<'a>(&self, name: &'a [u8]) -> Option<(usize, &'a [u8])> {
         let mut known = self.known.iter().enumerate();
-        known.find_map(|(index, known)| name.strip_prefix(known.name.as_bytes()).map(|suffix| (index, suffix)))
+        let found =
+            known.find_map(|(index, known)| name.strip_prefix(known.name.as_bytes()).map(|suffix| (index, suffix)));
+        found.filter(|(_, suffix)| !self.is_whole || suffix.is_empty())
     }
 
     /// Whether a `set-cookie` line is about a session cookie.
@@ -227,6 +262,7 @@ impl CookieNames {
             profile_known: told.is_some(),
             seen: Seen::None,
             parts: Default::default(),
+            by_header: false,
         };
         if !parts.is_empty() {
             self.name_all(store, &parts, &mut tokens);
@@ -298,7 +334,7 @@ impl CookieNames {
         };
     }
 
-    fn name(&self, store: &Store, token: &[u8]) -> NameBuf {
+    pub fn name(&self, store: &Store, token: &[u8]) -> NameBuf {
         store.secret_name(&self.prefix, token)
     }
 
@@ -342,7 +378,10 @@ impl CookieNames {
     /// The tokens of the browser's next request, when this one's answer did that. `None`: it has none, or what it
     /// will send cannot be told.
     pub fn next(&self, store: &Store, tokens: &Tokens, change: &Change) -> Option<Seen> {
-        if matches!(tokens.seen, Seen::Unclear { .. }) || change.profile.is_some_and(|other| other != tokens.profile) {
+        if tokens.by_header
+            || matches!(tokens.seen, Seen::Unclear { .. })
+            || change.profile.is_some_and(|other| other != tokens.profile)
+        {
             return None;
         }
         let mut names = [None, None];
@@ -487,7 +526,7 @@ fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
 }
 
 /// The value as every parser reads it, percent-decoded; `None` if they differ.
-fn plain_value(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+pub(super) fn plain_value(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     let plain = |byte: &u8| byte.is_ascii_graphic() & (*byte != b'"') & (*byte != b',') & (*byte != b'\\');
     // To the end, come what may: without a way out in the middle the compiler looks at many bytes at once.
     if !value.iter().fold(true, |all, byte| all & plain(byte)) {

@@ -14,7 +14,7 @@ use super::cookie::{Change, Seen, Tokens};
 use super::counters::add;
 use super::family::Record;
 use super::flight::{Fill, Landing};
-use super::source::{Failure, Outcome, Says, SourceAnswer, says};
+use super::source::{Failure, Outcome, Says, SourceAnswer};
 use super::story::Event;
 use crate::clock::{Millis, Ttl};
 use crate::error::Result;
@@ -100,14 +100,16 @@ impl Core {
         {
             return fenced();
         }
-        let said = says(&answer.body);
-        let plain = answer.status == 200 && answer.header("content-encoding").is_none();
+        let said = match answer.header("content-encoding") {
+            None => self.service.hears(answer.status, &answer.body),
+            Some(_) => Says::Nonsense,
+        };
         let current = listed && !fill.behind;
         let mut shown = Answer::of(answer, Origin::Source);
         let mut status = format!("cloakroom; fwd=miss; fwd-status={}", shown.status);
         let mut event = Event::Unfit(shown.status);
         match said {
-            Says::SignedIn(expires) if plain && current && !change.takes_away() => {
+            Says::SignedIn(expires) if current && !change.takes_away() => {
                 match self.store(fill, &change, &shown, expires, flights, now) {
                     Stored::For(ttl) => {
                         event = Event::Stored(ttl);
@@ -118,10 +120,12 @@ impl Core {
                 }
             }
             // The source knows of no session: nothing earlier may be shown from now on.
-            _ if current && (change.takes_away() || (plain && said == Says::SignedOut)) => {
+            _ if current && (change.takes_away() || said == Says::SignedOut) => {
                 event = Event::Nobody(shown.status);
                 self.disband(&fill.family, flights, now);
             }
+            // The login is one, but what was said of it before holds no longer.
+            Says::Barred if current => self.invalidate(&fill.family, flights, now),
             // What began before an update must not undo its cookie.
             _ if !current => {
                 shown.strip_cookies(|line| self.names.is_session(line));
@@ -134,7 +138,7 @@ impl Core {
         let mut shared = shown.clone();
         shared.strip_cookies(|line| !self.names.is_session(line));
         debug!(session = %self.shown(&fill.family), status = shown.status, "Session API - Cache miss, generated session");
-        (shown.marked(status.clone()), Landing::Answer(shared.marked(status + "; collapsed"), used))
+        (self.mark(shown, status.clone()), Landing::Answer(self.mark(shared, status + "; collapsed"), used))
     }
 
     /// The family that a fill's answer belongs to: the one it began with, unless the asker's link to it has died
@@ -157,18 +161,22 @@ impl Core {
     ) -> Stored {
         let Some(key) = fill.tokens.key() else { return Stored::Not };
         let family = &self.home(fill, key, flights, now);
-        let expires = expires.map_or(Millis::NEVER, |unix| self.answers.clock().from_wall(unix));
-        let fresh_until = (fill.started + self.settings().ttl).min(expires);
+        let at = |unix: Option<u64>| unix.map_or(Millis::NEVER, |unix| self.answers.clock().from_wall(unix));
+        let expires = at(expires).min(at(fill.ends));
+        let keeps_for = self.service.keeps_for(shown);
+        let kept_until = keeps_for.map_or(Millis::NEVER, |length| fill.started + Ttl(length));
+        let fresh_until = (fill.started + self.settings().ttl).min(expires).min(kept_until);
         let fits = shown.body.len() <= self.settings().body_max;
         if !fits || expires <= now {
             return Stored::Not;
         }
         let mut record = self.whole_record(family, now).unwrap_or_default();
         record.status = shown.status;
-        record.headers = shown.headers.iter().filter(|(name, _)| name.as_ref() != b"set-cookie").cloned().collect();
+        let lasts = |name: &[u8]| name != b"set-cookie" && !self.service.is_fleeting(name);
+        record.headers = shown.headers.iter().filter(|(name, _)| lasts(name)).cloned().collect();
         record.body = shown.body.clone();
         record.fresh_until = fresh_until;
-        record.stale_until = fresh_until + self.stale_length();
+        record.stale_until = (fresh_until + self.stale_length()).min(kept_until);
         record.expires = expires;
         record.used = change.side();
         record.user = fill.user.as_deref().map(NameBuf::from_slice).unwrap_or_default();
@@ -251,15 +259,14 @@ impl Core {
             return self.fenced(tokens);
         }
         let status = format!("cloakroom; fwd=miss; {why}");
-        if self.settings().on_error == OnError::Empty {
-            let body = tokens.profile.empty_body();
-            return Answer::made(200, body, Origin::Failure, (status + "; detail=empty").into());
+        if self.settings().on_error == OnError::Empty && self.service.is_quiet() {
+            return self.empty(tokens, Origin::Failure, status + "; detail=empty");
         }
         match trouble {
             Trouble::Failure(failure) => self.failure(failure, status),
             Trouble::Answer(mut answer) => {
                 answer.retry_after();
-                answer.marked(status)
+                self.mark(answer, status)
             }
         }
     }
@@ -269,7 +276,7 @@ impl Core {
         let body = format!(r#"{{"error":"session source: {}"}}"#, failure.word());
         let mut answer = Answer::plain(failure.status(), body, Origin::Failure);
         answer.retry_after();
-        answer.marked(cache_status)
+        self.mark(answer, cache_status)
     }
 
     fn stale(&self, tokens: &Tokens, why: &str, now: Millis) -> Option<Answer> {
@@ -290,6 +297,6 @@ impl Core {
         if superseded {
             record.cookies.into_iter().for_each(|line| answer.set_cookie(line));
         }
-        Some(answer.marked(format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
+        Some(self.mark(answer, format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
     }
 }

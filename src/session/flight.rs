@@ -78,6 +78,8 @@ pub struct Fill {
     pub(super) subject: Option<Box<str>>,
     /// The name of the list of the user's families, once an answer has told who it is.
     pub(super) user: Option<Box<[u8]>>,
+    /// When the token ends by its own words, in milliseconds of Unix time.
+    pub(super) ends: Option<u64>,
     pub(super) done: bool,
 }
 

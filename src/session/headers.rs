@@ -13,6 +13,8 @@ pub enum Route {
     Update,
     /// The sign-out path, `GET` or `POST`.
     SignOut,
+    /// `POST` on NextAuth's sign-out path where the service is another: [`clear`](super::SessionCache::clear).
+    Clear,
     /// `POST` on the path that ends all sessions of who asks: [`end_everywhere`](super::SessionCache::end_everywhere).
     SignOutEverywhere,
     /// May sign somebody in: [`Passage::SignIn`](super::Passage::SignIn).

@@ -85,6 +85,7 @@ mod cache;
 mod claims;
 mod cookie;
 mod counters;
+mod credential;
 mod csrf;
 mod family;
 mod fill;
@@ -94,6 +95,7 @@ mod hit;
 mod jwt;
 mod nextauth;
 mod pass;
+mod service;
 mod signout;
 mod source;
 mod story;
@@ -120,13 +122,14 @@ pub use hit::Hit;
 pub use jwt::{DICE, Keyring, Secrets, TokenFault};
 pub use nextauth::NextAuth;
 pub use pass::{Observed, Passage};
+pub use service::{SESSION_PATH, Service};
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
 pub use story::{Account, Event, State, Told};
 pub use users::{Everywhere, User};
 pub use verify::Verified;
 
-/// Whose session cookie it is, and with it what an empty session looks like.
+/// Which of NextAuth's libraries has made a session cookie, and with it what an empty session looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// next-auth 4: `next-auth.session-token`, `{}`.
@@ -167,7 +170,9 @@ pub enum OnError {
 pub struct Settings {
     /// What is asked when the store knows nothing.
     pub source: Source,
-    /// `None`: read from the cookies of requests and answers.
+    /// Whose sessions they are.
+    pub service: Service,
+    /// Which of NextAuth's libraries it is, where the service is NextAuth. `None`: read from the cookies of requests and answers.
     pub profile: Option<Profile>,
     /// The app's own name for the session cookie, in place of the profile's two.
     pub cookie: Option<String>,
@@ -216,6 +221,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             source: Source::StoreAlone,
+            service: Service::next_auth(),
             profile: None,
             cookie: None,
             prefix: b"auth:session:".to_vec(),

@@ -101,7 +101,7 @@ impl Core {
         now: Millis,
     ) -> Result<(String, Claims), TokenFault> {
         let body = format!(r#"{{"user":{user}}}"#);
-        let cut = owner(body.as_bytes(), subject).and_then(|id| self.cut_off(&self.user_name(&id), now));
+        let cut = owner(&self.service, body.as_bytes(), subject).and_then(|id| self.cut_off(&self.user_name(&id), now));
         let holds = cut.is_none_or(|cut| is_after(claims.number("iat"), cut, |cut| self.answers.clock().to_wall(cut)));
         if holds { Ok((user, claims)) } else { Err(TokenFault::SignedOut) }
     }

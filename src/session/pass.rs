@@ -5,7 +5,7 @@ use super::cache::SessionCache;
 use super::cookie::{Change, Seen, Tokens};
 use super::counters::add;
 use super::fill::Trouble;
-use super::source::{Failure, Outcome, is_failure};
+use super::source::{Failure, Outcome, SourceAnswer, is_failure};
 use crate::clock::Millis;
 use crate::store::NameBuf;
 
@@ -98,7 +98,9 @@ impl SessionCache {
         } else if change.sets() && core.join(&family, key, &flights, now) {
             let mut record = core.whole_record(&family, now).unwrap_or_default();
             record.add_member(key, now);
-            if passage == Passage::Update {
+            // A token that stays the same names what the session is now; with another one, those before it do not.
+            let stays = || core.names.next(&core.answers, tokens, &change).is_some_and(|next| next.key() == Some(key));
+            if passage == Passage::Update && !stays() {
                 record.update();
             }
             core.roll(&family, &mut record, tokens, &change, &flights, now);
@@ -129,7 +131,7 @@ impl SessionCache {
             shown.strip_cookies(|line| core.names.is_session(line));
             shown.retry_after();
         }
-        shown.marked(status)
+        core.mark(shown, status)
     }
 
     fn pass_failure(&self, tokens: &Tokens, passage: Passage, failure: Failure, now: Millis) -> Answer {
@@ -155,8 +157,8 @@ impl SessionCache {
         }
     }
 
-    /// Forgets what was answered; the families stay.
-    pub(super) fn invalidate(&self, tokens: &Tokens, now: Millis) {
+    /// Forgets what was answered; the families stay, and the next check asks anew.
+    pub fn invalidate(&self, tokens: &Tokens, now: Millis) {
         let mut flights = self.core.steps.lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {
             self.core.invalidate(&family, &mut flights, now);
@@ -173,9 +175,9 @@ impl super::cache::Core {
         tokens.names().iter().map(|name| self.answers.canonical(name, now)).collect()
     }
 
-    /// Whether a change ends a session, for sign-outs: its cookie is deleted and none is set.
-    pub fn ends_session(&self, headers: &[Header]) -> bool {
-        let change: Change = self.change(headers);
-        change.takes_away()
+    /// Whether the answer to a sign-out ends the session.
+    pub fn ends_session(&self, answer: &SourceAnswer) -> bool {
+        let change: Change = self.change(&answer.headers);
+        self.service.has_ended(answer.status, change.takes_away())
     }
 }

@@ -10,7 +10,7 @@ use super::answer::{Answer, Origin};
 use super::cache::SessionCache;
 use super::cookie::Tokens;
 use super::counters::add;
-use super::source::{Kind, Says, SourceAnswer, says};
+use super::source::{Kind, Says, SourceAnswer};
 use super::story::Event;
 use crate::clock::{Millis, Ttl};
 use crate::store::NameBuf;
@@ -97,7 +97,7 @@ impl SessionCache {
     /// Ends a sign-out with what the source said; `None` if it said nothing. The source's answer is handed out as it is.
     pub fn end_sign_out(&self, mut sign_out: SignOut, answer: Option<&SourceAnswer>, now: Millis) -> Ended {
         sign_out.done = true;
-        let lives = |answer: &SourceAnswer| !answer.is_failure() && !self.core.ends_session(&answer.headers);
+        let lives = |answer: &SourceAnswer| !answer.is_failure() && !self.core.ends_session(answer);
         if answer.is_some_and(lives) {
             sign_out.undo(now);
             add(&self.core.counters.sign_outs_refused);
@@ -124,7 +124,7 @@ impl SessionCache {
             debug!(session = %self.core.shown(key), "Session cache cleared");
         }
         let body = Bytes::from_static(br#"{"success":true}"#);
-        Answer::made(200, body, Origin::Cache, "cloakroom; hit; detail=cleared".into())
+        self.core.mark(Answer::plain(200, body, Origin::Cache), "cloakroom; hit; detail=cleared")
     }
 }
 
@@ -213,7 +213,7 @@ impl SignOut {
         self.is_known |= record.is_some();
         let told = record.map(|record| record.expires).filter(|expires| *expires != Millis::NEVER);
         let body = || {
-            let says = core.answers.peek(family, now, |value| value.string().map(says))?;
+            let says = core.answers.peek(family, now, |value| value.string().map(|body| core.service.says(body)))?;
             let Ok(Says::SignedIn(Some(unix))) = says else { return None };
             Some(core.answers.clock().from_wall(unix))
         };

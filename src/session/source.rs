@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::answer::Header;
 use super::nextauth::NextAuth;
@@ -146,27 +146,45 @@ pub(super) enum Says {
     SignedIn(Option<u64>),
     /// `{}` or `null`.
     SignedOut,
+    /// Somebody who has to do more before it is a session, such as show a second factor.
+    Barred,
     /// No session at all: HTML, half an object, a number.
     Nonsense,
 }
 
-/// Reads a body. Sessions are JSON objects, of which only the one word is looked at: it costs no allocation. What stands in
-/// the others has to be JSON, but may be a number that no float holds, or as deep as it likes.
+/// Where a body tells when its session ends: from the outside in, the names that the member may have.
+pub(super) type Ending = &'static [&'static [&'static str]];
+
+/// Where NextAuth tells it.
+pub(super) const EXPIRES: Ending = &[&["expires"]];
+
+/// Reads a body of NextAuth's; of any other all but the end.
 pub(super) fn says(body: &[u8]) -> Says {
-    // What is passed over is not looked at letter by letter.
-    let text = std::str::from_utf8(body).ok();
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Says::Nonsense)
+    says_by(body, EXPIRES)
 }
 
-impl<'de> Deserialize<'de> for Says {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Says, D::Error> {
-        reader.deserialize_any(Reader)
+/// Reads a body. Sessions are JSON objects, of which only the one word is looked at: it costs no allocation. What stands in
+/// the others has to be JSON, but may be a number that no float holds, or as deep as it likes.
+pub(super) fn says_by(body: &[u8], ending: Ending) -> Says {
+    // What is passed over is not looked at letter by letter.
+    let Ok(text) = std::str::from_utf8(body) else { return Says::Nonsense };
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let says = Session(ending).deserialize(&mut reader);
+    says.and_then(|says| reader.end().map(|()| says)).unwrap_or(Says::Nonsense)
+}
+
+/// Reads a session.
+struct Session(Ending);
+
+impl<'de> DeserializeSeed<'de> for Session {
+    type Value = Says;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Says, D::Error> {
+        reader.deserialize_any(self)
     }
 }
 
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for Session {
     type Value = Says;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,71 +196,103 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Says, M::Error> {
+        let Some((names, below)) = self.0.split_first() else { return Ok(Says::Nonsense) };
         let mut says = Says::SignedOut;
-        while let Some(Text(is_expires)) = map.next_key_seed(Look(|name: &str| name == "expires"))? {
-            says = match (is_expires, says) {
-                (Some(true), _) => Says::SignedIn(map.next_value_seed(Look(unix_millis))?.0.flatten()),
-                (_, Says::SignedIn(expires)) => map.next_value::<IgnoredAny>().map(|_| Says::SignedIn(expires))?,
-                (_, _) => map.next_value::<IgnoredAny>().map(|_| Says::SignedIn(None))?,
+        while let Some(is_ending) = map.next_key_seed(Among(names))? {
+            says = match (is_ending, says) {
+                (true, Says::SignedIn(known)) if names.len() > 1 => {
+                    Says::SignedIn(map.next_value_seed(Instant(below))?.or(known))
+                }
+                (true, _) => Says::SignedIn(map.next_value_seed(Instant(below))?),
+                (false, Says::SignedIn(expires)) => map.next_value::<IgnoredAny>().map(|_| Says::SignedIn(expires))?,
+                (false, _) => map.next_value::<IgnoredAny>().map(|_| Says::SignedIn(None))?,
             };
         }
         Ok(says)
     }
 }
 
-/// Makes something of a text, and nothing of any other value.
-struct Look<F>(F);
+/// Whether a member has one of these names.
+struct Among<'n>(&'n [&'n str]);
 
-/// What was made of a text.
-struct Text<T>(Option<T>);
+impl<'de> DeserializeSeed<'de> for Among<'_> {
+    type Value = bool;
 
-impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for Look<F> {
-    type Value = Text<T>;
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<bool, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Text<T>, D::Error> {
+impl<'de> Visitor<'de> for Among<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(self.0.contains(&name))
+    }
+}
+
+/// The instant that a value tells, itself or in a member; nothing of any other value.
+struct Instant(Ending);
+
+impl<'de> DeserializeSeed<'de> for Instant {
+    type Value = Option<u64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Option<u64>, D::Error> {
         reader.deserialize_any(self)
     }
 }
 
-impl<'de, T, F: FnOnce(&str) -> T> Visitor<'de> for Look<F> {
-    type Value = Text<T>;
+impl<'de> Visitor<'de> for Instant {
+    type Value = Option<u64>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Text<T>, E> {
-        Ok(Text(Some(self.0(text))))
+    fn visit_str<E>(self, text: &str) -> Result<Option<u64>, E> {
+        Ok(if self.0.is_empty() { unix_millis(text) } else { None })
     }
 
-    fn visit_unit<E>(self) -> Result<Text<T>, E> {
-        Ok(Text(None))
+    fn visit_unit<E>(self) -> Result<Option<u64>, E> {
+        Ok(None)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Text<T>, E> {
-        Ok(Text(None))
+    fn visit_bool<E>(self, _: bool) -> Result<Option<u64>, E> {
+        Ok(None)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Text<T>, E> {
-        Ok(Text(None))
+    fn visit_i64<E>(self, _: i64) -> Result<Option<u64>, E> {
+        Ok(None)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Text<T>, E> {
-        Ok(Text(None))
+    fn visit_u64<E>(self, _: u64) -> Result<Option<u64>, E> {
+        Ok(None)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Text<T>, E> {
-        Ok(Text(None))
+    fn visit_f64<E>(self, _: f64) -> Result<Option<u64>, E> {
+        Ok(None)
     }
 
-    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Text<T>, S::Error> {
+    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Option<u64>, S::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Text(None))
+        Ok(None)
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Text<T>, M::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Text(None))
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Option<u64>, M::Error> {
+        let (names, below) = self.0.split_first().map_or((&[][..], &[][..]), |(names, below)| (*names, below));
+        let mut instant = None;
+        while let Some(is_it) = map.next_key_seed(Among(names))? {
+            if is_it {
+                instant = map.next_value_seed(Instant(below))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(instant)
     }
 }
 
@@ -266,5 +316,22 @@ mod tests {
         for body in ["", "<html>", "[]", "7", r#""text""#, r#"{"user""#, "{}{}", r#"{"user":{]}"#, "{\"a\":1}\0"] {
             assert_eq!(says(body.as_bytes()), Says::Nonsense, "{body}");
         }
+    }
+
+    #[test]
+    fn the_end_is_where_the_service_has_it() {
+        let nested: Ending = &[&["session"], &["expiresAt"]];
+        let at = "1970-01-01T00:00:01Z";
+        let body =
+            format!(r#"{{"session":{{"id":[{{}}],"expiresAt":"{at}"}},"expiresAt":"x","user":{{"session":1}}}}"#);
+        assert_eq!(says_by(body.as_bytes(), nested), Says::SignedIn(Some(1000)));
+        for body in [r#"{"session":null}"#, r#"{"session":"1970-01-01T00:00:01Z"}"#, r#"{"session":{"a":1}}"#] {
+            assert_eq!(says_by(body.as_bytes(), nested), Says::SignedIn(None), "{body}");
+        }
+        let either: Ending = &[&["expires", "expires_at"]];
+        let body = format!(r#"{{"expires":"{at}","expires_at":1}}"#);
+        assert_eq!(says_by(body.as_bytes(), either), Says::SignedIn(Some(1000)));
+        assert_eq!(says_by(b"null", nested), Says::SignedOut);
+        assert_eq!(says_by(b"{}", nested), Says::SignedOut);
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use super::cache::{Core, SessionCache};
 use super::cookie::{Seen, Tokens};
 use super::family::{Reader, USER, key_of, put};
+use super::service::Service;
 use super::signout::REVOKE_MAX;
 use super::source::{Kind, Outcome};
 use crate::clock::Millis;
@@ -46,9 +47,9 @@ fn id(value: &Json) -> Option<String> {
 }
 
 /// Whose session a body is.
-pub(super) fn owner(body: &[u8], subject: Option<&str>) -> Option<String> {
+pub(super) fn owner(service: &Service, body: &[u8], subject: Option<&str>) -> Option<String> {
     let body: Json = serde_json::from_slice(body).ok()?;
-    let field = |name: &str| body.get("user").and_then(|user| user.get(name)).and_then(id);
+    let field = |name: &str| service.claim(&body, &["user", name]).and_then(id);
     field("id").or_else(|| subject.map(str::to_owned)).or_else(|| field("email"))
 }
 
@@ -90,7 +91,7 @@ impl Core {
     pub fn user_in(&self, outcome: &Outcome, subject: Option<&str>) -> Option<NameBuf> {
         match outcome {
             Outcome::Answered(answer) if answer.status == 200 => {
-                owner(&answer.body, subject).map(|id| self.user_name(&id))
+                owner(&self.service, &answer.body, subject).map(|id| self.user_name(&id))
             }
             _ => None,
         }
@@ -161,7 +162,7 @@ impl SessionCache {
             let record =
                 core.whole_record(&family, now).filter(|record| record.body == body && !record.user.is_empty());
             let user = record.map(|record| record.user);
-            user.or_else(|| owner(&body, None).map(|id| core.user_name(&id))).map(User)
+            user.or_else(|| owner(&core.service, &body, None).map(|id| core.user_name(&id))).map(User)
         })
     }
 
@@ -224,7 +225,7 @@ impl Everywhere {
         let (prefix, most) = (core.settings().prefix.clone(), core.settings().body_max);
         core.answers.scan(cursor, STEP, now, |value| {
             let body = value.string().ok().filter(|body| value.name().starts_with(&prefix) && body.len() <= most);
-            let owner = body.and_then(|body| owner(body, None));
+            let owner = body.and_then(|body| owner(&core.service, body, None));
             if owner.is_some_and(|id| core.user_name(&id) == self.user.0) {
                 self.families.push(NameBuf::from_slice(value.name()));
             }
@@ -251,7 +252,8 @@ mod tests {
 
     #[test]
     fn an_owner_is_told_by_id_then_subject_then_mail() {
-        let owner = |body: &str, subject| owner(body.as_bytes(), subject);
+        let service = Service::next_auth();
+        let owner = |body: &str, subject| owner(&service, body.as_bytes(), subject);
         assert_eq!(owner(r#"{"user":{"id":"7","email":"a@b"}}"#, Some("s")).as_deref(), Some("7"));
         assert_eq!(owner(r#"{"user":{"id":7}}"#, None).as_deref(), Some("7"));
         assert_eq!(owner(r#"{"user":{"id":null,"email":"a@b"}}"#, Some("s")).as_deref(), Some("s"));

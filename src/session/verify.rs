@@ -16,7 +16,8 @@ use super::cookie::{Seen, Tokens};
 use super::counters::add;
 use super::family::{Reader, View, badge_key, put};
 use super::hit::Hit;
-use super::source::{Says, says};
+use super::service::Service;
+use super::source::Says;
 use crate::clock::{Millis, Ttl};
 use crate::config::ClaimHeader;
 use crate::store::{Look, NameBuf};
@@ -77,6 +78,8 @@ enum Verdict {
     /// Somebody is signed in, until this Unix time in milliseconds if it is told.
     In(Option<u64>),
     Out,
+    /// Somebody is, and has to do more before it counts.
+    Barred,
     /// The source failed, and nothing can be said.
     Unknown,
 }
@@ -115,8 +118,8 @@ impl SessionCache {
         self.core.nothing(tokens, NO_COOKIE)
     }
 
-    /// Turns the answer to a session check into one for a proxy: 200 with who it is, 401 if nobody is signed in, 503 if the
-    /// source failed and nothing earlier may be shown. The body is empty.
+    /// Turns the answer to a session check into one for a proxy: 200 with who it is, 401 if nobody is signed in, 403 if
+    /// somebody is who must show a second factor, 503 if the source failed and nothing earlier may be shown. The body is empty.
     pub fn verdict(&self, tokens: &Tokens, answer: Answer, now: Millis) -> Answer {
         let core = &self.core;
         let mut headers = vec![line("cache-control", PRIVATE.as_bytes())];
@@ -129,6 +132,10 @@ impl SessionCache {
             Verdict::Out => {
                 add(&core.counters.verify_refused);
                 401
+            }
+            Verdict::Barred => {
+                add(&core.counters.verify_refused);
+                403
             }
             Verdict::Unknown => {
                 add(&core.counters.verify_unknown);
@@ -159,15 +166,17 @@ impl Core {
         match (answer.origin, answer.status) {
             (Origin::Failure, _) => Verdict::Unknown,
             (Origin::Fence | Origin::Nothing, _) => Verdict::Out,
-            (Origin::Cache | Origin::Source | Origin::Stale, 200) => match says(&answer.body) {
-                Says::SignedIn(expires) if expires.is_none_or(|at| self.answers.clock().to_wall(now) < at) => {
-                    Verdict::In(expires)
+            (Origin::Cache | Origin::Source | Origin::Stale, status) => {
+                match self.service.hears(status, &answer.body) {
+                    Says::SignedIn(expires) if expires.is_none_or(|at| self.answers.clock().to_wall(now) < at) => {
+                        Verdict::In(expires)
+                    }
+                    Says::SignedIn(_) | Says::SignedOut => Verdict::Out,
+                    Says::Barred => Verdict::Barred,
+                    Says::Nonsense if matches!(status, 401 | 403) => Verdict::Out,
+                    Says::Nonsense => Verdict::Unknown,
                 }
-                Says::SignedIn(_) | Says::SignedOut => Verdict::Out,
-                Says::Nonsense => Verdict::Unknown,
-            },
-            (_, 401 | 403) => Verdict::Out,
-            _ => Verdict::Unknown,
+            }
         }
     }
 
@@ -204,18 +213,20 @@ impl Core {
         for (name, paths) in OWN {
             // What a setting says of a name counts, also where it finds nothing.
             if others.iter().all(|other| other.name != name) {
-                tell(name, first(&session, paths));
+                tell(name, first(&self.service, &session, paths));
             }
         }
         for ClaimHeader { claims, name } in others {
-            tell(name, claims.iter().find_map(|path| find(&session, path)));
+            tell(name, claims.iter().find_map(|path| self.service.claim(&session, path)));
         }
         if settings.signs
             && let Some(signer) = self.signer.get()
         {
             let issued = self.answers.clock().to_wall(now) / 1000;
             let until = (issued + SIGNED_FOR.0 / 1000).min(expires.map_or(u64::MAX, |at| at / 1000));
-            let signed = (issued < until).then(|| signer(&claims(&session, body, issued, until), issued)).flatten();
+            let signed = (issued < until)
+                .then(|| signer(&claims(&self.service, &session, body, issued, until), issued))
+                .flatten();
             if let Some(signed) = signed {
                 add(&self.counters.signed);
                 lines.push((Bytes::from_static(b"x-session"), signed.into()));
@@ -252,7 +263,7 @@ impl Core {
 }
 
 /// The claim at a path: members from the outside in.
-fn find<'v>(session: &'v Value, path: &[impl AsRef<str>]) -> Option<&'v Value> {
+pub(super) fn find<'v>(session: &'v Value, path: &[impl AsRef<str>]) -> Option<&'v Value> {
     let claim = path.iter().try_fold(session, |value, name| value.get(name.as_ref()))?;
     let says_something = match claim {
         Value::Null | Value::Object(_) => false,
@@ -263,8 +274,8 @@ fn find<'v>(session: &'v Value, path: &[impl AsRef<str>]) -> Option<&'v Value> {
     says_something.then_some(claim)
 }
 
-fn first<'v>(session: &'v Value, paths: &[&[&str]]) -> Option<&'v Value> {
-    paths.iter().find_map(|path| find(session, path))
+fn first<'v>(service: &Service, session: &'v Value, paths: &[&[&str]]) -> Option<&'v Value> {
+    paths.iter().find_map(|path| service.claim(session, path))
 }
 
 /// A claim as a header's value: texts, whole numbers, yes and no, and lists of them with commas between. What is no plain
@@ -310,11 +321,11 @@ fn push(out: &mut Vec<u8>, text: &str, special: &[u8]) {
 }
 
 /// The claims that are signed, as JSON: who it is, for how long, and the session as it is, if it is not too large.
-fn claims(session: &Value, body: &[u8], issued: u64, until: u64) -> Vec<u8> {
+fn claims(service: &Service, session: &Value, body: &[u8], issued: u64, until: u64) -> Vec<u8> {
     let mut out = format!(r#"{{"iss":"cloakroom","iat":{issued},"exp":{until}"#).into_bytes();
     let told: [(&str, &[&[&str]]); 3] = [("sub", ID), ("name", &[&["user", "name"]]), ("email", &[&["user", "email"]])];
     for (name, paths) in told {
-        if let Some(text) = first(session, paths).and_then(scalar) {
+        if let Some(text) = first(service, session, paths).and_then(scalar) {
             out.extend_from_slice(format!(r#","{name}":{}"#, Value::from(text)).as_bytes());
         }
     }

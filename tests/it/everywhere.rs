@@ -109,3 +109,12 @@ fn what_was_ended_stays_so_after_a_kill() {
     }
     assert!(check(server.http, &token(SECRET, r#"{"name":"bob","sub":"bob"}"#, 3, 1800)).body.contains("bob"));
 }
+
+#[test]
+fn an_upstream_is_asked_whose_sessions_they_are_as_for_any_check() {
+    let upstream = Faulty::start();
+    let server = before(upstream.addr, &[]);
+    let cookies = "next-auth.session-token=alice.1; next-auth.csrf-token=good%7C5f3e";
+    ask(server.http, "POST", PATH, &[("Cookie", cookies), FORM], "csrfToken=good");
+    assert_eq!((upstream.last().line.as_str(), upstream.checks()), ("GET /api/auth/session HTTP/1.1", 1));
+}

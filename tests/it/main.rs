@@ -19,6 +19,7 @@ mod limits;
 mod page;
 mod panics;
 mod pressure;
+mod profiles;
 mod pubsub;
 mod readme;
 mod resp;

@@ -284,3 +284,15 @@ fn the_targets_and_paths_that_the_readme_names_are_there() {
     }
     assert!(paths >= 3 && examples >= 2, "{paths} paths, {examples} examples");
 }
+
+#[test]
+fn the_lines_about_profiles_are_settings_that_fit() {
+    let page = file("docs/profiles.md");
+    let lines: Vec<&str> = page.lines().filter(|line| line.starts_with("cloakroom --profile ")).collect();
+    for line in &lines {
+        let words = words::split(line).expect("words");
+        let config = settings::load(words[1..].iter().map(Into::into), []).expect(line).config;
+        assert_eq!((config.profile.to_string(), config.check()), (words[2].clone(), Ok(())), "{line}");
+    }
+    assert_eq!(lines.len(), 5);
+}

@@ -3,7 +3,7 @@
 use super::super::field::{Field as _, span};
 use super::super::namespace::TTL_MAX;
 use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
-use super::super::source::SessionClaims;
+use super::super::source::{SessionClaims, SessionNobody};
 use super::super::values::{FenceLogging, Profile, SessionError, SessionSource, Upstream};
 use super::super::verify::{ClaimHeaders, Redirect};
 use super::WAIT_MAX;
@@ -85,7 +85,8 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Choice(Profile::NAMES),
         default: "auto",
         change: Change::AtStart,
-        doc: "Whose cookie names and empty answer: NextAuth v4, Auth.js v5, or as the cookies tell.",
+        doc: "Whose sessions: paths, cookie names, empty answer and claims. nextauth is NextAuth v4, authjs its v5, auto \
+              either of them as the cookies tell; others in docs/profiles.md.",
         home: field!(profile),
         ..Param::SESSION
     },
@@ -93,8 +94,33 @@ pub(super) const ROWS: &[Param] = &[
         name: "session-cookie",
         kind: Kind::Form("cookie name", cookie_name),
         change: Change::AtStart,
-        doc: "Name of the session cookie; empty for the profile's own.",
+        doc: "Name of the session cookie; empty for the profile's own. Of profile generic: empty for bearers.",
         home: field!(session_cookie),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-path",
+        kind: Kind::Form("path", path),
+        change: Change::AtStart,
+        doc: "Path that the upstream is asked for sessions, of other profiles than NextAuth's. Empty for the profile's own.",
+        home: field!(session_path),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-signout-path",
+        kind: Kind::Form("path", path),
+        change: Change::AtStart,
+        doc: "Path that signs out, of other profiles than NextAuth's. Empty for the profile's own; generic has none.",
+        home: field!(session_signout_path),
+        ..Param::SESSION
+    },
+    Param {
+        name: "session-nobody",
+        kind: Kind::Form("answers", plain::<SessionNobody>),
+        change: Change::AtStart,
+        doc: "By what the upstream of profile generic says that nobody is signed in. Statuses, {} and null with commas \
+              between; the first is what is answered here; {} and null with a 200 always say so. Empty is 401.",
+        home: field!(session_nobody),
         ..Param::SESSION
     },
     Param {
@@ -248,6 +274,16 @@ fn plain<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<St
 
 fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("argument must not be empty".to_owned()) } else { Kind::Text.read(text) }
+}
+
+/// A path without a query, in plain letters: it is compared as it is sent.
+fn path(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let is_path = text.starts_with('/') && text.len() > 1 && text.bytes().all(plain) && !text.contains("//");
+    if !text.is_empty() && !is_path {
+        return Err("argument must be a path such as /api/me, without a query".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A cookie's name as RFC 6265 has it: a token.

@@ -22,14 +22,19 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::verify::SESSION_PATH;
 use super::{Caller, Door};
 use crate::clock::{Clock, Millis};
-use crate::session::{Answer, LookUp, Tokens};
+use crate::session::{Answer, LookUp, SESSION_PATH, SessionCache, Tokens};
 
 /// How the request begins, to the letter.
 const START: &[u8] = b"GET /api/auth/session HTTP/1.1\r\n";
 const VERIFY: &[u8] = b"GET /api/auth/verify HTTP/1.1\r\n";
+
+/// How a check begins on the path of a session service other than NextAuth.
+pub(super) fn start(sessions: &SessionCache) -> Option<Box<[u8]>> {
+    let service = sessions.service();
+    (!service.is_next_auth()).then(|| format!("GET {} HTTP/1.1\r\n", service.path()).into_bytes().into())
+}
 
 /// Header lines of a head; browsers send about twenty. With more, hyper decides.
 const LINES_MAX: usize = 48;
@@ -48,8 +53,10 @@ struct Check<'l, 'b> {
 
 impl<'l, 'b> Check<'l, 'b> {
     /// Reads a plain check at the beginning of `bytes`; `None` if it is anything else, or not whole.
-    fn read(bytes: &'b [u8], room: &'l mut Lines<'b>) -> Option<Check<'l, 'b>> {
-        let verifies = !bytes.starts_with(START);
+    /// `own` is how a check begins on the path of a session service other than NextAuth.
+    fn read(bytes: &'b [u8], own: Option<&[u8]>, room: &'l mut Lines<'b>) -> Option<Check<'l, 'b>> {
+        let is_own = || own.is_some_and(|own| bytes.starts_with(own));
+        let verifies = !bytes.starts_with(START) && !is_own();
         if verifies && !bytes.starts_with(VERIFY) {
             return None;
         }
@@ -70,6 +77,14 @@ impl<'l, 'b> Check<'l, 'b> {
             }
         }
         (hosts == 1).then_some(Check { lines, len, verifies })
+    }
+
+    /// What the request shows who it is with.
+    fn tokens(&self, sessions: &SessionCache) -> Tokens {
+        match sessions.service().is_next_auth() {
+            true => sessions.tokens(self.cookies()),
+            false => sessions.credentials(|| self.lines.iter().map(|line| (line.name.as_bytes(), line.value))),
+        }
     }
 
     /// The values of the `Cookie` headers.
@@ -106,7 +121,7 @@ pub fn compare_readings(bytes: &[u8], step: usize) {
     let whole = faults(bytes.len().max(1));
     assert_eq!(whole, faults(step), "in pieces of {step}");
     let mut room: Lines<'_> = [const { MaybeUninit::uninit() }; LINES_MAX];
-    let Some(check) = Check::read(bytes, &mut room) else { return };
+    let Some(check) = Check::read(bytes, None, &mut room) else { return };
     assert_eq!(whole[0], None, "a head that is refused elsewhere");
     let mut lines = [httparse::EMPTY_HEADER; LINES_MAX];
     let mut request = httparse::Request::new(&mut lines);
@@ -350,7 +365,7 @@ impl Door {
         while used < bytes.len() {
             turn.give_way(|| self.hall.engine.scripts.is_busy());
             let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
-            let Some(check) = Check::read(&bytes[used..], &mut room) else {
+            let Some(check) = Check::read(&bytes[used..], self.hall.start.as_deref(), &mut room) else {
                 return Next::Other(Bytes::copy_from_slice(&bytes[used..]));
             };
             if check.verifies && !self.verifies() {
@@ -359,7 +374,7 @@ impl Door {
             used += check.len;
             self.hall.engine.metrics.block(self.worker).http_requests.add(1);
             let started = clock.micros();
-            let tokens = sessions.tokens(check.cookies());
+            let tokens = check.tokens(sessions);
             let now = Millis(started / 1000);
             let verifies = check.verifies;
             let shown = if verifies {
@@ -379,7 +394,8 @@ impl Door {
             match looked {
                 LookUp::Answer(answer) if !verifies => self.write_answer(out, &answer, started, date),
                 looked => {
-                    let (parts, rest) = (check.parts(), bytes[used..].to_vec());
+                    let (mut parts, rest) = (check.parts(), bytes[used..].to_vec());
+                    self.hall.aim(&mut parts.uri);
                     return Next::Ask(Box::new(Ask { looked, tokens, parts, verifies, started, rest }));
                 }
             }
@@ -440,7 +456,8 @@ mod tests {
 
     /// Whether bytes are a plain check, and how long it is.
     fn plain(bytes: &str) -> Option<usize> {
-        Check::read(bytes.as_bytes(), &mut [const { MaybeUninit::uninit() }; LINES_MAX]).map(|check| check.len)
+        let own = Some(&b"GET /sessions/whoami HTTP/1.1\r\n"[..]);
+        Check::read(bytes.as_bytes(), own, &mut [const { MaybeUninit::uninit() }; LINES_MAX]).map(|check| check.len)
     }
 
     #[test]
@@ -452,6 +469,9 @@ mod tests {
         for end in 0..head.len() {
             assert_eq!(plain(&head[..end]), None, "{end} bytes");
         }
+        let whoami = head.replace("api/auth/session", "sessions/whoami");
+        assert_eq!(plain(&whoami), Some(whoami.len()));
+        assert_eq!(plain(&whoami.replace("whoami", "whoami/")), None);
         let verify = head.replace("session", "verify");
         assert_eq!(plain(&verify), Some(verify.len()));
         assert_eq!(plain(&head.replace("session", "verify/session")), None);
@@ -499,7 +519,7 @@ mod tests {
     fn the_upstream_gets_every_line() {
         let head = b"GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\nX-One: \xe9\r\nCookie: c=d\r\n\r\n";
         let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
-        let check = Check::read(head, &mut room).expect("a plain check");
+        let check = Check::read(head, None, &mut room).expect("a plain check");
         assert_eq!(check.cookies().collect::<Vec<_>>(), [b"a=b", b"c=d"]);
         let parts = check.parts();
         assert_eq!((parts.uri.path(), parts.headers.len()), (SESSION_PATH, 4));

@@ -8,7 +8,7 @@
 //! Whatever is answered, the sign-out is on the disk by then (`net/fences.rs`), or was said not to be.
 
 use bytes::{Bytes, BytesMut};
-use http::header::SET_COOKIE;
+use http::header::{COOKIE, SET_COOKIE};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
@@ -18,9 +18,12 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::answer::{self, Out};
-use super::{Alarm, SIGN_OUT_MAX, Visit, relay};
+use super::{Alarm, SIGN_OUT_MAX, Visit, lines, relay};
 use crate::net::upstream::{Outgoing, Upstream};
-use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer};
+use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer, Tokens};
+
+/// For a sign-out that a page of another site has sent.
+pub(super) const FOREIGN: &str = "a sign-out must come from the application's own pages";
 
 /// For a sign-out's body that is too long.
 pub(super) const SHORTER: &str = "a sign-out is shorter";
@@ -30,13 +33,12 @@ impl Visit {
         // A form on another site may neither clear what is stored nor, while the upstream is down and cannot look at
         // the csrf token, sign anybody out.
         if relay::is_cross_site(&parts.headers) {
-            return answer::text(StatusCode::FORBIDDEN, "a sign-out must come from the application's own pages");
+            return answer::text(StatusCode::FORBIDDEN, FOREIGN);
         }
         let body = match self.read(body, SHORTER).await {
             Ok(body) => body,
             Err(response) => return response,
         };
-        let tokens = self.door.tokens(&parts);
         match upstream {
             Some(upstream) if let Some(token) = relay::csrf_token(&parts.headers, &body) => {
                 match relay::is_vouched_for(&parts.headers, &token) {
@@ -49,12 +51,55 @@ impl Visit {
             {
                 self.sign_out_here(&parts, &body, &token).await
             }
-            _ => {
-                let cleared = self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now));
-                self.door.hall.settle().await;
-                answer::session(cleared)
-            }
+            _ => self.clear(&parts).await,
         }
+    }
+
+    /// Clears what is stored; with the store alone that is the sign-out.
+    pub(super) async fn clear(&self, parts: &Parts) -> Response<Out> {
+        self.clear_of(parts, self.door.tokens(parts)).await
+    }
+
+    async fn clear_of(&self, parts: &Parts, tokens: Tokens) -> Response<Out> {
+        if relay::is_cross_site(&parts.headers) {
+            return answer::text(StatusCode::FORBIDDEN, FOREIGN);
+        }
+        let cleared = self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now));
+        self.door.hall.settle().await;
+        answer::session(cleared)
+    }
+
+    /// The sign-out of a session service other than NextAuth. Whom it signs out is told by the request's token; where that is
+    /// a cookie, a page of another site may have sent it, and the service has the first word.
+    pub(super) async fn sign_out_service(
+        &self,
+        upstream: Option<&Upstream>,
+        parts: Parts,
+        body: Incoming,
+    ) -> Response<Out> {
+        let body = match self.read(body, SHORTER).await {
+            Ok(body) => body,
+            Err(response) => return response,
+        };
+        let (door, sessions) = (&self.door, &self.door.hall.sessions);
+        let (service, query) = (sessions.service(), parts.uri.query());
+        let tokens = match service.token_in(&body) {
+            Some(token) => sessions.token(token.as_bytes()),
+            None => door.tokens(&parts),
+        };
+        let Some(upstream) = upstream else { return self.clear_of(&parts, tokens).await };
+        if service.spares_itself(query) || (relay::is_cross_site(&parts.headers) && parts.headers.contains_key(COOKIE))
+        {
+            return self.leave_to_upstream(upstream, parts, body).await;
+        }
+        let user = if service.ends_all(query) { sessions.bearer_user(|| lines(&parts)) } else { None };
+        let (response, end) = self.sign_out_by(upstream, parts, body, tokens).await;
+        // Whoever the token is of, the upstream has said by now that it is his.
+        if let Some(user) = user.filter(|_| end == Ended::SignedOut && response.status().is_success()) {
+            self.end_all(user).await;
+            door.hall.settle().await;
+        }
+        response
     }
 
     /// The body of a sign-out, or of another request as small, or what who sends none is told; `shorter` is for one that is
@@ -85,9 +130,21 @@ impl Visit {
     }
 
     async fn sign_out_upstream(&self, upstream: &Upstream, parts: Parts, body: Bytes) -> Response<Out> {
-        let request = self.up(&parts, upstream, Outgoing::Full(Some(body)));
+        let tokens = self.door.tokens(&parts);
+        self.sign_out_by(upstream, parts, body, tokens).await.0
+    }
+
+    /// Signs out here and there, and tells how that ended.
+    async fn sign_out_by(
+        &self,
+        upstream: &Upstream,
+        parts: Parts,
+        body: Bytes,
+        tokens: Tokens,
+    ) -> (Response<Out>, Ended) {
+        let body = Some(body).filter(|body| !body.is_empty());
+        let request = self.up(&parts, upstream, Outgoing::Full(body));
         let (door, upstream) = (self.door.clone(), upstream.clone());
-        let tokens = door.tokens(&parts);
         let (done, ended) = oneshot::channel();
         // A task of its own: a browser that leaves for another page in the middle is signed out all the same.
         tokio::task::spawn_local(async move {
@@ -102,19 +159,23 @@ impl Visit {
             door.hall.settle().await;
             let _ = done.send((outcome, end));
         });
-        match ended.await {
-            Ok((Outcome::Answered(answer), Ended::SignedOut)) if answer.is_failure() => {
+        let (outcome, end) = match ended.await {
+            Ok(ended) => ended,
+            // The task has panicked; the sign-out it dropped counts as one that took place.
+            Err(_) => (Outcome::Failed(Failure::Abandoned), Ended::SignedOut),
+        };
+        let response = match outcome {
+            Outcome::Answered(answer) if answer.is_failure() && end == Ended::SignedOut => {
                 let why = format!("the upstream answered {}", answer.status);
                 self.signed_out_here(&parts, answer.status, &why)
             }
-            Ok((Outcome::Answered(answer), _)) => handed_out(answer),
-            Ok((Outcome::Failed(failure), _)) => {
+            Outcome::Answered(answer) => handed_out(answer),
+            Outcome::Failed(failure) => {
                 let why = format!("the upstream fails: {}", failure.word());
                 self.signed_out_here(&parts, failure.status(), &why)
             }
-            // The task has panicked; the sign-out it dropped counts as one that took place.
-            Err(_) => self.signed_out_here(&parts, Failure::Abandoned.status(), "the call to the upstream ended early"),
-        }
+        };
+        (response, end)
     }
 
     /// The upstream could not be told.

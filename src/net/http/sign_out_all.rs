@@ -2,21 +2,21 @@
 //! `DELETE /admin/sessions?user=ID` for operators.
 
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::json;
 use tracing::info;
 
 use super::answer::{self, Out};
 use super::form::form_field;
-use super::sign_out::SHORTER;
+use super::sign_out::{FOREIGN, SHORTER};
 use super::{Visit, relay};
-use crate::session::User;
+use crate::session::{SESSION_PATH, User};
 
 impl Visit {
-    pub(super) async fn sign_out_everywhere(&self, parts: Parts, body: Incoming) -> Response<Out> {
+    pub(super) async fn sign_out_everywhere(&self, mut parts: Parts, body: Incoming) -> Response<Out> {
         if relay::is_cross_site(&parts.headers) {
-            return answer::text(StatusCode::FORBIDDEN, "a sign-out must come from the application's own pages");
+            return answer::text(StatusCode::FORBIDDEN, FOREIGN);
         }
         let body = match self.read(body, SHORTER).await {
             Ok(body) => body,
@@ -26,6 +26,8 @@ impl Visit {
         let sessions = &door.hall.sessions;
         let token = relay::csrf_token(&parts.headers, &body);
         let guarded = match (&door.upstream, &token) {
+            // Others than NextAuth have no such token; where the request comes from is all that they look at, too.
+            _ if !sessions.service().is_next_auth() => true,
             _ if sessions.decodes() => token.is_some_and(|token| self.is_guarded(&parts, &token)),
             (Some(_), Some(token)) => relay::is_vouched_for(&parts.headers, token),
             (Some(_), None) => false,
@@ -36,7 +38,9 @@ impl Visit {
             let why = "the csrfToken is missing, or no cookie vouches for it: get one from /api/auth/csrf";
             return answer::json(StatusCode::FORBIDDEN, &json!({ "error": why }));
         }
-        // Only a session that holds tells whose others are to be ended.
+        // Only a session that holds tells whose others are to be ended. The source is asked as for any check.
+        (parts.method, parts.uri) = (Method::GET, Uri::from_static(SESSION_PATH));
+        door.hall.aim(&mut parts.uri);
         let tokens = door.tokens(&parts);
         let looked = door.with_sessions(|sessions, now| sessions.look_up(&tokens, now));
         let answer = door.answer(looked, &tokens, &parts, self.peer).await;
@@ -75,7 +79,7 @@ impl Visit {
     }
 
     /// Ends all sessions of a user, in steps between which others are served.
-    async fn end_all(&self, user: User) -> usize {
+    pub(super) async fn end_all(&self, user: User) -> usize {
         let mut everywhere = self.door.with_sessions(|sessions, now| sessions.end_everywhere(user, now));
         while !self.door.with_sessions(|_, now| everywhere.step(now)) {
             tokio::task::yield_now().await;

@@ -14,10 +14,7 @@ use super::relay::X_FORWARDED_HOST;
 use super::{Door, Visit};
 use crate::clock::Millis;
 use crate::config::Redirect;
-use crate::session::{Answer, LookUp, SessionCache, Tokens};
-
-/// Where the session is.
-pub(super) const SESSION_PATH: &str = "/api/auth/session";
+use crate::session::{Answer, LookUp, SESSION_PATH, SessionCache, Tokens};
 
 /// Where the keys are that sessions are signed with (RFC 7517).
 pub(super) const KEYS_PATH: &str = "/.well-known/jwks.json";
@@ -56,6 +53,7 @@ impl Visit {
         let tokens = door.tokens(&parts);
         parts.method = Method::GET;
         parts.uri = Uri::from_static(SESSION_PATH);
+        door.hall.aim(&mut parts.uri);
         let looked = door.with_sessions(|sessions, now| look_up(sessions, &tokens, now));
         let answer = door.answer(looked, &tokens, &parts, self.peer).await;
         answer::session(door.verdict(&tokens, answer, &parts.headers))

@@ -11,6 +11,7 @@ mod races;
 mod random;
 mod recorded;
 mod rules;
+mod services;
 mod story;
 mod vectors;
 mod verify;

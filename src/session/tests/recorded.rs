@@ -110,7 +110,7 @@ fn every_recorded_exchange_does_what_the_rules_say() {
             Route::OtherCheck => past(&desk, &exchange, &tokens, Passage::Check),
             Route::SignIn => sign_in(&desk, &exchange, &tokens),
             Route::Page => past(&desk, &exchange, &tokens, Passage::Page),
-            Route::Verify | Route::SignOutEverywhere | Route::Elsewhere => "elsewhere",
+            Route::Verify | Route::Clear | Route::SignOutEverywhere | Route::Elsewhere => "elsewhere",
         };
         *seen.entry(what).or_default() += 1;
     }

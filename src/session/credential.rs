@@ -1,0 +1,149 @@
+//! What a request shows who it is with, where that may be more than a cookie: a bearer, or a header of the service's own.
+//!
+//! What two servers may read differently is *unclear*, as it is with cookies: a request that shows two tokens goes past the
+//! cache, and a fence on either of them holds.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use smallvec::SmallVec;
+
+use super::cache::{PassWhy, SessionCache};
+use super::claims::Claims;
+use super::cookie::{Seen, Tokens, plain_value};
+use super::flight::Fill;
+use super::users::{User, id_of};
+use crate::store::NameBuf;
+
+/// A header line: its name in any case, and its value.
+type Line<'a> = (&'a [u8], &'a [u8]);
+
+/// Tokens in headers, as they came.
+type Shown<'a> = SmallVec<[&'a [u8]; 2]>;
+
+/// The values of the header lines of this name that say something.
+fn values<'a>(lines: impl Iterator<Item = Line<'a>>, name: &'static [u8]) -> Shown<'a> {
+    let lines = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+    lines.map(|(_, value)| value.trim_ascii()).filter(|value| !value.is_empty()).collect()
+}
+
+/// The token of an `Authorization` header's value.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
+}
+
+impl SessionCache {
+    /// Reads what a request shows who it is with, once: from all its header lines, names and values.
+    pub fn credentials<'a, L: Iterator<Item = Line<'a>>>(&self, lines: impl Fn() -> L) -> Tokens {
+        let service = &self.core.service;
+        let cookies = lines().filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie")).map(|(_, value)| value);
+        let tokens = self.tokens(cookies);
+        if service.is_next_auth() {
+            return tokens;
+        }
+        let shown = self.shown(&lines);
+        let also = service.cookie_header().map(|name| values(lines(), name)).unwrap_or_default();
+        match (shown.tokens.as_slice(), also.is_empty()) {
+            ([], true) => tokens,
+            ([token], true) if !shown.is_unclear && (shown.is_first || tokens.is_empty()) => self.token(token),
+            (_, _) => {
+                let names = shown.tokens.iter().chain(&also).map(|token| self.name(token));
+                let names = names.chain(tokens.names()).collect();
+                Tokens::by_header(Seen::Unclear { names, why: PassWhy::Ambiguous })
+            }
+        }
+    }
+
+    /// The token that stands alone, as if a request had shown it in a header.
+    pub fn token(&self, token: &[u8]) -> Tokens {
+        let name = self.name(token);
+        let why = match plain_value(token) {
+            _ if token.len() > self.core.names.max => PassWhy::TooLong,
+            None => PassWhy::Ambiguous,
+            Some(_) => return Tokens::by_header(Seen::One { key: name, side: super::cookie::Side::Plain }),
+        };
+        Tokens::by_header(Seen::Unclear { names: vec![name], why })
+    }
+
+    fn name(&self, token: &[u8]) -> NameBuf {
+        self.core.names.name(&self.core.answers, plain_value(token).as_deref().unwrap_or(token))
+    }
+
+    fn shown<'a, L: Iterator<Item = Line<'a>>>(&self, lines: impl Fn() -> L) -> Headers<'a> {
+        let service = &self.core.service;
+        if let Some(name) = service.header() {
+            let tokens = values(lines(), name);
+            if !tokens.is_empty() {
+                return Headers { tokens, is_first: true, is_unclear: false };
+            }
+        }
+        let lines = values(lines(), b"authorization");
+        let is_unclear = lines.len() > 1;
+        let tokens = lines.into_iter().filter(|_| service.bearer).filter_map(bearer).collect();
+        Headers { tokens, is_first: false, is_unclear }
+    }
+
+    /// Whom the bearer of a request names, if it is a JWT. It is true only if the service has taken that bearer.
+    pub fn bearer_user<'a, L: Iterator<Item = Line<'a>>>(&self, lines: impl Fn() -> L) -> Option<User> {
+        let shown = self.shown(lines);
+        let [token] = shown.tokens.as_slice() else { return None };
+        let id = payload(token)?.get("sub").and_then(id_of)?;
+        Some(self.user_called(&id))
+    }
+
+    /// Tells a fill when the token of its request ends, if that is a JWT that says so: these are the request's lines.
+    pub fn bound<'a, L: Iterator<Item = Line<'a>>>(&self, fill: &mut Fill, lines: impl Fn() -> L) {
+        if fill.tokens.by_header
+            && let [token] = self.shown(lines).tokens.as_slice()
+        {
+            fill.ends = end_of(token);
+        }
+    }
+}
+
+/// Tokens that came in headers.
+struct Headers<'a> {
+    tokens: Shown<'a>,
+    /// Whether cookies do not count beside them.
+    is_first: bool,
+    /// Whether there are lines of which it is not known which one counts.
+    is_unclear: bool,
+}
+
+/// What a JWT says, whoever has written it.
+fn payload(token: &[u8]) -> Option<Claims> {
+    let mut parts = token.split(|byte| *byte == b'.');
+    let payload = parts.nth(1).filter(|_| parts.count() == 1)?;
+    Claims::read(&BASE64URL.decode(payload).ok()?).ok()
+}
+
+/// When a JWT ends by its own words, in milliseconds of Unix time. Whether they are true is for the service to say: what
+/// is made up here makes an answer's life shorter, and no longer.
+fn end_of(token: &[u8]) -> Option<u64> {
+    Some((payload(token)?.number("exp")? * 1000.0) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_is_told_from_other_schemes() {
+        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"bEARER  abc "), Some(&b"abc"[..]));
+        for value in [&b"Bearer"[..], b"Bearer ", b"Basic abc", b"Bearerabc", b""] {
+            assert_eq!(bearer(value), None);
+        }
+    }
+
+    #[test]
+    fn a_token_tells_its_end() {
+        let token = |payload: &str| format!("e30.{}.c2ln", BASE64URL.encode(payload));
+        assert_eq!(end_of(token(r#"{"sub":"7","exp":1700000000}"#).as_bytes()), Some(1_700_000_000_000));
+        for other in [token("{}"), token(r#"{"exp":null}"#), token("x"), "a.b".to_owned(), "MP2YW".to_owned()] {
+            assert_eq!(end_of(other.as_bytes()), None, "{other}");
+        }
+        assert_eq!(end_of(format!("{}.x", token(r#"{"exp":1}"#)).as_bytes()), None);
+    }
+}

@@ -1,0 +1,335 @@
+//! Whose sessions they are: what sets one session service apart from another, as data.
+//!
+//! A check of any of them goes the same way (stored, shared, fenced). Here is what differs: the path that is asked, what a
+//! request shows who it is with, what an answer says of nobody, when a session ends, and who it is.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::answer::{Answer, Origin};
+use super::headers::{Route, route};
+use super::source::{EXPIRES, Ending, Says, says_by};
+use super::verify::find;
+use crate::config::Nobody;
+
+/// What the doors' paths begin with.
+pub const BASE: &str = "/api/auth";
+
+/// Where every session is, whatever its service calls that.
+pub const SESSION_PATH: &str = "/api/auth/session";
+
+/// A session service: NextAuth, or another whose sessions are asked for by one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    kind: Kind,
+    /// The path that is asked for a session.
+    path: Cow<'static, str>,
+    /// The path that signs out; empty for none.
+    sign_out: Cow<'static, str>,
+    /// The statuses by which it says that nobody is signed in, beside an empty body.
+    nobody: Cow<'static, [u16]>,
+    /// What is answered here when nobody is signed in, if not as NextAuth does.
+    empty: (u16, &'static str),
+    /// The name of the session cookie; none for a service that reads no cookies.
+    pub(super) cookie: Option<Cow<'static, str>>,
+    /// Whether the token may come as `Authorization: Bearer`.
+    pub(super) bearer: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    NextAuth,
+    BetterAuth,
+    Kratos,
+    Supabase,
+    Generic,
+}
+
+const KRATOS_NOBODY: &str =
+    r#"{"error":{"id":"session_inactive","code":401,"status":"Unauthorized","message":"nobody is signed in"}}"#;
+const SUPABASE_NOBODY: &str = r#"{"code":401,"error_code":"no_authorization","msg":"nobody is signed in"}"#;
+/// Of a token that was signed out: Supabase's client forgets it then.
+const SUPABASE_GONE: &str = r#"{"code":403,"error_code":"session_not_found","msg":"the session was signed out"}"#;
+const GENERIC_NOBODY: &str = r#"{"error":"nobody is signed in"}"#;
+
+/// Where Kratos says for how long an answer may be kept, in whole seconds.
+const CACHE_FOR: &str = "ory-session-cache-for";
+
+impl Service {
+    fn new(kind: Kind, path: &'static str, sign_out: &'static str) -> Service {
+        Service {
+            kind,
+            path: Cow::Borrowed(path),
+            sign_out: Cow::Borrowed(sign_out),
+            nobody: Cow::Borrowed(&[]),
+            empty: (200, "null"),
+            cookie: None,
+            bearer: true,
+        }
+    }
+
+    /// NextAuth or Auth.js.
+    pub fn next_auth() -> Service {
+        Service { bearer: false, ..Service::new(Kind::NextAuth, SESSION_PATH, "/api/auth/signout") }
+    }
+
+    /// better-auth: `session_token` in a signed cookie, or as bearer where its plugin is in use.
+    pub fn better_auth() -> Service {
+        let service = Service::new(Kind::BetterAuth, "/api/auth/get-session", "/api/auth/sign-out");
+        Service { cookie: Some(Cow::Borrowed("better-auth.session_token")), ..service }
+    }
+
+    /// Ory Kratos: a cookie, `X-Session-Token` or a bearer; 401 is nobody, and 403 somebody without his second factor.
+    pub fn kratos() -> Service {
+        Service {
+            nobody: Cow::Borrowed(&[401]),
+            empty: (401, KRATOS_NOBODY),
+            cookie: Some(Cow::Borrowed("ory_kratos_session")),
+            ..Service::new(Kind::Kratos, "/sessions/whoami", "/self-service/logout/api")
+        }
+    }
+
+    /// Supabase (GoTrue): a JWT as bearer; 401 and 403 are nobody.
+    pub fn supabase() -> Service {
+        Service {
+            nobody: Cow::Borrowed(&[401, 403]),
+            empty: (401, SUPABASE_NOBODY),
+            ..Service::new(Kind::Supabase, "/auth/v1/user", "/auth/v1/logout")
+        }
+    }
+
+    /// Any other: asked on this path, with a bearer, or with the cookie that is [named](super::Settings::cookie).
+    pub fn generic(path: &str) -> Service {
+        let service = Service::new(Kind::Generic, SESSION_PATH, "").with_nobody(&[Nobody::Status(401)]);
+        service.with_path(path)
+    }
+
+    /// The same on another path.
+    pub fn with_path(self, path: &str) -> Service {
+        Service { path: path.to_owned().into(), ..self }
+    }
+
+    /// The same with another path that signs out.
+    pub fn with_sign_out(self, path: &str) -> Service {
+        Service { sign_out: path.to_owned().into(), ..self }
+    }
+
+    /// The same with other words for nobody. The first one is what is answered here.
+    pub fn with_nobody(mut self, words: &[Nobody]) -> Service {
+        let status = |word: &Nobody| if let Nobody::Status(status) = word { Some(*status) } else { None };
+        self.nobody = words.iter().filter_map(status).collect::<Vec<_>>().into();
+        self.empty = match words.first() {
+            Some(Nobody::Status(204)) => (204, ""),
+            Some(Nobody::Status(status)) => (*status, GENERIC_NOBODY),
+            Some(Nobody::Object) => (200, "{}"),
+            Some(Nobody::Null) | None => (200, "null"),
+        };
+        self
+    }
+
+    /// The same with a cookie of the app's own. A generic service has either a cookie or bearers.
+    pub(super) fn with_cookie(mut self, name: Option<&str>) -> Service {
+        if let Some(name) = name.filter(|_| self.kind != Kind::Supabase) {
+            self.cookie = Some(name.to_owned().into());
+            self.bearer &= self.kind != Kind::Generic;
+        }
+        self
+    }
+
+    /// Whether it is NextAuth or Auth.js.
+    pub fn is_next_auth(&self) -> bool {
+        self.kind == Kind::NextAuth
+    }
+
+    /// The path that is asked for a session.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What `X-Session-Source` calls it.
+    pub(super) fn word(&self) -> &'static str {
+        match self.kind {
+            Kind::NextAuth => "nextauth",
+            Kind::BetterAuth => "better-auth",
+            Kind::Kratos => "kratos",
+            Kind::Supabase => "supabase",
+            Kind::Generic => "upstream",
+        }
+    }
+
+    /// The header that carries a token alone and goes before all others.
+    pub(super) fn header(&self) -> Option<&'static [u8]> {
+        (self.kind == Kind::Kratos).then_some(b"x-session-token")
+    }
+
+    /// A header that older versions take for the cookie.
+    pub(super) fn cookie_header(&self) -> Option<&'static [u8]> {
+        (self.kind == Kind::Kratos).then_some(b"x-session-cookie")
+    }
+}
+
+/// Which door a request is at.
+impl Service {
+    /// The door for a method, a path, which is compared as it was sent, and a query, which goes with it.
+    pub fn route(&self, method: &str, path: &str, query: Option<&str>, verifies: bool) -> Route {
+        if self.is_next_auth() {
+            return route(BASE, method, path, query, verifies);
+        }
+        let is_session = path == self.path || path == SESSION_PATH;
+        match method {
+            "GET" if is_session && query.is_none() => return Route::Check,
+            "GET" | "HEAD" | "OPTIONS" if is_session => return Route::OtherCheck,
+            _ if is_session => return Route::Update,
+            _ if self.signs_out(method, path) => return Route::SignOut,
+            _ => {}
+        }
+        match (path.strip_prefix("/api/auth/"), method) {
+            (Some("signout"), "POST") => Route::Clear,
+            (Some("signout-everywhere"), "POST") => Route::SignOutEverywhere,
+            (Some(action), _) if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
+            // Which of them signs in is not known of others than NextAuth's.
+            _ if self.hands_on(path) => Route::SignIn,
+            _ => Route::Elsewhere,
+        }
+    }
+
+    fn signs_out(&self, method: &str, path: &str) -> bool {
+        let method_fits = match self.kind {
+            Kind::Kratos => method == "DELETE",
+            Kind::Generic => matches!(method, "POST" | "DELETE"),
+            _ => method == "POST",
+        };
+        method_fits && path == self.sign_out && !path.is_empty()
+    }
+
+    /// Whether a path that is nothing else is the service's: it lies where the session does, or where it signs out.
+    fn hands_on(&self, path: &str) -> bool {
+        let beside = |own: &str| {
+            let folder = own.rfind('/').map_or("", |end| &own[..=end]);
+            path == own || (folder.len() > 1 && path.starts_with(folder))
+        };
+        let kratos = ["/self-service/", "/schemas/", "/.well-known/ory/"];
+        beside(&self.path)
+            || (!self.sign_out.is_empty() && beside(&self.sign_out))
+            || (self.kind == Kind::Kratos
+                && (path == "/sessions" || kratos.iter().any(|folder| path.starts_with(folder))))
+    }
+
+    /// Whose sign-out a request body names, where the headers tell nothing.
+    pub fn token_in(&self, body: &[u8]) -> Option<String> {
+        if self.kind != Kind::Kratos {
+            return None;
+        }
+        let body: Value = serde_json::from_slice(body).ok()?;
+        Some(body.get("session_token")?.as_str()?.to_owned())
+    }
+
+    /// Whether a sign-out with this query is that of all other sessions, and this one's no.
+    pub fn spares_itself(&self, query: Option<&str>) -> bool {
+        self.kind == Kind::Supabase && scope(query) == Some("others")
+    }
+
+    /// Whether a sign-out with this query ends all sessions of its user.
+    pub fn ends_all(&self, query: Option<&str>) -> bool {
+        self.kind == Kind::Supabase && matches!(scope(query), None | Some("" | "global"))
+    }
+
+    /// Whether an answer to a sign-out means that it took place. `takes_away`: it deletes the session cookie.
+    pub(super) fn has_ended(&self, status: u16, takes_away: bool) -> bool {
+        // NextAuth says so with a 200 as well when it has done nothing.
+        takes_away || (!self.is_next_auth() && (200..400).contains(&status))
+    }
+}
+
+fn scope(query: Option<&str>) -> Option<&str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix("scope="))
+}
+
+/// What answers say.
+impl Service {
+    /// What an answer of the service says.
+    pub(super) fn hears(&self, status: u16, body: &[u8]) -> Says {
+        match status {
+            status if self.nobody.contains(&status) => Says::SignedOut,
+            403 if self.kind == Kind::Kratos => Says::Barred,
+            200 => self.says(body),
+            _ => Says::Nonsense,
+        }
+    }
+
+    /// What a body says.
+    pub(super) fn says(&self, body: &[u8]) -> Says {
+        says_by(body, self.ending())
+    }
+
+    fn ending(&self) -> Ending {
+        match self.kind {
+            Kind::NextAuth => EXPIRES,
+            Kind::BetterAuth => &[&["session"], &["expiresAt"]],
+            Kind::Kratos => &[&["expires_at"]],
+            // The token tells it.
+            Kind::Supabase => &[&[]],
+            Kind::Generic => &[&["expires", "expiresAt", "expires_at"]],
+        }
+    }
+
+    /// For how many milliseconds the service lets an answer be kept, if it says so. What cannot be read allows nothing.
+    pub(super) fn keeps_for(&self, answer: &Answer) -> Option<u64> {
+        let told = answer.header(CACHE_FOR).filter(|_| self.kind == Kind::Kratos)?;
+        let seconds = std::str::from_utf8(told).ok().and_then(|text| text.trim().parse::<u64>().ok());
+        Some(seconds.unwrap_or(0).saturating_mul(1000))
+    }
+
+    /// Whether a header line is true of one moment only.
+    pub(super) fn is_fleeting(&self, name: &[u8]) -> bool {
+        self.kind == Kind::Kratos && name == CACHE_FOR.as_bytes()
+    }
+
+    /// Whether nobody is told by a body alone. Where a status tells it, a client throws its token away for it.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.empty.0 == 200
+    }
+
+    /// The answer of a service other than NextAuth when nobody is signed in.
+    pub(super) fn empty(&self, origin: Origin) -> Answer {
+        let (status, body) = match (self.kind, origin) {
+            (Kind::Supabase, Origin::Fence) => (403, SUPABASE_GONE),
+            _ => self.empty,
+        };
+        Answer::plain(status, Bytes::from_static(body.as_bytes()), origin)
+    }
+}
+
+/// Who it is.
+impl Service {
+    /// The claim at a path: members from the outside in. `user` is the user wherever the service has him, and `expires` the
+    /// session's end.
+    pub(super) fn claim<'v>(&self, session: &'v Value, path: &[impl AsRef<str>]) -> Option<&'v Value> {
+        let names: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
+        match (names.as_slice(), self.kind) {
+            (_, Kind::NextAuth) | (["user", ..], Kind::BetterAuth) => find(session, path),
+            (["user", name @ ..], Kind::Kratos) => match name {
+                ["id"] => find(session, &["identity", "id"]),
+                // What the person may not change.
+                ["role" | "roles" | "groups"] => find(session.get("identity")?.get("metadata_public")?, name),
+                _ => find(session.get("identity")?.get("traits")?, name),
+            },
+            (["user", name @ ..], Kind::Supabase) => match name {
+                ["name"] => {
+                    find(session, &["user_metadata", "full_name"]).or_else(|| find(session, &["user_metadata", "name"]))
+                }
+                ["roles" | "groups"] => find(session.get("app_metadata")?, name),
+                _ => find(session, name),
+            },
+            (["user", name @ ..], Kind::Generic) => find(session, path).or_else(|| find(session, name)),
+            (["expires"], Kind::BetterAuth) => find(session, &["session", "expiresAt"]),
+            (["expires"], Kind::Kratos) => find(session, &["expires_at"]),
+            (["expires"], Kind::Generic) => {
+                ["expires", "expiresAt", "expires_at"].into_iter().find_map(|name| find(session, &[name]))
+            }
+            _ => find(session, path),
+        }
+    }
+}
