@@ -235,7 +235,7 @@ fn bars(outcome: &Outcome) -> String {
         let eighths = (*number as u128 * (BAR * 8) as u128).div_ceil(u128::from(most)) as usize;
         let part = [" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8].trim();
         let bar = format!("{}{part}", "█".repeat(eighths / 8));
-        out.push_str(&format!("  {:>9} {bar:<BAR$} {}\n", format!("≤ {}", Short(*edge)), count(*number)));
+        out.push_str(&format!("  {:>10} {bar:<BAR$} {}\n", format!("≤ {}", Short(*edge)), count(*number)));
     }
     out
 }
