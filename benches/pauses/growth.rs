@@ -119,7 +119,7 @@ fn in_process(options: &Options, rounds: &mut Rounds) {
             put.expect("nothing is fenced");
         }
         rounds.distribution(wall, OURS, &passed);
-        if spent.len() > 0 {
+        if !spent.is_empty() {
             rounds.distribution(cpu, OURS, &spent);
         }
     }

@@ -19,7 +19,7 @@ struct Row {
 impl Report {
     /// Adds a row, unless nothing was measured.
     pub fn add(&mut self, name: &str, samples: Histogram, limit: Option<Duration>) {
-        if samples.len() > 0 {
+        if !samples.is_empty() {
             self.rows.push(Row { name: name.to_owned(), samples, limit });
         }
     }

@@ -29,7 +29,7 @@ pub(super) const ROW: Row = Row {
     more: "Without --url and --redis a server is started in this process for as long as it takes, which shares the machine's \
            cores with the load. --url measures session checks: of the token on standard input (--token -), of sessions that \
            are put there over --redis, or else of visitors without a cookie, which never reach the application. --redis \
-           measures GET and SET on keys that begin with cloakroom:bench: and die after ten minutes at most.",
+           measures GET and SET on keys that begin with cloakroom:bench: and die by themselves soon after.",
     way: Way::Own(arguments, bench),
 };
 
@@ -126,7 +126,7 @@ fn bench(matches: &ArgMatches) -> Done {
     if let Some(url) = &plan.url {
         let cookies = match (&plan.cookie, &plan.redis) {
             (Some(cookie), _) => vec![cookie.clone()],
-            (None, Some(redis)) => load::put_sessions(redis).map_err(Problem::failed)?,
+            (None, Some(redis)) => load::put_sessions(redis, &load).map_err(Problem::failed)?,
             (None, None) => Vec::new(),
         };
         kinds.push(Kind::Checks { to: (url.host.clone(), url.port), base: url.base.clone(), cookies });
@@ -235,7 +235,7 @@ fn bars(outcome: &Outcome) -> String {
         let eighths = (*number as u128 * (BAR * 8) as u128).div_ceil(u128::from(most)) as usize;
         let part = [" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8].trim();
         let bar = format!("{}{part}", "█".repeat(eighths / 8));
-        out.push_str(&format!("  {:>9} {bar:<BAR$} {}\n", format!("≤ {}", Short(*edge)), count(*number)));
+        out.push_str(&format!("  {:>10} {bar:<BAR$} {}\n", format!("≤ {}", Short(*edge)), count(*number)));
     }
     out
 }

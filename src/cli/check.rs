@@ -77,11 +77,14 @@ impl Findings {
         self.add(Level::Problem, about, what, cure);
     }
 
-    /// A refusal whose own line has the cure behind a colon, as those of the server have.
-    fn refused(&mut self, about: &str, line: &str) {
-        match line.rsplit_once(": ") {
-            Some((what, cure)) if cure.split(' ').count() > 2 => self.problem(about, what, cure),
-            _ => self.problem(about, line, ""),
+    /// A refusal in one line, as the server itself gives it: what helps stands behind the last colon, or else is this.
+    fn refused(&mut self, about: &str, line: &str, otherwise: &str) {
+        const CURES: [&str; 10] = ["set", "give", "write", "leave", "name", "raise", "use", "take", "choose", "did"];
+        let is_cure = |text: &str| text.split(' ').next().is_some_and(|word| CURES.contains(&word));
+        let parts = [": ", "; "].into_iter().filter_map(|mark| line.rsplit_once(mark));
+        match parts.into_iter().find(|(_, cure)| is_cure(cure)) {
+            Some((what, cure)) => self.problem(about, what, cure),
+            None => self.problem(about, line, otherwise),
         }
     }
 
@@ -141,7 +144,7 @@ fn check(args: Vec<OsString>) -> Result<ExitCode, Unserved> {
             loaded.switches.contains(&JSON)
         }
         Err(Stop::Problem(line)) => {
-            found.refused("settings", &line);
+            found.refused("settings", &line, "cloakroom --help lists what is taken");
             wants_json
         }
         Err(stop) => return Err(stop.into()),

@@ -12,7 +12,7 @@ use crate::net::client::{Address, Reply, Wire};
 /// Where a server's figures are had from.
 pub(super) enum Source {
     /// Its live page's events.
-    Http(Server),
+    Http(Box<Server>),
     /// INFO.
     Redis(Address),
 }
@@ -25,7 +25,7 @@ impl Source {
     pub fn of(matches: &ArgMatches) -> Result<Source, Problem> {
         match target::redis(matches)? {
             Some(address) => Ok(Source::Redis(address)),
-            None => Ok(Source::Http(Server::of(matches)?)),
+            None => Ok(Source::Http(Box::new(Server::of(matches)?))),
         }
     }
 

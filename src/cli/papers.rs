@@ -60,7 +60,7 @@ fn page() -> std::io::Result<String> {
     main.render_synopsis_section(&mut out)?;
     main.render_description_section(&mut out)?;
     for row in ROWS {
-        let command = row.command();
+        let command = row.command().disable_help_flag(true);
         out.extend_from_slice(format!(".SH \"CLOAKROOM {}\"\n", row.name.to_uppercase()).as_bytes());
         let mut part = Vec::new();
         let man = Man::new(command);

@@ -35,11 +35,11 @@ fn serve(args: Vec<OsString>) -> Result<ExitCode, Unserved> {
 }
 
 fn run(loaded: Loaded, args: Vec<OsString>) -> Result<(), Box<dyn std::error::Error>> {
-    let mut server = Server::bind(loaded.config)?;
-    if loaded.again {
+    let can_reload = loaded.again;
+    let mut server = Server::bind(loaded.into_config())?;
+    if can_reload {
         let again = move || settings::load(args.iter().cloned(), std::env::vars_os());
-        server =
-            server.with_settings(Box::new(move || again().map(|loaded| loaded.config).map_err(|stop| stop.line())));
+        server = server.with_settings(Box::new(move || again().map(Loaded::into_config).map_err(|stop| stop.line())));
     }
     for (place, way) in server.doors() {
         println!("listening on {place} ({})", way.name());

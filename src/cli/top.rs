@@ -168,7 +168,7 @@ mod terminal {
             say("\x1b[?1049h\x1b[?25l\x1b[H\x1b[J");
             let (tell, heard) = channel();
             std::thread::spawn(move || {
-                for key in std::io::stdin().bytes().map_while(Result::ok) {
+                for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
                     if tell.send(key).is_err() {
                         return;
                     }

@@ -11,6 +11,9 @@ use super::{Config, Group, Kind, Namespace, PARAMS, Param};
 /// Letters of a line of comment.
 const WIDTH: usize = 98;
 
+/// Where remarks begin, behind all lines of usual length.
+const COLUMN: usize = 50;
+
 /// A file of all settings with their defaults, each below what it means. Read, it changes nothing.
 pub fn defaults_toml() -> String {
     let config = Config::default();
@@ -31,7 +34,8 @@ pub fn defaults_toml() -> String {
 pub fn in_force_toml(config: &Config, remark: impl Fn(&Param) -> String) -> String {
     let mut out = String::new();
     each_group(&mut out, |out, param| {
-        let _ = writeln!(out, "{} = {:<24} # {}", param.name, literal(param, &masked(param, config)), remark(param));
+        let line = format!("{} = {}", param.name, literal(param, &masked(param, config)));
+        let _ = writeln!(out, "{line:<COLUMN$} # {}", remark(param));
     });
     heading(&mut out, "Namespaces");
     let remark = PARAMS.iter().find(|param| param.name == NAMESPACE).map(remark).unwrap_or_default();

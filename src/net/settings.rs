@@ -30,6 +30,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The settings alone: what is told of how they were read is let go.
+    pub fn into_config(self) -> Config {
+        self.config
+    }
+
     /// Where a setting has its value from; `None` if nobody has set it.
     pub fn origin(&self, name: &str) -> Option<&Origin> {
         self.origins.iter().rev().find(|(own, _)| *own == name).map(|(_, origin)| origin)

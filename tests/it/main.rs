@@ -4,6 +4,7 @@ mod binary;
 mod blocking;
 mod browser;
 mod canaries;
+mod cli;
 mod clients;
 mod copies;
 mod decoded;

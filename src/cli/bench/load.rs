@@ -19,8 +19,8 @@ use crate::net::client::{Address, Reply, Wire};
 /// Keys and sessions that are asked for: more than a shard has, few enough to be put there at once.
 const KEYS: usize = 1000;
 
-/// How long they live when nobody clears them.
-const LIFE_SECONDS: &str = "600";
+/// How much longer they live than they are needed, so that they die by themselves when nobody clears them.
+const LIFE_MORE: Duration = Duration::from_secs(60);
 
 /// How long connections may take to be there, and the last answers when time is up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -89,16 +89,16 @@ pub fn cookie(token: &str) -> String {
 }
 
 /// Puts sessions there for checks to find, and gives their `Cookie` headers.
-pub fn put_sessions(redis: &Address) -> Result<Vec<String>, String> {
+pub fn put_sessions(redis: &Address, load: &Load) -> Result<Vec<String>, String> {
     let prefix = own_config().map_err(|problem| problem.line)?.session().prefix.clone();
     let round = getrandom::u64().map_err(|error| format!("no randomness: {error}"))?;
-    let mut wire = Wire::connect(redis, GONE)?;
+    let (mut wire, life) = (Wire::connect(redis, GONE)?, load.life());
     let body =
         br#"{"user":{"name":"Bench","email":"bench@example.org","image":null},"expires":"2099-01-01T00:00:00.000Z"}"#;
     let tokens: Vec<String> = (0..KEYS).map(|number| format!("cloakroom-bench-{round:016x}-{number}")).collect();
     for token in &tokens {
         let key = [&prefix, token.as_bytes()].concat();
-        wire.send(&[b"SET", &key, body, b"EX", LIFE_SECONDS.as_bytes()])?;
+        wire.send(&[b"SET", &key, body, b"EX", life.as_bytes()])?;
     }
     answers(&mut wire, redis, tokens.len())?;
     Ok(tokens.iter().map(|token| cookie(token)).collect())
@@ -113,11 +113,11 @@ fn key(number: usize) -> String {
     format!("cloakroom:bench:{number}")
 }
 
-fn put_keys(redis: &Address, size: usize) -> Result<(), String> {
-    let mut wire = connect(redis)?;
-    let value = vec![b'x'; size];
+fn put_keys(redis: &Address, load: &Load) -> Result<(), String> {
+    let (mut wire, life) = (connect(redis)?, load.life());
+    let value = vec![b'x'; load.size];
     for number in 0..KEYS {
-        wire.send(&[b"SET", key(number).as_bytes(), &value, b"EX", LIFE_SECONDS.as_bytes()])?;
+        wire.send(&[b"SET", key(number).as_bytes(), &value, b"EX", life.as_bytes()])?;
     }
     answers(&mut wire, redis, KEYS)
 }
@@ -139,10 +139,15 @@ pub fn clear(redis: &Address) {
 }
 
 impl Load {
+    /// Seconds that what is put there lives: all kinds of load may need it.
+    fn life(&self) -> String {
+        (2 * self.duration + LIFE_MORE).as_secs().to_string()
+    }
+
     /// Runs it for its time, and tells how far it is a few times a second.
     pub fn run(&self, kind: &Kind, mut tell: impl FnMut(Duration, &AtomicU64)) -> Result<Outcome, String> {
         if let Kind::Commands { to, .. } = kind {
-            put_keys(to, self.size)?;
+            put_keys(to, self)?;
         }
         // Half of the cores, so that a server on this machine has the rest.
         let threads = (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, self.clients);
@@ -200,14 +205,14 @@ impl Load {
                 }
             }
             Kind::Commands { ratio: (get, set), .. } => {
-                let value = "x".repeat(self.size);
+                let (value, life) = ("x".repeat(self.size), self.life());
                 let turns = (*get + *set) as usize;
                 // As many as have each key and keep the ratio, so spread that SETs do not come in a row.
                 let request = |number: usize| {
                     let key = key(number % KEYS);
                     let (turn, sets) = (number % turns, *set as usize);
                     match (turn + 1) * sets / turns > turn * sets / turns {
-                        true => words(&[b"SET", key.as_bytes(), value.as_bytes(), b"EX", LIFE_SECONDS.as_bytes()]),
+                        true => words(&[b"SET", key.as_bytes(), value.as_bytes(), b"EX", life.as_bytes()]),
                         false => words(&[b"GET", key.as_bytes()]),
                     }
                 };

@@ -13,7 +13,7 @@ pub(super) fn look(found: &mut Findings, config: &Config) {
     for (about, read) in probe::files(config) {
         match read {
             Ok(()) => {}
-            Err(line) => found.refused(about, &line),
+            Err(line) => found.refused(about, &line, "the file must be there, readable, and what its setting says"),
         }
     }
     memory(found, config);
