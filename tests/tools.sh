@@ -20,6 +20,8 @@ need chromium chromium
 need node nodejs
 need npm npm
 need python3 python3
+need groff groff-base
+need script bsdutils
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 
 [ ${#packages[@]} -eq 0 ] && exit 0
