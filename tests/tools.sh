@@ -23,6 +23,8 @@ need python3 python3
 need musl-gcc musl-tools
 need strace strace
 need systemd-analyze systemd
+need groff groff-base
+need script bsdutils
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 
 [ ${#packages[@]} -eq 0 ] && exit 0

@@ -56,7 +56,7 @@ fn top(matches: &ArgMatches) -> Done {
                 let page =
                     format!("{}\n{}\n\n  q ends this\n", summary(&now.0, &source.place(), paint), moved.page(paint));
                 // From the top, each line to its end, and the rest cleared: nothing flickers.
-                say(&format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\r\n")));
+                say(&format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n")));
             }
         }
         last = now;
@@ -126,7 +126,7 @@ impl Moved {
     }
 
     fn page(&self, paint: Paint) -> String {
-        let mut out = paint.bold("this second\n");
+        let mut out = format!("{}\n", paint.bold("this second"));
         for (title, says) in [
             ("sessions", format!("{} checked, hit ratio {}", count(self.checks), share(self.hits.0, self.hits.1))),
             ("calls", format!("{} saved", count(self.saved))),

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use cloakroom::config::PARAMS;
 use serde_json::Value;
 
-use crate::binary::{Binary, command, run};
+use crate::binary::{Binary, Launch, PROGRAM, command, run};
 use crate::support::{Peer, Redis};
 
 /// What stands in the list of `cloakroom help`.
@@ -149,13 +149,13 @@ fn check_finds_settings_files_and_hazards() {
         (&["--maxmemory", "100000gb"], "maxmemory", "more than there is", "problem"),
         (&["--maxmemory", "0"], "maxmemory", "set maxmemory auto", "warning"),
         (&["--maxmemory", "64mb"], "maxmemory", "64.0 MB", "ok"),
-        (&["--maxclients", "1000000000"], "open files", "ulimit", "warning"),
+        (&["--maxclients", "4294967295"], "open files", "ulimit", "warning"),
         (&["--bind", "0.0.0.0", "--protected-mode", "no"], "bind", "set requirepass", "problem"),
         (&["--requirepass", "12345"], "requirepass", "openssl rand", "warning"),
         (&["--requirepass", "12345"], "requirepass", "CLOAKROOM_REQUIREPASS", "warning"),
         (&["--appendonly", "yes"], "settings", "without effect", "warning"),
     ] {
-        // Without a limit of descriptors a billion clients are none too many.
+        // Without a limit of descriptors four billion clients are none too many.
         if about == "open files" && !cfg!(target_os = "linux") {
             continue;
         }
@@ -356,6 +356,21 @@ fn figures_are_told_once_and_each_second() {
 }
 
 #[test]
+fn a_terminal_is_taken_and_given_back_and_has_colours_unless_nobody_wants_them() {
+    let server = Binary::start(&[]);
+    let line = format!("{PROGRAM} top --count 1 --url http://{}", server.http);
+    for (no_color, is_bold) in [("", true), ("1", false)] {
+        let (mut terminal, _home) = Launch::of("script").into_parts();
+        terminal.args(["-qec", &line, "/dev/null"]).env("NO_COLOR", no_color).env("TERM", "xterm");
+        let output = terminal.output().expect("script is there; tests/tools.sh gets it");
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{shown}");
+        assert!(shown.contains("\x1b[?1049h") && shown.trim_end().ends_with("\x1b[?1049l"), "{shown:?}");
+        assert!(shown.contains("this second") && shown.contains("\x1b[1m") == is_bold, "{shown:?}");
+    }
+}
+
+#[test]
 fn bench_measures_a_server_of_its_own_and_a_running_one() {
     let (code, said, errors) = run(&["bench", "--seconds", "1", "--clients", "4", "--json"]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
@@ -435,16 +450,14 @@ fn completions_and_the_man_page_name_every_flag() {
     for name in NAMES {
         assert!(page.contains(&format!("CLOAKROOM {}", name.to_uppercase())), "{name}");
     }
-    // Where there is a formatter, it has nothing to warn of.
-    let Ok(mut groff) = std::process::Command::new("groff")
+    // The formatter has nothing to warn of.
+    let mut groff = std::process::Command::new("groff")
         .args(["-man", "-Tascii", "-ww"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-    else {
-        return;
-    };
+        .expect("groff is there; tests/tools.sh gets it");
     let mut input = groff.stdin.take().expect("its input");
     let writer = std::thread::spawn(move || input.write_all(page.as_bytes()));
     let output = groff.wait_with_output().expect("an end");
