@@ -63,7 +63,11 @@ fn who_waited_for_the_source_is_told_how_long_and_its_trace_goes_on() {
     let first = ask(server.http, "GET", "/api/auth/session", &headers, "");
     assert_eq!(first.header("x-session-source"), "nextauth");
     let waited = first.header("server-timing").strip_prefix("source;dur=").map(str::parse::<f64>);
-    assert!(waited.is_some_and(|waited| waited.is_ok_and(|waited| waited >= 30.0)), "{}", first.header("server-timing"));
+    assert!(
+        waited.is_some_and(|waited| waited.is_ok_and(|waited| waited >= 30.0)),
+        "{}",
+        first.header("server-timing")
+    );
     let seen = upstream.last();
     assert_eq!(seen.header("traceparent").as_deref(), Some(parent));
     assert_eq!(seen.header("tracestate").as_deref(), Some("a=b"));
