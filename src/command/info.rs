@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Spec, all, connection};
+use crate::clock::Millis;
 use crate::engine::{Charge, Engine, Topic};
 use crate::error::Result;
+use crate::metrics::STEPS;
 use crate::resp::Args;
 use crate::store::{Stats, Store};
 
@@ -52,6 +54,7 @@ const SECTIONS: &[Section] = &[
     Section { by_default: false, ..section("Latencystats", latency_stats) },
     section("Cluster", |_, lines| lines.field("cluster_enabled", 0)),
     section("Keyspace", keyspace),
+    section("Expiry", expiry),
 ];
 
 /// The text under way.
@@ -95,7 +98,7 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         }
     }
     for (title, rows) in ctx.engine.reports() {
-        if all || default || asked(title) {
+        if all || default || asked(title) || title == "Sessions" && asked("session") {
             lines.title(title);
             rows.into_iter().for_each(|(name, _, value)| lines.field(name, value));
         }
@@ -363,13 +366,33 @@ fn latency_stats(ctx: &Ctx<'_>, lines: &mut Lines) {
         if total == 0 {
             continue;
         }
-        let values: Vec<String> = percentiles()
-            .map(|(name, part)| {
-                let step = steps.iter().position(|count| *count as f64 >= (total as f64 * part).max(1.0)).unwrap_or(0);
-                format!("p{name}={}.000", 1u64 << step)
-            })
-            .collect();
+        let values: Vec<String> =
+            percentiles().map(|(name, part)| format!("p{name}={}.000", percentile(&steps, part))).collect();
         lines.field(&format!("latency_percentiles_usec_{}", found.full_name()), values.join(","));
+    }
+}
+
+/// The end of the step of microseconds in which that part of all lies.
+fn percentile(steps: &[u64; STEPS], part: f64) -> u64 {
+    let total = steps[STEPS - 1] as f64;
+    1 << steps.iter().position(|count| *count as f64 >= (total * part).max(1.0)).unwrap_or(0)
+}
+
+/// What dies of time, when, and how late it was reclaimed. To readers it is gone at its deadline, however late that is.
+fn expiry(ctx: &Ctx<'_>, lines: &mut Lines) {
+    let engine = ctx.engine;
+    let (_, seen) = engine.keyspace_totals();
+    let expiring: usize = engine.keyspaces().map(|store| store.count().1).sum();
+    let next = engine.all_stores().map(Store::next_due).min().unwrap_or(Millis::NEVER);
+    lines.field("active_expire", u8::from(engine.expires_actively()));
+    lines.field("keys_with_deadline", expiring);
+    lines.field("expired_keys", seen.expired);
+    lines.field("next_reminder_ms", if next == Millis::NEVER { -1 } else { next.since(ctx.now).0 as i64 });
+    let (steps, _) = engine.metrics.lags();
+    let is_any = steps[STEPS - 1] > 0;
+    lines.field("lag_samples", steps[STEPS - 1]);
+    for (name, part) in [("50", 0.5), ("99", 0.99), ("99.9", 0.999), ("100", 1.0)] {
+        lines.field(&format!("lag_p{name}_usec"), if is_any { percentile(&steps, part) } else { 0 });
     }
 }
 
@@ -484,11 +507,33 @@ mod tests {
     }
 
     #[test]
+    fn expiry_is_told() {
+        let mut t = Transcript::start();
+        let told = t.say("INFO expiry").text();
+        assert!(told.contains("keys_with_deadline:0 expired_keys:0 next_reminder_ms:-1 lag_samples:0 "), "{told}");
+        t.say("SET a x PX 500");
+        t.say("SET stays x");
+        t.engine.metrics.block(0).lag.took(900);
+        let told = t.say("INFO EXPIRY").text();
+        assert!(told.contains("active_expire:1 keys_with_deadline:1 "), "{told}");
+        assert!(told.contains("lag_samples:1 lag_p50_usec:1024 lag_p99_usec:1024 "), "{told}");
+        let next = told.split("next_reminder_ms:").nth(1).and_then(|rest| rest.split(' ').next());
+        let next = next.and_then(|next| next.parse::<i64>().ok()).expect("a number");
+        assert!((1..=5000).contains(&next), "{told}");
+        t.wait(crate::clock::Ttl(5000));
+        t.sweep();
+        let told = t.say("INFO expiry").text();
+        assert!(told.contains("keys_with_deadline:0 expired_keys:1 next_reminder_ms:-1 "), "{told}");
+    }
+
+    #[test]
     fn a_report_is_a_section() {
         let mut t = Transcript::start();
         t.engine.add_report("Session", || vec![("session_fills", "Fills.", 7)]);
         t.say("INFO session").hears("$28 # Session session_fills:7 ");
         assert_eq!(titles(&t.say("INFO").text()).last().map(String::as_str), Some("session"));
+        t.engine.add_report("Sessions", || vec![("hits", "Hits.", 1)]);
+        assert_eq!(titles(&t.say("INFO session").text()), ["session", "sessions"]);
     }
 
     #[test]

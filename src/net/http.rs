@@ -46,7 +46,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 use self::answer::Out;
 use self::head::{Heads, Sentry};
@@ -55,6 +55,7 @@ use page::Pages;
 
 use super::fences::FenceLog;
 use super::patience::{HEARD_OUT, Patience, QUIET};
+use super::prometheus::Exposition;
 use super::script::Stage;
 use super::signing::SigningKeys;
 use super::strangers::Strangers;
@@ -89,13 +90,16 @@ const CALL_BYTES: usize = 16 * 1024;
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// Makes the text of `/metrics`.
+type Metrics = dyn Fn(Exposition) -> String + Send + Sync;
+
 /// What all workers' doors share.
 pub struct Hall {
     engine: Arc<Engine>,
     sessions: SessionCache,
     reach: Option<Arc<Reach>>,
     /// Prometheus' text; `None` where the settings want none.
-    metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
+    metrics: Option<Box<Metrics>>,
     patience: Patience,
     strangers: Strangers,
     /// Where sign-outs are kept over a restart.
@@ -113,7 +117,7 @@ impl Hall {
     pub fn new(
         engine: Arc<Engine>,
         secrets: Option<Secrets>,
-        metrics: impl Fn() -> String + Send + Sync + 'static,
+        metrics: impl Fn(Exposition) -> String + Send + Sync + 'static,
     ) -> Hall {
         let config = engine.config();
         let settings = settings(&config, secrets);
@@ -125,7 +129,7 @@ impl Hall {
         let upstream = config.upstream.as_ref();
         Hall {
             reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
-            metrics: config.metrics.then(|| Box::new(metrics) as Box<dyn Fn() -> String + Send + Sync>),
+            metrics: config.metrics.then(|| Box::new(metrics) as Box<Metrics>),
             patience: Patience::default(),
             strangers: Strangers::default(),
             fences: None,
@@ -393,18 +397,35 @@ impl Door {
     ) -> oneshot::Receiver<session::Answer> {
         let (done, answer) = oneshot::channel();
         let (door, upstream) = (self.clone(), upstream.clone());
-        tokio::task::spawn_local(async move {
+        let call = async move {
             let _alarm = Alarm(door.clone());
             let _charge = door.hall.engine.charges().hold(Charge::Http, CALL_BYTES);
             let outcome = door.ask(&upstream, request).await;
             // The asker may have gone.
             let _ = done.send(door.with_sessions(|sessions, now| sessions.complete(fill, outcome, now)));
-        });
+        };
+        tokio::task::spawn_local(call.in_current_span());
         answer
     }
 
-    /// The answer to a check that was looked up.
+    /// The answer to a check that was looked up. Where somebody else was waited for, it says for how long.
     async fn answer(self: &Rc<Self>, looked: LookUp, tokens: &Tokens, parts: &Parts, peer: Caller) -> session::Answer {
+        if let LookUp::Answer(answer) = looked {
+            return answer;
+        }
+        let began = Instant::now();
+        let mut answer = self.find_out(looked, tokens, parts, peer).instrument(relay::trace(&parts.headers)).await;
+        answer.headers.push(answer::waited(began.elapsed()));
+        answer
+    }
+
+    async fn find_out(
+        self: &Rc<Self>,
+        looked: LookUp,
+        tokens: &Tokens,
+        parts: &Parts,
+        peer: Caller,
+    ) -> session::Answer {
         let passed =
             |outcome| self.with_sessions(|sessions, now| sessions.passed(tokens, Passage::Check, outcome, now));
         let request = |upstream: &Upstream| relay::up(parts, peer, upstream.reach().authority(), Outgoing::empty());
@@ -581,6 +602,7 @@ impl Visit {
         let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => {
+                let _trace = relay::trace(&parts.headers).entered();
                 warn!(path = parts.uri.path(), failure = failure.word(), "Upstream failed");
                 let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY);
                 return answer::text(status, format!("the upstream fails: {}", failure.word()));

@@ -103,7 +103,7 @@ impl Server {
         // As in Redis, 0 if there is no plain door.
         engine.set_port(addresses(&doors, Way::Resp).first().map_or(0, SocketAddr::port));
         let source = engine.clone();
-        let mut hall = Hall::new(engine.clone(), secrets, move || prometheus::text(&source));
+        let mut hall = Hall::new(engine.clone(), secrets, move |form| prometheus::text(&source, form));
         if kept != FenceLogging::No {
             match FenceLog::open(keyfile, hall.sessions(), kept == FenceLogging::Yes) {
                 Ok(fences) => hall.keep_sign_outs(fences),
@@ -354,7 +354,7 @@ mod tests {
             config.set(name, value).expect("a setting");
         }
         let engine = Arc::new(Engine::new(config, Clock::system(), 1, command::COUNT));
-        let hall = Hall::new(engine.clone(), None, String::new);
+        let hall = Hall::new(engine.clone(), None, |_| String::new());
         Arc::new(Shared::new(engine, Arc::new(hall), None))
     }
 

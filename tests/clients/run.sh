@@ -174,7 +174,7 @@ elif [ -n "${CLOAKROOM_BIN:-}" ]; then
   AUTH_PASSWORD=open-sesame
   REST_TOKEN=open-sesame
   start open --rest-token "$REST_TOKEN"
-  SERVER=$address REST_URL=http://$http_address/redis
+  SERVER=$address HTTP_URL=http://$http_address REST_URL=http://$http_address/redis
   start locked --requirepass "$AUTH_PASSWORD"
   AUTH_SERVER=$address
   make_certificates
@@ -191,8 +191,8 @@ if [ -n "${TLS_SERVER:-}" ]; then
   [ -n "${1:-}" ] || programs+=(redis_tls)
 fi
 if [ -n "${REST_URL:-}" ]; then
-  export REST_URL REST_TOKEN
-  [ -n "${1:-}" ] || programs+=(upstash)
+  export HTTP_URL REST_URL REST_TOKEN
+  [ -n "${1:-}" ] || programs+=(upstash metrics)
 fi
 if [ -n "${CLOAKROOM_BIN:-}" ]; then
   CLOAKROOM_BIN=$(realpath "$CLOAKROOM_BIN")

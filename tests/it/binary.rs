@@ -258,6 +258,27 @@ fn shutdown_and_signals_end_it_well() {
 }
 
 #[test]
+fn what_is_said_of_a_request_names_its_trace() {
+    let upstream = super::faulty::Faulty::start();
+    upstream.behave(super::faulty::Mode::Broken500);
+    let binary = Binary::start(&["--upstream", &format!("http://{}", upstream.addr), "--profile", "nextauth"]);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    for (path, parent) in [("session", format!("00-{trace}-b7ad6b7169203331-01")), ("session", "00-bad".to_owned())] {
+        let mut http = Peer::connect(binary.http);
+        http.send(format!(
+            "GET /api/auth/{path} HTTP/1.1\r\nHost: x\r\nCookie: next-auth.session-token=alice.1\r\n\
+             traceparent: {parent}\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(!http.rest().is_empty());
+    }
+    binary.signal("TERM");
+    let (_, said) = binary.ended();
+    let failed: Vec<&str> = said.lines().filter(|line| line.contains("Session source failed")).collect();
+    assert!(!failed.is_empty() && failed[0].contains(trace), "{said}");
+    assert!(!said.contains("00-bad"), "{said}");
+}
+
+#[test]
 fn a_token_is_in_nothing_that_the_server_says() {
     const CANARY: &str = "c4n4ry-c4n4ry-c4n4ry";
     let binary = Binary::start(&["--slowlog-log-slower-than", "0", "--loglevel", "debug"]);

@@ -55,6 +55,27 @@ fn a_check_asks_once_and_is_then_a_hit_with_the_same_body() {
 }
 
 #[test]
+fn who_waited_for_the_source_is_told_how_long_and_its_trace_goes_on() {
+    let (server, upstream) = front(&[]);
+    upstream.take_your_time(30);
+    let (cookie, parent) = (cookie("alice.1"), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let headers = [("Cookie", cookie.as_str()), ("traceparent", parent), ("tracestate", "a=b")];
+    let first = ask(server.http, "GET", "/api/auth/session", &headers, "");
+    assert_eq!(first.header("x-session-source"), "nextauth");
+    let waited = first.header("server-timing").strip_prefix("source;dur=").map(str::parse::<f64>);
+    assert!(
+        waited.is_some_and(|waited| waited.is_ok_and(|waited| waited >= 30.0)),
+        "{}",
+        first.header("server-timing")
+    );
+    let seen = upstream.last();
+    assert_eq!(seen.header("traceparent").as_deref(), Some(parent));
+    assert_eq!(seen.header("tracestate").as_deref(), Some("a=b"));
+    let hit = ask(server.http, "GET", "/api/auth/session", &headers, "");
+    assert_eq!((hit.header("x-session-source"), hit.header("server-timing")), ("cache", ""));
+}
+
+#[test]
 fn a_hundred_at_once_are_one_call() {
     let (server, upstream) = front(&[]);
     upstream.take_your_time(80);

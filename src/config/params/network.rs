@@ -194,7 +194,7 @@ pub(super) const ROWS: &[Param] = &[
         name: "rest-path",
         kind: Kind::Form("path", rest_path),
         default: "/redis",
-        doc: "Where on the HTTP port the REST door is; clients are given http://host:8379/redis as its address.",
+        doc: "Where on the HTTP port the REST door is. Clients are given http://host:8379/redis as its address.",
         home: field!(rest.path),
         ..Param::NETWORK
     },

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::relay;
 use crate::net::upstream::Borrowed;
-use crate::session::Answer;
+use crate::session::{Answer, Header};
 
 const X_RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 
@@ -129,6 +129,13 @@ pub(super) fn session(answer: Answer) -> Response<Out> {
     let mut response = Response::new(Out::Full(answer.body));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response
+}
+
+/// How long somebody else was waited for, for `Server-Timing`, which browsers show beside their own figures.
+pub(super) fn waited(took: Duration) -> Header {
+    let hundredths = took.as_micros() / 10;
+    let value = format!("source;dur={}.{:02}", hundredths / 100, hundredths % 100);
+    (Bytes::from_static(b"server-timing"), value.into())
 }
 
 /// Adds how long it took, in milliseconds with two decimals: a hit takes less than one.

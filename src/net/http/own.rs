@@ -1,13 +1,14 @@
 //! The server's own paths, for those who operate it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::answer::{self, Out};
 use super::{Visit, verify};
+use crate::net::prometheus::Exposition;
 
 impl Visit {
     /// Answers what is not under the sessions' path.
@@ -36,10 +37,11 @@ impl Visit {
             verify::KEYS_PATH => self.keys(),
             "/metrics" => match &self.door.hall.metrics {
                 Some(metrics) => {
+                    let accept = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                    let form = Exposition::accepted(accept);
                     let mut response = answer::text(StatusCode::OK, "");
-                    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                    response.headers_mut().insert(CONTENT_TYPE, kind);
-                    *response.body_mut() = Out::Full(Bytes::from(metrics()));
+                    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+                    *response.body_mut() = Out::Full(Bytes::from(metrics(form)));
                     response
                 }
                 None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),

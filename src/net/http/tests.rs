@@ -26,7 +26,7 @@ impl House {
     fn new(metrics: impl Fn() -> String + Send + Sync + 'static) -> House {
         let engine = Arc::new(Engine::new(Config::default(), Clock::system(), 1, 0));
         let patience = Patience { first_byte: SHORT, head: SHORT, body: SHORT, ..Patience::default() };
-        let hall = Hall::new(engine, None, metrics).with_patience(patience);
+        let hall = Hall::new(engine, None, move |_| metrics()).with_patience(patience);
         House { door: Door::new(Arc::new(hall), 0), leaving: watch::Sender::new(false) }
     }
 
