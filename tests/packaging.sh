@@ -120,7 +120,7 @@ cargo package --list --allow-dirty --offline 2>/dev/null >"$work/crate"
 for file in Cargo.lock README.md LICENSE-MIT LICENSE-APACHE src/main.rs src/net/http/page/page.html src/command/script/json.lua; do
     grep -qx "$file" "$work/crate" || die "the crate lacks $file"
 done
-strange=$(grep -vE '^(src|benches)/|^examples/[a-z]+\.rs$|^docs/[a-z]+\.md$|^(Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json|[A-Z]+\.md|LICENSE-[A-Z]+)$' "$work/crate" || true)
+strange=$(grep -vE '^(src|benches)/|^examples/[a-z]+\.rs$|^docs/[a-zA-Z]+\.md$|^(Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json|[A-Z]+\.md|LICENSE-[A-Z]+)$' "$work/crate" || true)
 [ -z "$strange" ] || die "the crate also has $strange"
 ok "the crate has its sources and documents, and nothing else"
 
