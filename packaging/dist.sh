@@ -36,6 +36,13 @@ for target in "${targets[@]}"; do
         | gzip -9n >"dist/$name.tar.gz"
 done
 
-target/packaging/cargo/bin/cargo-deb --no-build --quiet --output dist/
+cat >target/packaging/changelog <<END
+cloakroom ($version-1) unstable; urgency=medium
+
+  * /usr/share/doc/cloakroom/CHANGELOG.md says what is new.
+
+ -- The cloakroom authors <maintainers@cloakroom.example>  $(git log -1 --format=%cD)
+END
+target/packaging/cargo/bin/cargo-deb --no-build --strip --quiet --output dist/
 (cd dist && sha256sum -- *.tar.gz *.deb >SHA256SUMS)
 ls -l dist
