@@ -12,7 +12,8 @@ tools=$root/target/packaging
 work=$(mktemp -d)
 server=
 passed=0
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+# Who is traced goes first: strace itself waits for it.
+trap '[ -z "$server" ] || kill $(pgrep -P "$server") "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 # What systemd says of a service that is open to everything is 9.6; 2.0 is where it still says OK.
 EXPOSURE_MAX=20
@@ -81,9 +82,9 @@ curl -sS --max-time 10 -o /dev/null "http://127.0.0.1:$http/metrics"
 curl -sS --max-time 10 -o /dev/null --cookie next-auth.session-token=tok -X POST "http://127.0.0.1:$http/api/auth/signout"
 [ "$(cli save)" = OK ] || die "no snapshot"
 cli flushall >/dev/null
-child=$(pgrep -P "$server" -f -- "$bin" | head -n 1 || true)
-kill -HUP "${child:-$server}"
+kill -HUP "$(pgrep -P "$server")"
 sleep 0.5
+grep -q 'SIGHUP: read again' "$work/log" || die "SIGHUP was not heard: $(tail -n 3 "$work/log")"
 cli shutdown save >/dev/null 2>&1 || true
 wait "$server" || die "the server left with $?: $(tail -n 3 "$work/log")"
 server=
