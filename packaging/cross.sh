@@ -3,7 +3,7 @@
 # as well, by mingw for Windows and zig for the others.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-packaging/tools.sh
+packaging/tools.sh zig
 export PATH=$PWD/target/packaging/venv/bin:$PATH
 if ! command -v x86_64-w64-mingw32-gcc >/dev/null; then
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "install gcc-mingw-w64-x86-64" >&2; exit 1; }

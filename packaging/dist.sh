@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
-packaging/tools.sh deb
+packaging/tools.sh zig deb
 export PATH=$PWD/target/packaging/venv/bin:$PATH
 version=$(sed -nE 's/^version = "(.*)"$/\1/p' Cargo.toml | head -n 1)
 work=$(mktemp -d)
@@ -36,6 +36,13 @@ for target in "${targets[@]}"; do
         | gzip -9n >"dist/$name.tar.gz"
 done
 
-target/packaging/cargo/bin/cargo-deb --no-build --quiet --output dist/
+cat >target/packaging/changelog <<END
+cloakroom ($version-1) unstable; urgency=medium
+
+  * /usr/share/doc/cloakroom/CHANGELOG.md says what is new.
+
+ -- The cloakroom authors <maintainers@cloakroom.example>  $(git log -1 --format=%cD)
+END
+target/packaging/cargo/bin/cargo-deb --no-build --strip --quiet --output dist/
 (cd dist && sha256sum -- *.tar.gz *.deb >SHA256SUMS)
 ls -l dist

