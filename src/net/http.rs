@@ -15,6 +15,7 @@ mod page;
 mod plain;
 mod relay;
 mod rest;
+mod routes;
 mod settings;
 mod sign_out;
 mod sign_out_all;
@@ -36,10 +37,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{COOKIE, HeaderValue, SET_COOKIE};
+use http::header::{COOKIE, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri};
-use hyper::body::{Body, Incoming};
+use http::{Request, Uri};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -48,7 +48,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug, warn};
 
-use self::answer::Out;
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
 use page::Pages;
@@ -62,24 +61,13 @@ use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::engine::{Charge, Engine};
-use crate::session::{
-    self, DICE, Failure, Fill, LookUp, Observed, Outcome, Passage, Route, Secrets, SessionCache, Tokens, Wait,
-};
-
-/// Where next-auth's client gets what a sign-out must show.
-const CSRF: &str = "/api/auth/csrf";
-
-/// What is signed out at, by POST alone where no upstream has a page there.
-const SIGN_OUTS: [&str; 2] = ["/api/auth/signout", "/api/auth/signout-everywhere"];
+use crate::session::{self, DICE, Failure, Fill, LookUp, Outcome, Passage, Secrets, SessionCache, Tokens, Wait};
 
 /// Bytes of a request's head at most: cookies in chunks come to 16 KB, and more is no browser.
 const HEAD_MAX: usize = 64 * 1024;
 
 /// Bytes of a sign-out's body at most. Real ones have two hundred.
 const SIGN_OUT_MAX: usize = 64 * 1024;
-
-/// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
-const HAND_ON_MAX: Duration = Duration::from_secs(60);
 
 /// What a client is charged that is left to hyper: its buffers for reading and writing, and what it remembers of a head.
 const CLIENT_BYTES: usize = 20 * 1024;

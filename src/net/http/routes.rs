@@ -1,0 +1,170 @@
+//! Where a request goes by its method and path, and what is handed on to the upstream.
+
+use std::time::{Duration, Instant};
+
+use http::header::{HeaderValue, SET_COOKIE};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use tracing::warn;
+
+use super::answer::{self, Out};
+use super::{Visit, guard, relay};
+use crate::net::upstream::{Outgoing, Upstream};
+use crate::session::{Failure, Observed, Passage, Route};
+
+/// Where next-auth's client gets what a sign-out must show.
+const CSRF: &str = "/api/auth/csrf";
+
+/// What is signed out at, by POST alone where no upstream has a page there.
+const SIGN_OUTS: [&str; 2] = ["/api/auth/signout", "/api/auth/signout-everywhere"];
+
+/// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
+const HAND_ON_MAX: Duration = Duration::from_secs(60);
+
+impl Visit {
+    /// Answers one request.
+    pub(super) async fn receive(&self, request: Request<Incoming>) -> Response<Out> {
+        let number = self.requests.replace(self.requests.get() + 1);
+        self.door.hall.engine.metrics.block(self.door.worker).http_requests.add(1);
+        let fault = self.heads.borrow().fault(number).or_else(|| guard::fault(&request));
+        if let Some(why) = fault {
+            return answer::refusal(why);
+        }
+        // Where a chunked body ends is for hyper alone to say, so nothing may follow it.
+        let is_last = request.headers().contains_key("transfer-encoding");
+        let response = self.route(request).await;
+        if is_last { answer::closing(response) } else { response }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Out> {
+        let started = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        let (verifies, service) = (self.door.verifies(), self.door.hall.sessions.service());
+        let door = service.route(parts.method.as_str(), parts.uri.path(), parts.uri.query(), verifies);
+        if door == Route::Elsewhere {
+            return self.elsewhere(&parts, body).await;
+        }
+        if relay::is_loop(&parts.headers) {
+            let line = "the upstream sends its own session requests back here: let requests that carry \
+                        'Via: 1.1 cloakroom' through to the application";
+            return answer::text(StatusCode::LOOP_DETECTED, line);
+        }
+        if matches!(door, Route::Check | Route::OtherCheck | Route::Update) {
+            self.door.hall.aim(&mut parts.uri);
+        }
+        let upstream = self.door.upstream.as_ref();
+        let decodes = self.door.hall.sessions.decodes();
+        let response = match (door, upstream) {
+            (Route::Check, _) => self.check(parts).await,
+            (Route::Verify, _) => self.verify(parts).await,
+            (Route::OtherCheck, Some(upstream)) => self.pass(upstream, Passage::Check, parts, body).await,
+            (Route::Update, Some(upstream)) => self.pass(upstream, Passage::Update, parts, body).await,
+            (Route::OtherCheck | Route::Update, None) => self.check_without_upstream(parts).await,
+            (Route::Clear, _) => self.clear(&parts).await,
+            (Route::SignOut, _) if !service.is_next_auth() => self.sign_out_service(upstream, parts, body).await,
+            (Route::SignOut, _) if parts.method == Method::POST => self.sign_out(upstream, parts, body).await,
+            (Route::SignOutEverywhere, _) => self.sign_out_everywhere(parts, body).await,
+            (Route::SignIn, Some(upstream)) => return self.hand_on(upstream, Passage::SignIn, parts, body).await,
+            (Route::SignOut | Route::Page, Some(upstream)) => {
+                return self.hand_on(upstream, Passage::Page, parts, body).await;
+            }
+            (Route::SignOut, None) => answer::not_allowed("POST"),
+            (Route::Page, None) if decodes && parts.uri.path() == CSRF => self.csrf(&parts),
+            (Route::SignIn, None) if decodes && parts.uri.path() == CSRF => answer::not_allowed("GET, HEAD"),
+            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&parts.uri.path()) => answer::not_allowed("POST"),
+            (Route::SignIn | Route::Page, None) if decodes => {
+                let why = "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
+                           signout-everywhere under /api/auth; set upstream for the others";
+                answer::json(StatusCode::NOT_FOUND, &serde_json::json!({ "error": why }))
+            }
+            (Route::SignIn | Route::Page | Route::Elsewhere, None) | (Route::Elsewhere, _) => {
+                let line = "without --upstream there are only /api/auth/session, /api/auth/verify, POST /api/auth/signout and \
+                            POST /api/auth/signout-everywhere here";
+                answer::text(StatusCode::NOT_FOUND, line)
+            }
+        };
+        let took = started.elapsed();
+        if matches!(door, Route::Check | Route::Verify) {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.door.hall.engine.metrics.block(self.door.worker).checks.took(micros);
+        }
+        answer::timed(response, took)
+    }
+
+    /// A plain session check.
+    async fn check(&self, parts: Parts) -> Response<Out> {
+        let door = &self.door;
+        let tokens = door.tokens(&parts);
+        let looked = door.with_sessions(|sessions, now| sessions.look_up(&tokens, now));
+        answer::session(door.answer(looked, &tokens, &parts, self.peer).await)
+    }
+
+    /// With the store alone a query changes nothing, and an update has written what it wanted over RESP.
+    async fn check_without_upstream(&self, parts: Parts) -> Response<Out> {
+        match parts.method {
+            Method::GET | Method::POST => self.check(parts).await,
+            _ => answer::not_allowed("GET, POST"),
+        }
+    }
+
+    /// A request on the session path that goes past the cache.
+    async fn pass(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
+        let door = &self.door;
+        let tokens = door.tokens(&parts);
+        if let Some(answer) = door.with_sessions(|sessions, now| sessions.admit(&tokens, passage, now)) {
+            return answer::session(answer);
+        }
+        let request = self.up(&parts, upstream, Outgoing::Stream(body));
+        let outcome = door.ask(upstream, request).await;
+        answer::session(door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now)))
+    }
+
+    /// Anything else of the upstream's, streamed both ways.
+    async fn hand_on(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
+        let (door, sessions) = (&self.door, &self.door.hall.sessions);
+        let tokens = door.tokens(&parts);
+        let body = if body.is_end_stream() { Outgoing::empty() } else { Outgoing::Stream(body) };
+        let request = self.up(&parts, upstream, body);
+        let answer = match upstream.call(request, Instant::now() + HAND_ON_MAX).await {
+            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Failure::Malformed),
+            other => other,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let _trace = relay::trace(&parts.headers).entered();
+                warn!(path = parts.uri.path(), failure = failure.word(), "Upstream failed");
+                let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+                return answer::text(status, format!("the upstream fails: {}", failure.word()));
+            }
+        };
+        let (mut head, body) = answer.into_parts();
+        relay::down(&mut head.headers);
+        let lines = relay::lines(&head.headers);
+        let status = head.status.as_u16();
+        match door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, status, &lines, now)) {
+            // What NextAuth's pages change is known; of others anything may have changed who it is.
+            Observed::Untouched if !sessions.service().is_next_auth() && !parts.method.is_safe() => {
+                door.with_sessions(|sessions, now| sessions.invalidate(&tokens, now));
+            }
+            Observed::Untouched => {}
+            Observed::Ended => door.hall.settle().await,
+            Observed::SignedOut => {
+                let kept: Vec<HeaderValue> = head.headers.get_all(SET_COOKIE).iter().cloned().collect();
+                head.headers.remove(SET_COOKIE);
+                for line in kept.into_iter().filter(|line| !sessions.is_session_cookie(line.as_bytes())) {
+                    head.headers.append(SET_COOKIE, line);
+                }
+            }
+        }
+        relay::keep_private(&mut head.headers);
+        let mut response = Response::new(Out::stream(body));
+        (*response.status_mut(), *response.headers_mut()) = (head.status, head.headers);
+        response
+    }
+
+    pub(super) fn up(&self, parts: &Parts, upstream: &Upstream, body: Outgoing) -> Request<Outgoing> {
+        relay::up(parts, self.peer, upstream.reach().authority(), body)
+    }
+}
