@@ -47,6 +47,7 @@ MEANT = [
     (r"^ZSCAN ", r"b'-?\d{16,}'", r"e\+1\d'", "a score looks the same in all replies; Redis shows here how a small set keeps it"),
     (r"^(DUMP |FUNCTION DUMP)", r"^\(b'\$', b.[^-]", r"^\(b'\$', b.[^-]", "Redis compresses long strings; @CROSS compares what is dumped"),
     (r"^FUNCTION RESTORE", "already exists", "already exists", "of several collisions Redis tells the one that its hash table has first"),
+    (r"^ACL DRYRUN ", r"b'OK'", "no permissions to access the '", "keys are looked at where Redis, as their number cannot be, looks at none"),
     (r"^OBJECT ENCODING", "skiplist", "listpack", "SORT changes the encoding of the sorted set which it reads"),
 ]
 
