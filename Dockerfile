@@ -26,5 +26,5 @@ WORKDIR /data
 VOLUME /data
 ENV CLOAKROOM_BIND="*" CLOAKROOM_LOG_FORMAT=json
 EXPOSE 6379 8379
-# No HEALTHCHECK: orchestrators ask GET /healthz and /readyz, and there is no program in here that could.
+# No HEALTHCHECK: orchestrators ask GET /healthz and /readyz.
 ENTRYPOINT ["/cloakroom"]

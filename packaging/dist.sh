@@ -13,24 +13,18 @@ trap 'rm -rf "$work"' EXIT
 rm -rf dist
 mkdir dist
 
+# What the binary says of itself.
+binary=target/release/cloakroom
+mkdir -p target/packaging/completions
+"$binary" man >target/packaging/cloakroom.1
+for shell in bash zsh fish; do "$binary" completions $shell >target/packaging/completions/cloakroom.$shell; done
+
 for target in "${targets[@]}"; do
     name=cloakroom-$version-${target%-unknown-linux-musl}-linux
     packaging/static.sh "$work/$name" "$target"
     cp README.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE packaging/cloakroom.service packaging/cloakroom.toml "$work/$name"
     cp -r docs "$work/$name"
-    # What the binary says of itself, where it does.
-    if [ "${target%%-*}" = "$(uname -m)" ]; then
-        "$work/$name/cloakroom" man >"$work/cloakroom.1" 2>/dev/null || rm -f "$work/cloakroom.1"
-        mkdir -p "$work/completions"
-        for shell in bash zsh fish; do
-            "$work/$name/cloakroom" completions $shell >"$work/completions/cloakroom.$shell" 2>/dev/null \
-                || rm -f "$work/completions/cloakroom.$shell"
-        done
-        rmdir --ignore-fail-on-non-empty "$work/completions"
-    fi
-    for extra in cloakroom.1 completions; do
-        [ ! -e "$work/$extra" ] || cp -r "$work/$extra" "$work/$name"
-    done
+    cp -r target/packaging/cloakroom.1 target/packaging/completions "$work/$name"
     # The same files give the same archive.
     tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" -cf - "$name" \
         | gzip -9n >"dist/$name.tar.gz"
