@@ -342,31 +342,67 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Turns for which CLIENT KILL waits until its victims are gone: some tens of milliseconds. Who is stuck is gone later.
+const KILL_TURNS_MAX: u32 = 10_000;
+
+/// A CLIENT KILL that waits for its victims to go.
+pub(super) struct Kill {
+    /// Those that may be there yet.
+    victims: Vec<u64>,
+    /// How many there were, and whether who asks is one of them.
+    killed: usize,
+    is_own: bool,
+    turns: u32,
+}
+
+impl Kill {
+    /// Has those closed whom a filter fits.
+    fn begin(ctx: &Ctx<'_>, filter: &Filter) -> Kill {
+        let mut kill = Kill { victims: Vec::new(), killed: 0, is_own: false, turns: 0 };
+        for peer in ctx.engine.clients.all() {
+            let is_me = peer.id == ctx.client.peer.id;
+            if !filter.fits(&peer) || is_me && filter.skip_me {
+                continue;
+            }
+            kill.killed += 1;
+            if is_me {
+                kill.is_own = true;
+            } else {
+                peer.kill();
+                kill.victims.push(peer.id);
+            }
+        }
+        kill
+    }
+}
+
+/// Answers when they are gone, as whoever hears of it may count on it: a client that sends something meanwhile would have
+/// it neither answered nor refused.
 fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     // The old form kills by address, oneself too.
     let old_form = args.len() == 3;
-    let filter = match old_form {
-        true => Filter::address(args.word(2)),
-        false => Filter::read(ctx.engine, args.tail(2), ctx.now)?,
+    let mut kill = match ctx.client.begun.as_mut().and_then(|begun| begun.kill.take()) {
+        Some(kill) => kill,
+        None => match old_form {
+            true => Kill::begin(ctx, &Filter::address(args.word(2))),
+            false => Kill::begin(ctx, &Filter::read(ctx.engine, args.tail(2), ctx.now)?),
+        },
     };
-    let mut killed = 0;
-    for peer in ctx.engine.clients.all() {
-        let is_me = peer.id == ctx.client.peer.id;
-        if !filter.fits(&peer) || is_me && filter.skip_me {
-            continue;
-        }
-        killed += 1;
-        if is_me {
-            // Its answer goes out first.
-            ctx.client.flow = Flow::Close;
-        } else {
-            peer.kill();
-        }
+    kill.victims.retain(|id| ctx.engine.clients.get(*id).is_some());
+    kill.turns += 1;
+    if !kill.victims.is_empty() && kill.turns < KILL_TURNS_MAX && !ctx.client.never_waits {
+        ctx.client.keep_for_later(ctx.engine, |begun| begun.kill = Some(kill));
+        return Ok(());
     }
-    match (old_form, killed) {
+    ctx.client.end_turns();
+    if kill.is_own {
+        // Its answer goes out first.
+        ctx.client.flow = Flow::Close;
+    }
+    match (old_form, kill.killed) {
         (true, 0) => return Err(Error::refused("No such client")),
         (true, _) => ctx.reply.ok(),
-        (false, _) => ctx.reply.count(killed),
+        (false, killed) => ctx.reply.count(killed),
     }
     Ok(())
 }

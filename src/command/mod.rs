@@ -161,13 +161,15 @@ struct Begun {
     walk: Option<scan::Walk>,
     /// A flush, of which it has.
     flush: Option<flush::Flush>,
-    /// Microseconds that the turns of either have taken.
+    /// A CLIENT KILL that waits.
+    kill: Option<client::Kill>,
+    /// Microseconds that the turns of any of them have taken.
     spent: u64,
 }
 
 impl Begun {
     fn has_turns(&self) -> bool {
-        self.walk.is_some() || self.flush.is_some()
+        self.walk.is_some() || self.flush.is_some() || self.kill.is_some()
     }
 }
 

@@ -292,3 +292,20 @@ fn an_ending_server_answers_what_it_was_asked_and_closes() {
     let mut byte = [0];
     assert!(matches!(client.0.read(&mut byte), Ok(0) | Err(_)));
 }
+
+#[test]
+fn who_is_killed_is_gone_when_that_is_answered() {
+    let server = Running::start(&[("workers", "2")]);
+    let mut killer = server.client();
+    for _ in 0..100 {
+        // One of the two is served by the killer's own worker.
+        for _ in 0..2 {
+            let mut victim = server.client();
+            victim.send("PING\r\n").hears("+PONG\r\n");
+            killer.send("CLIENT KILL TYPE normal\r\n").hears(":1\r\n");
+            victim.0.set_nonblocking(true).expect("a socket");
+            let found = victim.0.read(&mut [0]);
+            assert!(matches!(found, Ok(0)), "{found:?}");
+        }
+    }
+}
