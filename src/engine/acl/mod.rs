@@ -159,10 +159,12 @@ impl Acl {
 
     /// The user of this name, if the password is right.
     pub fn log_in(&self, name: &[u8], password: &[u8]) -> Option<Arc<User>> {
-        let user = self.user(name);
-        // Whoever does not exist takes as long as one who does.
-        let admitted = user.as_ref().unwrap_or(&self.default).rules().admits(password);
-        user.filter(|_| admitted)
+        let found = self.user(name);
+        let is_there = found.is_some();
+        // Whoever does not exist takes as long as one who does, down to the count of who is in use.
+        let user = found.unwrap_or_else(|| self.default.clone());
+        let admitted = user.rules().admits(password);
+        (is_there & admitted).then_some(user)
     }
 
     /// `requirepass`: the default user's only password, or none.
