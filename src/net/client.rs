@@ -8,4 +8,4 @@ mod wire;
 
 pub use address::Address;
 pub use http::Http;
-pub use wire::{Reply, Wire};
+pub use wire::{Reply, Wire, write_request};

@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use super::super::target::{GONE, own_config};
 use crate::metrics::Histogram;
-use crate::net::client::{Address, Reply, Wire};
+use crate::net::client::{Address, Reply, Wire, write_request};
 
 /// Keys and sessions that are asked for: more than a shard has, few enough to be put there at once.
 const KEYS: usize = 1000;
@@ -224,24 +224,16 @@ impl Load {
 }
 
 fn words(words: &[&[u8]]) -> Vec<u8> {
-    let mut out = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        out.extend_from_slice(word);
-        out.extend_from_slice(b"\r\n");
-    }
+    let mut out = Vec::new();
+    // Writing to a Vec cannot fail.
+    let _ = write_request(&mut out, words);
     out
 }
 
 /// What a connection says first, each with one answer.
 fn hello(kind: &Kind) -> Vec<Vec<u8>> {
     let Kind::Commands { to, .. } = kind else { return Vec::new() };
-    let (user, password) = (to.user.as_bytes(), to.password.as_bytes());
-    let login = match (user, password) {
-        (b"", b"") => None,
-        (b"", password) => Some(words(&[b"AUTH", password])),
-        (user, password) => Some(words(&[b"AUTH", user, password])),
-    };
+    let login = to.login().map(|login| words(&login));
     let select = to.database.map(|number| words(&[b"SELECT", number.to_string().as_bytes()]));
     login.into_iter().chain(select).collect()
 }

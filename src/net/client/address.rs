@@ -26,6 +26,15 @@ impl Address {
         Address { host: "127.0.0.1".into(), port, user: String::new(), password, database: None }
     }
 
+    /// The request that logs in, where one is needed.
+    pub fn login(&self) -> Option<Vec<&[u8]>> {
+        match (self.user.as_bytes(), self.password.as_bytes()) {
+            (b"", b"") => None,
+            (b"", password) => Some(vec![b"AUTH", password]),
+            (user, password) => Some(vec![b"AUTH", user, password]),
+        }
+    }
+
     /// Reads a URL. What is wrong is said without it, as it may hold a password.
     pub fn parse(url: &str) -> Result<Address, String> {
         const FORM: &str = "an address is redis://[user:password@]host[:port][/database]";

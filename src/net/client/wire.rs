@@ -70,6 +70,17 @@ impl Reply {
     }
 }
 
+/// Writes a request.
+pub fn write_request(out: &mut impl io::Write, words: &[&[u8]]) -> io::Result<()> {
+    write!(out, "*{}\r\n", words.len())?;
+    for word in words {
+        write!(out, "${}\r\n", word.len())?;
+        out.write_all(word)?;
+        out.write_all(b"\r\n")?;
+    }
+    Ok(())
+}
+
 impl Wire {
     /// Connects and logs in. When the connection is lost later on, that is said with this cure.
     pub fn connect(address: &Address, cure: &'static str) -> Result<Wire, String> {
@@ -105,13 +116,9 @@ impl Wire {
         let output = BufWriter::new(set().map_err(|error| format!("{address}: {error}"))?);
         let shown = Address { user: String::new(), password: String::new(), host: address.host.clone(), ..*address };
         let mut wire = Wire { input: BufReader::new(stream), output, shown, silence, cure };
-        let (user, password) = (address.user.as_bytes(), address.password.as_bytes());
-        let answer = match (user, password) {
-            (b"", b"") => return Ok(wire),
-            (b"", password) => wire.ask(&[b"AUTH", password])?,
-            (user, password) => wire.ask(&[b"AUTH", user, password])?,
-        };
-        answer.ok().map_err(|why| address.trouble(&why))?;
+        if let Some(login) = address.login() {
+            wire.ask(&login)?.ok().map_err(|why| address.trouble(&why))?;
+        }
         Ok(wire)
     }
 
@@ -140,16 +147,7 @@ impl Wire {
 
     /// Sends a request, at the latest with the next flush.
     pub fn send(&mut self, words: &[&[u8]]) -> Result<(), String> {
-        let mut write = || -> io::Result<()> {
-            write!(self.output, "*{}\r\n", words.len())?;
-            for word in words {
-                write!(self.output, "${}\r\n", word.len())?;
-                self.output.write_all(word)?;
-                self.output.write_all(b"\r\n")?;
-            }
-            Ok(())
-        };
-        write().map_err(|error| self.lost(&error))
+        write_request(&mut self.output, words).map_err(|error| self.lost(&error))
     }
 
     /// Sends what waits.
