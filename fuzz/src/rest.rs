@@ -3,7 +3,8 @@
 use cloakroom::command::check_alone;
 use cloakroom::error::Error;
 use cloakroom::resp::Limits;
-use cloakroom::resp::json::{Batch, Encoding, error_of, write_error, write_result, write_results};
+use cloakroom::resp::error_of;
+use cloakroom::resp::json::{Batch, Encoding, write_error, write_result, write_results};
 use serde_json::Value;
 
 use super::commands::Desk;

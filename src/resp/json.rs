@@ -13,6 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::request::{Args, Limits, Words};
+use super::written::Written;
 use crate::error::Error;
 
 /// Commands of one body, in their order. There is at least one, and each has at least one word.
@@ -206,19 +207,14 @@ pub enum Encoding {
     Base64,
 }
 
-/// The text of an error that is a whole reply, without its mark and line end.
-pub fn error_of(reply: &[u8]) -> Option<&[u8]> {
-    reply.strip_prefix(b"-").map(|text| text.strip_suffix(b"\r\n").unwrap_or(text))
-}
-
 /// Writes one whole reply, in version 2 of the protocol, as a result or an error.
 pub fn write_result(reply: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
-    write_one(&mut Reader { rest: reply }, encoding, out);
+    write_one(&mut Written { rest: reply }, encoding, out);
 }
 
 /// Writes an array of replies, which is what EXEC answers, as an array of results and errors.
 pub fn write_results(reply: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
-    let mut reader = Reader { rest: reply.strip_prefix(b"*").unwrap_or_default() };
+    let mut reader = Written { rest: reply.strip_prefix(b"*").unwrap_or_default() };
     out.push(b'[');
     for at in 0..reader.number() {
         if reader.rest.is_empty() {
@@ -239,7 +235,7 @@ pub fn write_error(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn write_one(reader: &mut Reader<'_>, encoding: Encoding, out: &mut Vec<u8>) {
+fn write_one(reader: &mut Written<'_>, encoding: Encoding, out: &mut Vec<u8>) {
     if let Some(rest) = reader.rest.strip_prefix(b"-") {
         reader.rest = rest;
         return write_error(reader.line(), out);
@@ -255,7 +251,7 @@ fn write_one(reader: &mut Reader<'_>, encoding: Encoding, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn write_value(reader: &mut Reader<'_>, encoding: Encoding, out: &mut Vec<u8>) {
+fn write_value(reader: &mut Written<'_>, encoding: Encoding, out: &mut Vec<u8>) {
     // How many elements are left of each array that is open.
     let mut open: Vec<i64> = Vec::new();
     loop {
@@ -310,32 +306,6 @@ fn write_text(bytes: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
             let _ = BASE64_STANDARD.encode_slice(bytes, &mut out[start..]);
             out.push(b'"');
         }
-    }
-}
-
-/// A reply that was written here, from where it is read on.
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    /// The bytes up to the next line end.
-    fn line(&mut self) -> &'a [u8] {
-        let end = memchr::memchr(b'\r', self.rest).unwrap_or(self.rest.len());
-        let (line, rest) = self.rest.split_at(end);
-        self.rest = rest.get(2..).unwrap_or_default();
-        line
-    }
-
-    fn number(&mut self) -> i64 {
-        crate::num::parse_i64(self.line()).unwrap_or_default()
-    }
-
-    /// So many bytes and a line end.
-    fn bytes(&mut self, length: usize) -> &'a [u8] {
-        let (bytes, rest) = self.rest.split_at(length.min(self.rest.len()));
-        self.rest = rest.get(2..).unwrap_or_default();
-        bytes
     }
 }
 

@@ -6,6 +6,8 @@
 pub mod json;
 pub mod reply;
 pub mod request;
+pub(crate) mod written;
 
 pub use reply::{Reply, Version};
 pub use request::{Args, Limits, Parser, Span, Words};
+pub use written::error_of;

@@ -4,6 +4,7 @@ use mlua::{Either, Lua, LuaString, Table, Value};
 
 use super::interpreter::unlimited;
 use crate::num;
+use crate::resp::written::Written;
 use crate::resp::{Args, Reply, Version};
 
 /// Tables in tables that a script may return. One that holds itself would never end.
@@ -14,7 +15,7 @@ pub(super) fn to_lua(lua: &Lua, reply: &[u8]) -> mlua::Result<Value> {
     match reply.strip_prefix(b":").and_then(|rest| num::parse_i64(rest.strip_suffix(b"\r\n")?)) {
         // It takes no room.
         Some(number) => Ok(Value::Number(number as f64)),
-        None => unlimited(lua, reply.len(), || Reader { lua, rest: reply }.value()),
+        None => unlimited(lua, reply.len(), || Reader { lua, reply: Written { rest: reply } }.value()),
     }
 }
 
@@ -57,11 +58,6 @@ impl<'a, I: Iterator<Item = mlua::Result<Element<'a>>>> Iterator for Elements<'_
     }
 }
 
-/// The text of a reply that is an error, without its mark and line end.
-pub(super) fn error_text(reply: &[u8]) -> Option<&[u8]> {
-    reply.strip_prefix(b"-").map(|text| text.strip_suffix(b"\r\n").unwrap_or(text))
-}
-
 /// A table with one field, which is text.
 pub(super) fn field(lua: &Lua, name: &str, text: &[u8]) -> mlua::Result<Value> {
     table_of(lua, name, string(lua, text)?)
@@ -76,55 +72,36 @@ const NULL: Value = Value::Boolean(false);
 
 struct Reader<'a> {
     lua: &'a Lua,
-    rest: &'a [u8],
+    reply: Written<'a>,
 }
 
 impl<'a> Reader<'a> {
-    /// The bytes up to the next line end.
-    fn line(&mut self) -> &'a [u8] {
-        let end = memchr::memchr(b'\r', self.rest).unwrap_or(self.rest.len());
-        let (line, rest) = self.rest.split_at(end);
-        self.rest = rest.get(2..).unwrap_or_default();
-        line
-    }
-
-    fn number(&mut self) -> i64 {
-        num::parse_i64(self.line()).unwrap_or_default()
-    }
-
-    /// So many bytes and a line end.
-    fn bytes(&mut self, length: usize) -> &'a [u8] {
-        let (bytes, rest) = self.rest.split_at(length.min(self.rest.len()));
-        self.rest = rest.get(2..).unwrap_or_default();
-        bytes
-    }
-
     /// A value that goes into a table.
     fn element(&mut self) -> mlua::Result<Element<'a>> {
-        let Some(rest) = self.rest.strip_prefix(b"$") else { return self.value().map(Either::Right) };
-        self.rest = rest;
-        match usize::try_from(self.number()) {
-            Ok(length) => string(self.lua, self.bytes(length)),
+        let Some(rest) = self.reply.rest.strip_prefix(b"$") else { return self.value().map(Either::Right) };
+        self.reply.rest = rest;
+        match usize::try_from(self.reply.number()) {
+            Ok(length) => string(self.lua, self.reply.bytes(length)),
             Err(_) => Ok(Either::Right(NULL)),
         }
     }
 
     fn string(&mut self) -> mlua::Result<Value> {
-        match usize::try_from(self.number()) {
-            Ok(length) => self.lua.create_string(self.bytes(length)).map(Value::String),
+        match usize::try_from(self.reply.number()) {
+            Ok(length) => self.lua.create_string(self.reply.bytes(length)).map(Value::String),
             Err(_) => Ok(NULL),
         }
     }
 
     fn value(&mut self) -> mlua::Result<Value> {
-        let Some((kind, rest)) = self.rest.split_first() else { return Ok(Value::Nil) };
-        self.rest = rest;
+        let Some((kind, rest)) = self.reply.rest.split_first() else { return Ok(Value::Nil) };
+        self.reply.rest = rest;
         let lua = self.lua;
         match kind {
-            b':' => Ok(Value::Number(self.number() as f64)),
+            b':' => Ok(Value::Number(self.reply.number() as f64)),
             b'$' => self.string(),
-            b'+' => field(lua, "ok", self.line()),
-            b'-' => field(lua, "err", self.line()),
+            b'+' => field(lua, "ok", self.reply.line()),
+            b'-' => field(lua, "err", self.reply.line()),
             b'*' | b'>' => self.array(),
             b'%' => {
                 let pairs = self.table(true)?;
@@ -135,16 +112,16 @@ impl<'a> Reader<'a> {
                 table_of(lua, "set", members)
             }
             b'_' => {
-                self.line();
+                self.reply.line();
                 Ok(Value::Nil)
             }
-            b'#' => Ok(Value::Boolean(self.line() == b"t")),
-            b',' => table_of(lua, "double", num::parse_f64(self.line()).unwrap_or(f64::NAN)),
-            b'(' => field(lua, "big_number", self.line()),
+            b'#' => Ok(Value::Boolean(self.reply.line() == b"t")),
+            b',' => table_of(lua, "double", num::parse_f64(self.reply.line()).unwrap_or(f64::NAN)),
+            b'(' => field(lua, "big_number", self.reply.line()),
             b'=' => self.verbatim(),
             b'|' => {
                 // What is said about a reply is not for scripts.
-                for _ in 0..self.number().saturating_mul(2) {
+                for _ in 0..self.reply.number().saturating_mul(2) {
                     self.value()?;
                 }
                 self.value()
@@ -154,13 +131,13 @@ impl<'a> Reader<'a> {
     }
 
     fn array(&mut self) -> mlua::Result<Value> {
-        let Ok(length) = usize::try_from(self.number()) else { return Ok(NULL) };
+        let Ok(length) = usize::try_from(self.reply.number()) else { return Ok(NULL) };
         sequence(self.lua, (0..length).map(|_| self.element())).map(Value::Table)
     }
 
     /// The pairs of a map, or the members of a set, each with `true`.
     fn table(&mut self, has_values: bool) -> mlua::Result<Table> {
-        let length = usize::try_from(self.number()).unwrap_or_default();
+        let length = usize::try_from(self.reply.number()).unwrap_or_default();
         let table = self.lua.create_table_with_capacity(0, length)?;
         for _ in 0..length {
             let key = self.value()?;
@@ -173,8 +150,8 @@ impl<'a> Reader<'a> {
     }
 
     fn verbatim(&mut self) -> mlua::Result<Value> {
-        let length = usize::try_from(self.number()).unwrap_or_default();
-        let bytes = self.bytes(length);
+        let length = usize::try_from(self.reply.number()).unwrap_or_default();
+        let bytes = self.reply.bytes(length);
         let (format, text) = bytes.split_at(bytes.len().min(3));
         let table = self.lua.create_table_with_capacity(0, 2)?;
         table.raw_set("format", self.lua.create_string(format)?)?;

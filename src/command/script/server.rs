@@ -13,7 +13,7 @@ use crate::command::{self, Client, Ctx, Flags, Flow, Found, Spec, acl, tracking}
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::num::Double;
-use crate::resp::{Args, Reply, Version, Words};
+use crate::resp::{Args, Reply, Version, Words, error_of};
 
 /// See the module's text.
 pub(super) struct Server<'a> {
@@ -131,7 +131,7 @@ impl Server<'_> {
         let ran = read.and_then(|()| self.dispatch(&desk.words, &mut desk.reply));
         let result = match ran {
             Err(text) => Err(text.into_bytes()),
-            Ok(()) => match convert::error_text(&desk.reply) {
+            Ok(()) => match error_of(&desk.reply) {
                 Some(text) => Err(text.to_vec()),
                 None => Ok(convert::to_lua(lua, &desk.reply)),
             },

@@ -17,7 +17,8 @@ use crate::clock::{Millis, Ttl};
 use crate::command::{self, Flow};
 use crate::engine::{Charge, Hold};
 use crate::net::script::Script;
-use crate::resp::json::{Batch, Encoding, error_of, write_error, write_result, write_results};
+use crate::resp::error_of;
+use crate::resp::json::{Batch, Encoding, write_error, write_result, write_results};
 use crate::resp::{Args, Reply, Version, Words};
 
 /// Commands of a pipeline that are run before others have their turn: about a tenth of a millisecond.
