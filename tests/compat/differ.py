@@ -2,6 +2,7 @@
 """The same random commands to redis-server and to cloakroom, reply for reply.
 
     differ.py --seconds 60            goes on from a random seed, which is printed
+    differ.py --cpu-seconds 3600      the same, until it and the two servers have worked that long
     differ.py --seed 7 --rounds 100   the same commands again
     differ.py --corpus                the cases kept in tests/compat/cases
     differ.py --broken --seconds 60   malformed requests to cloakroom alone, see broken.py
@@ -19,6 +20,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -32,6 +34,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CASES = HERE / "cases"
 REPLY_SECONDS = 10
+AGAIN = 4
 
 # (pattern of the command, pattern of Redis' reply, pattern of ours, why)
 MEANT = [
@@ -293,11 +296,18 @@ def start(command, directory):
     sys.exit(f"{command[0]} does not listen")
 
 
+def cpu_of(pid):
+    """The seconds of CPU that a process has used until now, in all its threads."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0)
+    parser.add_argument("--cpu-seconds", type=float, default=0)
     parser.add_argument("--corpus", action="store_true")
     parser.add_argument("--broken", action="store_true")
     parser.add_argument("--most", type=int, default=1, help="differences after which it stops")
@@ -326,12 +336,12 @@ def main():
                 print(f"seed {seed}", flush=True)
             end = time.monotonic() + (options.seconds or 1e9)
             for case in rounds:
-                if time.monotonic() > end:
+                if time.monotonic() > end or options.cpu_seconds and sum(map(cpu_of, (redis.pid, own.pid, os.getpid()))) > options.cpu_seconds:
                     break
                 played += 1
                 difference = differs(pair, case)
-                # Twice, as a deadline may pass between the two servers.
-                if not difference or not differs(pair, case):
+                # Again and again, as a millisecond or a deadline may pass between the two servers.
+                if not difference or not all(differs(pair, case) for _ in range(AGAIN)):
                     continue
                 found += 1
                 short = cut(pair, case)
@@ -349,6 +359,8 @@ def main():
             for process in (redis, own):
                 process.terminate()
                 process.wait()
+        used = [usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))]
+        print(f"{played} rounds, {used[0]:.0f} s of CPU here and {used[1]:.0f} s in the two servers")
         print(f"{played - found} passed, {found} failed")
         sys.exit(1 if found else 0)
 
