@@ -21,6 +21,7 @@ import pathlib
 import random
 import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -312,6 +313,8 @@ def main():
     parser.add_argument("--broken", action="store_true")
     parser.add_argument("--most", type=int, default=1, help="differences after which it stops")
     options = parser.parse_args()
+    # As at an exception, so that the servers end too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     binary = os.environ.get("CLOAKROOM_BIN", str(ROOT / "target" / "release" / "cloakroom"))
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
