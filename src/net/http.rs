@@ -26,6 +26,7 @@ mod verify;
 
 #[doc(hidden)]
 pub use plain::compare_readings;
+pub(crate) use settings::service;
 pub use settings::settings;
 
 use std::cell::{Cell, RefCell};

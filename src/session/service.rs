@@ -259,6 +259,11 @@ impl Service {
         }
     }
 
+    /// Whether this is what the service answers to who is not signed in.
+    pub fn says_nobody(&self, status: u16, body: &[u8]) -> bool {
+        self.hears(status, body) == Says::SignedOut
+    }
+
     /// What a body says.
     pub(super) fn says(&self, body: &[u8]) -> Says {
         says_by(body, self.ending())
