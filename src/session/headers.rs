@@ -1,5 +1,9 @@
 //! Which header lines pass a gateway, and which door a request is at. Pure functions for whoever carries the bytes.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
 use super::Profile;
 
 /// Which door a request is at.
@@ -29,7 +33,8 @@ pub enum Route {
 }
 
 /// The door for a method and a path, which is compared as it was sent: what NextAuth may read differently (an encoded
-/// letter, a doubled or closing slash) is no session check here and goes past the cache. Unless `verifies`, the path of
+/// letter, a doubled or closing slash) is no plain session check here; if it may be the session path to somebody, it goes past
+/// the cache as that. Unless `verifies`, the path of
 /// [`Route::Verify`] is one like any other; what stands behind it with a slash is the path that the proxy was asked for.
 pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies: bool) -> Route {
     let Some(action) = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')) else {
@@ -42,9 +47,37 @@ pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies
         ("signout", "GET" | "POST") => Route::SignOut,
         ("signout-everywhere", "POST") => Route::SignOutEverywhere,
         _ if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
+        _ if means(path, &format!("{base}/session")) => past(method),
         _ if action.starts_with("callback/") || !matches!(method, "GET" | "HEAD" | "OPTIONS") => Route::SignIn,
         _ => Route::Page,
     }
+}
+
+/// How often a path may be encoded: by a browser, a proxy and one more.
+const ENCODINGS: usize = 3;
+
+/// The door of another spelling of the session path.
+pub(super) fn past(method: &str) -> Route {
+    if matches!(method, "GET" | "HEAD" | "OPTIONS") { Route::OtherCheck } else { Route::Update }
+}
+
+/// Whether a path may mean this one to a server that decodes it, resolves dots, joins slashes, drops parameters, or does not
+/// tell letters by case.
+pub(super) fn means(path: &str, own: &str) -> bool {
+    let mut text = Cow::Borrowed(path.as_bytes());
+    for _ in 0..ENCODINGS {
+        text = Cow::Owned(percent_decode(&text).collect());
+    }
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in text.split(|byte| matches!(byte, b'/' | b'\\')) {
+        match segment.split(|byte| *byte == b';').next().unwrap_or_default() {
+            b"" | b"." => {}
+            b".." => drop(segments.pop()),
+            name => segments.push(name),
+        }
+    }
+    let own: Vec<&str> = own.split('/').filter(|name| !name.is_empty()).collect();
+    own.len() == segments.len() && own.iter().zip(segments).all(|(own, name)| name.eq_ignore_ascii_case(own.as_bytes()))
 }
 
 /// Header lines that belong to one connection (RFC 9110, 7.6.1), and those that framing takes care of.

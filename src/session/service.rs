@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::answer::{Answer, Origin};
-use super::headers::{Route, route};
+use super::headers::{Route, means, past, route};
 use super::source::{EXPIRES, Ending, Says, says_by};
 use super::verify::find;
 use crate::config::Nobody;
@@ -188,6 +188,7 @@ impl Service {
         match (path.strip_prefix("/api/auth/"), method) {
             (Some("signout"), "POST") => Route::Clear,
             (Some("signout-everywhere"), "POST") => Route::SignOutEverywhere,
+            _ if means(path, &self.path) || means(path, SESSION_PATH) => past(method),
             (Some(action), _) if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
             // Which of them signs in is not known of others than NextAuth's.
             _ if self.hands_on(path) => Route::SignIn,
@@ -318,14 +319,14 @@ impl Service {
             (["user", name @ ..], Kind::Kratos) => match name {
                 ["id"] => find(session, &["identity", "id"]),
                 // What the person may not change.
-                ["role" | "roles" | "groups"] => find(session.get("identity")?.get("metadata_public")?, name),
+                ["role" | "roles" | "groups", ..] => find(session.get("identity")?.get("metadata_public")?, name),
                 _ => find(session.get("identity")?.get("traits")?, name),
             },
             (["user", name @ ..], Kind::Supabase) => match name {
                 ["name"] => {
                     find(session, &["user_metadata", "full_name"]).or_else(|| find(session, &["user_metadata", "name"]))
                 }
-                ["roles" | "groups"] => find(session.get("app_metadata")?, name),
+                ["roles" | "groups", ..] => find(session.get("app_metadata")?, name),
                 _ => find(session, name),
             },
             (["user", name @ ..], Kind::Generic) => find(session, path).or_else(|| find(session, name)),

@@ -9,7 +9,7 @@ use tracing::{Span, error_span};
 
 use super::Caller;
 use crate::net::upstream::Outgoing;
-use crate::session::{Header, SourceAnswer, carries_via, connection_names, passes_down, passes_up};
+use crate::session::{Header, SourceAnswer, carries_via, connection_names, is_credential, passes_down, passes_up};
 
 /// The name that `Via` lines know this gateway by.
 const PSEUDONYM: &str = "cloakroom";
@@ -76,7 +76,8 @@ fn drop_named(from: &HeaderMap, headers: &mut HeaderMap) {
     for value in from.get_all(CONNECTION) {
         for name in connection_names(value.as_bytes()) {
             if let Ok(name) = HeaderName::from_bytes(name)
-                && ![HOST, COOKIE].contains(&name)
+                && name != HOST
+                && !is_credential(name.as_str().as_bytes())
             {
                 headers.remove(name);
             }
