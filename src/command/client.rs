@@ -462,8 +462,8 @@ fn unblock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         4 => return Err(Error::refused("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
         _ => return Err(super::wrong_count("CLIENT", args.word(1))),
     }
-    let unblocked = u64::try_from(args.int(2)?)
-        .is_ok_and(|id| blocking::unblock(ctx.engine, id, args.is(3, "ERROR"), ctx.client.worker(), ctx.now));
+    let unblocked =
+        u64::try_from(args.int(2)?).is_ok_and(|id| blocking::unblock(ctx.engine, id, args.is(3, "ERROR"), ctx.now));
     ctx.reply.int(i64::from(unblocked));
     Ok(())
 }

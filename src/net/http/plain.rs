@@ -363,7 +363,7 @@ impl Door {
         let mut turn = self.hall.engine.enter(self.worker);
         let mut used = 0;
         while used < bytes.len() {
-            turn.give_way(|| self.hall.engine.scripts.is_busy());
+            turn.give_way(|| self.hall.engine.scripts.is_busy(), || ());
             let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
             let Some(check) = Check::read(&bytes[used..], self.hall.start.as_deref(), &mut room) else {
                 return Next::Other(Bytes::copy_from_slice(&bytes[used..]));
