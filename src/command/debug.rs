@@ -157,7 +157,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         Err(_) => engine.alone(worker, ctx.now, |now| reload_in_memory(engine, now))??,
         Ok(keeper) => engine.alone(worker, ctx.now, |_| {
             if saves {
-                keeper.save(engine, true)?;
+                keeper.save(engine)?;
             }
             if flushes {
                 engine.flush(engine.keyspaces(), &Lot::default());

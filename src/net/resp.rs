@@ -119,8 +119,8 @@ pub(super) fn serve(incoming: impl Incoming, watch: Watch, scratch: Scratch) -> 
         let end = poll_fn(|cx| connection.poll_run(cx, &scratch)).await;
         // Nothing is served to who takes no answer any more.
         connection.stop_waiting();
-        while !connection.client.finish_flush(connection.engine()) {
-            tokio::time::sleep(BUSY_LOOKED_AT).await;
+        if !connection.client.finish_flush(connection.engine()) {
+            Box::pin(connection.finish_flush()).await;
         }
         match end {
             Ok(End::Gone) => {}
@@ -165,6 +165,13 @@ impl<'a> Connection<'a> {
 
     fn engine(&self) -> &'a Engine {
         &self.shared.engine
+    }
+
+    /// Ends what it has asked for, when a script that takes long has ended.
+    async fn finish_flush(&mut self) {
+        while !self.client.finish_flush(self.engine()) {
+            tokio::time::sleep(BUSY_LOOKED_AT).await;
+        }
     }
 
     fn stop_waiting(&mut self) {

@@ -184,7 +184,7 @@ impl Server {
         shared.hall.close();
         scribe.end();
         if shared.engine.saves_at_end() {
-            crate::engine::Keeper::save(&keeper, &shared.engine, true).map_err(|error| {
+            crate::engine::Keeper::save(&keeper, &shared.engine).map_err(|error| {
                 io::Error::other(format!("the last snapshot could not be written, the one before it is kept: {error}"))
             })?;
         }

@@ -207,8 +207,9 @@ impl Errand {
             Flow::Again => return Then::Fail(TOO_LONG),
             Flow::Sleep(ttl) => Then::Sleep(ttl),
             Flow::Close => Then::End,
-            // Nothing waits here.
-            Flow::Go | Flow::Block(_) => Then::Go,
+            // For no element, but for what is offered again at that instant.
+            Flow::Block(until) => return Then::Sleep(until.since(self.guest.door.hall.engine.clock.now())),
+            Flow::Go => Then::Go,
         };
         let is_over = self.take();
         self.reply.clear();
