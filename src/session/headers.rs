@@ -31,6 +31,7 @@ pub enum Route {
 /// The door for a method and a path, which is compared as it was sent: what NextAuth may read differently (an encoded
 /// letter, a doubled or closing slash) is no session check here and goes past the cache. Unless `verifies`, the path of
 /// [`Route::Verify`] is one like any other; what stands behind it with a slash is the path that the proxy was asked for.
+/// A path that leads out of the folder is elsewhere.
 pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies: bool) -> Route {
     let Some(action) = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')) else {
         return Route::Elsewhere;
@@ -42,9 +43,21 @@ pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies
         ("signout", "GET" | "POST") => Route::SignOut,
         ("signout-everywhere", "POST") => Route::SignOutEverywhere,
         _ if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
+        _ if leads_out(action) => Route::Elsewhere,
         _ if action.starts_with("callback/") || !matches!(method, "GET" | "HEAD" | "OPTIONS") => Route::SignIn,
         _ => Route::Page,
     }
+}
+
+/// Whether readers of this path may take it for another than it begins with: it has a segment `.` or `..`, as it is or
+/// encoded. A proxy that opens a folder to everybody by what a path begins with must not open the others so.
+pub(super) fn leads_out(path: &str) -> bool {
+    // Few paths have any of these; a dot in a name is no segment.
+    if !path.contains(['.', '%', '\\']) {
+        return false;
+    }
+    let plain = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    plain.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
 /// Header lines that belong to one connection (RFC 9110, 7.6.1), and those that framing takes care of.

@@ -308,6 +308,18 @@ fn rule_09_only_a_plain_get_of_a_good_session_is_stored() {
     assert_eq!(at("GET", "/api/auth/csrf", None), Page);
     assert_eq!(at("GET", "/api/authority", None), Elsewhere);
     assert_eq!(at("GET", "/api/auth/verify-request", None), Page);
+    // What leads out of the folder is none of its pages, however it is written.
+    let get = |path: String| route("/api/auth", "GET", &path, None, true);
+    for way in ["..", ".", "%2e%2E", ".%2e", "x/../..", "x/..%2F..", "..\\..", "..%5c.."] {
+        for end in ["", "/", "/orders/7"] {
+            assert_eq!(get(format!("/api/auth/{way}{end}")), Elsewhere, "{way}{end}");
+            assert_eq!(get(format!("/api/auth/callback/{way}{end}")), Elsewhere, "{way}{end}");
+        }
+    }
+    for page in ["...", "a..b", "..a", ".well-known", "%2e%2e%2e", "%2", "a%2fb"] {
+        assert_eq!(get(format!("/api/auth/{page}")), Page, "{page}");
+    }
+    assert_eq!(at("GET", "/api/auth/verify/../orders", None), Verify);
     for (method, path, query) in
         [("GET", "/verify", None), ("DELETE", "/verify", Some("x=1")), ("POST", "/verify/orders/7", None)]
     {
