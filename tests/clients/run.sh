@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Real clients against a running server: ioredis, node-redis, redis-py, redis-rb, phpredis,
 # Perl's two, redis-cli, redis-benchmark, the session and cache stores of Express, Django,
-# Rails and PHP and Sidekiq's queues on top of them, and the README's own lines; and nginx,
-# Caddy and Envoy by docs/recipes, docs/openapi.yaml, what the other pages of docs/ say, and
-# better-auth behind its profile.
+# Rails, Laravel and PHP and Sidekiq's queues on top of them, and the README's own lines; and
+# nginx, Caddy, Envoy and Traefik by docs/recipes, docs/openapi.yaml, what the other pages of
+# docs/ say, and better-auth behind its profile.
 #
 #   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
@@ -25,7 +25,7 @@ programs=("$@")
 [ ${#programs[@]} -gt 0 ] || programs=(
   ioredis readme node_redis redis_py redis_tools express_session django_cache
   redis_types limits_and_locks django_redis_cache redis_rb sidekiq_jobs rails_stores phpredis
-  perl_redis
+  laravel perl_redis
 )
 
 # Several times what any program takes; its own checks are bounded too.
@@ -114,6 +114,8 @@ install_from_debian() {
   ruby -e '%w[redis sidekiq redis-rack redis-actionpack redis-activesupport].each { |name| gem name }' \
     >/dev/null 2>&1 || missing+=(ruby-redis ruby-sidekiq ruby-redis-rack ruby-redis-actionpack ruby-redis-activesupport)
   php -r 'exit(extension_loaded("redis") ? 0 : 1);' >/dev/null 2>&1 || missing+=(php-cli php-redis)
+  php -r 'require "Illuminate/Session/autoload.php"; require "Predis/autoload.php";' >/dev/null 2>&1 \
+    || missing+=(php-illuminate-{container,config,redis,cache,session} php-predis)
   perl -MRedis -MRedis::Fast -e 1 >/dev/null 2>&1 || missing+=(perl libredis-perl libredis-fast-perl)
   [ ${#missing[@]} -gt 0 ] || return 0
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "install ${missing[*]}"
@@ -132,7 +134,7 @@ debian java default-jdk-headless
 install_node_modules
 install_python
 install_from_debian
-# Envoy and schemathesis.
+# Envoy, Traefik and schemathesis.
 export PATH=$PATH:$cache/venv/bin
 
 # make_certificates: an authority, and a certificate of it for the server and for clients, in $TLS_DIR.
