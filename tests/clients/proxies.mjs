@@ -228,12 +228,33 @@ async function judge(name, port, cloakroom) {
 
 /** A recipe with the addresses of this run in the place of its own. */
 function recipe(name, addresses) {
-  let text = readFileSync(new URL(name, RECIPES), "utf8");
+  return replaced(name, readFileSync(new URL(name, RECIPES), "utf8"), addresses);
+}
+
+function replaced(name, text, addresses) {
   for (const [from, to] of Object.entries(addresses)) {
     assert.ok(text.includes(from), `${name} names ${from}`);
     text = text.replaceAll(from, to);
   }
   return text;
+}
+
+/** docs/verify.md's block for who has oauth2-proxy. */
+function instead({ ":8080": _, ...addresses }) {
+  const page = readFileSync(new URL("../verify.md", RECIPES), "utf8");
+  return replaced("verify.md", page.match(/^```nginx\n(.*?)^```$/ms)[1], addresses);
+}
+
+async function judgeLike(port) {
+  const checks = new Checks("oauth2-proxy's way");
+  await checks.check("who is signed in comes in as its users do, and others do not", async () => {
+    const headers = { "x-user": "1", "x-email": "root@shop.example" };
+    const { status, sent } = await ask(port, "/orders/like", { token: "zoe.1", headers });
+    assert.deepEqual([status, sent?.headers["x-user"], sent?.headers["x-email"]], [200, "7", "zoe@shop.example"]);
+    const nobody = await ask(port, "/orders/like", { headers });
+    assert.deepEqual([nobody.status, nobody.headers.location], [302, `http://127.0.0.1:${port}/signin`]);
+  });
+  return checks;
 }
 
 async function main() {
@@ -243,10 +264,11 @@ async function main() {
 
   let http;
   const args = ["--port", "0", "--http-port", "0", "--dir", work, "--fence-log", "no", "--upstream", `http://127.0.0.1:${app.port}`];
-  args.push("--session-ttl", `${TTL_MS}ms`, "--profile", "nextauth", "--verify-redirect", "https://shop.example/signin");
+  args.push("--session-ttl", `${TTL_MS}ms`, "--profile", "nextauth", "--verify-redirect", "https://shop.example/signin", "--verify-headers", "x-auth-request");
   const cloakroom = start(process.env.CLOAKROOM_BIN, args, (line) => (http ??= line.match(/listening on \S+:(\d+) \(http\)/)?.[1]));
   await eventually("cloakroom listens", () => http ?? (cloakroom.child.exitCode !== null && assert.fail(cloakroom.said)));
 
+  const like = await freePort();
   const ports = { nginx: await freePort(), caddy: await freePort(), envoy: await freePort(), traefik: await freePort() };
   const addresses = (port) => ({ "127.0.0.1:8379": `127.0.0.1:${http}`, "127.0.0.1:3000": `127.0.0.1:${app.port}`, ":8080": `:${port}` });
   const envoy = { "port_value: 8379": `port_value: ${http}`, "port_value: 3000": `port_value: ${app.port}`, "port_value: 8080": `port_value: ${ports.envoy}` };
@@ -255,7 +277,7 @@ async function main() {
   writeFileSync(
     join(work, "nginx.conf"),
     `${process.getuid() === 0 ? "user root; " : ""}daemon off; pid ${work}/nginx.pid; error_log stderr; worker_processes 1; events {}
-     http { access_log off; ${temporary.join(" ")} include ${work}/recipe.conf; }`,
+     http { access_log off; ${temporary.join(" ")} include ${work}/recipe.conf; server { listen 127.0.0.1:${like}; ${instead(addresses(like))} } }`,
   );
   writeFileSync(join(work, "Caddyfile"), `{\n\tadmin off\n}\n${recipe("Caddyfile", addresses(ports.caddy))}`);
   writeFileSync(join(work, "envoy.yaml"), recipe("envoy.yaml", envoy));
@@ -276,6 +298,7 @@ async function main() {
     });
     all.push(await judge(name, port, http));
   }
+  all.push(await judgeLike(like));
   return all;
 }
 
