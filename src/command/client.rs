@@ -511,9 +511,7 @@ mod tests {
              ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 "
         );
         assert!(
-            tail.ends_with(
-                "events=r cmd=client|info user=default redir=-1 resp=2 lib-name=ioredis lib-ver=5.0 watch=0\n"
-            ),
+            tail.ends_with("events=r cmd=client|info user=default redir=-1 resp=2 lib-name=ioredis lib-ver=5.0\n"),
             "{tail}"
         );
     }

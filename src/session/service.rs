@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::answer::{Answer, Origin};
-use super::headers::{Route, means, past, route};
+use super::headers::{Route, leads_out, means, past, route};
 use super::source::{EXPIRES, Ending, Says, says_by};
 use super::verify::find;
 use crate::config::Nobody;
@@ -212,10 +212,11 @@ impl Service {
             path == own || (folder.len() > 1 && path.starts_with(folder))
         };
         let kratos = ["/self-service/", "/schemas/", "/.well-known/ory/"];
-        beside(&self.path)
+        let is_own = beside(&self.path)
             || (!self.sign_out.is_empty() && beside(&self.sign_out))
             || (self.kind == Kind::Kratos
-                && (path == "/sessions" || kratos.iter().any(|folder| path.starts_with(folder))))
+                && (path == "/sessions" || kratos.iter().any(|folder| path.starts_with(folder))));
+        is_own && !leads_out(path)
     }
 
     /// Whose sign-out a request body names, where the headers tell nothing.

@@ -357,6 +357,8 @@ fn every_service_has_its_doors() {
             ("GET /sessions", Route::SignIn),
             ("DELETE /sessions/7", Route::SignIn),
             ("GET /schemas/default", Route::SignIn),
+            ("GET /schemas/../admin/identities", Route::Elsewhere),
+            ("GET /sessions/%2e%2e/admin/identities", Route::Elsewhere),
             ("GET /api/auth/other", Route::Elsewhere),
             ("GET /.well-known/jwks.json", Route::Elsewhere),
         ],
