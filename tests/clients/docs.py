@@ -5,6 +5,7 @@ Only addresses are others: those of a server of this run, and of a redis-server 
 given a place in `BLOCKS`.
 """
 
+import atexit
 import http.client
 import json
 import os
@@ -76,6 +77,15 @@ def free_port():
 
 work = tempfile.TemporaryDirectory()
 running = []
+
+
+@atexit.register
+def end():
+    """Whatever has failed, nothing of ours goes on."""
+    for process in running:
+        process.kill()
+        process.wait()
+    shutil.rmtree(work.name, ignore_errors=True)
 
 
 def start(words, ready, **more):
@@ -293,8 +303,4 @@ with checks.check("a Redis moves in and back as the page says", seconds=PROGRAM_
         )
         assert 0 < at.pttl("plain") <= 600_000
 
-for process in running:
-    process.kill()
-    process.wait()
-shutil.rmtree(work.name, ignore_errors=True)
 finish(checks)
