@@ -52,9 +52,9 @@ pub(super) const ROWS: &[Param] = &[
         name: "otlp-endpoint",
         kind: Kind::Form("URL", optional::<Upstream>),
         change: Change::AtStart,
-        doc: "Collector of OpenTelemetry's that figures and traces are sent to by OTLP over HTTP, such as \
-              http://127.0.0.1:4318. Empty for none. Metrics are what /metrics has; traces are those of session checks \
-              that come with a traceparent which says that they are recorded.",
+        doc: "OpenTelemetry collector that metrics and traces are sent to, as http://127.0.0.1:4318. By OTLP over HTTP, in \
+              JSON; empty for none. Metrics are what /metrics has; traces are those of session checks that come with a \
+              traceparent which says that they are recorded.",
         home: field!(otlp.endpoint),
         ..Param::LOGGING
     },
@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Span(INTERVAL_MIN, INTERVAL_MAX),
         default: "60s",
         change: Change::AtStart,
-        doc: "How often metrics are sent there. Traces are sent every five seconds, or as often if that is oftener.",
+        doc: "How often metrics are sent to otlp-endpoint. Traces are sent every five seconds, or as often if that is oftener.",
         home: field!(otlp.interval),
         ..Param::LOGGING
     },
