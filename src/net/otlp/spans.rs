@@ -20,6 +20,9 @@ pub const QUEUE_MAX: usize = 2048;
 /// Spans that are sent at once, as many as there as well. So many are not waited with.
 pub const BATCH_MAX: usize = 512;
 
+/// The bits of a `traceparent` that are handed on: that the trace is recorded, and that its number was drawn.
+const KNOWN_FLAGS: u8 = 3;
+
 /// Where ended spans are left.
 #[derive(Clone)]
 pub struct Spans {
@@ -107,7 +110,8 @@ impl Spans {
     pub fn follow(&self, traceparent: &[u8], began: u64, method: &Method, path: &str) -> Option<Trail> {
         let parent = TraceParent::read(traceparent).filter(TraceParent::is_sampled)?;
         let lead = self.clock.wall_micros() as i64 - self.clock.micros() as i64;
-        let (trace, flags, above) = (parent.trace_number(), parent.flags, parent.span_number());
+        // Of the other bits nobody has said yet what they mean to who comes behind.
+        let (trace, flags, above) = (parent.trace_number(), parent.flags & KNOWN_FLAGS, parent.span_number());
         Some(Trail { trace, flags, id: draw(), parent: above, began, lead, method: known(method), path: path.into() })
     }
 
