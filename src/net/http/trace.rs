@@ -10,10 +10,10 @@ use super::Door;
 use super::relay::TRACEPARENT;
 use crate::net::otlp::{Call, Trail};
 use crate::net::upstream::Outgoing;
-use crate::session::{Answer, Failure, Origin};
+use crate::session::{Answer, Failure, Origin, SESSION_PATH};
 
 /// Where proxies ask. What comes behind it in a path is what the proxy was asked for, and nobody else's business.
-pub(super) const VERIFY_PATH: &str = "/api/auth/verify";
+const VERIFY_PATH: &str = "/api/auth/verify";
 
 /// What `X-Session-Source` calls the store.
 pub(super) const CACHE: &str = "cache";
@@ -22,8 +22,13 @@ impl Door {
     /// Begins to follow a check that has just come.
     pub(super) fn follow(&self, parts: &mut Parts, verifies: bool) {
         if self.hall.spans.is_some() {
-            let path = if verifies { VERIFY_PATH.to_owned() } else { parts.uri.path().to_owned() };
-            self.follow_since(parts, &path, self.hall.engine.clock.micros());
+            // Of the spelling that came nothing is kept: what a server reads over may be anything.
+            let path = match parts.uri.path() {
+                _ if verifies => VERIFY_PATH,
+                SESSION_PATH => SESSION_PATH,
+                _ => self.hall.sessions.service().path(),
+            };
+            self.follow_since(parts, path, self.hall.engine.clock.micros());
         }
     }
 
