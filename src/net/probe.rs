@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 
 pub use super::descriptors::Outlook;
+pub use super::otlp::METRICS_PATH;
 
 /// A door that the settings want.
 pub struct Door {

@@ -149,7 +149,7 @@ impl Service {
     }
 
     /// What `X-Session-Source` calls it.
-    pub(super) fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self.kind {
             Kind::NextAuth => "nextauth",
             Kind::BetterAuth => "better-auth",
