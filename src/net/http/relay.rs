@@ -199,26 +199,6 @@ pub(super) fn is_vouched_for(headers: &HeaderMap, token: &[u8]) -> bool {
     !token.is_empty() && cookies.into_iter().any(vouches)
 }
 
-/// The lines that delete the session cookies which a request came with.
-pub(super) fn deletions(headers: &HeaderMap, is_session: impl Fn(&[u8]) -> bool) -> Vec<HeaderValue> {
-    let cookies = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let names = cookies.filter_map(|cookie| cookie.trim_ascii().split(|byte| *byte == b'=').next());
-    let mut lines: Vec<HeaderValue> = Vec::new();
-    for name in names.filter(|name| is_session(name)).take(DELETIONS_MAX) {
-        let secure: &[u8] = if name.starts_with(b"__Secure-") { b"; Secure" } else { b"" };
-        let line = [name, b"=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax", secure].concat();
-        if let Ok(line) = HeaderValue::from_bytes(&line)
-            && !lines.contains(&line)
-        {
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-/// Chunks of a session cookie that are deleted here; NextAuth makes a handful.
-const DELETIONS_MAX: usize = 32;
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@
 //! Whatever is answered, the sign-out is on the disk by then (`net/fences.rs`), or was said not to be.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::COOKIE;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
@@ -184,9 +184,7 @@ impl Visit {
         let (status, _) = relay::head(status, Vec::new());
         let why = format!("the session is closed here, but {why}");
         let mut response = answer::json(status, &serde_json::json!({ "error": why }));
-        for line in relay::deletions(&parts.headers, |name| self.door.hall.sessions.is_session_cookie(name)) {
-            response.headers_mut().append(SET_COOKIE, line);
-        }
+        self.delete_cookies(parts, &mut response);
         response
     }
 }
