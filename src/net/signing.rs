@@ -2,8 +2,8 @@
 //!
 //! Keys are kept in `cloakroom.signing` in `dir`, so that what was signed before a restart can be checked after it. A key is
 //! drawn in memory and written down when it is first of use, so a server that signs nothing leaves no file behind. After
-//! `verify-key-age` there is another: published at once, it signs from ten minutes later on, when everybody who keeps a copy
-//! of the published keys may know it; the one before it stays published. Signing itself touches no disk.
+//! `verify-key-age` there is another: published once it is in the file, it signs from ten minutes later on, when everybody
+//! who keeps a copy of the published keys may know it; the one before it stays published. Signing itself touches no disk.
 //!
 //! The file is text: lines that begin with `#`, and for each key, the newest first, the Unix time in seconds it is from and
 //! its PKCS #8 form in hexadecimal digits.
@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::keyfile::write_secret;
 use super::system::sync_dir;
 use crate::clock::Ttl;
+use crate::num::{hex, unhex};
 
 /// The file's name in `dir`.
 pub(super) const NAME: &str = "cloakroom.signing";
@@ -237,8 +238,7 @@ impl Shared {
         let draft = self.dir.join(format!("{NAME}.{}", std::process::id()));
         let mut text = PREFACE.to_owned();
         for key in keys {
-            let digits: String = key.pkcs8.iter().map(|byte| format!("{byte:02x}")).collect();
-            text.push_str(&format!("{} {digits}\n", key.made));
+            text.push_str(&format!("{} {}\n", key.made, hex(&key.pkcs8)));
         }
         write_secret(&draft, &text)?;
         Ok(draft)
@@ -294,11 +294,7 @@ fn parse(text: &str, random: &SystemRandom) -> Option<Vec<Arc<Key>>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let key = |line: &str| {
         let (made, digits) = line.split_once(' ')?;
-        let pairs = digits.as_bytes().chunks(2).map(|pair| {
-            let digits = std::str::from_utf8(pair).ok().filter(|digits| digits.len() == 2)?;
-            u8::from_str_radix(digits, 16).ok()
-        });
-        Key::new(made.parse().ok()?, pairs.collect::<Option<_>>()?, random).map(Arc::new)
+        Key::new(made.parse().ok()?, unhex(digits)?, random).map(Arc::new)
     };
     let keys: Vec<_> = lines.map(key).collect::<Option<_>>()?;
     (1..=KEYS_MAX).contains(&keys.len()).then_some(keys)

@@ -185,7 +185,7 @@ impl Service {
             _ if self.signs_out(method, path) => return Route::SignOut,
             _ => {}
         }
-        match (path.strip_prefix("/api/auth/"), method) {
+        match (path.strip_prefix(BASE).and_then(|rest| rest.strip_prefix('/')), method) {
             (Some("signout"), "POST") => Route::Clear,
             (Some("signout-everywhere"), "POST") => Route::SignOutEverywhere,
             (Some(action), _) if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,

@@ -38,6 +38,26 @@ fn what_is_true_of_one_moment_is_said_once_by_both_ways_and_not_again() {
 }
 
 #[test]
+fn no_answer_is_for_caches_in_between_whatever_the_application_says() {
+    let fake = Fake::start(|_| {
+        said(200, r#"{"user":{"id":"7"},"expires":"2099-01-01T00:00:00.000Z"}"#)
+            .with("Cache-Control", "public, max-age=60")
+            .with("CDN-Cache-Control", "max-age=60")
+            .with("Surrogate-Control", "max-age=60")
+            .with("X-Accel-Expires", "60")
+    });
+    let server = before(fake.addr, &[("profile", "nextauth")]);
+    let cookie = [("Cookie", "next-auth.session-token=a")];
+    for path in ["/api/auth/session", "/api/auth/session", "/api/auth/session?x", "/api/auth/providers"] {
+        let answer = get(&server, path, &cookie);
+        assert_eq!(answer.header("cache-control"), "private, no-cache, no-store", "{path}");
+        for name in ["cdn-cache-control", "surrogate-control", "x-accel-expires"] {
+            assert_eq!(answer.header(name), "", "{path}: {name}");
+        }
+    }
+}
+
+#[test]
 fn a_cookie_that_browsers_take_over_https_alone_is_deleted_in_a_way_that_they_take() {
     let (nobody, _kept) = Faulty::nobody();
     for (name, secure) in [("__Host-shop", "; Secure"), ("__secure-shop", "; Secure"), ("__shop", ""), ("shop", "")] {
