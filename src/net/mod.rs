@@ -3,6 +3,7 @@
 pub mod client;
 pub mod copy;
 mod descriptors;
+mod dial;
 mod doors;
 mod fences;
 pub mod http;
@@ -10,6 +11,7 @@ mod janitor;
 mod keyfile;
 mod machine;
 mod patience;
+mod pem;
 pub mod probe;
 mod prometheus;
 mod reload;

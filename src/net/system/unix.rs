@@ -16,6 +16,11 @@ pub mod unknown {
     pub use std::os::unix::net::{UnixListener, UnixStream};
 }
 
+/// Connects to a socket.
+pub fn connect_unix(path: &Path) -> io::Result<unknown::UnixStream> {
+    unknown::UnixStream::connect(path)
+}
+
 /// Makes a file that only its owner may read and write.
 pub fn for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
