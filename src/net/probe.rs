@@ -1,5 +1,7 @@
 //! What can be found out of a server before it starts, by the very code that will start it. Nothing is left behind.
 
+mod certificates;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -12,6 +14,7 @@ use crate::command;
 use crate::config::Config;
 use crate::engine::Engine;
 
+pub use self::certificates::{Certificate, certificates};
 pub use super::descriptors::Outlook;
 
 /// A door that the settings want.

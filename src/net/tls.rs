@@ -16,7 +16,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::server::TlsStream;
 
 use super::pem;
@@ -77,8 +77,11 @@ impl Papers {
                 .with_protocol_versions(&versions(config))
                 .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain.clone(), key));
             let (cert_file, key_file) = (&config.tls_cert_file, &config.tls_key_file);
-            built.map(Arc::new).map_err(|error| {
-                format!("tls-cert-file {cert_file} and tls-key-file {key_file} cannot be used together: {error}")
+            built.map(Arc::new).map_err(|error| match error {
+                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => format!(
+                    "tls-key-file {key_file} does not belong to tls-cert-file {cert_file}: name the key that it was made with"
+                ),
+                error => format!("tls-cert-file {cert_file} and tls-key-file {key_file} cannot be used together: {error}"),
             })
         };
         Ok(Papers { resp: build(verifier, key.clone_key())?, http: build(Arc::new(NoClientAuth), key)? })
