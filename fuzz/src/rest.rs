@@ -42,7 +42,7 @@ pub fn run(input: &[u8]) {
     }
     let (Ok(batch), mut desk) = (batch, Desk::new()) else { return };
     for args in batch.commands() {
-        if let Err(error) = check_alone(args) {
+        if let Err(error) = check_alone(args, Scope::All) {
             assert!(matches!(error, Error::Refused(_)));
             continue;
         }

@@ -191,6 +191,15 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::NETWORK
     },
     Param {
+        name: "rest-readonly-token",
+        kind: Kind::Secret,
+        change: Change::Live,
+        doc: "Token of the REST door with which commands that only read can be sent, but none that walk over all keys. \
+              Empty: there is none.",
+        home: field!(rest.readonly_token),
+        ..Param::NETWORK
+    },
+    Param {
         name: "rest-path",
         kind: Kind::Form("path", rest_path),
         default: "/redis",
@@ -203,7 +212,7 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Text,
         default: "default",
         change: Change::Live,
-        doc: "User whose rights who shows the rest-token has.",
+        doc: "User whose rights who shows the rest-token has, and, to read, who shows the rest-readonly-token.",
         home: field!(rest.user),
         ..Param::NETWORK
     },

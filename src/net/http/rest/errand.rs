@@ -1,7 +1,6 @@
 //! The commands of one request, run to their end even when the asker leaves, with turns for others in between.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use tokio::time::sleep;
 
 use super::super::Alarm;
 use super::super::answer::{self, Out};
-use super::{CUT, Format, Guest, Kind, as_json, refusal};
+use super::{CUT, Charged, Format, Guest, Kind, as_json, refusal};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Flow};
 use crate::engine::{Charge, Hold};
@@ -114,7 +113,8 @@ impl Errand {
 
     async fn go_on(mut self) -> Response<Out> {
         if self.kind == Kind::Transaction
-            && let Some(error) = self.batch.commands().find_map(|args| command::check_alone(args).err())
+            && let scope = self.guest.scope
+            && let Some(error) = self.batch.commands().find_map(|args| command::check_alone(args, scope).err())
         {
             return refusal(StatusCode::BAD_REQUEST, &discarded(format!("{} {error}", error.faces().0).as_bytes()));
         }
@@ -123,25 +123,11 @@ impl Errand {
                 Then::Go => {}
                 Then::Yield => yield_now().await,
                 Then::Sleep(ttl) => sleep(ttl.duration()).await,
-                Then::Hold(until) => self.wait(until).await,
+                Then::Hold(until) => self.guest.wait(until).await,
                 Then::End => return self.answered(),
                 Then::Fail(why) => return refusal(StatusCode::BAD_REQUEST, why),
             }
         }
-    }
-
-    /// Waits until then, or until no client is held any more.
-    async fn wait(&self, until: Millis) {
-        let (engine, peer) = (&self.guest.door.hall.engine, &self.guest.client.peer);
-        let mut timer = pin!(sleep(until.since(engine.clock.now()).duration()));
-        poll_fn(|cx| {
-            peer.set_bell(cx.waker());
-            match peer.is_killed() || engine.paused_until(engine.clock.now()).is_none() {
-                true => Poll::Ready(()),
-                false => timer.as_mut().poll(cx),
-            }
-        })
-        .await;
     }
 
     /// Runs some requests, in one go.
@@ -162,14 +148,14 @@ impl Errand {
         self.guest.client.lap = micros;
         let now = Millis(micros / 1000);
         for _ in 0..IN_A_TURN {
-            let Errand { guest: Guest { client, .. }, batch, around, kind, done, words, reply, .. } = self;
+            let Errand { guest: Guest { client, scope, .. }, batch, around, kind, done, words, reply, .. } = self;
             let Some(args) = request(*kind, batch, around, *done, *words) else { return Then::End };
             if client.peer.is_killed() {
                 return Then::Fail(CUT);
             }
             client.is_outside = !turn.give_way(|| engine.scripts.is_busy());
             let is_around = *kind == Kind::Transaction && (*done == 0 || *done > batch.len());
-            let flow = match command::check_alone(args) {
+            let flow = match command::check_alone(args, *scope) {
                 Err(error) if !is_around => {
                     Reply::new(reply, Version::Resp2).error(&error);
                     Flow::Go
@@ -295,7 +281,7 @@ impl Errand {
         self.hold.set(self.answer.capacity());
         let Errand { answer, hold, format, .. } = self;
         // Charged for until the last byte is with the system.
-        *response.body_mut() = Out::Full(Bytes::from_owner(Charged(answer, hold)));
+        *response.body_mut() = Out::Full(Bytes::from_owner(Charged::new(answer, hold)));
         match format {
             Format::Json(_) => as_json(response),
             Format::Resp2 => {
@@ -319,13 +305,4 @@ fn request<'a>(kind: Kind, batch: &'a Batch, around: &'a Words, done: usize, wor
 /// What a transaction is answered that does not run, and why.
 fn discarded(first: &[u8]) -> String {
     format!("EXECABORT Transaction discarded because of previous errors. {}", String::from_utf8_lossy(first))
-}
-
-/// Bytes on their way out, and the charge for them.
-struct Charged(Vec<u8>, #[expect(dead_code, reason = "it is there to be dropped")] Hold);
-
-impl AsRef<[u8]> for Charged {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
 }
