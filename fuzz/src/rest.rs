@@ -1,6 +1,6 @@
 //! Bodies of the REST door: whatever is sent, it is refused or answered with JSON that says what the reply says.
 
-use cloakroom::command::check_alone;
+use cloakroom::command::{Scope, check_alone};
 use cloakroom::error::Error;
 use cloakroom::resp::Limits;
 use cloakroom::resp::error_of;

@@ -44,7 +44,8 @@ fn a_redis_over_tls_is_copied_in_and_out_and_only_if_somebody_vouches_for_it() {
     let output = trusting.env("SSL_CERT_FILE", &ca).output().expect("a binary");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
-    let strange = Office::open().text("ca.pem");
+    let strangers = Office::open();
+    let strange = strangers.text("ca.pem");
     let plain = format!("rediss://:sesame@{}", redis.addr);
     for (url, more, cure) in [
         (&theirs, &["--cacert", &strange][..], "--cacert names a file"),
@@ -81,7 +82,7 @@ fn every_subcommand_reaches_a_server_over_tls_and_at_its_sockets() {
         ("--redis", format!("rediss://localhost:{resp_port}")),
         ("--redis", format!("unix://{resp}")),
     ] {
-        let with = |words: &[&str]| [words, &[flag, &url], &shown].concat();
+        let with = |words: &[&'static str]| -> Vec<&str> { [words, &[flag, &url], &shown].concat() };
         let (code, said, errors) = run(&with(&["stats", "--json"]));
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{url}");
         assert_eq!(json(&said)["keys"], 1, "{url}");

@@ -185,7 +185,7 @@ fn a_bearer_has_a_story_by_whatever_shows_it() {
     };
     assert_eq!(state(&token), "absent");
     let bearer = format!("Bearer {token}");
-    assert_eq!(get(&server, USER, &[("Authorization", &bearer)]).status, 200);
+    assert_eq!(get(&server, USER, &[("Authorization", &bearer), ("apikey", "anon")]).status, 200);
     let head = format!("GET /auth/v1/user HTTP/1.1\r\nHost: x\r\nAUTHORIZATION: {bearer}\r\napikey: anon\r\n");
     for pasted in [&token, &bearer, &format!(" Authorization: {bearer}\n"), &head] {
         assert_eq!(state(pasted), "stored", "{pasted}");

@@ -69,14 +69,17 @@ fn shake_hands(stream: &mut TcpStream, host: &str, trust: &Trust) -> Result<Clie
     Ok(secure)
 }
 
+/// What rustls says of a server that was shown no certificate and wants one. It says so when hands are shaken already.
+pub(super) const ASKS: &str = "CertificateRequired";
+
 /// What went wrong while hands were shaken, and what helps.
 pub(super) fn untrusted(why: &str) -> String {
-    let cure = match why.contains("certificate") {
-        true => {
-            "its certificate must be for that name and good by the system's roots; --cacert names a file with others, \
-             --cert and --key what is shown to it"
+    let cure = match why {
+        _ if why.contains(ASKS) => "it asks for a certificate: --cert and --key name one and its key",
+        _ if why.contains("certificate") => {
+            "its certificate must be for that name and good by the system's roots; --cacert names a file with others"
         }
-        false => "is TLS spoken there?",
+        _ => "is TLS spoken there?",
     };
     format!("{why}: {cure}")
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::time::Duration;
 
 use super::address::Address;
-use super::line::Line;
+use super::line::{ASKS, Line, untrusted};
 use crate::store::STRING_MAX;
 
 /// How long a server may take to accept, and to say anything, where nobody says otherwise.
@@ -124,6 +124,9 @@ impl Wire {
             }
             _ => error.to_string(),
         };
+        if what.contains(ASKS) {
+            return format!("{}: {}", self.shown, untrusted(&what));
+        }
         format!("{}: {what}: {}", self.shown, self.cure)
     }
 
