@@ -36,6 +36,7 @@ pub(super) const ROW: Row = Row {
 };
 
 /// What happens to it.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no keys are heard there"))]
 enum Event {
     /// The figures of a moment, or why there are none.
     Told(Box<Result<Figures, Problem>>, Instant),

@@ -4,11 +4,10 @@ mod certificates;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::doors::{Way, listen};
-use super::{descriptors, machine, secrets, tls};
+use super::{descriptors, machine, secrets, system, tls};
 use crate::clock::Clock;
 use crate::command;
 use crate::config::Config;
@@ -68,7 +67,7 @@ pub fn doors(config: &Config) -> Vec<Door> {
 
 /// Why a socket could not be put there. One that nobody listens at is replaced.
 fn socket(path: &str) -> Option<io::Error> {
-    if UnixStream::connect(path).is_ok() {
+    if system::connect_unix(Path::new(path)).is_ok() {
         return Some(io::ErrorKind::AddrInUse.into());
     }
     let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -80,6 +79,11 @@ pub fn writable(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!(".cloakroom-check-{}", std::process::id()));
     std::fs::File::create_new(&path)?;
     std::fs::remove_file(&path)
+}
+
+/// Whether everybody on this machine may read a file.
+pub fn is_readable_by_all(file: &str) -> bool {
+    std::fs::File::open(file).is_ok_and(|file| system::grants(&file, 0o004))
 }
 
 /// What answers at an address, in bytes, to a PING of Redis' protocol. Every server of cloakroom knows that.

@@ -21,6 +21,7 @@ fn redis_over_tls(office: &Office) -> (Redis, String) {
 #[test]
 fn a_redis_over_tls_is_copied_in_and_out_and_only_if_somebody_vouches_for_it() {
     let office = Office::open();
+    office.sign_as("server", &["localhost"], |_| {});
     let (redis, theirs) = redis_over_tls(&office);
     let mut there = Peer::connect(redis.addr);
     there.send("AUTH sesame\r\nSET coat blue\r\nRPUSH hooks 1 2 3\r\nSET large x\r\nSETRANGE large 300000 y\r\n");
@@ -49,7 +50,7 @@ fn a_redis_over_tls_is_copied_in_and_out_and_only_if_somebody_vouches_for_it() {
     let plain = format!("rediss://:sesame@{}", redis.addr);
     for (url, more, cure) in [
         (&theirs, &["--cacert", &strange][..], "--cacert names a file"),
-        (&theirs.replace("localhost", "127.0.0.2"), &["--cacert", &ca], "must be for that name"),
+        (&theirs.replace("localhost", "127.0.0.1"), &["--cacert", &ca], "must be for that name"),
         (&theirs, &["--cacert", "/nowhere.pem"], "/nowhere.pem"),
         (&plain, &["--insecure"], "is TLS spoken there?"),
         (&theirs.replace("sesame", "wrong"), &["--insecure"], "put user and password"),

@@ -194,8 +194,8 @@ pub(super) const ROWS: &[Param] = &[
         name: "rest-readonly-token",
         kind: Kind::Secret,
         change: Change::Live,
-        doc: "Token of the REST door with which commands that only read can be sent, but none that walk over all keys. \
-              Empty: there is none.",
+        doc: "Another token of the REST door, for commands that only read. What walks over all keys, runs scripts or \
+              subscribes is refused too. Empty: there is none.",
         home: field!(rest.readonly_token),
         ..Param::NETWORK
     },
