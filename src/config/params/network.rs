@@ -212,7 +212,7 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Text,
         default: "default",
         change: Change::Live,
-        doc: "User whose rights who shows the rest-token has, and, to read, who shows the rest-readonly-token.",
+        doc: "User whose rights who shows the rest-token has. The rest-readonly-token gives of them what only reads.",
         home: field!(rest.user),
         ..Param::NETWORK
     },
