@@ -57,7 +57,7 @@ pub use acl::{load_users, may_read_all, reload_users};
 pub use blocking::{forget, is_answered};
 pub use connection::REDIS_VERSION;
 pub use reference::{COMMANDS_BEGIN, COMMANDS_END, commands_reference, commands_reference_in};
-pub use rest::{check_alone, run_alone};
+pub use rest::{Scope, check_alone, run_alone};
 pub use run::{may_run_script, run};
 #[cfg(feature = "server")]
 pub use script::functions::put_libraries;

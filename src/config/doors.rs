@@ -7,6 +7,8 @@ use super::{Bind, Config};
 pub struct Rest {
     /// `rest-token`; empty for no such door.
     pub token: String,
+    /// `rest-readonly-token`; empty for none.
+    pub readonly_token: String,
     /// `rest-path`, with a slash before it and none behind it.
     pub path: String,
     /// `rest-user`

@@ -34,6 +34,14 @@ fn values<'a>(lines: impl Iterator<Item = Line<'a>>, name: &'static [u8]) -> Sho
     lines.map(|(_, value)| value.trim_ascii()).filter(|value| !value.is_empty()).collect()
 }
 
+/// A line of a head that may show who a request is with.
+fn shown_line(line: &[u8]) -> Option<Line<'_>> {
+    const NAMES: [&[u8]; 4] = [b"cookie", b"authorization", b"x-session-token", b"x-session-cookie"];
+    let colon = memchr::memchr(b':', line)?;
+    let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)).then_some((name, value))
+}
+
 /// The token of an `Authorization` header's value.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;
@@ -61,6 +69,27 @@ impl SessionCache {
                 let is_whole = !matches!(tokens.seen, Seen::Unclear { is_whole: false, .. });
                 Tokens::by_header(Seen::Unclear { names, why: PassWhy::Ambiguous, is_whole })
             }
+        }
+    }
+
+    /// Reads what a person has pasted: lines of a request's head, what stands in `Cookie` or behind `Authorization`, or a
+    /// token alone.
+    pub fn pasted(&self, text: &[u8]) -> Tokens {
+        let text = text.trim_ascii();
+        let lines: SmallVec<[Line<'_>; 4]> = text.split(|byte| *byte == b'\n').filter_map(shown_line).collect();
+        if !lines.is_empty() {
+            return self.credentials(|| lines.iter().copied());
+        }
+        if bearer(text).is_some() {
+            return self.credentials(|| std::iter::once((&b"authorization"[..], text)));
+        }
+        // The names of cookies tell nothing of a single token.
+        match self.tokens([text]) {
+            tokens if !tokens.is_empty() || text.is_empty() => tokens,
+            _ if self.core.service.is_next_auth() => {
+                self.tokens([&[self.cookie_name().as_bytes(), b"=", text].concat()[..]])
+            }
+            _ => self.token(text),
         }
     }
 
