@@ -52,6 +52,7 @@ pub enum Scope {
 impl Client {
     /// Makes it the user of this name, who has shown another secret than a password; `WRONGPASS` if nobody may log in as
     /// this user.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn act_as(&mut self, engine: &Engine, name: &str) -> Result<()> {
         let user = engine.acl.user(name.as_bytes()).filter(|user| user.rules().is_on()).ok_or(Error::WrongPass)?;
         self.authenticated = true;
@@ -94,7 +95,7 @@ fn needs_connection(found: &Found) -> bool {
     }
 }
 
-/// Runs one request as [`run`] does, without waiting for an element.
+/// Runs one request as `run` does, without waiting for an element.
 pub fn run_alone(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, out: &mut Vec<u8>) -> Flow {
     client.never_waits = lookup(args).is_ok_and(|found| found.spec.flags.has(Flags::BLOCKING));
     let flow = run(engine, client, args, None, now, out);

@@ -31,6 +31,18 @@ pub(super) enum Side {
 type Suffix = SmallVec<[u8; 16]>;
 
 /// What a request's cookies say about the session. Made by [`SessionCache::tokens`](super::SessionCache::tokens).
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// let tokens = sessions.tokens([&b"authjs.session-token.0=ab; authjs.session-token.1=cd"[..]]);
+/// // Long tokens come in pieces; here they are one.
+/// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tokens {
     pub(super) profile: Profile,
@@ -98,6 +110,16 @@ impl Tokens {
     }
 
     /// Whether there is no session cookie.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert!(sessions.tokens([]).is_empty() && !tokens.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         matches!(self.seen, Seen::None)
     }
