@@ -129,6 +129,7 @@ impl Client {
     }
 
     /// Ends the flush of a client that leaves, as it has asked for it all the same; `false` if a script must end first.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn finish_flush(&mut self, engine: &Engine) -> bool {
         let Some(mut flush) = self.take_flush() else { return true };
         let is_done = engine.alone(self.worker(), engine.clock.now(), |_| flush.finish(engine)).is_ok();

@@ -88,6 +88,7 @@ impl SessionCache {
 
     /// Reads what a person has pasted: lines of a request's head, what stands in `Cookie` or behind `Authorization`, or a
     /// token alone.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn pasted(&self, text: &[u8]) -> Tokens {
         let text = text.trim_ascii();
         let lines: SmallVec<[Line<'_>; 4]> = text.split(|byte| *byte == b'\n').filter_map(shown_line).collect();

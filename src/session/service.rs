@@ -226,6 +226,7 @@ impl Service {
     }
 
     /// What `X-Session-Source` calls it.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn word(&self) -> &'static str {
         match self.kind {
             Kind::NextAuth => "nextauth",
@@ -350,6 +351,7 @@ impl Service {
     }
 
     /// Whether this is what the service answers to who is not signed in.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn says_nobody(&self, status: u16, body: &[u8]) -> bool {
         self.hears(status, body) == Says::SignedOut
     }

@@ -204,6 +204,7 @@ impl SessionCache {
     }
 
     /// Whose session an answer shows, if it says so.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn user_of(&self, answer: &Answer) -> Option<User> {
         let says = matches!(answer.origin, Origin::Cache | Origin::Source) && answer.status == 200;
         let id = says.then(|| owner(&self.core.service, &answer.body, None)).flatten()?;

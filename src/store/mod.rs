@@ -687,6 +687,7 @@ impl Store {
     }
 
     /// Says that it is the turn of these, behind those whose turn it is already.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn call(&self, tickets: &[Ticket]) {
         let called = &self.inner.common.called;
         called.tickets.lock().extend_from_slice(tickets);
