@@ -24,7 +24,8 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout_at;
+use tokio::task::AbortHandle;
+use tokio::time::{timeout, timeout_at};
 
 use self::secure::{Io, Security};
 use crate::config;
@@ -38,6 +39,9 @@ const IDLE_MAX: usize = 32;
 
 /// How long an idle connection is trusted. Node closes its own after 5 s, so that most stale ones are never tried.
 const IDLE_FOR: Duration = Duration::from_secs(4);
+
+/// How long the rest of a request may take whose answer is here already.
+const REST_FOR: Duration = Duration::from_secs(60);
 
 /// After so long without a call the application is tried again before `/readyz` speaks of it.
 const NEWS_FOR: Duration = Duration::from_secs(5);
@@ -154,6 +158,17 @@ struct Line {
     sender: SendRequest<Outgoing>,
     /// Bytes that have come in over it.
     heard: Rc<Cell<u64>>,
+    /// What carries them.
+    task: AbortHandle,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // Left to itself it would go on with a request that nobody waits for any more, as long as the client likes.
+        if !self.sender.is_ready() {
+            self.task.abort();
+        }
+    }
 }
 
 /// The body of a request to the application.
@@ -242,7 +257,7 @@ impl Upstream {
             return Err(Failure::Refused);
         };
         self.aim(&mut request);
-        if let Some(line) = self.idle_line().await {
+        if let Some(line) = self.idle_line() {
             let again = again(&request);
             match self.send(line, request).await {
                 Ok(answer) => return Ok(self.lend(answer, slot)),
@@ -271,15 +286,17 @@ impl Upstream {
         }
     }
 
-    async fn idle_line(&self) -> Option<Line> {
+    /// A connection that can take a request at once; none is waited for.
+    fn idle_line(&self) -> Option<Line> {
+        let mut idle = self.idle.borrow_mut();
         loop {
-            let Idle { mut line, since } = self.idle.borrow_mut().pop()?;
+            let Idle { line, since } = idle.pop()?;
             // The newest is on top: when it is too old, so are all below.
             if since.elapsed() > IDLE_FOR {
-                self.idle.borrow_mut().clear();
+                idle.clear();
                 return None;
             }
-            if line.sender.ready().await.is_ok() {
+            if line.sender.is_ready() {
                 return Some(line);
             }
         }
@@ -292,8 +309,8 @@ impl Upstream {
         let (sender, connection) =
             Builder::new().max_buf_size(HEAD_MAX).handshake(io).await.map_err(|_| Failure::Reset)?;
         // Its errors reach whoever waits for an answer over it.
-        tokio::task::spawn_local(async move { drop(connection.await) });
-        Ok(Line { sender, heard })
+        let task = tokio::task::spawn_local(async move { drop(connection.await) }).abort_handle();
+        Ok(Line { sender, heard, task })
     }
 
     async fn send(&self, mut line: Line, request: Request<Outgoing>) -> Result<(Response<Incoming>, Line), Unsent> {
@@ -310,7 +327,7 @@ impl Upstream {
 
     fn lend(&self, (answer, line): (Response<Incoming>, Line), slot: OwnedSemaphorePermit) -> Response<Borrowed> {
         answer.map(|body| {
-            let loan = Loan { line, idle: Rc::clone(&self.idle), _slot: slot };
+            let loan = Loan { line, idle: Rc::clone(&self.idle), slot };
             let mut body = Borrowed { body, loan: Some(loan) };
             body.settle();
             body
@@ -363,20 +380,42 @@ pub struct Borrowed {
 struct Loan {
     line: Line,
     idle: Rc<RefCell<Vec<Idle>>>,
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 }
 
 impl Borrowed {
     fn settle(&mut self) {
-        if !self.body.is_end_stream() {
-            return;
+        if self.body.is_end_stream()
+            && let Some(loan) = self.loan.take()
+        {
+            loan.end();
         }
-        if let Some(Loan { line, idle, _slot }) = self.loan.take() {
-            let mut idle = idle.borrow_mut();
-            if !line.sender.is_closed() && idle.len() < IDLE_MAX {
-                idle.push(Idle { line, since: Instant::now() });
-            }
+    }
+}
+
+impl Loan {
+    /// Gives the connection back, the answer having been read: at once if it can take another request. An application may
+    /// answer before it has the whole of a request; until then the connection is that one's.
+    fn end(mut self) {
+        if self.line.sender.is_ready() {
+            return self.give_back();
         }
+        if !self.line.sender.is_closed() {
+            tokio::task::spawn_local(async move {
+                if let Ok(Ok(())) = timeout(REST_FOR, self.line.sender.ready()).await {
+                    self.give_back();
+                }
+            });
+        }
+    }
+
+    fn give_back(self) {
+        let Loan { line, idle, slot } = self;
+        let mut idle = idle.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            idle.push(Idle { line, since: Instant::now() });
+        }
+        drop(slot);
     }
 }
 

@@ -224,6 +224,34 @@ fn a_full_house_upstream_answers_the_rest_in_time() {
     assert!(check(server.http, "alice.1").body.contains("alice"));
 }
 
+// ---- clients between others and the upstream -----------------------------------------------------------------
+
+/// A client that begins a request with a body and sends one byte of that.
+fn withhold(server: &Running, path: &str) -> Peer {
+    let mut peer = Peer::connect(server.http);
+    peer.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx"));
+    peer
+}
+
+#[test]
+fn a_connection_over_which_a_request_is_still_being_sent_is_nobody_elses() {
+    let (server, upstream) = front(&[("workers", "1"), ("upstream-timeout", "5s")]);
+    let mut early: Vec<Peer> = (0..3).map(|_| withhold(&server, "/api/auth/early")).collect();
+    for peer in &mut early {
+        peer.hears("HTTP/1.1 401 ");
+    }
+    for user in 0..4 {
+        let answer = check(server.http, &format!("user{user}.1"));
+        assert!(answer.body.contains("user"), "{}", answer.header("cache-status"));
+    }
+    // They went one after the other over a connection of their own.
+    assert_eq!(upstream.connections.load(Ordering::SeqCst), 1);
+    // A body that comes in the end reaches the upstream whole.
+    early[0].send(vec![b'x'; 99_999]);
+    until("it is there", || upstream.last().line.contains("early"));
+    assert_eq!(upstream.last().body.len(), 100_000);
+}
+
 // ---- bad requests ---------------------------------------------------------------------------------------------
 
 /// The status of the first answer, and whether the connection ended after it, though the bytes hold more requests.
