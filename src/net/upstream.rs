@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -260,7 +260,7 @@ impl Upstream {
         if let Some(line) = self.idle_line() {
             let again = again(&request);
             match self.send(line, request).await {
-                Ok(answer) => return Ok(self.lend(answer, slot)),
+                Ok(answer) => return self.lend(answer, slot),
                 // The application closed the connection while it was idle, as it may: nothing of this request was
                 // answered, so it is sent once more over a new one.
                 Err(Unsent::Whole(back)) => request = *back,
@@ -270,7 +270,7 @@ impl Upstream {
         }
         let line = self.connect().await?;
         match self.send(line, request).await {
-            Ok(answer) => Ok(self.lend(answer, slot)),
+            Ok(answer) => self.lend(answer, slot),
             Err(_) => Err(Failure::Reset),
         }
     }
@@ -325,13 +325,21 @@ impl Upstream {
         }
     }
 
-    fn lend(&self, (answer, line): (Response<Incoming>, Line), slot: OwnedSemaphorePermit) -> Response<Borrowed> {
-        answer.map(|body| {
+    fn lend(
+        &self,
+        (answer, line): (Response<Incoming>, Line),
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Response<Borrowed>, Failure> {
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for another protocol, as `Upgrade` goes no further than here.
+            return Err(Failure::Malformed);
+        }
+        Ok(answer.map(|body| {
             let loan = Loan { line, idle: Rc::clone(&self.idle), slot };
             let mut body = Borrowed { body, loan: Some(loan) };
             body.settle();
             body
-        })
+        }))
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Mode {
     WrongLength,
     /// No HTTP.
     Gibberish,
+    /// Speaks another protocol from here on, without being asked.
+    Switching101,
     /// Closes the connection on which it has answered once, without having said so.
     CloseAfterOne,
 }
@@ -241,6 +243,7 @@ impl Faulty {
                 Ok(true)
             }
             ("POST", "/api/auth/early") => Ok(true),
+            ("GET", "/api/auth/switch") => self.trouble_or(Mode::Switching101, stream, String::new()).await,
             ("POST", "/api/auth/callback/upload") => {
                 let answer = json(&format!("{{\"bytes\":{}}}", seen.body.len()), &[]);
                 stream.write_all(answer.as_bytes()).await?;
@@ -321,6 +324,10 @@ impl Faulty {
                     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{\"user\":{}}";
                 stream.write_all(answer.as_bytes()).await?;
                 return Ok(false);
+            }
+            Mode::Switching101 => {
+                let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: own\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await?;
             }
             Mode::Gibberish => {
                 stream.write_all(b"+OK\r\n\r\n").await?;

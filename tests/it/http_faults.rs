@@ -19,7 +19,7 @@ fn front(settings: &[(&str, &str)]) -> (Running, Arc<Faulty>) {
     (before(upstream.addr, &all), upstream)
 }
 
-const TROUBLES: [Mode; 11] = [
+const TROUBLES: [Mode; 12] = [
     Mode::Stall,
     Mode::Drip,
     Mode::ResetMidBody,
@@ -31,6 +31,7 @@ const TROUBLES: [Mode; 11] = [
     Mode::GzipBomb,
     Mode::WrongLength,
     Mode::Gibberish,
+    Mode::Switching101,
 ];
 
 // ---- a bad upstream -------------------------------------------------------------------------------------------
@@ -100,6 +101,16 @@ fn redirects_are_handed_on_and_never_followed() {
     let answer = check(server.http, "alice.1");
     assert_eq!((answer.status, answer.header("location")), (301, "http://127.0.0.1:1/"));
     assert_eq!(upstream.checks(), 1);
+}
+
+#[test]
+fn another_protocol_is_handed_to_nobody() {
+    let (server, upstream) = front(&[("session-error", "pass")]);
+    let page = ask(server.http, "GET", "/api/auth/switch", &[], "");
+    assert_eq!((page.status, page.body.as_str()), (502, "the upstream fails: malformed\n"));
+    upstream.behave(Mode::Switching101);
+    assert_eq!(check(server.http, "alice.1").status, 502);
+    assert_eq!(ask(server.http, "POST", "/api/auth/session", &[("Cookie", &cookie("alice.1"))], "{}").status, 502);
 }
 
 #[test]

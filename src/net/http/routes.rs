@@ -11,7 +11,7 @@ use tracing::warn;
 use super::answer::{self, Out};
 use super::{Visit, guard, relay};
 use crate::net::upstream::{Outgoing, Upstream};
-use crate::session::{Failure, Observed, Passage, Route};
+use crate::session::{Observed, Passage, Route};
 
 /// Where next-auth's client gets what a sign-out must show.
 const CSRF: &str = "/api/auth/csrf";
@@ -127,10 +127,6 @@ impl Visit {
         let body = if body.is_end_stream() { Outgoing::empty() } else { Outgoing::Stream(body) };
         let request = self.up(&parts, upstream, body);
         let answer = match upstream.call(request, Instant::now() + HAND_ON_MAX).await {
-            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Failure::Malformed),
-            other => other,
-        };
-        let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => {
                 let _trace = relay::trace(&parts.headers).entered();
