@@ -4,6 +4,7 @@
 //! workers share (how many calls run at once, whether the application answers) is in [`Reach`]. Redirects are not
 //! followed, nothing is decompressed, and nothing here knows what a session is.
 
+mod outgoing;
 mod secure;
 
 use std::cell::{Cell, RefCell};
@@ -27,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{timeout, timeout_at};
 
+pub use self::outgoing::{Outgoing, Upload};
 use self::secure::{Io, Security};
 use crate::config;
 use crate::session::Failure;
@@ -39,6 +41,10 @@ const IDLE_MAX: usize = 32;
 
 /// How long an idle connection is trusted. Node closes its own after 5 s, so that most stale ones are never tried.
 const IDLE_FOR: Duration = Duration::from_secs(4);
+
+/// One in so many connections is for session checks alone. The others may also have calls whose pace a client sets, with a
+/// body that is still coming or an answer that goes out as it is read, so that nothing a client withholds stops checks.
+const RESERVE: usize = 4;
 
 /// How long the rest of a request may take whose answer is here already.
 const REST_FOR: Duration = Duration::from_secs(60);
@@ -59,7 +65,10 @@ pub struct Reach {
     authority: String,
     base: String,
     security: Option<Security>,
+    /// Connections that are free.
     slots: Arc<Semaphore>,
+    /// Those of them that calls may have whose pace a client sets.
+    paced: Arc<Semaphore>,
     news: Mutex<News>,
 }
 
@@ -73,13 +82,16 @@ struct News {
 impl Reach {
     /// The application there, asked over at most so many connections at once.
     pub fn new(to: &config::Upstream, connections: usize) -> Reach {
+        let connections = connections.max(1);
+        let reserve = connections.div_ceil(RESERVE).min(connections - 1);
         Reach {
             host: to.host.clone(),
             port: to.port,
             authority: to.authority(),
             base: to.base.clone(),
             security: to.is_secure.then(|| Security::new(&to.host)),
-            slots: Arc::new(Semaphore::new(connections.max(1))),
+            slots: Arc::new(Semaphore::new(connections)),
+            paced: Arc::new(Semaphore::new(connections - reserve)),
             news: Mutex::new(News { failures: 0, at: None, last: None }),
         }
     }
@@ -128,7 +140,25 @@ impl Reach {
     }
 }
 
+/// A call's place among those that run at once.
+struct Slot {
+    _slot: OwnedSemaphorePermit,
+    _paced: Option<OwnedSemaphorePermit>,
+}
+
 impl Reach {
+    /// Waits for a place.
+    async fn slot(&self, pace: Pace) -> Result<Slot, Failure> {
+        let take = |slots: &Arc<Semaphore>| Arc::clone(slots).acquire_owned();
+        // First among their like, so that no more of them wait in front of checks than may run.
+        let paced = match pace {
+            Pace::Client => Some(take(&self.paced).await.map_err(|_| Failure::Refused)?),
+            Pace::Own => None,
+        };
+        let slot = take(&self.slots).await.map_err(|_| Failure::Refused)?;
+        Ok(Slot { _slot: slot, _paced: paced })
+    }
+
     /// A connection to it.
     async fn connect(&self) -> Result<Box<dyn Io>, Failure> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|_| Failure::Refused)?;
@@ -171,45 +201,13 @@ impl Drop for Line {
     }
 }
 
-/// The body of a request to the application.
-pub enum Outgoing {
-    /// Bytes that are here already.
-    Full(Option<Bytes>),
-    /// A client's body, as it comes in.
-    Stream(Incoming),
-}
-
-impl Outgoing {
-    /// No body at all.
-    pub fn empty() -> Outgoing {
-        Outgoing::Full(None)
-    }
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Outgoing::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Outgoing::Stream(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Outgoing::Full(bytes) => bytes.is_none(),
-            Outgoing::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Outgoing::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Outgoing::Stream(body) => body.size_hint(),
-        }
-    }
+/// Who says how long a call lasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// The application, until the deadline.
+    Own,
+    /// A client, whose body is still coming or who reads the answer as it comes.
+    Client,
 }
 
 impl Upstream {
@@ -226,7 +224,8 @@ impl Upstream {
     /// Sends one request and waits for the head of its answer until the deadline. The body is the caller's to read;
     /// while it is read the connection is its own.
     pub async fn call(&self, request: Request<Outgoing>, deadline: Instant) -> Result<Response<Borrowed>, Failure> {
-        let answer = timeout_at(deadline.into(), self.begin(request)).await.unwrap_or(Err(Failure::Timeout));
+        let answer =
+            timeout_at(deadline.into(), self.begin(request, Pace::Client)).await.unwrap_or(Err(Failure::Timeout));
         self.reach.heard(answer.as_ref().map(drop).map_err(|failure| *failure));
         answer
     }
@@ -238,8 +237,9 @@ impl Upstream {
         limit: usize,
         deadline: Instant,
     ) -> Result<Response<Bytes>, Failure> {
+        let pace = if request.body().is_coming() { Pace::Client } else { Pace::Own };
         let whole = async {
-            let (parts, body) = self.begin(request).await?.into_parts();
+            let (parts, body) = self.begin(request, pace).await?.into_parts();
             // A body that is announced as too long is not begun.
             if body.size_hint().lower() > limit as u64 {
                 return Err(Failure::TooLarge);
@@ -251,11 +251,8 @@ impl Upstream {
         answer
     }
 
-    async fn begin(&self, mut request: Request<Outgoing>) -> Result<Response<Borrowed>, Failure> {
-        let slots = Arc::clone(&self.reach.slots);
-        let Ok(slot) = slots.acquire_owned().await else {
-            return Err(Failure::Refused);
-        };
+    async fn begin(&self, mut request: Request<Outgoing>, pace: Pace) -> Result<Response<Borrowed>, Failure> {
+        let slot = self.reach.slot(pace).await?;
         self.aim(&mut request);
         if let Some(line) = self.idle_line() {
             let again = again(&request);
@@ -325,11 +322,7 @@ impl Upstream {
         }
     }
 
-    fn lend(
-        &self,
-        (answer, line): (Response<Incoming>, Line),
-        slot: OwnedSemaphorePermit,
-    ) -> Result<Response<Borrowed>, Failure> {
+    fn lend(&self, (answer, line): (Response<Incoming>, Line), slot: Slot) -> Result<Response<Borrowed>, Failure> {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for another protocol, as `Upgrade` goes no further than here.
             return Err(Failure::Malformed);
@@ -388,7 +381,7 @@ pub struct Borrowed {
 struct Loan {
     line: Line,
     idle: Rc<RefCell<Vec<Idle>>>,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
 }
 
 impl Borrowed {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use cloakroom::net::Patience;
+
 use super::browser::{Answer, ask, check, cookie, send, sign_out};
 use super::faulty::{Faulty, Mode};
 use super::http::{before, metric};
@@ -261,6 +263,39 @@ fn a_connection_over_which_a_request_is_still_being_sent_is_nobody_elses() {
     early[0].send(vec![b'x'; 99_999]);
     until("it is there", || upstream.last().line.contains("early"));
     assert_eq!(upstream.last().body.len(), 100_000);
+}
+
+#[test]
+fn what_clients_withhold_stops_no_check() {
+    let (server, upstream) = front(&[("upstream-connections", "8"), ("upstream-timeout", "5s")]);
+    for (number, path) in ["/api/auth/session", "/api/auth/signin"].into_iter().enumerate() {
+        let before = upstream.heads.load(Ordering::SeqCst);
+        let _withheld: Vec<Peer> = (0..16).map(|_| withhold(&server, path)).collect();
+        until("they have what they may have", || upstream.heads.load(Ordering::SeqCst) >= before + 6);
+        for user in 0..3 {
+            let answer = check(server.http, &format!("user{number}{user}.1"));
+            assert!(answer.body.contains("user"), "{path}: {}", answer.header("cache-status"));
+        }
+        let cookie = cookie(&format!("other{number}.1"));
+        assert_eq!(ask(server.http, "GET", "/api/auth/verify", &[("Cookie", &cookie)], "").status, 200, "{path}");
+        assert_eq!(ask(server.http, "GET", "/readyz", &[], "").status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_body_that_stops_coming_is_given_up() {
+    let upstream = Faulty::start();
+    let url = format!("http://{}", upstream.addr);
+    let patience = Patience { body: Duration::from_millis(300), ..Patience::default() };
+    let server = Running::with_patience(patience, &[("upstream", &url), ("upstream-connections", "1")]);
+    let rest = withhold(&server, "/api/auth/signin").rest();
+    assert_eq!(Answer::parse(&rest).status, 408, "{}", String::from_utf8_lossy(&rest));
+    // Its connection to the upstream is free again.
+    assert!(check(server.http, "alice.1").body.contains("alice"));
+    // Nor is one waited for without end whose answer is here already.
+    let mut early = withhold(&server, "/api/auth/early");
+    assert_eq!(Answer::parse(&early.rest()).status, 401);
+    until("the next is served", || check(server.http, "bob.1").body.contains("bob"));
 }
 
 // ---- bad requests ---------------------------------------------------------------------------------------------

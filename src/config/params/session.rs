@@ -76,7 +76,7 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Int(1, 65535),
         default: "64",
         change: Change::AtStart,
-        doc: "Connections to the upstream at once.",
+        doc: "Connections to the upstream at once. A quarter of them is for checks and sign-outs alone; with 1 all share it.",
         home: field!(upstream_connections),
         ..Param::SESSION
     },
