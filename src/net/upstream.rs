@@ -8,6 +8,7 @@ mod outgoing;
 mod secure;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -210,6 +211,33 @@ enum Pace {
     Client,
 }
 
+/// How far a call has come, which decides whether its failure says anything of the application.
+struct Call {
+    since: Instant,
+    deadline: Instant,
+    upload: Rc<Cell<Upload>>,
+    /// When it had a connection to use or to open.
+    started: Cell<Option<Instant>>,
+    /// Whether a connection stands, and the request is on its way.
+    is_sending: Cell<bool>,
+}
+
+impl Call {
+    fn new(request: &Request<Outgoing>, deadline: Instant) -> Call {
+        let (started, is_sending) = (Cell::new(None), Cell::new(false));
+        Call { since: Instant::now(), deadline, upload: request.body().upload(), started, is_sending }
+    }
+
+    /// Whether such a failure is the application's. It is not where others had the connections for most of the time, nor
+    /// while a client withholds the body.
+    fn is_news(&self, failure: Failure) -> bool {
+        let Some(started) = self.started.get() else { return false };
+        let had_time = started - self.since <= self.deadline.saturating_duration_since(started);
+        let had_all = !self.is_sending.get() || self.upload.get() == Upload::Whole;
+        had_all && (had_time || failure != Failure::Timeout)
+    }
+}
+
 impl Upstream {
     /// A worker's own connections, none yet.
     pub fn new(reach: Arc<Reach>) -> Upstream {
@@ -224,10 +252,8 @@ impl Upstream {
     /// Sends one request and waits for the head of its answer until the deadline. The body is the caller's to read;
     /// while it is read the connection is its own.
     pub async fn call(&self, request: Request<Outgoing>, deadline: Instant) -> Result<Response<Borrowed>, Failure> {
-        let answer =
-            timeout_at(deadline.into(), self.begin(request, Pace::Client)).await.unwrap_or(Err(Failure::Timeout));
-        self.reach.heard(answer.as_ref().map(drop).map_err(|failure| *failure));
-        answer
+        let call = Call::new(&request, deadline);
+        self.outcome(&call, self.begin(request, Pace::Client, &call)).await
     }
 
     /// Sends one request and reads its whole answer, up to `limit` bytes of body, until the deadline.
@@ -238,24 +264,41 @@ impl Upstream {
         deadline: Instant,
     ) -> Result<Response<Bytes>, Failure> {
         let pace = if request.body().is_coming() { Pace::Client } else { Pace::Own };
+        let call = Call::new(&request, deadline);
         let whole = async {
-            let (parts, body) = self.begin(request, pace).await?.into_parts();
+            let (parts, body) = self.begin(request, pace, &call).await?.into_parts();
             // A body that is announced as too long is not begun.
             if body.size_hint().lower() > limit as u64 {
                 return Err(Failure::TooLarge);
             }
             Ok(Response::from_parts(parts, read_all(body, limit).await?))
         };
-        let answer = timeout_at(deadline.into(), whole).await.unwrap_or(Err(Failure::Timeout));
-        self.reach.heard(answer.as_ref().map(drop).map_err(|failure| *failure));
-        answer
+        self.outcome(&call, whole).await
     }
 
-    async fn begin(&self, mut request: Request<Outgoing>, pace: Pace) -> Result<Response<Borrowed>, Failure> {
+    /// What a call comes to by its deadline; what that says of the application is noted.
+    async fn outcome<T>(&self, call: &Call, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let outcome = timeout_at(call.deadline.into(), work).await.unwrap_or(Err(Failure::Timeout));
+        match &outcome {
+            Ok(_) => self.reach.heard(Ok(())),
+            Err(failure) if call.is_news(*failure) => self.reach.heard(Err(*failure)),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn begin(
+        &self,
+        mut request: Request<Outgoing>,
+        pace: Pace,
+        call: &Call,
+    ) -> Result<Response<Borrowed>, Failure> {
         let slot = self.reach.slot(pace).await?;
+        call.started.set(Some(Instant::now()));
         self.aim(&mut request);
         if let Some(line) = self.idle_line() {
             let again = again(&request);
+            call.is_sending.set(true);
             match self.send(line, request).await {
                 Ok(answer) => return self.lend(answer, slot),
                 // The application closed the connection while it was idle, as it may: nothing of this request was
@@ -264,8 +307,10 @@ impl Upstream {
                 Err(Unsent::Silent) => request = again.ok_or(Failure::Reset)?,
                 Err(Unsent::Broken) => return Err(Failure::Reset),
             }
+            call.is_sending.set(false);
         }
         let line = self.connect().await?;
+        call.is_sending.set(true);
         match self.send(line, request).await {
             Ok(answer) => self.lend(answer, slot),
             Err(_) => Err(Failure::Reset),

@@ -298,6 +298,40 @@ fn a_body_that_stops_coming_is_given_up() {
     until("the next is served", || check(server.http, "bob.1").body.contains("bob"));
 }
 
+#[test]
+fn clients_have_no_say_in_whether_the_upstream_counts_as_ready() {
+    let (server, upstream) = front(&[("upstream-connections", "1")]);
+    let is_ready = || ask(server.http, "GET", "/readyz", &[], "").status == 200;
+    check(server.http, "alice.1");
+    // Bodies that do not come in time, nor at all.
+    let withheld: Vec<Peer> = (0..5).map(|_| withhold(&server, "/api/auth/session")).collect();
+    for mut peer in withheld {
+        peer.hears("HTTP/1.1 ");
+        assert!(is_ready());
+    }
+    for _ in 0..5 {
+        drop(withhold(&server, "/api/auth/signin"));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(is_ready());
+    // A connection that others have.
+    upstream.take_your_time(200);
+    let asked: Vec<TcpStream> = (0..9)
+        .map(|user| {
+            let cookie = cookie(&format!("user{user}.1"));
+            send(server.http, "GET", "/api/auth/session", &[("Cookie", &cookie)], "")
+        })
+        .collect();
+    asked.into_iter().for_each(|mut stream| assert_eq!(Answer::read(&mut stream).status, 200));
+    assert!(is_ready());
+    // What the upstream itself leaves undone is told as ever.
+    upstream.behave(Mode::Stall);
+    for user in 0..3 {
+        check(server.http, &format!("late{user}.1"));
+    }
+    assert!(!is_ready());
+}
+
 // ---- bad requests ---------------------------------------------------------------------------------------------
 
 /// The status of the first answer, and whether the connection ended after it, though the bytes hold more requests.
