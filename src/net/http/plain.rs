@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Caller, Door};
+use super::{Asked, Caller, Door};
 use crate::clock::{Clock, Millis};
 use crate::session::{Answer, LookUp, SESSION_PATH, SessionCache, Tokens};
 
@@ -232,9 +232,9 @@ enum Next {
     Ask(Box<Ask>),
 }
 
-/// A check for which the source is to be asked, or is being asked.
+/// A check for which the source is being asked.
 struct Ask {
-    looked: LookUp,
+    asked: Asked,
     tokens: Tokens,
     parts: Parts,
     /// Whether a proxy asks.
@@ -267,7 +267,7 @@ impl Door {
             let mut unsent = Vec::new();
             let next = if rest.is_empty() {
                 poll_fn(|cx| {
-                    if let Poll::Ready(next) = self.poll_read(cx, stream, &mut unsent) {
+                    if let Poll::Ready(next) = self.poll_read(cx, stream, peer, &mut unsent) {
                         return Poll::Ready(next);
                     }
                     if told.as_mut().poll(cx).is_ready() {
@@ -286,7 +286,7 @@ impl Door {
                 .await
             } else {
                 let bytes = std::mem::take(&mut rest);
-                self.run(&bytes, &mut unsent, &mut self.desk.borrow_mut().date)
+                self.run(&bytes, peer, &mut unsent, &mut self.desk.borrow_mut().date)
             };
             let mut now = None;
             if !unsent.is_empty() {
@@ -315,7 +315,7 @@ impl Door {
     where
         S: AsyncWrite + Unpin,
     {
-        let mut answer = self.answer(ask.looked, &ask.tokens, &ask.parts, peer).await;
+        let mut answer = self.find_out(ask.asked, &ask.tokens, &ask.parts, peer).await;
         if ask.verifies {
             answer = self.verdict(&ask.tokens, answer, &ask.parts.headers);
         }
@@ -326,7 +326,13 @@ impl Door {
     }
 
     /// Reads once, answers what can be answered at once, and writes that. What the socket does not take is `unsent`.
-    fn poll_read<S>(&self, cx: &mut Context<'_>, stream: &mut S, unsent: &mut Vec<u8>) -> Poll<Next>
+    fn poll_read<S>(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        peer: Caller,
+        unsent: &mut Vec<u8>,
+    ) -> Poll<Next>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -337,7 +343,7 @@ impl Door {
         }
         desk.output.clear();
         desk.output.shrink_to(KEPT);
-        let next = self.run(input.filled(), &mut desk.output, &mut desk.date);
+        let next = self.run(input.filled(), peer, &mut desk.output, &mut desk.date);
         let mut sent = 0;
         while sent < desk.output.len() {
             match Pin::new(&mut *stream).poll_write(cx, &desk.output[sent..]) {
@@ -357,8 +363,9 @@ impl Door {
 type Line<'a> = &'a mut dyn FnMut(&[u8], &[u8]);
 
 impl Door {
-    /// Answers the checks in `bytes`, up to the first that cannot be answered at once.
-    fn run(&self, bytes: &[u8], out: &mut Vec<u8>, date: &mut Date) -> Next {
+    /// Answers the checks in `bytes`, up to the first that cannot be answered at once. For that the source is asked before
+    /// anything else is waited for, be it that this client reads: others may be waiting for it.
+    fn run(self: &Rc<Self>, bytes: &[u8], peer: Caller, out: &mut Vec<u8>, date: &mut Date) -> Next {
         let (sessions, clock) = (&self.hall.sessions, &self.hall.engine.clock);
         let mut turn = self.hall.engine.enter(self.worker);
         let mut used = 0;
@@ -396,7 +403,9 @@ impl Door {
                 looked => {
                     let (mut parts, rest) = (check.parts(), bytes[used..].to_vec());
                     self.hall.aim(&mut parts.uri);
-                    return Next::Ask(Box::new(Ask { looked, tokens, parts, verifies, started, rest }));
+                    drop(turn);
+                    let asked = self.set_out(looked, &parts, peer);
+                    return Next::Ask(Box::new(Ask { asked, tokens, parts, verifies, started, rest }));
                 }
             }
         }
