@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Asked, Caller, Door};
 use crate::clock::{Clock, Millis};
+use crate::engine::Charge;
 use crate::session::{Answer, LookUp, SESSION_PATH, SessionCache, Tokens};
 
 /// How the request begins, to the letter.
@@ -187,8 +188,9 @@ pub(super) struct Desk {
 /// Bytes that are read at once: a few pipelined checks, or the largest head that is taken here.
 const READ: usize = 16 * 1024;
 
-/// Bytes of output that a worker keeps room for.
-const KEPT: usize = 64 * 1024;
+/// Bytes of output that a worker keeps room for. With so many, what came behind waits until the client has taken them: the
+/// smallest checks are answered with eight times their size.
+const OUTPUT: usize = 64 * 1024;
 
 impl Default for Desk {
     fn default() -> Desk {
@@ -226,6 +228,8 @@ enum Next {
     Read,
     /// The client has gone.
     Gone,
+    /// The client is to take its answers before these are looked at.
+    Later(Vec<u8>),
     /// The bytes of something else than a plain check.
     Other(Bytes),
     /// A check that cannot be answered at once.
@@ -290,7 +294,7 @@ impl Door {
             };
             let mut now = None;
             if !unsent.is_empty() {
-                Box::pin(timeout(patience.body, stream.write_all(&unsent))).await.ok()?.ok()?;
+                Box::pin(self.write_out(stream, &unsent)).await?;
                 now = Some(clock.micros());
             }
             match next {
@@ -298,6 +302,7 @@ impl Door {
                 Next::Read if leaving.has_changed().unwrap_or(true) => return None,
                 Next::Read => {}
                 Next::Gone => return None,
+                Next::Later(bytes) => rest = bytes,
                 Next::Other(bytes) => return Some(bytes),
                 // In a box, so that a client does not hold room for a call to the upstream while it makes none.
                 Next::Ask(ask) => {
@@ -321,8 +326,14 @@ impl Door {
         }
         let mut out = Vec::new();
         self.write_answer(&mut out, &answer, ask.started, &mut self.desk.borrow_mut().date);
-        timeout(self.hall.patience.body, stream.write_all(&out)).await.ok()?.ok()?;
+        self.write_out(stream, &out).await?;
         Some(ask.rest)
+    }
+
+    /// Writes what the client has yet to take, as long as it is patient. It is charged meanwhile, with what came behind it.
+    async fn write_out<S: AsyncWrite + Unpin>(&self, stream: &mut S, bytes: &[u8]) -> Option<()> {
+        let _charge = self.hall.engine.charges().hold(Charge::Http, bytes.len() + READ);
+        timeout(self.hall.patience.body, stream.write_all(bytes)).await.ok()?.ok()
     }
 
     /// Reads once, answers what can be answered at once, and writes that. What the socket does not take is `unsent`.
@@ -342,7 +353,7 @@ impl Door {
             return Poll::Ready(Next::Gone);
         }
         desk.output.clear();
-        desk.output.shrink_to(KEPT);
+        desk.output.shrink_to(OUTPUT);
         let next = self.run(input.filled(), peer, &mut desk.output, &mut desk.date);
         let mut sent = 0;
         while sent < desk.output.len() {
@@ -370,6 +381,9 @@ impl Door {
         let mut turn = self.hall.engine.enter(self.worker);
         let mut used = 0;
         while used < bytes.len() {
+            if out.len() >= OUTPUT {
+                return Next::Later(bytes[used..].to_vec());
+            }
             turn.give_way(|| self.hall.engine.scripts.is_busy());
             let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
             let Some(check) = Check::read(&bytes[used..], self.hall.start.as_deref(), &mut room) else {

@@ -226,6 +226,25 @@ fn a_call_that_others_wait_for_begins_though_its_asker_reads_nothing() {
 }
 
 #[test]
+fn answers_that_nobody_reads_are_few_and_charged() {
+    run(async {
+        let house = House::patient(&[]);
+        let (mut client, served) = house.enter(16 * 1024);
+        let check = "GET /api/auth/session HTTP/1.1\r\nHost:a\r\n\r\n";
+        client.write_all(check.repeat(380).as_bytes()).await.expect("room");
+        while house.charged() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Not all answers, but those up to a limit, and what is yet to be answered.
+        assert!((32 * 1024..96 * 1024).contains(&house.charged()), "{}", house.charged());
+        client.shutdown().await.expect("half a close");
+        assert_eq!(statuses(&rest(&mut client).await), ["200"; 380]);
+        served.await.expect("no panic");
+        assert_eq!(house.charged(), 0);
+    });
+}
+
+#[test]
 fn both_ways_of_answering_write_the_same() {
     run(async {
         let house = House::new(String::new);
