@@ -196,6 +196,45 @@ fn a_check_cut_in_two_is_still_answered() {
 }
 
 #[test]
+fn a_check_cut_in_two_is_no_reason_to_answer_all_others_slowly() {
+    run(async {
+        let house = House::patient(&[]);
+        house.put("t", r#"{"user":{"name":"alice"}}"#);
+        let (mut client, _served) = house.enter(64 * 1024);
+        for cut in [1, 30, CHECK.len() - 1] {
+            // Behind a whole one, and in three pieces.
+            let bytes = format!("{CHECK}{CHECK}");
+            let (first, rest) = bytes.as_bytes().split_at(CHECK.len() + cut);
+            for piece in [first, &rest[..1], &rest[1..]] {
+                client.write_all(piece).await.expect("room");
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let mut answers = String::new();
+            while answers.matches("alice").count() < 2 {
+                let mut piece = [0; 4096];
+                let count = client.read(&mut piece).await.expect("an answer");
+                answers += &String::from_utf8_lossy(&piece[..count]);
+            }
+            // Who is left to hyper is charged for its buffers.
+            assert_eq!(house.charged(), 0, "{cut}");
+        }
+        // Nor is half a head looked at again and again.
+        for byte in &CHECK.as_bytes()[..6] {
+            client.write_all(&[*byte]).await.expect("room");
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(house.charged() > 1024);
+        client.write_all(&CHECK.as_bytes()[6..]).await.expect("room");
+        client.shutdown().await.expect("half a close");
+        assert!(rest(&mut client).await.ends_with(r#"{"user":{"name":"alice"}}"#));
+    });
+}
+
+#[test]
 fn a_call_that_others_wait_for_begins_though_its_asker_reads_nothing() {
     run(async {
         let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
