@@ -48,6 +48,7 @@ pub use toml::{defaults_toml, in_force_toml, masked};
 pub use values::{
     Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
     Permission, Policy, Profile, PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
+    UpstreamHost,
 };
 pub use verify::{ClaimHeader, ClaimHeaders, Redirect, Verify};
 
@@ -152,6 +153,8 @@ pub struct Config {
     pub upstream_body_limit: u64,
     /// `upstream-connections`
     pub upstream_connections: u32,
+    /// `upstream-host`
+    pub upstream_host: UpstreamHost,
     /// `profile`
     pub profile: Profile,
     /// `session-cookie`; empty for the profile's own.
@@ -481,6 +484,7 @@ impl Config {
             upstream_timeout: Ttl(0),
             upstream_body_limit: 0,
             upstream_connections: 0,
+            upstream_host: UpstreamHost::Auto,
             profile: Profile::Auto,
             session_cookie: String::new(),
             session_path: String::new(),

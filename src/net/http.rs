@@ -115,9 +115,9 @@ impl Hall {
         engine.follow(move |config| {
             own.change(|settings| *settings = self::settings(config, settings.source.secrets().cloned()));
         });
-        let upstream = config.upstream.as_ref();
+        let reach = config.upstream.as_ref().map(|to| Reach::new(to, config.upstream_connections as usize));
         Hall {
-            reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
+            reach: reach.map(|reach| Arc::new(reach.with_own_host(config.asks_for_own_host()))),
             metrics: config.metrics.then(|| Box::new(metrics) as Box<Metrics>),
             patience: Patience::default(),
             strangers: Strangers::default(),
@@ -465,7 +465,7 @@ impl Door {
 
     /// A check as the upstream gets it.
     fn up(&self, parts: &Parts, peer: Caller, upstream: &Upstream) -> Request<Outgoing> {
-        relay::up(parts, peer, upstream.reach().authority(), Outgoing::empty())
+        relay::up(parts, peer, upstream.reach(), Outgoing::empty())
     }
 
     /// Answers a fill from the token itself.

@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use http::header::HeaderValue;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -43,8 +44,9 @@ const IDLE_MAX: usize = 32;
 /// How long an idle connection is trusted. Node closes its own after 5 s, so that most stale ones are never tried.
 const IDLE_FOR: Duration = Duration::from_secs(4);
 
-/// One in so many connections is for session checks alone. The others may also have calls whose pace a client sets, with a
-/// body that is still coming or an answer that goes out as it is read, so that nothing a client withholds stops checks.
+/// One in so many connections is for session checks and sign-outs alone. The others may also have calls whose pace a client
+/// sets, with a body that is still coming or an answer that goes out as it is read, so that nothing a client withholds stops
+/// checks.
 const RESERVE: usize = 4;
 
 /// How long the rest of a request may take whose answer is here already.
@@ -64,6 +66,9 @@ pub struct Reach {
     host: String,
     port: u16,
     authority: String,
+    host_header: String,
+    /// Whether it is asked for its own host, and not for that of clients.
+    is_own_host: bool,
     base: String,
     security: Option<Security>,
     /// Connections that are free.
@@ -89,6 +94,8 @@ impl Reach {
             host: to.host.clone(),
             port: to.port,
             authority: to.authority(),
+            host_header: to.host_header(),
+            is_own_host: false,
             base: to.base.clone(),
             security: to.is_secure.then(|| Security::new(&to.host)),
             slots: Arc::new(Semaphore::new(connections)),
@@ -97,9 +104,22 @@ impl Reach {
         }
     }
 
+    /// The same, asked for its own host.
+    pub fn with_own_host(self, is_own_host: bool) -> Reach {
+        Reach { is_own_host, ..self }
+    }
+
     /// `host:port` as a Host header has it.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// The Host header to send it where the client has asked for this one.
+    pub fn host(&self, asked: Option<HeaderValue>) -> Option<HeaderValue> {
+        match asked {
+            Some(asked) if !self.is_own_host => Some(asked),
+            _ => HeaderValue::from_str(&self.host_header).ok(),
+        }
     }
 
     fn heard(&self, outcome: Result<(), Failure>) {

@@ -166,6 +166,6 @@ impl Visit {
     }
 
     pub(super) fn up(&self, parts: &Parts, upstream: &Upstream, body: Outgoing) -> Request<Outgoing> {
-        relay::up(parts, self.peer, upstream.reach().authority(), body)
+        relay::up(parts, self.peer, upstream.reach(), body)
     }
 }
