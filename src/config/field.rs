@@ -3,7 +3,7 @@
 use super::param::{read_span, show_span};
 use super::values::{
     Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
-    PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
+    PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream, UpstreamHost,
 };
 use super::{ClaimHeaders, Namespaces, Redirect, SessionClaims, SessionNobody, show_bool};
 use crate::clock::Ttl;
@@ -44,6 +44,7 @@ parsed!(
     PubsubDefault,
     SessionClaims,
     SessionError,
+    UpstreamHost,
     SessionNobody,
     SessionSource,
     FenceLogging,

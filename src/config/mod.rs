@@ -57,6 +57,7 @@ pub use {
     values::{
         Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
         Permission, Policy, Profile, PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
+        UpstreamHost,
     },
     verify::{Redirect, Verify},
 };
@@ -177,6 +178,8 @@ pub struct Config {
     pub(crate) upstream_body_limit: u64,
     /// `upstream-connections`
     pub(crate) upstream_connections: u32,
+    /// `upstream-host`
+    pub(crate) upstream_host: UpstreamHost,
     /// `profile`
     pub(crate) profile: Profile,
     /// `session-cookie`; empty for the profile's own.
@@ -565,6 +568,7 @@ impl Config {
             upstream_timeout: Ttl(0),
             upstream_body_limit: 0,
             upstream_connections: 0,
+            upstream_host: UpstreamHost::Auto,
             profile: Profile::Auto,
             session_cookie: String::new(),
             session_path: String::new(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Config, Profile, SessionSource};
+use super::{Config, Profile, SessionSource, UpstreamHost};
 
 /// Further claims of a token that sessions show: pairs of a field of `user` and the claim that it is a copy of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,8 +115,23 @@ impl Config {
         }
     }
 
+    fn is_next_auth(&self) -> bool {
+        matches!(self.profile, Profile::Auto | Profile::NextAuth | Profile::AuthJs)
+    }
+
+    /// Whether the upstream is asked for its own host, `auto` of `upstream-host` resolved.
+    pub fn asks_for_own_host(&self) -> bool {
+        match self.upstream_host {
+            UpstreamHost::Auto => {
+                !self.is_next_auth() && self.upstream.as_ref().is_some_and(|upstream| upstream.is_secure)
+            }
+            UpstreamHost::Client => false,
+            UpstreamHost::Upstream => true,
+        }
+    }
+
     fn check_profile(&self) -> Result<(), String> {
-        let is_next_auth = matches!(self.profile, Profile::Auto | Profile::NextAuth | Profile::AuthJs);
+        let is_next_auth = self.is_next_auth();
         let has_paths = !(self.session_path.is_empty() && self.session_signout_path.is_empty());
         match self.profile {
             _ if !is_next_auth && self.session_source() == SessionSource::NextAuth => {
@@ -153,6 +168,12 @@ impl Config {
 mod tests {
     use super::*;
 
+    fn config(settings: &[(&str, &str)]) -> Config {
+        let mut config = Config::default();
+        settings.iter().for_each(|(name, value)| config.set(name, value).expect("a value"));
+        config
+    }
+
     #[test]
     fn claims_are_names_with_commas_between() {
         let shown = |text: &str| text.parse::<SessionClaims>().map(|claims| claims.to_string());
@@ -165,11 +186,6 @@ mod tests {
 
     #[test]
     fn a_source_is_found_and_must_have_what_it_needs() {
-        let config = |settings: &[(&str, &str)]| {
-            let mut config = Config::default();
-            settings.iter().for_each(|(name, value)| config.set(name, value).expect("a value"));
-            config
-        };
         let (upstream, secret) = (("upstream", "http://127.0.0.1:3000"), ("secret-file", "/run/secret"));
         assert_eq!(config(&[]).session_source(), SessionSource::Store);
         assert_eq!(config(&[secret]).session_source(), SessionSource::NextAuth);
@@ -192,6 +208,17 @@ mod tests {
         for text in ["200", "302", "429", "500", "[]", "nobody", "401;403"] {
             assert!(shown(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_hosted_service_is_asked_for_its_own_host() {
+        let asks = |rows: &[(&str, &str)]| config(rows).asks_for_own_host();
+        let (there, here) = (("upstream", "https://project.example"), ("upstream", "http://127.0.0.1:9999"));
+        let (supabase, next_auth) = (("profile", "supabase"), ("profile", "authjs"));
+        assert!(asks(&[there, supabase]) && !asks(&[here, supabase]));
+        assert!(!asks(&[there]) && !asks(&[there, next_auth]) && !asks(&[]));
+        assert!(asks(&[here, ("upstream-host", "upstream")]));
+        assert!(!asks(&[there, supabase, ("upstream-host", "client")]));
     }
 
     #[test]

@@ -281,6 +281,17 @@ fn an_upstream_is_the_address_of_an_application() {
     config.set("upstream", "http://Web.local/base/").expect("good");
     let upstream = config.upstream.clone().expect("set");
     assert_eq!((upstream.authority().as_str(), upstream.base.as_str()), ("Web.local:80", "/base"));
+    let hosts = [
+        ("https://web", "web"),
+        ("https://web:80", "web:80"),
+        ("http://web:80/a", "web"),
+        ("http://[::1]:3000", "[::1]:3000"),
+        ("https://[::1]", "[::1]"),
+    ];
+    for (text, host) in hosts {
+        config.set("upstream", text).expect("good");
+        assert_eq!(config.upstream.as_ref().expect("set").host_header(), host);
+    }
     for (text, shown) in [("https://Web", "https://Web:443"), ("HTTPS://web:3000/a/", "https://web:3000/a")] {
         config.set("upstream", text).expect("good");
         assert_eq!(config.get("upstream").as_deref(), Some(shown));

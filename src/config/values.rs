@@ -114,6 +114,18 @@ choice! {
 }
 
 choice! {
+    /// Which host the upstream is asked for.
+    UpstreamHost {
+        /// Its own over TLS and of other profiles than NextAuth's, else the client's.
+        Auto = "auto",
+        /// That which the client has asked for.
+        Client = "client",
+        /// The upstream's own.
+        Upstream = "upstream",
+    }
+}
+
+choice! {
     /// What a session check is answered from where the store knows nothing.
     SessionSource {
         /// The upstream if there is one, else the tokens themselves if there is a secret, else the store alone.
@@ -410,6 +422,15 @@ impl Upstream {
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+
+    /// The same without the port where the scheme tells it, as browsers send it.
+    pub fn host_header(&self) -> String {
+        let mut host = self.authority();
+        if self.port == if self.is_secure { 443 } else { 80 } {
+            host.truncate(host.rfind(':').unwrap_or(host.len()));
+        }
+        host
     }
 }
 

@@ -119,9 +119,9 @@ impl Hall {
         engine.follow(move |config| {
             own.change(|settings| *settings = self::settings(config, settings.source.secrets().cloned()));
         });
-        let upstream = config.upstream.as_ref();
+        let reach = config.upstream.as_ref().map(|to| Reach::new(to, config.upstream_connections as usize));
         Hall {
-            reach: upstream.map(|to| Arc::new(Reach::new(to, config.upstream_connections as usize))),
+            reach: reach.map(|reach| Arc::new(reach.with_own_host(config.asks_for_own_host()))),
             metrics: config.metrics.then(|| Box::new(metrics) as Box<Metrics>),
             patience: Patience::default(),
             strangers: Strangers::default(),
@@ -268,6 +268,23 @@ struct Visit {
     leaving: watch::Receiver<bool>,
 }
 
+/// A check that has been looked up, and what it waits for.
+struct Asked {
+    began: Instant,
+    step: Step,
+}
+
+/// Where an answer comes from.
+enum Step {
+    /// It was there.
+    Here(session::Answer),
+    Decoded(session::Answer),
+    Wait(Box<Wait>),
+    Call(oneshot::Receiver<session::Answer>),
+    /// The upstream, for this asker alone: nobody else waits for it, and it has yet to be asked.
+    Pass,
+}
+
 /// Counts a panic of a call to the upstream. It ends that call's task; who waits for it is answered.
 struct Alarm(Rc<Door>);
 
@@ -412,42 +429,56 @@ impl Door {
 
     /// The answer to a check that was looked up. Where somebody else was waited for, it says for how long.
     async fn answer(self: &Rc<Self>, looked: LookUp, tokens: &Tokens, parts: &Parts, peer: Caller) -> session::Answer {
-        if let LookUp::Answer(answer) = looked {
-            return answer;
-        }
-        let began = Instant::now();
-        let mut answer = self.find_out(looked, tokens, parts, peer).instrument(relay::trace(&parts.headers)).await;
-        answer.headers.push(answer::waited(began.elapsed()));
-        answer
+        let asked = self.set_out(looked, parts, peer);
+        self.find_out(asked, tokens, parts, peer).await
     }
 
-    async fn find_out(
-        self: &Rc<Self>,
-        looked: LookUp,
-        tokens: &Tokens,
-        parts: &Parts,
-        peer: Caller,
-    ) -> session::Answer {
+    /// Begins what others may be waiting for. Between a look-up and this nothing of the asker's may be waited for.
+    fn set_out(self: &Rc<Self>, looked: LookUp, parts: &Parts, peer: Caller) -> Asked {
+        let began = Instant::now();
+        let decodes = self.hall.sessions.decodes();
+        let step = relay::trace(&parts.headers).in_scope(|| match (looked, &self.upstream) {
+            (LookUp::Answer(answer), _) => Step::Here(answer),
+            (LookUp::Wait(wait), _) => Step::Wait(Box::new(wait)),
+            (LookUp::Fill(mut fill), Some(upstream)) if !decodes => {
+                self.hall.sessions.bound(&mut fill, || lines(parts));
+                Step::Call(self.fill(upstream, fill, self.up(parts, peer, upstream)))
+            }
+            (LookUp::Fill(fill), _) => Step::Decoded(self.decode(fill, parts, peer)),
+            (LookUp::Pass(_), _) => Step::Pass,
+        });
+        Asked { began, step }
+    }
+
+    /// The answer to what was set out for.
+    async fn find_out(self: &Rc<Self>, asked: Asked, tokens: &Tokens, parts: &Parts, peer: Caller) -> session::Answer {
+        if let Step::Here(answer) = asked.step {
+            return answer;
+        }
         let passed =
             |outcome| self.with_sessions(|sessions, now| sessions.passed(tokens, Passage::Check, outcome, now));
-        let request = |upstream: &Upstream| relay::up(parts, peer, upstream.reach().authority(), Outgoing::empty());
-        match (looked, &self.upstream) {
-            (LookUp::Answer(answer), _) => answer,
-            (LookUp::Wait(wait), _) => self.wait(wait).await,
-            (LookUp::Fill(fill), None) => self.decode(fill, parts, peer),
-            (LookUp::Fill(fill), Some(_)) if self.hall.sessions.decodes() => self.decode(fill, parts, peer),
-            (LookUp::Fill(mut fill), Some(upstream)) => {
-                self.hall.sessions.bound(&mut fill, || lines(parts));
-                match self.fill(upstream, fill, request(upstream)).await {
+        let found = async {
+            match (asked.step, &self.upstream) {
+                (Step::Here(answer) | Step::Decoded(answer), _) => answer,
+                (Step::Wait(wait), _) => self.wait(*wait).await,
+                (Step::Call(call), _) => match call.await {
                     Ok(answer) => answer,
                     // The task has panicked; its waiters were answered when the fill was dropped.
                     Err(_) => passed(Outcome::Failed(Failure::Abandoned)),
-                }
+                },
+                (Step::Pass, Some(upstream)) => passed(self.ask(upstream, self.up(parts, peer, upstream)).await),
+                // With nobody to ask the engine does not pass.
+                (Step::Pass, None) => passed(Outcome::Failed(Failure::Refused)),
             }
-            (LookUp::Pass(_), Some(upstream)) => passed(self.ask(upstream, request(upstream)).await),
-            // With nobody to ask the engine does not pass.
-            (LookUp::Pass(_), None) => passed(Outcome::Failed(Failure::Refused)),
-        }
+        };
+        let mut answer = found.instrument(relay::trace(&parts.headers)).await;
+        answer.headers.push(answer::waited(asked.began.elapsed()));
+        answer
+    }
+
+    /// A check as the upstream gets it.
+    fn up(&self, parts: &Parts, peer: Caller, upstream: &Upstream) -> Request<Outgoing> {
+        relay::up(parts, peer, upstream.reach(), Outgoing::empty())
     }
 
     /// Answers a fill from the token itself.

@@ -4,7 +4,10 @@
 //! workers share (how many calls run at once, whether the application answers) is in [`Reach`]. Redirects are not
 //! followed, nothing is decompressed, and nothing here knows what a session is.
 
+mod outgoing;
+
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,7 +16,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, Uri};
+use http::header::HeaderValue;
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -21,8 +25,10 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout_at;
+use tokio::task::AbortHandle;
+use tokio::time::{timeout, timeout_at};
 
+pub use self::outgoing::{Outgoing, Upload};
 use super::dial::{Dial, Io, Place, Trust};
 use crate::config;
 use crate::session::Failure;
@@ -35,6 +41,14 @@ const IDLE_MAX: usize = 32;
 
 /// How long an idle connection is trusted. Node closes its own after 5 s, so that most stale ones are never tried.
 const IDLE_FOR: Duration = Duration::from_secs(4);
+
+/// One in so many connections is for session checks and sign-outs alone. The others may also have calls whose pace a client
+/// sets, with a body that is still coming or an answer that goes out as it is read, so that nothing a client withholds stops
+/// checks.
+const RESERVE: usize = 4;
+
+/// How long the rest of a request may take whose answer is here already.
+const REST_FOR: Duration = Duration::from_secs(60);
 
 /// After so long without a call the application is tried again before `/readyz` speaks of it.
 const NEWS_FOR: Duration = Duration::from_secs(5);
@@ -49,8 +63,14 @@ const DOWN_AFTER: u32 = 3;
 pub struct Reach {
     dial: Dial,
     authority: String,
+    host_header: String,
+    /// Whether it is asked for its own host, and not for that of clients.
+    is_own_host: bool,
     base: String,
+    /// Connections that are free.
     slots: Arc<Semaphore>,
+    /// Those of them that calls may have whose pace a client sets.
+    paced: Arc<Semaphore>,
     news: Mutex<News>,
 }
 
@@ -66,23 +86,42 @@ impl Reach {
     pub fn new(to: &config::Upstream, connections: usize) -> Reach {
         let tls = to.is_secure.then(Trust::default);
         let place = Place::Tcp { host: to.host.clone(), port: to.port, tls };
-        Reach::by(Dial::new(place), to.authority(), to.base.clone(), connections)
+        let reach = Reach::by(Dial::new(place), to.authority(), to.base.clone(), connections);
+        Reach { host_header: to.host_header(), ..reach }
     }
 
     /// What is reached by other ways too: its `Host`, and what goes before each path.
     pub fn by(dial: Dial, authority: String, base: String, connections: usize) -> Reach {
+        let connections = connections.max(1);
+        let reserve = connections.div_ceil(RESERVE).min(connections - 1);
         Reach {
             dial,
+            host_header: authority.clone(),
             authority,
+            is_own_host: false,
             base,
-            slots: Arc::new(Semaphore::new(connections.max(1))),
+            slots: Arc::new(Semaphore::new(connections)),
+            paced: Arc::new(Semaphore::new(connections - reserve)),
             news: Mutex::new(News { failures: 0, at: None, last: None }),
         }
+    }
+
+    /// The same, asked for its own host.
+    pub fn with_own_host(self, is_own_host: bool) -> Reach {
+        Reach { is_own_host, ..self }
     }
 
     /// `host:port` as a Host header has it.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// The Host header to send it where the client has asked for this one.
+    pub fn host(&self, asked: Option<HeaderValue>) -> Option<HeaderValue> {
+        match asked {
+            Some(asked) if !self.is_own_host => Some(asked),
+            _ => HeaderValue::from_str(&self.host_header).ok(),
+        }
     }
 
     fn heard(&self, outcome: Result<(), Failure>) {
@@ -124,7 +163,25 @@ impl Reach {
     }
 }
 
+/// A call's place among those that run at once.
+struct Slot {
+    _slot: OwnedSemaphorePermit,
+    _paced: Option<OwnedSemaphorePermit>,
+}
+
 impl Reach {
+    /// Waits for a place.
+    async fn slot(&self, pace: Pace) -> Result<Slot, Failure> {
+        let take = |slots: &Arc<Semaphore>| Arc::clone(slots).acquire_owned();
+        // First among their like, so that no more of them wait in front of checks than may run.
+        let paced = match pace {
+            Pace::Client => Some(take(&self.paced).await.map_err(|_| Failure::Refused)?),
+            Pace::Own => None,
+        };
+        let slot = take(&self.slots).await.map_err(|_| Failure::Refused)?;
+        Ok(Slot { _slot: slot, _paced: paced })
+    }
+
     /// A connection to it.
     async fn connect(&self) -> Result<Box<dyn Io>, Failure> {
         self.dial.connect().await.map_err(|_| Failure::Refused)
@@ -153,46 +210,52 @@ struct Line {
     sender: SendRequest<Outgoing>,
     /// Bytes that have come in over it.
     heard: Rc<Cell<u64>>,
+    /// What carries them.
+    task: AbortHandle,
 }
 
-/// The body of a request to the application.
-pub enum Outgoing {
-    /// Bytes that are here already.
-    Full(Option<Bytes>),
-    /// A client's body, as it comes in.
-    Stream(Incoming),
-}
-
-impl Outgoing {
-    /// No body at all.
-    pub fn empty() -> Outgoing {
-        Outgoing::Full(None)
+impl Drop for Line {
+    fn drop(&mut self) {
+        // Left to itself it would go on with a request that nobody waits for any more, as long as the client likes.
+        if !self.sender.is_ready() {
+            self.task.abort();
+        }
     }
 }
 
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = hyper::Error;
+/// Who says how long a call lasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// The application, until the deadline.
+    Own,
+    /// A client, whose body is still coming or who reads the answer as it comes.
+    Client,
+}
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Outgoing::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Outgoing::Stream(body) => Pin::new(body).poll_frame(cx),
-        }
+/// How far a call has come, which decides whether its failure says anything of the application.
+struct Call {
+    since: Instant,
+    deadline: Instant,
+    upload: Rc<Cell<Upload>>,
+    /// When it had a connection to use or to open.
+    started: Cell<Option<Instant>>,
+    /// Whether a connection stands, and the request is on its way.
+    is_sending: Cell<bool>,
+}
+
+impl Call {
+    fn new(request: &Request<Outgoing>, deadline: Instant) -> Call {
+        let (started, is_sending) = (Cell::new(None), Cell::new(false));
+        Call { since: Instant::now(), deadline, upload: request.body().upload(), started, is_sending }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Outgoing::Full(bytes) => bytes.is_none(),
-            Outgoing::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Outgoing::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Outgoing::Stream(body) => body.size_hint(),
-        }
+    /// Whether such a failure is the application's. It is not where others had the connections for most of the time, nor
+    /// while a client withholds the body.
+    fn is_news(&self, failure: Failure) -> bool {
+        let Some(started) = self.started.get() else { return false };
+        let had_time = started - self.since <= self.deadline.saturating_duration_since(started);
+        let had_all = !self.is_sending.get() || self.upload.get() == Upload::Whole;
+        had_all && (had_time || failure != Failure::Timeout)
     }
 }
 
@@ -210,9 +273,8 @@ impl Upstream {
     /// Sends one request and waits for the head of its answer until the deadline. The body is the caller's to read;
     /// while it is read the connection is its own.
     pub async fn call(&self, request: Request<Outgoing>, deadline: Instant) -> Result<Response<Borrowed>, Failure> {
-        let answer = timeout_at(deadline.into(), self.begin(request)).await.unwrap_or(Err(Failure::Timeout));
-        self.reach.heard(answer.as_ref().map(drop).map_err(|failure| *failure));
-        answer
+        let call = Call::new(&request, deadline);
+        self.outcome(&call, self.begin(request, Pace::Client, &call)).await
     }
 
     /// Sends one request and reads its whole answer, up to `limit` bytes of body, until the deadline.
@@ -222,39 +284,56 @@ impl Upstream {
         limit: usize,
         deadline: Instant,
     ) -> Result<Response<Bytes>, Failure> {
+        let pace = if request.body().is_coming() { Pace::Client } else { Pace::Own };
+        let call = Call::new(&request, deadline);
         let whole = async {
-            let (parts, body) = self.begin(request).await?.into_parts();
+            let (parts, body) = self.begin(request, pace, &call).await?.into_parts();
             // A body that is announced as too long is not begun.
             if body.size_hint().lower() > limit as u64 {
                 return Err(Failure::TooLarge);
             }
             Ok(Response::from_parts(parts, read_all(body, limit).await?))
         };
-        let answer = timeout_at(deadline.into(), whole).await.unwrap_or(Err(Failure::Timeout));
-        self.reach.heard(answer.as_ref().map(drop).map_err(|failure| *failure));
-        answer
+        self.outcome(&call, whole).await
     }
 
-    async fn begin(&self, mut request: Request<Outgoing>) -> Result<Response<Borrowed>, Failure> {
-        let slots = Arc::clone(&self.reach.slots);
-        let Ok(slot) = slots.acquire_owned().await else {
-            return Err(Failure::Refused);
-        };
+    /// What a call comes to by its deadline; what that says of the application is noted.
+    async fn outcome<T>(&self, call: &Call, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let outcome = timeout_at(call.deadline.into(), work).await.unwrap_or(Err(Failure::Timeout));
+        match &outcome {
+            Ok(_) => self.reach.heard(Ok(())),
+            Err(failure) if call.is_news(*failure) => self.reach.heard(Err(*failure)),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn begin(
+        &self,
+        mut request: Request<Outgoing>,
+        pace: Pace,
+        call: &Call,
+    ) -> Result<Response<Borrowed>, Failure> {
+        let slot = self.reach.slot(pace).await?;
+        call.started.set(Some(Instant::now()));
         self.aim(&mut request);
-        if let Some(line) = self.idle_line().await {
+        if let Some(line) = self.idle_line() {
             let again = again(&request);
+            call.is_sending.set(true);
             match self.send(line, request).await {
-                Ok(answer) => return Ok(self.lend(answer, slot)),
+                Ok(answer) => return self.lend(answer, slot),
                 // The application closed the connection while it was idle, as it may: nothing of this request was
                 // answered, so it is sent once more over a new one.
                 Err(Unsent::Whole(back)) => request = *back,
                 Err(Unsent::Silent) => request = again.ok_or(Failure::Reset)?,
                 Err(Unsent::Broken) => return Err(Failure::Reset),
             }
+            call.is_sending.set(false);
         }
         let line = self.connect().await?;
+        call.is_sending.set(true);
         match self.send(line, request).await {
-            Ok(answer) => Ok(self.lend(answer, slot)),
+            Ok(answer) => self.lend(answer, slot),
             Err(_) => Err(Failure::Reset),
         }
     }
@@ -270,15 +349,17 @@ impl Upstream {
         }
     }
 
-    async fn idle_line(&self) -> Option<Line> {
+    /// A connection that can take a request at once; none is waited for.
+    fn idle_line(&self) -> Option<Line> {
+        let mut idle = self.idle.borrow_mut();
         loop {
-            let Idle { mut line, since } = self.idle.borrow_mut().pop()?;
+            let Idle { line, since } = idle.pop()?;
             // The newest is on top: when it is too old, so are all below.
             if since.elapsed() > IDLE_FOR {
-                self.idle.borrow_mut().clear();
+                idle.clear();
                 return None;
             }
-            if line.sender.ready().await.is_ok() {
+            if line.sender.is_ready() {
                 return Some(line);
             }
         }
@@ -291,8 +372,8 @@ impl Upstream {
         let (sender, connection) =
             Builder::new().max_buf_size(HEAD_MAX).handshake(io).await.map_err(|_| Failure::Reset)?;
         // Its errors reach whoever waits for an answer over it.
-        tokio::task::spawn_local(async move { drop(connection.await) });
-        Ok(Line { sender, heard })
+        let task = tokio::task::spawn_local(async move { drop(connection.await) }).abort_handle();
+        Ok(Line { sender, heard, task })
     }
 
     async fn send(&self, mut line: Line, request: Request<Outgoing>) -> Result<(Response<Incoming>, Line), Unsent> {
@@ -307,13 +388,17 @@ impl Upstream {
         }
     }
 
-    fn lend(&self, (answer, line): (Response<Incoming>, Line), slot: OwnedSemaphorePermit) -> Response<Borrowed> {
-        answer.map(|body| {
-            let loan = Loan { line, idle: Rc::clone(&self.idle), _slot: slot };
+    fn lend(&self, (answer, line): (Response<Incoming>, Line), slot: Slot) -> Result<Response<Borrowed>, Failure> {
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for another protocol, as `Upgrade` goes no further than here.
+            return Err(Failure::Malformed);
+        }
+        Ok(answer.map(|body| {
+            let loan = Loan { line, idle: Rc::clone(&self.idle), slot };
             let mut body = Borrowed { body, loan: Some(loan) };
             body.settle();
             body
-        })
+        }))
     }
 }
 
@@ -362,20 +447,42 @@ pub struct Borrowed {
 struct Loan {
     line: Line,
     idle: Rc<RefCell<Vec<Idle>>>,
-    _slot: OwnedSemaphorePermit,
+    slot: Slot,
 }
 
 impl Borrowed {
     fn settle(&mut self) {
-        if !self.body.is_end_stream() {
-            return;
+        if self.body.is_end_stream()
+            && let Some(loan) = self.loan.take()
+        {
+            loan.end();
         }
-        if let Some(Loan { line, idle, _slot }) = self.loan.take() {
-            let mut idle = idle.borrow_mut();
-            if !line.sender.is_closed() && idle.len() < IDLE_MAX {
-                idle.push(Idle { line, since: Instant::now() });
-            }
+    }
+}
+
+impl Loan {
+    /// Gives the connection back, the answer having been read: at once if it can take another request. An application may
+    /// answer before it has the whole of a request; until then the connection is that one's.
+    fn end(mut self) {
+        if self.line.sender.is_ready() {
+            return self.give_back();
         }
+        if !self.line.sender.is_closed() {
+            tokio::task::spawn_local(async move {
+                if let Ok(Ok(())) = timeout(REST_FOR, self.line.sender.ready()).await {
+                    self.give_back();
+                }
+            });
+        }
+    }
+
+    fn give_back(self) {
+        let Loan { line, idle, slot } = self;
+        let mut idle = idle.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            idle.push(Idle { line, since: Instant::now() });
+        }
+        drop(slot);
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Mode {
     WrongLength,
     /// No HTTP.
     Gibberish,
+    /// Speaks another protocol from here on, without being asked.
+    Switching101,
     /// Closes the connection on which it has answered once, without having said so.
     CloseAfterOne,
 }
@@ -70,6 +72,8 @@ pub struct Faulty {
     pub checks: AtomicUsize,
     /// Connections on which something was asked; one that only looks whether anybody is there is none.
     pub connections: AtomicUsize,
+    /// Heads that have come, whether a body follows or not.
+    pub heads: AtomicUsize,
     /// Bytes of the body that is coming in.
     pub uploaded: AtomicUsize,
     pub seen: Mutex<Vec<Seen>>,
@@ -86,6 +90,7 @@ impl Faulty {
             delay: AtomicU64::new(0),
             checks: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            heads: AtomicUsize::new(0),
             uploaded: AtomicUsize::new(0),
             seen: Mutex::default(),
         });
@@ -163,6 +168,12 @@ impl Faulty {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
         let mut seen = Seen { line, headers, body: Vec::new() };
+        self.heads.fetch_add(1, Ordering::SeqCst);
+        // Says no before it has the body, which it then takes all the same.
+        if seen.line.starts_with("POST /api/auth/early ") {
+            let answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+            stream.get_mut().write_all(answer).await?;
+        }
         if let Some(length) = seen.header("content-length") {
             self.uploaded.store(0, Ordering::SeqCst);
             let length: usize = length.parse().expect("a length");
@@ -231,6 +242,8 @@ impl Faulty {
                 stream.write_all(b"0\r\n\r\n").await?;
                 Ok(true)
             }
+            ("POST", "/api/auth/early") => Ok(true),
+            ("GET", "/api/auth/switch") => self.trouble_or(Mode::Switching101, stream, String::new()).await,
             ("POST", "/api/auth/callback/upload") => {
                 let answer = json(&format!("{{\"bytes\":{}}}", seen.body.len()), &[]);
                 stream.write_all(answer.as_bytes()).await?;
@@ -311,6 +324,10 @@ impl Faulty {
                     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{\"user\":{}}";
                 stream.write_all(answer.as_bytes()).await?;
                 return Ok(false);
+            }
+            Mode::Switching101 => {
+                let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: own\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await?;
             }
             Mode::Gibberish => {
                 stream.write_all(b"+OK\r\n\r\n").await?;

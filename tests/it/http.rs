@@ -182,6 +182,21 @@ fn the_upstream_gets_a_request_made_anew() {
 }
 
 #[test]
+fn the_upstream_is_asked_for_the_host_that_the_settings_say() {
+    for (setting, is_own) in [("auto", false), ("client", false), ("upstream", true)] {
+        let (server, upstream) = front(&[("upstream-host", setting)]);
+        let (own, asked) = (upstream.addr.to_string(), server.http.to_string());
+        let host = if is_own { own } else { asked.clone() };
+        check(server.http, "alice.1");
+        let call = upstream.last();
+        assert_eq!((call.header("host"), call.header("x-forwarded-host")), (Some(host.clone()), Some(asked.clone())));
+        ask(server.http, "GET", "/api/auth/providers", &[], "");
+        let page = upstream.last();
+        assert_eq!((page.header("host"), page.header("x-forwarded-host")), (Some(host), Some(asked)));
+    }
+}
+
+#[test]
 fn each_set_cookie_stays_a_line_of_its_own_and_the_answer_private() {
     let (server, _upstream) = front(&[]);
     let answer = ask(server.http, "GET", "/api/auth/csrf", &[], "");

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use cloakroom::net::Patience;
+
 use super::browser::{Answer, ask, check, cookie, send, sign_out};
 use super::faulty::{Faulty, Mode};
 use super::http::{before, metric};
@@ -19,7 +21,7 @@ fn front(settings: &[(&str, &str)]) -> (Running, Arc<Faulty>) {
     (before(upstream.addr, &all), upstream)
 }
 
-const TROUBLES: [Mode; 11] = [
+const TROUBLES: [Mode; 12] = [
     Mode::Stall,
     Mode::Drip,
     Mode::ResetMidBody,
@@ -31,6 +33,7 @@ const TROUBLES: [Mode; 11] = [
     Mode::GzipBomb,
     Mode::WrongLength,
     Mode::Gibberish,
+    Mode::Switching101,
 ];
 
 // ---- a bad upstream -------------------------------------------------------------------------------------------
@@ -100,6 +103,16 @@ fn redirects_are_handed_on_and_never_followed() {
     let answer = check(server.http, "alice.1");
     assert_eq!((answer.status, answer.header("location")), (301, "http://127.0.0.1:1/"));
     assert_eq!(upstream.checks(), 1);
+}
+
+#[test]
+fn another_protocol_is_handed_to_nobody() {
+    let (server, upstream) = front(&[("session-error", "pass")]);
+    let page = ask(server.http, "GET", "/api/auth/switch", &[], "");
+    assert_eq!((page.status, page.body.as_str()), (502, "the upstream fails: malformed\n"));
+    upstream.behave(Mode::Switching101);
+    assert_eq!(check(server.http, "alice.1").status, 502);
+    assert_eq!(ask(server.http, "POST", "/api/auth/session", &[("Cookie", &cookie("alice.1"))], "{}").status, 502);
 }
 
 #[test]
@@ -222,6 +235,101 @@ fn a_full_house_upstream_answers_the_rest_in_time() {
     assert!(started.elapsed() < Duration::from_secs(2));
     upstream.behave(Mode::Good);
     assert!(check(server.http, "alice.1").body.contains("alice"));
+}
+
+// ---- clients between others and the upstream -----------------------------------------------------------------
+
+/// A client that begins a request with a body and sends one byte of that.
+fn withhold(server: &Running, path: &str) -> Peer {
+    let mut peer = Peer::connect(server.http);
+    peer.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx"));
+    peer
+}
+
+#[test]
+fn a_connection_over_which_a_request_is_still_being_sent_is_nobody_elses() {
+    let (server, upstream) = front(&[("workers", "1"), ("upstream-timeout", "5s")]);
+    let mut early: Vec<Peer> = (0..3).map(|_| withhold(&server, "/api/auth/early")).collect();
+    for peer in &mut early {
+        peer.hears("HTTP/1.1 401 ");
+    }
+    for user in 0..4 {
+        let answer = check(server.http, &format!("user{user}.1"));
+        assert!(answer.body.contains("user"), "{}", answer.header("cache-status"));
+    }
+    // They went one after the other over a connection of their own.
+    assert_eq!(upstream.connections.load(Ordering::SeqCst), 1);
+    // A body that comes in the end reaches the upstream whole.
+    early[0].send(vec![b'x'; 99_999]);
+    until("it is there", || upstream.last().line.contains("early"));
+    assert_eq!(upstream.last().body.len(), 100_000);
+}
+
+#[test]
+fn what_clients_withhold_stops_no_check() {
+    let (server, upstream) = front(&[("upstream-connections", "8"), ("upstream-timeout", "5s")]);
+    for (number, path) in ["/api/auth/session", "/api/auth/signin"].into_iter().enumerate() {
+        let before = upstream.heads.load(Ordering::SeqCst);
+        let _withheld: Vec<Peer> = (0..16).map(|_| withhold(&server, path)).collect();
+        until("they have what they may have", || upstream.heads.load(Ordering::SeqCst) >= before + 6);
+        for user in 0..3 {
+            let answer = check(server.http, &format!("user{number}{user}.1"));
+            assert!(answer.body.contains("user"), "{path}: {}", answer.header("cache-status"));
+        }
+        let cookie = cookie(&format!("other{number}.1"));
+        assert_eq!(ask(server.http, "GET", "/api/auth/verify", &[("Cookie", &cookie)], "").status, 200, "{path}");
+        assert_eq!(ask(server.http, "GET", "/readyz", &[], "").status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_body_that_stops_coming_is_given_up() {
+    let upstream = Faulty::start();
+    let url = format!("http://{}", upstream.addr);
+    let patience = Patience { body: Duration::from_millis(300), ..Patience::default() };
+    let server = Running::with_patience(patience, &[("upstream", &url), ("upstream-connections", "1")]);
+    let rest = withhold(&server, "/api/auth/signin").rest();
+    assert_eq!(Answer::parse(&rest).status, 408, "{}", String::from_utf8_lossy(&rest));
+    // Its connection to the upstream is free again.
+    assert!(check(server.http, "alice.1").body.contains("alice"));
+    // Nor is one waited for without end whose answer is here already.
+    let mut early = withhold(&server, "/api/auth/early");
+    assert_eq!(Answer::parse(&early.rest()).status, 401);
+    until("the next is served", || check(server.http, "bob.1").body.contains("bob"));
+}
+
+#[test]
+fn clients_have_no_say_in_whether_the_upstream_counts_as_ready() {
+    let (server, upstream) = front(&[("upstream-connections", "1")]);
+    let is_ready = || ask(server.http, "GET", "/readyz", &[], "").status == 200;
+    check(server.http, "alice.1");
+    // Bodies that do not come in time, nor at all.
+    let withheld: Vec<Peer> = (0..5).map(|_| withhold(&server, "/api/auth/session")).collect();
+    for mut peer in withheld {
+        peer.hears("HTTP/1.1 ");
+        assert!(is_ready());
+    }
+    for _ in 0..5 {
+        drop(withhold(&server, "/api/auth/signin"));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(is_ready());
+    // A connection that others have.
+    upstream.take_your_time(200);
+    let asked: Vec<TcpStream> = (0..9)
+        .map(|user| {
+            let cookie = cookie(&format!("user{user}.1"));
+            send(server.http, "GET", "/api/auth/session", &[("Cookie", &cookie)], "")
+        })
+        .collect();
+    asked.into_iter().for_each(|mut stream| assert_eq!(Answer::read(&mut stream).status, 200));
+    assert!(is_ready());
+    // What the upstream itself leaves undone is told as ever.
+    upstream.behave(Mode::Stall);
+    for user in 0..3 {
+        check(server.http, &format!("late{user}.1"));
+    }
+    assert!(!is_ready());
 }
 
 // ---- bad requests ---------------------------------------------------------------------------------------------

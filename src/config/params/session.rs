@@ -4,7 +4,7 @@ use super::super::field::{Field as _, span};
 use super::super::namespace::TTL_MAX;
 use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
 use super::super::source::{SessionClaims, SessionNobody};
-use super::super::values::{FenceLogging, Profile, SessionError, SessionSource, Upstream};
+use super::super::values::{FenceLogging, Profile, SessionError, SessionSource, Upstream, UpstreamHost};
 use super::super::verify::{ClaimHeaders, Redirect};
 use super::{WAIT_MAX, optional};
 use crate::clock::Ttl;
@@ -76,8 +76,19 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Int(1, 65535),
         default: "64",
         change: Change::AtStart,
-        doc: "Connections to the upstream at once.",
+        doc: "Connections to the upstream at once. A quarter of them is for checks and sign-outs alone; with 1 all share it.",
         home: field!(upstream_connections),
+        ..Param::SESSION
+    },
+    Param {
+        name: "upstream-host",
+        kind: Kind::Choice(UpstreamHost::NAMES),
+        default: "auto",
+        change: Change::AtStart,
+        doc: "Host that the upstream is asked for. client is the one that the client has asked for, upstream the \
+              upstream's own, as hosted services want it; X-Forwarded-Host has the client's either way. auto is upstream \
+              over https and with another profile than NextAuth's, else client.",
+        home: field!(upstream_host),
         ..Param::SESSION
     },
     Param {

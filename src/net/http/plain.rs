@@ -1,9 +1,11 @@
 //! The plain session check, answered without hyper: the one request that comes many times a page.
 //!
-//! Only what admits no second reading is taken: a whole head, in one piece, that asks for exactly the session path, or
-//! that of proxies (`verify`), with `GET` and HTTP/1.1, and has no header that speaks of a body, of framing or of another protocol. Anything else,
-//! also half a head, is handed to hyper with every byte, and hyper keeps that connection. So nothing is ever refused
-//! here, and the two never take turns on one connection. The head itself is parsed by httparse, as hyper's is.
+//! Only what admits no second reading is taken: a whole head, in a few pieces at most, that asks for exactly the session
+//! path, or that of proxies (`verify`), with `GET` and HTTP/1.1, and has no header that speaks of a body, of framing or of
+//! another protocol. Anything else is handed to hyper with every byte, and hyper keeps that connection. Half a head that
+//! may become such a one is kept for a moment, as the network cuts where it likes, and then handed to hyper too. So
+//! nothing is ever refused here, and the two never take turns on one connection. The head itself is parsed by httparse,
+//! as hyper's is.
 
 use std::fmt::Write as _;
 use std::future::{Future, poll_fn};
@@ -23,8 +25,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::relay::TRACEPARENT;
-use super::{Caller, Door, trace};
+use super::{Asked, Caller, Door, trace};
 use crate::clock::{Clock, Millis};
+use crate::engine::{Charge, Hold};
 use crate::session::{Answer, LookUp, SESSION_PATH, SessionCache, Tokens};
 
 /// How the request begins, to the letter.
@@ -136,6 +139,16 @@ pub fn compare_readings(bytes: &[u8], step: usize) {
     assert_eq!(check.parts().headers.len(), request.headers.len(), "a line was lost");
 }
 
+/// Whether these bytes may become a plain check with more behind them.
+fn may_become_one(bytes: &[u8], own: Option<&[u8]>) -> bool {
+    let begins = |start: &[u8]| start.iter().zip(bytes).all(|(due, byte)| due == byte);
+    // Each line so far ends as it must, and none of them is the last.
+    let mut ends = memchr::memchr_iter(b'\n', bytes).map(|at| &bytes[..at]);
+    bytes.len() < READ
+        && (begins(START) || begins(VERIFY) || own.is_some_and(begins))
+        && ends.all(|line| line.ends_with(b"\r") && !line.ends_with(b"\r\n\r"))
+}
+
 /// Whether nothing but CR LF lies between one header line and the next. httparse lets a line end in a bare LF; the door
 /// refuses that, and says why.
 fn ends_in_crlf(head: &[u8], lines: &[httparse::Header<'_>]) -> bool {
@@ -190,8 +203,23 @@ pub(super) struct Desk {
 /// Bytes that are read at once: a few pipelined checks, or the largest head that is taken here.
 const READ: usize = 16 * 1024;
 
-/// Bytes of output that a worker keeps room for.
-const KEPT: usize = 64 * 1024;
+/// Bytes of output that a worker keeps room for. With so many, what came behind waits until the client has taken them: the
+/// smallest checks are answered with eight times their size.
+const OUTPUT: usize = 64 * 1024;
+
+/// Pieces that a head may come in. Each is looked at from the beginning, which is not to be more than a few times the work.
+const PIECES: u8 = 4;
+
+/// How long half a head is kept here: what the network has cut in two is whole within a second. Then hyper waits for the rest.
+const HALF_FOR: Duration = Duration::from_secs(1);
+
+/// Bytes that a client has sent and that are yet to be answered.
+struct Rest {
+    bytes: Vec<u8>,
+    /// Pieces in which half a head has come that they are; 0 for what is to be looked at.
+    pieces: u8,
+    _charge: Hold,
+}
 
 impl Default for Desk {
     fn default() -> Desk {
@@ -229,15 +257,19 @@ enum Next {
     Read,
     /// The client has gone.
     Gone,
+    /// The client is to take its answers before these are looked at.
+    Later(Vec<u8>),
+    /// The beginning of what may be a check, and whether other checks came before it.
+    Half(Vec<u8>, bool),
     /// The bytes of something else than a plain check.
     Other(Bytes),
     /// A check that cannot be answered at once.
     Ask(Box<Ask>),
 }
 
-/// A check for which the source is to be asked, or is being asked.
+/// A check for which the source is being asked.
 struct Ask {
-    looked: LookUp,
+    asked: Asked,
     tokens: Tokens,
     parts: Parts,
     /// Whether a proxy asks.
@@ -245,6 +277,13 @@ struct Ask {
     started: u64,
     /// What came behind it.
     rest: Vec<u8>,
+}
+
+impl Next {
+    /// What there is to do when no more comes behind half a head, if there is one.
+    fn end(half: &[u8]) -> Next {
+        if half.is_empty() { Next::Gone } else { Next::Other(Bytes::copy_from_slice(half)) }
+    }
 }
 
 impl Door {
@@ -265,35 +304,36 @@ impl Door {
         let clock = &self.hall.engine.clock;
         // When it last did something, in the clock's microseconds, and how long it may do nothing.
         let (mut active, mut limit) = (clock.micros(), patience.first_byte);
-        let mut rest: Vec<u8> = Vec::new();
+        let mut rest: Option<Box<Rest>> = None;
         loop {
             let mut unsent = Vec::new();
-            let next = if rest.is_empty() {
+            let next = if let Some(rest) = rest.take_if(|rest| rest.pieces == 0) {
+                self.run(&rest.bytes, peer, &mut unsent, &mut self.desk.borrow_mut().date)
+            } else {
                 poll_fn(|cx| {
-                    if let Poll::Ready(next) = self.poll_read(cx, stream, &mut unsent) {
+                    let half = rest.as_ref().map_or(&[][..], |rest| &rest.bytes);
+                    if let Poll::Ready(next) = self.poll_read(cx, stream, peer, half, &mut unsent) {
                         return Poll::Ready(next);
                     }
                     if told.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Next::Gone);
+                        return Poll::Ready(Next::end(half));
                     }
                     // Setting an alarm at every request costs more than one that finds nothing to do.
                     while alarm.as_mut().poll(cx).is_ready() {
                         let idle = Duration::from_micros(clock.micros().saturating_sub(active));
                         if idle >= limit {
-                            return Poll::Ready(Next::Gone);
+                            return Poll::Ready(Next::end(half));
                         }
                         alarm.as_mut().reset(Instant::now() + (limit - idle));
                     }
                     Poll::Pending
                 })
                 .await
-            } else {
-                let bytes = std::mem::take(&mut rest);
-                self.run(&bytes, &mut unsent, &mut self.desk.borrow_mut().date)
             };
+            let pieces = rest.take().map_or(0, |rest| rest.pieces);
             let mut now = None;
             if !unsent.is_empty() {
-                Box::pin(timeout(patience.body, stream.write_all(&unsent))).await.ok()?.ok()?;
+                Box::pin(self.write_out(stream, &unsent)).await?;
                 now = Some(clock.micros());
             }
             match next {
@@ -301,10 +341,24 @@ impl Door {
                 Next::Read if leaving.has_changed().unwrap_or(true) => return None,
                 Next::Read => {}
                 Next::Gone => return None,
+                Next::Later(bytes) => rest = self.rest(bytes, 0),
+                Next::Half(bytes, is_new) => {
+                    let pieces = if is_new { 1 } else { pieces + 1 };
+                    if pieces > PIECES || leaving.has_changed().unwrap_or(true) {
+                        return Some(bytes.into());
+                    }
+                    rest = self.rest(bytes, pieces);
+                    if pieces == 1 {
+                        (active, limit) = (clock.micros(), HALF_FOR.min(patience.head));
+                        alarm.as_mut().reset(Instant::now() + limit);
+                    }
+                    continue;
+                }
                 Next::Other(bytes) => return Some(bytes),
                 // In a box, so that a client does not hold room for a call to the upstream while it makes none.
                 Next::Ask(ask) => {
-                    rest = Box::pin(self.answer_ask(*ask, stream, peer)).await?;
+                    let bytes = Box::pin(self.answer_ask(*ask, stream, peer)).await?;
+                    rest = self.rest(bytes, 0);
                     now = Some(clock.micros());
                 }
             }
@@ -313,35 +367,56 @@ impl Door {
         }
     }
 
+    /// What a client has sent and is not answered yet, which is charged.
+    fn rest(&self, bytes: Vec<u8>, pieces: u8) -> Option<Box<Rest>> {
+        let hold = || self.hall.engine.charges().hold(Charge::Http, bytes.len());
+        (!bytes.is_empty()).then(hold).map(|_charge| Box::new(Rest { bytes, pieces, _charge }))
+    }
+
     /// Answers a check for which somebody else is to be waited, and gives back what came behind it.
     async fn answer_ask<S>(self: &Rc<Self>, ask: Ask, stream: &mut S, peer: Caller) -> Option<Vec<u8>>
     where
         S: AsyncWrite + Unpin,
     {
-        let mut answer = self.answer(ask.looked, &ask.tokens, &ask.parts, peer).await;
+        let mut answer = self.find_out(ask.asked, &ask.tokens, &ask.parts, peer).await;
         if ask.verifies {
             answer = self.verdict(&ask.tokens, answer, &ask.parts.headers);
         }
         self.followed(&ask.parts, &answer);
         let mut out = Vec::new();
         self.write_answer(&mut out, &answer, ask.started, &mut self.desk.borrow_mut().date);
-        timeout(self.hall.patience.body, stream.write_all(&out)).await.ok()?.ok()?;
+        self.write_out(stream, &out).await?;
         Some(ask.rest)
     }
 
-    /// Reads once, answers what can be answered at once, and writes that. What the socket does not take is `unsent`.
-    fn poll_read<S>(&self, cx: &mut Context<'_>, stream: &mut S, unsent: &mut Vec<u8>) -> Poll<Next>
+    /// Writes what the client has yet to take, as long as it is patient. It is charged meanwhile, with what came behind it.
+    async fn write_out<S: AsyncWrite + Unpin>(&self, stream: &mut S, bytes: &[u8]) -> Option<()> {
+        let _charge = self.hall.engine.charges().hold(Charge::Http, bytes.len() + READ);
+        timeout(self.hall.patience.body, stream.write_all(bytes)).await.ok()?.ok()
+    }
+
+    /// Reads once, behind the `half` of a head that has come before, answers what can be answered at once, and writes that.
+    /// What the socket does not take is `unsent`.
+    fn poll_read<S>(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        peer: Caller,
+        half: &[u8],
+        unsent: &mut Vec<u8>,
+    ) -> Poll<Next>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let desk = &mut *self.desk.borrow_mut();
         let mut input = ReadBuf::new(&mut desk.input);
-        if ready!(Pin::new(&mut *stream).poll_read(cx, &mut input)).is_err() || input.filled().is_empty() {
-            return Poll::Ready(Next::Gone);
+        input.put_slice(half);
+        if ready!(Pin::new(&mut *stream).poll_read(cx, &mut input)).is_err() || input.filled().len() == half.len() {
+            return Poll::Ready(Next::end(half));
         }
         desk.output.clear();
-        desk.output.shrink_to(KEPT);
-        let next = self.run(input.filled(), &mut desk.output, &mut desk.date);
+        desk.output.shrink_to(OUTPUT);
+        let next = self.run(input.filled(), peer, &mut desk.output, &mut desk.date);
         let mut sent = 0;
         while sent < desk.output.len() {
             match Pin::new(&mut *stream).poll_write(cx, &desk.output[sent..]) {
@@ -361,15 +436,23 @@ impl Door {
 type Line<'a> = &'a mut dyn FnMut(&[u8], &[u8]);
 
 impl Door {
-    /// Answers the checks in `bytes`, up to the first that cannot be answered at once.
-    fn run(&self, bytes: &[u8], out: &mut Vec<u8>, date: &mut Date) -> Next {
+    /// Answers the checks in `bytes`, up to the first that cannot be answered at once. For that the source is asked before
+    /// anything else is waited for, be it that this client reads: others may be waiting for it.
+    fn run(self: &Rc<Self>, bytes: &[u8], peer: Caller, out: &mut Vec<u8>, date: &mut Date) -> Next {
         let (sessions, clock) = (&self.hall.sessions, &self.hall.engine.clock);
         let mut turn = self.hall.engine.enter(self.worker);
         let mut used = 0;
         while used < bytes.len() {
+            if out.len() >= OUTPUT {
+                return Next::Later(bytes[used..].to_vec());
+            }
             turn.give_way(|| self.hall.engine.scripts.is_busy(), || ());
             let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
-            let Some(check) = Check::read(&bytes[used..], self.hall.start.as_deref(), &mut room) else {
+            let own = self.hall.start.as_deref();
+            let Some(check) = Check::read(&bytes[used..], own, &mut room) else {
+                if may_become_one(&bytes[used..], own) {
+                    return Next::Half(bytes[used..].to_vec(), used > 0);
+                }
                 return Next::Other(Bytes::copy_from_slice(&bytes[used..]));
             };
             if check.verifies && !self.verifies() {
@@ -411,7 +494,9 @@ impl Door {
                     let (mut parts, rest) = (check.parts(), bytes[used..].to_vec());
                     self.follow_since(&mut parts, check.path, started);
                     self.hall.aim(&mut parts.uri);
-                    return Next::Ask(Box::new(Ask { looked, tokens, parts, verifies, started, rest }));
+                    drop(turn);
+                    let asked = self.set_out(looked, &parts, peer);
+                    return Next::Ask(Box::new(Ask { asked, tokens, parts, verifies, started, rest }));
                 }
             }
         }
@@ -495,6 +580,10 @@ mod tests {
         assert_eq!(plain(&head.replace("Cookie", "Connection: Keep-Alive\r\nCOOKIE")), Some(head.len() + 24));
         for end in 0..head.len() {
             assert_eq!(plain(&head[..end]), None, "{end} bytes");
+            assert!(may_become_one(&head.as_bytes()[..end], None), "{end} bytes");
+        }
+        for never in ["POST", "GET /api/auth/session?", &head.replace("\r\n\r\n", "\n"), head, &head.repeat(200)] {
+            assert!(!may_become_one(never.as_bytes(), None), "{never}");
         }
         let whoami = head.replace("api/auth/session", "sessions/whoami");
         assert_eq!(plain(&whoami), Some(whoami.len()));

@@ -9,7 +9,7 @@ use tracing::{Span, error_span};
 
 use super::Caller;
 use crate::net::otlp::{TraceParent, Trail};
-use crate::net::upstream::Outgoing;
+use crate::net::upstream::{Outgoing, Reach};
 use crate::session::{Header, PRIVATE, SourceAnswer, carries_via, connection_names, is_credential};
 use crate::session::{is_private, passes_down, passes_up, speaks_to_caches};
 
@@ -29,7 +29,7 @@ pub(super) fn is_loop(headers: &HeaderMap) -> bool {
 
 /// The upstream's request, made anew: method, path and query as they came, and of the headers those that are meant for
 /// it. What names the client and its address is added where nobody in front has.
-pub(super) fn up(parts: &Parts, peer: Caller, authority: &str, body: Outgoing) -> Request<Outgoing> {
+pub(super) fn up(parts: &Parts, peer: Caller, reach: &Reach, body: Outgoing) -> Request<Outgoing> {
     let mut headers = HeaderMap::with_capacity(parts.headers.len() + 4);
     for (name, value) in &parts.headers {
         if passes_up(name.as_str().as_bytes()) && *name != CONTENT_LENGTH && *name != VIA {
@@ -37,18 +37,17 @@ pub(super) fn up(parts: &Parts, peer: Caller, authority: &str, body: Outgoing) -
         }
     }
     drop_named(&parts.headers, &mut headers);
-    if !headers.contains_key(HOST) {
-        // HTTP/1.0 without a host: any will do.
-        headers.extend(HeaderValue::from_str(authority).ok().map(|host| (HOST, host)));
-    }
-    let host = headers.get(HOST).cloned();
+    let asked = headers.remove(HOST);
+    // HTTP/1.0 without a host: any will do.
+    let host = reach.host(asked.clone());
+    headers.extend(host.clone().map(|host| (HOST, host)));
     // Who comes over a Unix socket has no address; a proxy has said whom it speaks for.
     if let Some(address) = peer.addr {
         append(&mut headers, X_FORWARDED_FOR, &parts.headers, &address.ip().to_canonical().to_string());
     }
     append(&mut headers, VIA, &parts.headers, OUR_VIA);
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(if peer.is_secure { "https" } else { "http" }));
-    if let Some(host) = host {
+    if let Some(host) = asked.or(host) {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
     let mut request = Request::new(body);
@@ -191,8 +190,16 @@ mod tests {
     }
 
     fn sent(lines: &[(&'static str, &str)]) -> HeaderMap {
+        sent_to(&reach("http://app:3000"), lines)
+    }
+
+    fn reach(url: &str) -> Reach {
+        Reach::new(&url.parse().expect("a URL"), 1)
+    }
+
+    fn sent_to(reach: &Reach, lines: &[(&'static str, &str)]) -> HeaderMap {
         let peer: std::net::SocketAddr = "10.0.0.9:4000".parse().expect("an address");
-        up(&parts(lines), peer.into(), "app:3000", Outgoing::empty()).headers().clone()
+        up(&parts(lines), peer.into(), reach, Outgoing::empty()).headers().clone()
     }
 
     #[test]
@@ -212,6 +219,21 @@ mod tests {
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["cookie", "host", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn a_host_of_its_own_keeps_the_one_that_was_asked_for_beside_it() {
+        let hosts = |reach: &Reach, lines: &[(&'static str, &str)]| {
+            let headers = sent_to(reach, lines);
+            assert_eq!(headers.get_all(HOST).iter().count(), 1);
+            ["host", "x-forwarded-host"].map(|name| headers[name].to_str().expect("a host").to_owned())
+        };
+        let (clients, own) = (reach("https://project.example"), reach("https://project.example").with_own_host(true));
+        let (host, both) = (("host", "127.0.0.1:8379"), ("x-forwarded-host", "shop.example"));
+        assert_eq!(hosts(&clients, &[host]), ["127.0.0.1:8379", "127.0.0.1:8379"]);
+        assert_eq!(hosts(&own, &[host]), ["project.example", "127.0.0.1:8379"]);
+        assert_eq!(hosts(&own, &[host, both]), ["project.example", "shop.example"]);
+        assert_eq!(hosts(&clients, &[]), ["project.example", "project.example"]);
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use http::header::{HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use tracing::warn;
 
 use super::answer::{self, Out};
 use super::{Visit, guard, relay};
-use crate::net::upstream::{Outgoing, Upstream};
-use crate::session::{Failure, Observed, Passage, Route};
+use crate::net::upstream::{Outgoing, Upload, Upstream};
+use crate::session::{Observed, Passage, Route};
 
 /// Where next-auth's client gets what a sign-out must show.
 const CSRF: &str = "/api/auth/csrf";
@@ -121,7 +121,7 @@ impl Visit {
         let answer = match admitted {
             Some(answer) => answer,
             None => {
-                let request = self.up(&parts, upstream, Outgoing::Stream(body));
+                let request = self.up(&parts, upstream, Outgoing::stream(body, door.hall.patience.body));
                 let outcome = door.ask(upstream, request).await;
                 door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now))
             }
@@ -134,14 +134,15 @@ impl Visit {
     async fn hand_on(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
         let (door, sessions) = (&self.door, &self.door.hall.sessions);
         let tokens = door.tokens(&parts);
-        let body = if body.is_end_stream() { Outgoing::empty() } else { Outgoing::Stream(body) };
+        let body = Outgoing::stream(body, door.hall.patience.body);
+        let upload = body.upload();
         let request = self.up(&parts, upstream, body);
         let answer = match upstream.call(request, Instant::now() + HAND_ON_MAX).await {
-            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Failure::Malformed),
-            other => other,
-        };
-        let answer = match answer {
             Ok(answer) => answer,
+            // That is the client's doing.
+            Err(_) if matches!(upload.get(), Upload::Stalled | Upload::Broken) => {
+                return answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
+            }
             Err(failure) => {
                 let _trace = relay::trace(&parts.headers).entered();
                 warn!(path = parts.uri.path(), failure = failure.word(), "Upstream failed");
@@ -175,6 +176,6 @@ impl Visit {
     }
 
     pub(super) fn up(&self, parts: &Parts, upstream: &Upstream, body: Outgoing) -> Request<Outgoing> {
-        relay::up(parts, self.peer, upstream.reach().authority(), body)
+        relay::up(parts, self.peer, upstream.reach(), body)
     }
 }

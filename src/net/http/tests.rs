@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use super::{Door, Hall};
 use crate::clock::{Clock, Ttl};
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::{Charge, Engine};
 use crate::net::Patience;
 
 const SHORT: Duration = Duration::from_millis(60);
@@ -24,8 +24,19 @@ struct House {
 
 impl House {
     fn new(metrics: impl Fn() -> String + Send + Sync + 'static) -> House {
-        let engine = Arc::new(Engine::new(Config::default(), Clock::system(), 1, 0));
         let patience = Patience { first_byte: SHORT, head: SHORT, body: SHORT, ..Patience::default() };
+        House::with(Config::default(), patience, metrics)
+    }
+
+    /// One that waits as long as a real one for its clients, with these settings.
+    fn patient(settings: &[(&str, &str)]) -> House {
+        let mut config = Config::default();
+        settings.iter().for_each(|(name, value)| config.set(name, value).expect("a good setting"));
+        House::with(config, Patience::default(), String::new)
+    }
+
+    fn with(config: Config, patience: Patience, metrics: impl Fn() -> String + Send + Sync + 'static) -> House {
+        let engine = Arc::new(Engine::new(config, Clock::system(), 1, 0));
         let hall = Hall::new(engine, None, move |_| metrics()).with_patience(patience);
         House { door: Door::new(Arc::new(hall), 0), leaving: watch::Sender::new(false) }
     }
@@ -34,6 +45,11 @@ impl House {
     fn put(&self, token: &str, session: &str) {
         let (engine, key) = (&self.door.hall.engine, format!("auth:session:{token}"));
         engine.store(0).put(key.as_bytes(), session.as_bytes(), Ttl::seconds(5)).expect("no fence");
+    }
+
+    /// Bytes that clients of the door are charged.
+    fn charged(&self) -> u64 {
+        self.door.hall.engine.charges().of(Charge::Http)
     }
 
     /// A client's end of a pipe that holds so much, and the task that serves it.
@@ -70,7 +86,7 @@ fn a_client_holds_room_neither_for_hyper_nor_for_the_upstream_before_it_needs_th
 fn a_client_that_says_nothing_or_only_half_a_head_is_let_go() {
     run(async {
         let house = House::new(String::new);
-        for half in ["", "GET /healthz HTTP/1.1\r\nHost: a\r\n"] {
+        for half in ["", "GET /healthz HTTP/1.1\r\nHost: a\r\n", "G", &CHECK[..40], &CHECK[..CHECK.len() - 1]] {
             let (mut client, served) = house.enter(4096);
             let started = Instant::now();
             client.write_all(half.as_bytes()).await.expect("room");
@@ -176,6 +192,94 @@ fn a_check_cut_in_two_is_still_answered() {
             client.shutdown().await.expect("half a close");
             assert!(rest(&mut client).await.ends_with(r#"{"user":{"name":"alice"}}"#), "{cut}");
         }
+    });
+}
+
+#[test]
+fn a_check_cut_in_two_is_no_reason_to_answer_all_others_slowly() {
+    run(async {
+        let house = House::patient(&[]);
+        house.put("t", r#"{"user":{"name":"alice"}}"#);
+        let (mut client, _served) = house.enter(64 * 1024);
+        for cut in [1, 30, CHECK.len() - 1] {
+            // Behind a whole one, and in three pieces.
+            let bytes = format!("{CHECK}{CHECK}");
+            let (first, rest) = bytes.as_bytes().split_at(CHECK.len() + cut);
+            for piece in [first, &rest[..1], &rest[1..]] {
+                client.write_all(piece).await.expect("room");
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let mut answers = String::new();
+            while answers.matches("alice").count() < 2 {
+                let mut piece = [0; 4096];
+                let count = client.read(&mut piece).await.expect("an answer");
+                answers += &String::from_utf8_lossy(&piece[..count]);
+            }
+            // Who is left to hyper is charged for its buffers.
+            assert_eq!(house.charged(), 0, "{cut}");
+        }
+        // Nor is half a head looked at again and again.
+        for byte in &CHECK.as_bytes()[..6] {
+            client.write_all(&[*byte]).await.expect("room");
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(house.charged() > 1024);
+        client.write_all(&CHECK.as_bytes()[6..]).await.expect("room");
+        client.shutdown().await.expect("half a close");
+        assert!(rest(&mut client).await.ends_with(r#"{"user":{"name":"alice"}}"#));
+    });
+}
+
+#[test]
+fn a_call_that_others_wait_for_begins_though_its_asker_reads_nothing() {
+    run(async {
+        let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", upstream.local_addr().expect("an address"));
+        let house = House::patient(&[("upstream", &url)]);
+        house.put("t", r#"{"user":{"name":"alice"}}"#);
+        let (mut leader, _served) = house.enter(1000);
+        let check = CHECK.replace("token=t", "token=u");
+        leader.write_all(format!("{}{check}", CHECK.repeat(8)).as_bytes()).await.expect("room");
+        let (mut call, _) = upstream.accept().await.expect("a call");
+        let (mut follower, _served) = house.enter(4096);
+        follower.write_all(check.as_bytes()).await.expect("room");
+        let mut head = [0; 1024];
+        let count = call.read(&mut head).await.expect("a head");
+        assert!(String::from_utf8_lossy(&head[..count]).contains("token=u"));
+        let body = r#"{"user":{"name":"bob"},"expires":"2099-01-01T00:00:00.000Z"}"#;
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        call.write_all(answer.as_bytes()).await.expect("an open connection");
+        follower.shutdown().await.expect("half a close");
+        assert!(rest(&mut follower).await.ends_with(body));
+        leader.shutdown().await.expect("half a close");
+        let answers = rest(&mut leader).await;
+        assert_eq!((answers.matches("alice").count(), answers.matches("bob").count()), (8, 1));
+    });
+}
+
+#[test]
+fn answers_that_nobody_reads_are_few_and_charged() {
+    run(async {
+        let house = House::patient(&[]);
+        let (mut client, served) = house.enter(16 * 1024);
+        let check = "GET /api/auth/session HTTP/1.1\r\nHost:a\r\n\r\n";
+        client.write_all(check.repeat(380).as_bytes()).await.expect("room");
+        while house.charged() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Not all answers, but those up to a limit, and what is yet to be answered.
+        assert!((32 * 1024..96 * 1024).contains(&house.charged()), "{}", house.charged());
+        client.shutdown().await.expect("half a close");
+        assert_eq!(statuses(&rest(&mut client).await), ["200"; 380]);
+        served.await.expect("no panic");
+        assert_eq!(house.charged(), 0);
     });
 }
 
