@@ -337,7 +337,14 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     };
     // Who has been killed is gone, even if another worker has yet to close it; who asks is here.
     let here = peers.iter().filter(|peer| !peer.is_killed() || peer.id == ctx.client.peer.id);
-    let lines: String = here.map(|peer| client_list::line(peer, ctx.now)).collect();
+    let mut lines = String::new();
+    for peer in here {
+        // One that is named often comes often.
+        if lines.len() > ctx.reply.room() {
+            return Err(Error::ReplyTooLarge);
+        }
+        lines.push_str(&client_list::line(peer, ctx.now));
+    }
     ctx.reply.verbatim("txt", &lines);
     Ok(())
 }

@@ -130,6 +130,10 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     }
     ctx.reply.array(args.len() - 2);
     for name in args.tail(2).iter() {
+        // One that is named often comes often.
+        if ctx.reply.is_over() {
+            break;
+        }
         match find_full(name) {
             Some(found) => describe(&mut ctx.reply, found),
             None => ctx.reply.null(),
@@ -215,6 +219,9 @@ fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let mark = ctx.reply.mark();
     let mut count = 0;
     let mut tell = |reply: &mut Reply<'_>, found: &'static Found| {
+        if reply.is_over() {
+            return;
+        }
         reply.bulk(found.full_name().as_bytes());
         document(reply, found);
         count += 1;

@@ -81,9 +81,10 @@ fn run_plainly(
     }
     let (start, began) = (out.len(), client.lap);
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
-    let reply = Reply::new(out, client.version);
+    let reply = Reply::within(out, client.version, engine.hot.reply_max());
     let mut ctx = Ctx { engine, client, now, reply, spec, ahead, is_scripted: false };
     let result = (spec.run)(&mut ctx, args);
+    let result = ctx.reply.outcome(result);
     let failed = has_failed(engine, client, result, start, out);
     blocking::serve(engine, client.worker(), now);
     let is_plain = client.is_plain();
@@ -240,12 +241,14 @@ pub(super) fn call(
     if notes {
         tracking::note(engine, client, found.spec, args, now);
     }
-    let reply = Reply::new(out, client.version);
+    // Of what EXEC runs, all replies together may be so large.
+    let reply = Reply::within(out, client.version, engine.hot.reply_max());
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead, is_scripted: false };
     let result = match waits {
         true => blocking::resume(&mut ctx),
         false => (found.spec.run)(&mut ctx, args),
     };
+    let result = ctx.reply.outcome(result);
     let failed = has_failed(engine, client, result, start, out);
     if notes {
         tracking::note(engine, client, found.spec, args, now);

@@ -1,0 +1,162 @@
+//! Replies, and what scripts make, that a small request could make as large as it likes.
+
+use super::{Heard, Transcript};
+
+const TOO_LARGE: &str = "-OOM reply too large: larger than 'client-output-buffer-limit' or a quarter of 'maxmemory' \
+                         lets it be";
+
+/// A server where a reply has 8 MB at most, with a value, a field, and members of a megabyte.
+fn start() -> Transcript {
+    let mut t = Transcript::with(&[("maxmemory", "32mb")]);
+    let big = vec![b'x'; 1 << 20];
+    t.words(&[b"SET", b"big", &big]).hears("+OK");
+    t.words(&[b"SET", b"bigx", &big]).hears("+OK");
+    t.words(&[b"HSET", b"hash", b"big", &big]).hears(":1");
+    t.words(&[b"SADD", b"set", &big[..10_000]]).hears(":1");
+    t.words(&[b"ZADD", b"zset", b"1", &big[..10_000]]).hears(":1");
+    let mut request: Vec<&[u8]> = vec![b"RPUSH", b"list"];
+    request.extend([&b"x"[..]; 200]);
+    t.words(&request).hears(":200");
+    t
+}
+
+fn often(t: &mut Transcript, words: &[&str], word: &str, times: usize) -> Heard {
+    let mut request: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    request.extend(std::iter::repeat_n(word.as_bytes(), times));
+    t.words(&request)
+}
+
+#[test]
+fn a_reply_is_no_larger_than_a_quarter_of_memory() {
+    let mut t = start();
+    for version in ["2", "3"] {
+        t.say(&format!("HELLO {version}"));
+        assert_eq!(often(&mut t, &["MGET"], "big", 7).0.len(), 4 + 7 * ((1 << 20) + 12));
+        often(&mut t, &["MGET"], "big", 8000).hears(TOO_LARGE);
+        often(&mut t, &["HMGET", "hash"], "big", 8000).hears(TOO_LARGE);
+        often(&mut t, &["COMMAND", "DOCS"], "client", 5000).hears(TOO_LARGE);
+        often(&mut t, &["COMMAND", "INFO"], "client", 5000).hears(TOO_LARGE);
+        often(&mut t, &["LATENCY", "HISTOGRAM"], "command", 50_000).hears(TOO_LARGE);
+        let id = t.client.peer.id.to_string();
+        often(&mut t, &["CLIENT", "LIST", "ID"], &id, 60_000).hears(TOO_LARGE);
+        for line in [
+            "SRANDMEMBER set -80000",
+            "SRANDMEMBER set -800000000",
+            "HRANDFIELD hash -80000 WITHVALUES",
+            "ZRANDMEMBER zset -80000",
+            "ZRANDMEMBER zset -80000 WITHSCORES",
+            "SORT list BY nosort GET big*",
+            "SORT list BY nosort GET # GET big*",
+        ] {
+            t.say(line).hears(TOO_LARGE);
+        }
+    }
+    // What is no reply is bounded as well.
+    let full = "-OOM command not allowed when used memory > 'maxmemory'.";
+    t.say("SORT list BY nosort GET big* STORE sorted").hears(full);
+    t.say("SORT list ALPHA BY big*").hears(full);
+    t.say("EXISTS sorted").hears(":0");
+    // Each of these was counted as what it is.
+    let info = t.say("INFO everything").text();
+    assert!(info.contains("errorstat_OOM:count="), "{info}");
+}
+
+#[test]
+fn without_a_limit_there_is_one() {
+    let t = Transcript::with(&[("maxmemory", "0"), ("client-output-buffer-limit", "normal 0 0 0")]);
+    assert_eq!(t.engine.hot.reply_max(), 520 << 20);
+    let of = |settings: &[(&str, &str)]| Transcript::with(settings).engine.hot.reply_max() >> 20;
+    assert_eq!(of(&[("maxmemory", "100mb")]), 25);
+    assert_eq!(of(&[("maxmemory", "1mb")]), 8);
+    assert_eq!(of(&[("maxmemory", "1gb")]), 32);
+    assert_eq!(of(&[("client-output-buffer-limit", "normal 16mb 0 0")]), 16);
+    assert_eq!(of(&[("client-output-buffer-limit", "normal 100 0 0")]), 8);
+}
+
+#[test]
+fn what_a_transaction_answers_is_bounded_as_a_whole_and_all_of_it_is_done() {
+    let mut t = start();
+    t.say("MULTI").hears("+OK");
+    for _ in 0..100 {
+        t.say("GET big").hears("+QUEUED");
+    }
+    t.say("SET k done").hears("+QUEUED");
+    t.say("GET k").hears("+QUEUED");
+    let reply = t.say("EXEC");
+    assert!(reply.0.len() <= 9 << 20, "{}", reply.0.len());
+    let text = reply.text();
+    assert!(text.starts_with("*102 $1048576 xxx"), "{}", &text[..30]);
+    assert_eq!(text.matches(TOO_LARGE).count(), 93);
+    assert!(text.ends_with("+OK $4 done"), "{}", &text[text.len() - 30..]);
+}
+
+#[cfg(feature = "server")]
+mod scripts {
+    use super::super::script::eval;
+    use super::*;
+
+    /// A table in a table, each many times, so that there is no end to what is written of it.
+    const TREE: &str = "local t = {LEAF} for i = 1, 14 do local n = {} for j = 1, 100 do n[j] = t end t = n end ";
+
+    fn tree(leaf: &str, then: &str) -> String {
+        TREE.replace("LEAF", leaf) + then
+    }
+
+    #[test]
+    fn what_a_script_returns_is_bounded_however_often_one_table_stands_in_another() {
+        let mut t = start();
+        const BIG: &str = "string.rep('1', 100000)";
+        for leaf in [
+            "BIG",
+            "{ok=BIG}",
+            "{err=BIG}",
+            "{big_number=BIG}",
+            "{verbatim_string={format='txt', string=BIG}}",
+            "{map={a=BIG}}",
+            "{set={[BIG]=true}}",
+        ] {
+            let leaf = &leaf.replace("BIG", BIG);
+            eval(&mut t, &tree(leaf, "return t")).hears(TOO_LARGE);
+            eval(&mut t, &tree(leaf, "redis.setresp(3) return t")).hears(TOO_LARGE);
+        }
+        // All at once, as well as one after the other.
+        eval(&mut t, "local s = string.rep('x', 5000000) return {s, s}").hears(TOO_LARGE);
+        eval(&mut t, "return {redis.call('MGET', 'big', 'big', 'big', 'big', 'big')}").hears_start("*1 *5 $1048576 x");
+        eval(&mut t, "return 7").hears(":7");
+    }
+
+    #[test]
+    fn what_is_made_for_a_script_beside_its_own_memory_is_bounded() {
+        let mut t = start();
+        let short = "not enough memory";
+        for leaf in ["string.rep('x', 100000)", "a = string.rep('x', 100000)"] {
+            let text = eval(&mut t, &tree(leaf, "return cmsgpack.pack(t)")).text();
+            assert!(text.contains(short), "{leaf}: {text}");
+        }
+        for script in [
+            "local t = {} for i = 1, 4000 do t[i] = ARGV[1] end return struct.pack(string.rep('s', 4000), unpack(t))",
+            &tree("string.rep('x', 100000)", "return cjson.encode(t)"),
+        ] {
+            let text = t.words(&[b"EVAL", script.as_bytes(), b"0", &[b'x'; 100_000]]).text();
+            assert!(text.contains(short), "{script}: {text}");
+        }
+        let script = "return {pcall(struct.unpack, string.rep('b', 100000), string.rep('x', 100000))}";
+        eval(&mut t, script).hears_start("*2 $-1 $");
+        // Words of commands, and what they answer.
+        let many = "local t = {} for i = 1, 4000 do t[i] = ARGV[1] end ";
+        for (then, expected) in [
+            ("redis.call('DEL', unpack(t))", "-ERR the words of this command are larger than a quarter of 'maxmemory'"),
+            ("redis.acl_check_cmd('DEL', unpack(t))", "-ERR the words of this command are larger"),
+            ("redis.call('MGET', unpack(t, 1, 6))", "*6 "),
+            ("redis.log(redis.LOG_DEBUG, unpack(t))", "$-1"),
+        ] {
+            let script = format!("{many} return {then}");
+            t.words(&[b"EVAL", script.as_bytes(), b"0", &[b'x'; 100_000]]).hears_start(expected);
+        }
+        let one = "local s = string.rep('x', 2000000) return redis.call('DEL', s, s, s, s, s, s)";
+        eval(&mut t, one).hears_start("-ERR the words of this command are larger");
+        let many = "local t = {} for i = 1, 100 do t[i] = 'big' end return redis.call('MGET', unpack(t))";
+        eval(&mut t, many).hears_start(TOO_LARGE);
+        eval(&mut t, "return cmsgpack.unpack(cmsgpack.pack('as before'))").hears("$9 as before");
+    }
+}
