@@ -343,7 +343,7 @@ impl<'a> Call<'a> {
         match result {
             Ok(None) => Ok(()),
             Ok(Some(text)) => {
-                let shown = engine.records().redacted(text.as_bytes()).into_owned();
+                let shown = super::run::shown(engine, text.as_bytes(), super::run::ERROR_MAX);
                 reply.raw_error(&String::from_utf8_lossy(&shown));
                 Ok(())
             }

@@ -90,6 +90,29 @@ fn what_a_transaction_answers_is_bounded_as_a_whole_and_all_of_it_is_done() {
     assert!(text.ends_with("+OK $4 done"), "{}", &text[text.len() - 30..]);
 }
 
+#[test]
+fn of_large_words_the_beginning_is_noted_and_shown() {
+    let mut t = Transcript::with(&[("slowlog-log-slower-than", "0")]);
+    let mut watcher = t.enter();
+    t.say_as(&mut watcher, "MONITOR").hears("+OK");
+    // Tokens by the hundred thousand, in something that is no key.
+    let value = b"x auth:session:c4n4ry ".repeat(100_000);
+    t.words(&[b"SET", b"k", &value]).hears("+OK");
+    let noted = t.say("SLOWLOG GET 1").text();
+    assert!(noted.contains("x auth:session:~") && noted.contains(" more bytes) "), "{noted}");
+    let mail = t.mail(&watcher);
+    let line = mail.lines().next().expect("a line");
+    assert!(line.contains("x auth:session:~") && line.contains(" more bytes)\""), "{}", &line[..200]);
+    assert!((4096..4400).contains(&mail.len()), "{}", mail.len());
+    assert!(!noted.contains("c4n4ry") && !mail.contains("c4n4ry"));
+    // What fits is shown as it is, whole.
+    t.words(&[b"SET", b"k", &[b'y'; 128]]).hears("+OK");
+    assert!(t.say("SLOWLOG GET 2").text().contains(&format!("$128 {} ", "y".repeat(128))));
+    t.words(&[b"SET", b"k", &[b'z'; 4096]]).hears("+OK");
+    assert!(t.mail(&watcher).contains(&format!("\"{}\"", "z".repeat(4096))));
+    assert!(t.say("SLOWLOG GET 1").text().contains(&format!("$151 {}... (3968 more bytes) ", "z".repeat(128))));
+}
+
 #[cfg(feature = "server")]
 mod scripts {
     use super::super::script::eval;
@@ -123,6 +146,19 @@ mod scripts {
         eval(&mut t, "local s = string.rep('x', 5000000) return {s, s}").hears(TOO_LARGE);
         eval(&mut t, "return {redis.call('MGET', 'big', 'big', 'big', 'big', 'big')}").hears_start("*1 *5 $1048576 x");
         eval(&mut t, "return 7").hears(":7");
+    }
+
+    #[test]
+    fn an_error_has_an_end_and_no_token() {
+        let mut t = Transcript::start();
+        let text = b"x auth:session:c4n4ry ".repeat(100_000);
+        for script in [&b"return redis.error_reply(ARGV[1])"[..], b"error(ARGV[1])", b"return {err = ARGV[1]}"] {
+            let reply = t.words(&[b"EVAL", script, b"0", &text]);
+            assert!((16 << 10..17 << 10).contains(&reply.0.len()), "{}", reply.0.len());
+            let shown = reply.text();
+            assert!(shown.starts_with('-') && shown.ends_with(" more bytes)"), "{}", &shown[..200]);
+            assert!(shown.contains("auth:session:~") && !shown.contains("c4n4ry"), "{}", &shown[..200]);
+        }
     }
 
     #[test]
