@@ -11,7 +11,7 @@ use super::{Arity, Client, Ctx, Flags, Flow, Found, Group, Spec};
 use super::{all, client_list, config, docs, find_full, help, lookup, wrong_count};
 use crate::clock::Millis;
 use crate::engine::acl::{Context, DEFAULT, Denied, Entry, Numbers, Rules, Selector, Table, Touch, User, Wish};
-use crate::engine::{Engine, Peer, Topic};
+use crate::engine::{Engine, Peer, Slowlog, Topic};
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Reply};
@@ -319,19 +319,20 @@ fn denied(
     };
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
     let block = engine.metrics.block(client.worker());
-    let object = |at: usize| engine.records().redacted(args.word(at)).into_owned();
+    let name;
     let (reason, object) = match denied {
         Denied::Command => {
             block.denied_commands.add(1);
-            ("command", found.full_name().into_bytes())
+            name = found.full_name();
+            ("command", name.as_bytes())
         }
         Denied::Key(at) => {
             block.denied_keys.add(1);
-            ("key", object(at))
+            ("key", args.word(at))
         }
         Denied::Channel(at) => {
             block.denied_channels.add(1);
-            ("channel", object(at))
+            ("channel", args.word(at))
         }
     };
     note(engine, client, (reason, context), object, &user.name, now);
@@ -395,23 +396,24 @@ fn channels(found: &Found, args: Args<'_>) -> SmallVec<[(usize, bool); 4]> {
     }
 }
 
-/// Notes in ACL LOG that somebody was denied something.
+/// Notes in ACL LOG that somebody was denied something. Names are kept as far as those of slow commands are.
 fn note(
     engine: &Engine,
     client: &Client,
     (reason, context): (&'static str, Context),
-    object: Vec<u8>,
+    object: &[u8],
     user: &[u8],
     now: Millis,
 ) {
+    let kept = |name: &[u8]| super::run::shown(engine, name, Slowlog::WORD_MAX).into_owned();
     let at = engine.clock.to_wall(now);
     let entry = Entry {
         id: 0,
         count: 1,
         reason,
         context,
-        object,
-        user: user.to_vec(),
+        object: kept(object),
+        user: kept(user),
         client: client_list::line(&client.peer, now).trim_end().to_owned(),
         created: at,
         updated: at,
@@ -430,7 +432,7 @@ pub(super) fn log_in(ctx: &mut Ctx<'_>, args: Args<'_>, name: &[u8], password: &
         ctx.engine.guesses.note(ip, ctx.now);
         ctx.engine.metrics.block(ctx.client.worker()).auth_failures.add(1);
         let context = if ctx.client.never_waits { Context::Multi } else { Context::Toplevel };
-        note(ctx.engine, ctx.client, ("auth", context), args.word(0).to_vec(), name, ctx.now);
+        note(ctx.engine, ctx.client, ("auth", context), args.word(0), name, ctx.now);
         return Err(Error::WrongPass);
     };
     ctx.client.authenticated = true;

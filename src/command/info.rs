@@ -201,6 +201,7 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
         ("mem_clients_blocked", Charge::Blocked),
         ("mem_http", Charge::Http),
         ("mem_slowlog", Charge::Slowlog),
+        ("mem_acllog", Charge::AclLog),
     ] {
         lines.field(name, charges.of(charge));
     }

@@ -28,6 +28,8 @@ pub enum Charge {
     Http,
     /// The log of slow commands.
     Slowlog,
+    /// The log of what was denied.
+    AclLog,
     /// Subscriptions.
     Pubsub,
     /// Keys that clients are told of.

@@ -190,7 +190,7 @@ impl Engine {
         let tracking = Tracking::new(clients.clone(), pubsub.clone(), changes, charges.clone(), unusual.clone());
         let engine = Engine {
             hot: Hot::default(),
-            acl: Acl::new(commands, unusual.clone()),
+            acl: Acl::new(commands, unusual.clone(), charges.clone()),
             guesses: Guesses::default(),
             clients,
             gate: Gate::new(workers),

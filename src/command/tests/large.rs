@@ -1,6 +1,7 @@
 //! Replies, and what scripts make, that a small request could make as large as it likes.
 
 use super::{Heard, Transcript};
+use crate::engine::Charge;
 
 const TOO_LARGE: &str = "-OOM reply too large: larger than 'client-output-buffer-limit' or a quarter of 'maxmemory' \
                          lets it be";
@@ -111,6 +112,30 @@ fn of_large_words_the_beginning_is_noted_and_shown() {
     t.words(&[b"SET", b"k", &[b'z'; 4096]]).hears("+OK");
     assert!(t.mail(&watcher).contains(&format!("\"{}\"", "z".repeat(4096))));
     assert!(t.say("SLOWLOG GET 1").text().contains(&format!("$151 {}... (3968 more bytes) ", "z".repeat(128))));
+}
+
+#[test]
+fn what_was_denied_is_kept_in_part_and_counts() {
+    let mut t = Transcript::start();
+    t.say("ACL SETUSER low on >pw ~app:* +get +auth").hears("+OK");
+    let before = t.engine.charges().of(Charge::AclLog);
+    let mut low = t.enter();
+    t.say_as(&mut low, "AUTH low pw").hears("+OK");
+    std::mem::swap(&mut t.client, &mut low);
+    for number in 0..12 {
+        let key = format!("{number:03}{}", "k".repeat(1_000_000));
+        t.words(&[b"GET", key.as_bytes()]).hears_start("-NOPERM");
+    }
+    let name = "n".repeat(1_000_000);
+    t.words(&[b"AUTH", name.as_bytes(), b"pw"]).hears_start("-WRONGPASS");
+    std::mem::swap(&mut t.client, &mut low);
+    let text = t.say("ACL LOG 20").text();
+    assert!(text.contains(&format!(" 011{}... (999875 more bytes) ", "k".repeat(125))), "{text}");
+    assert!(text.contains(&format!(" {}... (999872 more bytes) ", "n".repeat(128))), "{text}");
+    let kept = t.engine.charges().of(Charge::AclLog);
+    assert!(before == 0 && (13 * 300..13 * 1000).contains(&kept), "{kept}");
+    t.say("ACL LOG RESET").hears("+OK");
+    assert_eq!(t.engine.charges().of(Charge::AclLog), 0);
 }
 
 #[cfg(feature = "server")]
