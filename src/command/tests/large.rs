@@ -138,6 +138,34 @@ fn what_was_denied_is_kept_in_part_and_counts() {
     assert_eq!(t.engine.charges().of(Charge::AclLog), 0);
 }
 
+#[test]
+fn what_clients_call_themselves_counts_and_has_an_end() {
+    let mut t = Transcript::start();
+    let most = [b'n'; 16 * 1024];
+    let more = [b'n'; 16 * 1024 + 1];
+    let refused = "cannot be longer than 16384 bytes.";
+    t.words(&[b"CLIENT", b"SETNAME", &more]).hears(&format!("-ERR Client names {refused}"));
+    t.words(&[b"HELLO", b"2", b"SETNAME", &more]).hears(&format!("-ERR Client names {refused}"));
+    t.words(&[b"CLIENT", b"SETINFO", b"LIB-NAME", &more]).hears(&format!("-ERR LIB-NAME {refused}"));
+    let charged = |t: &Transcript| (t.engine.charges().of(Charge::Labels), t.client.peer.weight());
+    assert_eq!(charged(&t), (0, 0));
+    t.words(&[b"CLIENT", b"SETNAME", &most]).hears("+OK");
+    t.words(&[b"CLIENT", b"SETINFO", b"LIB-NAME", &most[..10]]).hears("+OK");
+    t.words(&[b"CLIENT", b"SETINFO", b"LIB-VER", &most[..5]]).hears("+OK");
+    assert_eq!(charged(&t), (16_399, 16_399));
+    assert!(t.engine.charges().clients() == 16_399 && t.engine.used_memory() >= 16_399);
+    t.words(&[b"HELLO", b"2", b"SETNAME", b"short"]).hears_start("*14 ");
+    assert_eq!(charged(&t), (20, 20));
+    t.say("RESET").hears("+RESET");
+    assert_eq!(charged(&t), (15, 15));
+    let mut other = t.enter();
+    t.say_as(&mut other, "CLIENT SETNAME other").hears("+OK");
+    assert_eq!(charged(&t).0, 20);
+    t.engine.leave(&other.peer);
+    drop(other);
+    assert_eq!(charged(&t).0, 15);
+}
+
 #[cfg(feature = "server")]
 mod scripts {
     use super::super::script::eval;
