@@ -1,7 +1,8 @@
 //! Replies, and what scripts make, that a small request could make as large as it likes.
 
-use super::{Heard, Transcript};
+use super::{Flow, Heard, Transcript, run};
 use crate::engine::Charge;
+use crate::resp::Words;
 
 const TOO_LARGE: &str = "-OOM reply too large: larger than 'client-output-buffer-limit' or a quarter of 'maxmemory' \
                          lets it be";
@@ -164,6 +165,33 @@ fn what_clients_call_themselves_counts_and_has_an_end() {
     t.engine.leave(&other.peer);
     drop(other);
     assert_eq!(charged(&t).0, 15);
+}
+
+#[test]
+fn names_that_a_walk_has_gathered_count_until_they_are_sent() {
+    let mut t = Transcript::start();
+    for number in 0..2000 {
+        let key = format!("{number:04}{}", "k".repeat(250));
+        t.engine.store(0).put(key.as_bytes(), b"", crate::clock::Ttl::seconds(9)).expect("a write");
+    }
+    for words in [&["KEYS", "*"][..], &["SCAN", "0", "COUNT", "5000"]] {
+        let words: Words = words.iter().map(|word| word.as_bytes()).collect();
+        let (mut most, mut out) = (0, Vec::new());
+        while run(&t.engine, &mut t.client, words.args(), None, t.clock.now(), &mut out) == Flow::Again {
+            let charged = t.engine.charges().of(Charge::Output);
+            assert_eq!(charged as usize, t.client.gathered());
+            most = most.max(charged);
+        }
+        assert!(out.len() > 2000 * 254 && most > 400_000, "{most}");
+        assert_eq!(t.engine.charges().of(Charge::Output), 0);
+    }
+    // Whoever goes before the end takes it along.
+    let words: Words = [&b"KEYS"[..], b"*"].into_iter().collect();
+    assert_eq!(run(&t.engine, &mut t.client, words.args(), None, t.clock.now(), &mut Vec::new()), Flow::Again);
+    let (charges, other) = (t.engine.charges().clone(), t.enter());
+    assert!(charges.of(Charge::Output) > 0);
+    t.client = other;
+    assert_eq!(charges.of(Charge::Output), 0);
 }
 
 #[cfg(feature = "server")]
