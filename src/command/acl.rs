@@ -62,10 +62,7 @@ const SUBCOMMANDS: &[Spec] = &[
         arity: AtLeast(4),
         usage: "username command [arg [arg ...]]",
         since: "7.0.0",
-        secret: |args, at| {
-            let request = args.tail(3);
-            at > 3 && lookup(request).is_ok_and(|found| (found.spec.secret)(request, at - 3))
-        },
+        secret: |args, at| docs::is_secret_in(args, at, 3),
         summary: "Simulates the execution of a command by a user, without executing the command.",
         ..ROW
     },
