@@ -302,6 +302,7 @@ fn get_name(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
 fn set_name(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     check_label(args.word(2), "Client names")?;
     ctx.client.peer.label(|labels| labels.name = args.word(2).to_vec());
+    ctx.engine.cut_clients(ctx.client.worker());
     ctx.reply.ok();
     Ok(())
 }
@@ -317,6 +318,7 @@ fn set_info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         let label = if is_name { &mut labels.lib_name } else { &mut labels.lib_version };
         *label = args.word(3).to_vec();
     });
+    ctx.engine.cut_clients(ctx.client.worker());
     ctx.reply.ok();
     Ok(())
 }
