@@ -635,7 +635,7 @@ fn save(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let path = ctx.engine.with_config(|config| config.acl_path()).ok_or(NO_FILE)?;
     let mut text = ctx.engine.acl.lines().join(&b'\n');
     text.push(b'\n');
-    config::replace(&path, &text).map_err(|error| {
+    config::replace(ctx.engine, &path, &text).map_err(|error| {
         tracing::warn!(%error, "ACL SAVE failed");
         Error::refused("There was an error trying to save the ACLs. Please check the server logs for more information")
     })?;

@@ -323,3 +323,25 @@ fn it_needs_no_proc_no_disk_to_write_to_and_no_rights() {
         assert!(!said.contains("panicked") && !said.contains("ERROR"), "{program:?}: {said}");
     }
 }
+
+/// They hold hashes of passwords, or passwords.
+#[cfg(unix)]
+#[test]
+fn what_a_command_writes_down_is_for_the_servers_owner_unless_it_was_for_others() {
+    use std::fs::{metadata, remove_file, set_permissions, write};
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("users.acl");
+    let mode = || metadata(&file).expect("a file").permissions().mode() & 0o777;
+    write(&file, "user default on nopass ~* &* +@all\n").expect("a file");
+    set_permissions(&file, PermissionsExt::from_mode(0o640)).expect("its mode");
+    let dir = folder.path().to_str().expect("a plain path");
+    let server = Running::start(&[("dir", dir), ("aclfile", "users.acl")]);
+    let mut client = server.client();
+    client.send("ACL SETUSER eve on >pw\r\nACL SAVE\r\n").hears("+OK\r\n+OK\r\n");
+    assert_eq!(mode(), 0o640);
+    remove_file(&file).expect("a file");
+    client.send("ACL SAVE\r\n").hears("+OK\r\n");
+    assert_eq!(mode(), 0o600);
+}
