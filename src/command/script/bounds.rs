@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::args::raise_reply;
-use super::interpreter::killed;
+use super::interpreter::KILLED;
 use crate::clock::Clock;
 use crate::engine::Running;
+use crate::error::Error;
 
 /// Values, each worth as many bytes as one takes, after which the clock is looked at: some tens of microseconds.
 const VALUES: usize = 1_000;
@@ -64,7 +65,7 @@ impl Bounds {
     fn look(&self) -> mlua::Result<()> {
         let State { running, clock, loaded_by, .. } = &*self.0;
         match loaded_by.load(Ordering::Relaxed) {
-            0 if running.look(clock.micros(), || clock.micros()) => Err(killed()),
+            0 if running.look(clock.micros(), || clock.micros()) => Err(mlua::Error::external(Error::refused(KILLED))),
             0 => Ok(()),
             ends if clock.micros() >= ends => Err(raise_reply("ERR FUNCTION LOAD timeout")),
             _ => Ok(()),

@@ -417,8 +417,7 @@ pub(super) fn unlimited<R>(lua: &Lua, size: usize, f: impl FnOnce() -> mlua::Res
     result
 }
 
-/// The error that a script ends with which is to end.
-pub(super) fn killed() -> mlua::Error {
+fn killed() -> mlua::Error {
     mlua::Error::runtime(KILLED)
 }
 

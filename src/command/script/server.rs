@@ -170,7 +170,8 @@ impl Server<'_> {
         }
         self.client.version = self.speaks;
         self.client.flow = Flow::Go;
-        let reply = Reply::within(out, self.speaks, engine.hot.reply_max());
+        // It is sent to nobody.
+        let reply = Reply::within(out, self.speaks, engine.hot.gathered_max());
         let mut ctx =
             Ctx { engine, client: self.client, now: self.now, reply, spec: found.spec, ahead: None, is_scripted: true };
         let waited = std::mem::replace(&mut ctx.client.never_waits, true);
