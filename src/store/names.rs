@@ -175,7 +175,7 @@ impl Names {
         }
         let (mut prefixes, mut shown) = (Prefixes::new(&self.rules, bytes), Vec::new());
         // What lies before `from` is shown or replaced; what lies before `at` has been looked at.
-        let (mut from, mut at) = (0, 0);
+        let (mut from, mut at) = (0_usize, 0);
         let end = loop {
             let end = from.saturating_add(most.saturating_sub(shown.len())).min(bytes.len());
             let Some((start, rule)) = prefixes.next(at, end) else { break end };
@@ -391,7 +391,10 @@ mod tests {
         };
         let redacted = |text: &str| String::from_utf8_lossy(&names.redacted(text.as_bytes())).into_owned();
         assert_eq!(redacted(" a:b:t)"), format!(" {}", name("a:b:", "t)")));
-        assert_eq!(redacted("\"a:t other:t a:b:t"), format!("\"{} {} {}", name("a:", "t"), name("other:", "t"), name("a:b:", "t")));
+        assert_eq!(
+            redacted("\"a:t other:t a:b:t"),
+            format!("\"{} {} {}", name("a:", "t"), name("other:", "t"), name("a:b:", "t"))
+        );
         assert_eq!(redacted(" xa:t"), format!(" {}", name("xa:", "t")));
         assert_eq!(redacted(" a:* a:t a: a:"), format!(" a:* {} a: a:", name("a:", "t")));
         // What is replaced holds no second one.
