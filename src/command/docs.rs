@@ -121,7 +121,10 @@ pub(super) fn is_secret_in(args: Args<'_>, at: usize, begin: usize) -> bool {
     let request = args.tail(begin);
     let speaks_of_another = |found: &Found| {
         let container = found.container.map(|container| container.name);
-        matches!((container, found.spec.name), (Some("COMMAND"), "GETKEYS" | "GETKEYSANDFLAGS") | (Some("ACL"), "DRYRUN"))
+        matches!(
+            (container, found.spec.name),
+            (Some("COMMAND"), "GETKEYS" | "GETKEYSANDFLAGS") | (Some("ACL"), "DRYRUN")
+        )
     };
     at > begin
         && lookup(request).is_ok_and(|found| speaks_of_another(found) || (found.spec.secret)(request, at - begin))
