@@ -104,7 +104,7 @@ fn main() {
     let each = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(EACH);
     println!("{each} measurements of each class, {CALLS} calls each, the slowest {CROPPED} cropped");
     let password = b"correct horse battery staple 123";
-    let acl = Acl::new(300, Default::default());
+    let acl = Acl::new(300, Default::default(), Default::default());
     acl.set_default_password(std::str::from_utf8(password).expect("text"));
     let mut late = password.to_vec();
     *late.last_mut().expect("bytes") ^= 1;

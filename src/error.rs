@@ -72,6 +72,8 @@ pub enum Error {
     NoProto,
     /// `maxmemory` is reached and nothing may be evicted.
     OutOfMemory,
+    /// A reply would be larger than one may be.
+    ReplyTooLarge,
     /// A session was signed out and its key takes no writes until the fence falls.
     Fenced,
     /// A transaction that will not run; why.
@@ -145,7 +147,7 @@ impl Error {
             Error::Guessing(_) => ("ERR", 429),
             Error::NoPerm(_) => ("NOPERM", 403),
             Error::NoProto => ("NOPROTO", 400),
-            Error::OutOfMemory | Error::ScriptOutOfMemory => ("OOM", 507),
+            Error::OutOfMemory | Error::ScriptOutOfMemory | Error::ReplyTooLarge => ("OOM", 507),
             Error::Fenced => ("FENCED", 409),
             Error::ExecAbort(_) => ("EXECABORT", 409),
             Error::NoScript => ("NOSCRIPT", 404),
@@ -186,6 +188,9 @@ impl fmt::Display for Error {
             Error::NoPerm(text) => f.write_str(text),
             Error::NoProto => f.write_str("unsupported protocol version"),
             Error::OutOfMemory => f.write_str("command not allowed when used memory > 'maxmemory'."),
+            Error::ReplyTooLarge => f.write_str(
+                "reply too large: larger than 'client-output-buffer-limit' or a quarter of 'maxmemory' lets it be",
+            ),
             Error::Fenced => {
                 f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")
             }

@@ -11,7 +11,7 @@ use super::{Arity, Client, Ctx, Flags, Flow, Found, Group, Spec};
 use super::{all, client_list, config, docs, find_full, help, lookup, wrong_count};
 use crate::clock::Millis;
 use crate::engine::acl::{Context, DEFAULT, Denied, Entry, Numbers, Rules, Selector, Table, Touch, User, Wish};
-use crate::engine::{Engine, Peer, Topic};
+use crate::engine::{Engine, Peer, Slowlog, Topic};
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Reply};
@@ -62,10 +62,7 @@ const SUBCOMMANDS: &[Spec] = &[
         arity: AtLeast(4),
         usage: "username command [arg [arg ...]]",
         since: "7.0.0",
-        secret: |args, at| {
-            let request = args.tail(3);
-            at > 3 && lookup(request).is_ok_and(|found| (found.spec.secret)(request, at - 3))
-        },
+        secret: |args, at| docs::is_secret_in(args, at, 3),
         summary: "Simulates the execution of a command by a user, without executing the command.",
         ..ROW
     },
@@ -319,19 +316,20 @@ fn denied(
     };
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
     let block = engine.metrics.block(client.worker());
-    let object = |at: usize| engine.records().redacted(args.word(at)).into_owned();
+    let name;
     let (reason, object) = match denied {
         Denied::Command => {
             block.denied_commands.add(1);
-            ("command", found.full_name().into_bytes())
+            name = found.full_name();
+            ("command", name.as_bytes())
         }
         Denied::Key(at) => {
             block.denied_keys.add(1);
-            ("key", object(at))
+            ("key", args.word(at))
         }
         Denied::Channel(at) => {
             block.denied_channels.add(1);
-            ("channel", object(at))
+            ("channel", args.word(at))
         }
     };
     note(engine, client, (reason, context), object, &user.name, now);
@@ -395,23 +393,24 @@ fn channels(found: &Found, args: Args<'_>) -> SmallVec<[(usize, bool); 4]> {
     }
 }
 
-/// Notes in ACL LOG that somebody was denied something.
+/// Notes in ACL LOG that somebody was denied something. Names are kept as far as those of slow commands are.
 fn note(
     engine: &Engine,
     client: &Client,
     (reason, context): (&'static str, Context),
-    object: Vec<u8>,
+    object: &[u8],
     user: &[u8],
     now: Millis,
 ) {
+    let kept = |name: &[u8]| super::run::shown(engine, name, Slowlog::WORD_MAX).into_owned();
     let at = engine.clock.to_wall(now);
     let entry = Entry {
         id: 0,
         count: 1,
         reason,
         context,
-        object,
-        user: user.to_vec(),
+        object: kept(object),
+        user: kept(user),
         client: client_list::line(&client.peer, now).trim_end().to_owned(),
         created: at,
         updated: at,
@@ -430,7 +429,7 @@ pub(super) fn log_in(ctx: &mut Ctx<'_>, args: Args<'_>, name: &[u8], password: &
         ctx.engine.guesses.note(ip, ctx.now);
         ctx.engine.metrics.block(ctx.client.worker()).auth_failures.add(1);
         let context = if ctx.client.never_waits { Context::Multi } else { Context::Toplevel };
-        note(ctx.engine, ctx.client, ("auth", context), args.word(0).to_vec(), name, ctx.now);
+        note(ctx.engine, ctx.client, ("auth", context), args.word(0), name, ctx.now);
         return Err(Error::WrongPass);
     };
     ctx.client.authenticated = true;
@@ -635,7 +634,7 @@ fn save(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let path = ctx.engine.with_config(|config| config.acl_path()).ok_or(NO_FILE)?;
     let mut text = ctx.engine.acl.lines().join(&b'\n');
     text.push(b'\n');
-    config::replace(&path, &text).map_err(|error| {
+    config::replace(ctx.engine, &path, &text).map_err(|error| {
         tracing::warn!(%error, "ACL SAVE failed");
         Error::refused("There was an error trying to save the ACLs. Please check the server logs for more information")
     })?;

@@ -171,7 +171,7 @@ fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
             io::ErrorKind::NotFound => Ok(String::new()),
             _ => Err(error),
         })?;
-        replace(path, render_redis_conf(&old, &config).as_bytes())
+        replace(ctx.engine, path, render_redis_conf(&old, &config).as_bytes())
     };
     write().map_err(|error| {
         tracing::warn!(%error, "CONFIG REWRITE failed");
@@ -194,16 +194,21 @@ fn users(engine: &Engine, config: &Config) -> Result<Vec<Vec<String>>> {
     users.ok_or(Error::refused("Rewriting config file: the rules of a user are not UTF-8"))
 }
 
-/// Puts a new text in a file's place: whoever reads it finds the old one or the new one, also after a crash.
-pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Puts a new text in a file's place: whoever reads it finds the old one or the new one, also after a crash. As it may hold
+/// passwords, nobody but its owner may read it, unless that was so for the old one.
+pub(super) fn replace(engine: &Engine, path: &Path, text: &[u8]) -> io::Result<()> {
     // A link stays a link.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let fresh = path.with_file_name(name);
     let write = || -> io::Result<()> {
-        let mut file = File::create(&fresh)?;
-        // Before anything is in it: it may hold a password.
+        // One that a crash has left behind may be open to others.
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = engine.private_file().open(&fresh)?;
         if let Ok(old) = std::fs::metadata(&path) {
             file.set_permissions(old.permissions())?;
         }

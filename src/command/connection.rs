@@ -215,6 +215,7 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     }
     if let Some(name) = name {
         ctx.client.peer.label(|labels| labels.name = name.to_vec());
+        ctx.engine.cut_clients(ctx.client.worker());
     }
     let (client, reply) = (&mut *ctx.client, &mut ctx.reply);
     if version != client.version {

@@ -4,7 +4,7 @@ use super::help;
 use super::spec::tips;
 use super::usage::{self, Argument};
 use super::words::Words as _;
-use super::{Arity, Ctx, Flags, Found, Group, Keys, Spec, all, find, find_full};
+use super::{Arity, Ctx, Flags, Found, Group, Keys, Spec, all, find, find_full, lookup};
 use crate::error::{Error, Result};
 use crate::glob;
 use crate::resp::{Args, Reply};
@@ -46,6 +46,7 @@ const SUBCOMMANDS: &[Spec] = &[
         name: "GETKEYS",
         run: |ctx, args| keys(ctx, args, false),
         arity: AtLeast(3),
+        secret: |args, at| is_secret_in(args, at, 2),
         usage: "command [arg [arg ...]]",
         cost: "O(N) where N is the number of arguments to the command",
         summary: "Extracts the key names from an arbitrary command.",
@@ -55,6 +56,7 @@ const SUBCOMMANDS: &[Spec] = &[
         name: "GETKEYSANDFLAGS",
         run: |ctx, args| keys(ctx, args, true),
         arity: AtLeast(3),
+        secret: |args, at| is_secret_in(args, at, 2),
         usage: "command [arg [arg ...]]",
         since: "7.0.0",
         cost: "O(N) where N is the number of arguments to the command",
@@ -113,6 +115,21 @@ const HELP: &[&str] = &[
     "    Return the keys and the access flags from a full Redis command.",
 ];
 
+/// Whether a word is secret in the request that begins at a position and is only spoken of. One that speaks of another in
+/// its turn is secret as a whole: it makes no sense, and may go on like that for a million words.
+pub(super) fn is_secret_in(args: Args<'_>, at: usize, begin: usize) -> bool {
+    let request = args.tail(begin);
+    let speaks_of_another = |found: &Found| {
+        let container = found.container.map(|container| container.name);
+        matches!(
+            (container, found.spec.name),
+            (Some("COMMAND"), "GETKEYS" | "GETKEYSANDFLAGS") | (Some("ACL"), "DRYRUN")
+        )
+    };
+    at > begin
+        && lookup(request).is_ok_and(|found| speaks_of_another(found) || (found.spec.secret)(request, at - begin))
+}
+
 fn command(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     ctx.reply.array(all().count());
     all().for_each(|found| describe(&mut ctx.reply, found));
@@ -130,6 +147,10 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     }
     ctx.reply.array(args.len() - 2);
     for name in args.tail(2).iter() {
+        // One that is named often comes often.
+        if ctx.reply.is_over() {
+            break;
+        }
         match find_full(name) {
             Some(found) => describe(&mut ctx.reply, found),
             None => ctx.reply.null(),
@@ -215,6 +236,9 @@ fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let mark = ctx.reply.mark();
     let mut count = 0;
     let mut tell = |reply: &mut Reply<'_>, found: &'static Found| {
+        if reply.is_over() {
+            return;
+        }
         reply.bulk(found.full_name().as_bytes());
         document(reply, found);
         count += 1;

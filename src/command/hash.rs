@@ -244,10 +244,16 @@ fn get_each(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (reader, reply) = (ctx.reader(), &mut ctx.reply);
     let fields = args.iter().skip(2);
     let found = look(reader, args.word(1), |hash| {
-        fields.clone().for_each(|field| match hash.get(field) {
-            Some(value) => show(reply, value),
-            None => reply.null(),
-        });
+        for field in fields.clone() {
+            match hash.get(field) {
+                Some(value) => show(reply, value),
+                None => reply.null(),
+            }
+            // One that is named often comes often.
+            if reply.is_over() {
+                break;
+            }
+        }
     })?;
     if found.is_none() {
         fields.for_each(|_| reply.null());
@@ -356,13 +362,12 @@ fn hrand_field(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             return Ok(());
         }
         let count = Some(count.unsigned_abs()).filter(|count| *count <= PICKS_MAX).ok_or(COUNT_TOO_LARGE)? as usize;
-        let mark = reply.mark();
         head(reply, count);
-        let fits = hash.picks(count, chance, |pair| {
+        hash.picks(count, chance, |pair| {
             one(reply, pair);
-            reply.mark() - mark <= STRING_MAX
+            !reply.is_over()
         });
-        if fits { Ok(()) } else { Err(COUNT_TOO_LARGE) }
+        Ok(())
     })?;
     match found {
         Some(result) => result?,

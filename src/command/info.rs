@@ -198,9 +198,11 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
         ("mem_clients_output", Charge::Output),
         ("mem_clients_mail", Charge::Mail),
         ("mem_clients_queued", Charge::Queued),
+        ("mem_clients_labels", Charge::Labels),
         ("mem_clients_blocked", Charge::Blocked),
         ("mem_http", Charge::Http),
         ("mem_slowlog", Charge::Slowlog),
+        ("mem_acllog", Charge::AclLog),
     ] {
         lines.field(name, charges.of(charge));
     }

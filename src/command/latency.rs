@@ -259,6 +259,10 @@ fn histogram(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         _ => args.tail(2).iter().filter_map(find_full).collect(),
     };
     for found in wanted {
+        // One that is named often comes often.
+        if ctx.reply.is_over() {
+            break;
+        }
         tell(&mut ctx.reply, found);
         if found.container.is_none() {
             found.subcommands().iter().for_each(|sub| tell(&mut ctx.reply, sub));

@@ -81,9 +81,10 @@ fn run_plainly(
     }
     let (start, began) = (out.len(), client.lap);
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
-    let reply = Reply::new(out, client.version);
+    let reply = Reply::within(out, client.version, engine.hot.reply_max());
     let mut ctx = Ctx { engine, client, now, reply, spec, ahead, is_scripted: false };
     let result = (spec.run)(&mut ctx, args);
+    let result = ctx.reply.outcome(result);
     let failed = has_failed(engine, client, result, start, out);
     blocking::serve(engine, client.worker(), now);
     let is_plain = client.is_plain();
@@ -240,12 +241,14 @@ pub(super) fn call(
     if notes {
         tracking::note(engine, client, found.spec, args, now);
     }
-    let reply = Reply::new(out, client.version);
+    // Of what EXEC runs, all replies together may be so large.
+    let reply = Reply::within(out, client.version, engine.hot.reply_max());
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead, is_scripted: false };
     let result = match waits {
         true => blocking::resume(&mut ctx),
         false => (found.spec.run)(&mut ctx, args),
     };
+    let result = ctx.reply.outcome(result);
     let failed = has_failed(engine, client, result, start, out);
     if notes {
         tracking::note(engine, client, found.spec, args, now);
@@ -310,9 +313,21 @@ fn count(engine: &Engine, client: &mut Client, found: &Found, args: Args<'_>, be
     }
 }
 
+/// Bytes of an error's text. Scripts may answer with any; nobody reads more.
+pub(super) const ERROR_MAX: usize = 16 * 1024;
+
+/// Bytes of a word that MONITOR shows: enough for all keys and most values.
+const MONITORED_MAX: usize = 4 * 1024;
+
 /// Some errors repeat what was sent. Client libraries log errors, so a token must not stand in one.
 fn hide_tokens(engine: &Engine, out: &mut Vec<u8>, start: usize) {
-    if let Cow::Owned(shown) = engine.records().redacted(&out[start..]) {
+    let is_line = |text: &&[u8]| text.len() > ERROR_MAX && !text.contains(&b'\r');
+    if let Some(line) = out[start..].strip_suffix(b"\r\n").filter(is_line) {
+        let shown = shown(engine, line, ERROR_MAX).into_owned();
+        out.truncate(start);
+        out.extend_from_slice(&shown);
+        out.extend_from_slice(b"\r\n");
+    } else if let Cow::Owned(shown) = engine.records().redacted(&out[start..]) {
         out.truncate(start);
         out.extend_from_slice(&shown);
     }
@@ -381,7 +396,7 @@ fn note_slow(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, mi
             id: 0,
             at: engine.clock.to_wall(now) / 1000,
             micros,
-            words: Slowlog::cut(shown_words(engine, found, args)),
+            words: Slowlog::cut(shown_words(engine, found, args, Slowlog::WORD_MAX)),
             addr: client.peer.addr.to_string(),
             name: client.peer.labels().name,
         };
@@ -398,7 +413,7 @@ fn note_slow(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, mi
 pub(super) fn show_monitors(engine: &Engine, client: &Client, found: &Found, args: Args<'_>, who: &str) {
     let micros = engine.clock.wall_micros();
     let mut line = format!("+{}.{:06} [{} {who}]", micros / 1_000_000, micros % 1_000_000, client.db());
-    for word in shown_words(engine, found, args) {
+    for word in shown_words(engine, found, args, MONITORED_MAX) {
         line.push(' ');
         words::quote_into(&word, &mut line);
     }
@@ -414,11 +429,22 @@ pub(super) fn show_monitors(engine: &Engine, client: &Client, found: &Found, arg
     }
 }
 
-/// The words of a request as they may be kept and shown: no password, no token.
-fn shown_words<'a>(engine: &'a Engine, found: &Found, args: Args<'a>) -> impl ExactSizeIterator<Item = Cow<'a, [u8]>> {
+/// So many bytes of a word as it may be kept and shown, without tokens, and how many more there are.
+pub(super) fn shown<'a>(engine: &Engine, word: &'a [u8], most: usize) -> Cow<'a, [u8]> {
+    let (word, left_out) = engine.records().redacted_start(word, most);
+    Slowlog::cut_word(word, left_out)
+}
+
+/// The words of a request as they may be kept and shown, each so long: no password, no token.
+fn shown_words<'a>(
+    engine: &'a Engine,
+    found: &Found,
+    args: Args<'a>,
+    most: usize,
+) -> impl ExactSizeIterator<Item = Cow<'a, [u8]>> {
     let secret = found.spec.secret;
     args.iter().enumerate().map(move |(at, word)| match secret(args, at) {
         true => Cow::Borrowed(&b"(redacted)"[..]),
-        false => engine.records().redacted(word),
+        false => shown(engine, word, most),
     })
 }

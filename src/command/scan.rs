@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::words::Words as _;
 use super::{Arity, Client, Ctx, Flags, Group, Spec};
+use crate::engine::{Charge, Hold};
 use crate::error::{Error, Result};
 use crate::glob;
 use crate::num;
@@ -188,6 +189,8 @@ pub(super) struct Walk {
     pieces: VecDeque<Vec<u8>>,
     /// Bytes of all pieces.
     bytes: usize,
+    /// What is charged for them, once others have had a turn.
+    charge: Option<Hold>,
     /// Whether all have been found.
     is_sending: bool,
 }
@@ -240,8 +243,11 @@ impl Client {
 fn walk(ctx: &mut Ctx<'_>, search: &Search<'_>, cursor: Cursor, left: usize) -> Result<()> {
     let engine = ctx.engine;
     let begun = ctx.client.begun.as_mut().and_then(|begun| begun.walk.take());
-    let mut walk =
-        begun.unwrap_or(Walk { cursor, left, found: 0, pieces: VecDeque::new(), bytes: 0, is_sending: false });
+    let fresh = || {
+        let pieces = VecDeque::new();
+        Walk { cursor, left, found: 0, pieces, bytes: 0, charge: None, is_sending: false }
+    };
+    let mut walk = begun.unwrap_or_else(fresh);
     loop {
         if !walk.is_sending {
             walk.look(ctx, search);
@@ -260,6 +266,7 @@ fn walk(ctx: &mut Ctx<'_>, search: &Search<'_>, cursor: Cursor, left: usize) -> 
             }
         }
         if !ctx.client.never_waits {
+            walk.charge.get_or_insert_with(|| engine.charges().hold(Charge::Output, 0)).set(walk.bytes);
             ctx.client.keep_for_later(engine, |begun| begun.walk = Some(walk));
             return Ok(());
         }

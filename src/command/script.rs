@@ -5,6 +5,7 @@
 
 mod args;
 mod bit;
+mod bounds;
 mod convert;
 pub(super) mod functions;
 mod interpreter;
@@ -29,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::resp::{Args, Reply, Version};
 
 use Arity::{AtLeast, Exactly};
-use convert::{Names, Writer};
+use convert::Writer;
 use interpreter::{Ending, Interpreter, Run};
 use server::Server;
 use shebang::Promises;
@@ -334,7 +335,7 @@ impl<'a> Call<'a> {
         });
         let ending = server::lend(&server, || interpreter.run(what, self.keys, self.argv));
         let speaks = server.borrow().speaks;
-        let result = ending.and_then(|ending| finish(reply, ending, &interpreter.names, name, speaks));
+        let result = ending.and_then(|ending| finish(reply, ending, interpreter, name, speaks));
         let Server { client, desk, slept, .. } = server.into_inner();
         interpreter.desk = desk.cleared();
         // It has slept when it is answered, as after EXEC; others go on meanwhile.
@@ -345,7 +346,7 @@ impl<'a> Call<'a> {
         match result {
             Ok(None) => Ok(()),
             Ok(Some(text)) => {
-                let shown = engine.records().redacted(text.as_bytes()).into_owned();
+                let shown = super::run::shown(engine, text.as_bytes(), super::run::ERROR_MAX);
                 reply.raw_error(&String::from_utf8_lossy(&shown));
                 Ok(())
             }
@@ -378,21 +379,22 @@ fn compiled(engine: &Engine, interpreter: &mut Interpreter, sha: &Sha, given: Op
 fn finish(
     reply: &mut Reply<'_>,
     ending: Ending,
-    names: &Names,
+    interpreter: &Interpreter,
     name: &[u8],
     speaks: Version,
 ) -> mlua::Result<Option<String>> {
+    let mut writer = Writer { reply, names: &interpreter.names, work: interpreter.bounds.work(), speaks };
     match ending {
         Ending::Elements(values) => {
-            Writer { reply, names, speaks }.elements(values.into_iter().map(Ok), 0)?;
+            writer.elements(values.into_iter().map(Ok), 0)?;
             Ok(None)
         }
         Ending::Plain(table) => {
-            Writer { reply, names, speaks }.elements(table.sequence_values(), 0)?;
+            writer.elements(table.sequence_values(), 0)?;
             Ok(None)
         }
         Ending::Value(value) => {
-            Writer { reply, names, speaks }.value(&value, 0)?;
+            writer.value(&value, 0)?;
             Ok(None)
         }
         Ending::Failed { text, place } => {
@@ -409,8 +411,11 @@ fn uncompiled(problem: &str) -> Error {
     Error::Refused(format!("Error compiling script (new function): {problem}").into())
 }
 
-/// A failure of Lua itself, such as a lack of memory.
+/// A failure of Lua itself, such as a lack of memory, or of what was done for a script.
 fn failed(error: &mlua::Error) -> Error {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return error.clone();
+    }
     Error::Refused(error.to_string().lines().next().unwrap_or_default().to_owned().into())
 }
 

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::{Args, Reply};
-use crate::store::{Class, Element, STRING_MAX, Set, Slot, Slots, Store, Value};
+use crate::store::{Class, Element, Set, Slot, Slots, Store, Value};
 
 use Arity::{AtLeast, Exactly};
 
@@ -229,13 +229,12 @@ pub(super) const COMMANDS: &[Spec] = &[
 const NOT_POSITIVE: Error = Error::refused("value is out of range, must be positive");
 const COUNT_RANGE: Error =
     Error::refused("value is out of range, value must between -9223372036854775807 and 9223372036854775807");
-const REPLY_TOO_LONG: Error = Error::refused("value is out of range, the reply would be too long");
 const NO_KEYS: Error = Error::refused("numkeys should be greater than 0");
 const TOO_MANY_KEYS: Error = Error::refused("Number of keys can't be greater than number of args");
 const NEGATIVE_LIMIT: Error = Error::refused("LIMIT can't be negative");
 
 /// The fewest bytes that an element of a reply takes: `$0`, its line end, and that of nothing.
-const ELEMENT_MIN: u64 = 6;
+const ELEMENT_MIN: usize = 6;
 
 // ---- one set ----------------------------------------------------------------------------------------------------
 
@@ -479,12 +478,12 @@ fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 
 /// So many members, each drawn from all. There is no bound to what may be asked for, but there is one to a reply.
 fn show_often(engine: &Engine, reply: &mut Reply<'_>, set: &Set, count: u64) -> Result<()> {
-    let count = usize::try_from(count).ok().filter(|_| count <= STRING_MAX as u64 / ELEMENT_MIN);
-    let (count, start) = (count.ok_or(REPLY_TOO_LONG)?, reply.mark());
+    let fits = |count: &usize| *count <= reply.room() / ELEMENT_MIN;
+    let count = usize::try_from(count).ok().filter(fits).ok_or(Error::ReplyTooLarge)?;
     reply.array(count);
     for _ in 0..count {
-        if reply.mark() - start > STRING_MAX {
-            return Err(REPLY_TOO_LONG);
+        if reply.is_over() {
+            break;
         }
         set.get(random(engine, set.len())).into_iter().for_each(|member| show(reply, member));
     }

@@ -188,6 +188,16 @@ impl Elements {
     }
 }
 
+/// Bytes that may be gathered of other keys, to which many elements may lead.
+struct Room(usize);
+
+impl Room {
+    fn take<'e>(&mut self, text: Cow<'e, [u8]>) -> Result<Cow<'e, [u8]>> {
+        self.0 = self.0.checked_sub(text.len()).ok_or(Error::OutOfMemory)?;
+        Ok(text)
+    }
+}
+
 /// What an element is ordered by.
 enum Weight {
     Number(f64),
@@ -196,11 +206,17 @@ enum Weight {
 }
 
 impl Weight {
-    fn of(alpha: bool, reader: Reader<'_>, by: Option<&Pattern<'_>>, element: &[u8]) -> Result<Weight> {
+    fn of(
+        alpha: bool,
+        reader: Reader<'_>,
+        by: Option<&Pattern<'_>>,
+        element: &[u8],
+        room: &mut Room,
+    ) -> Result<Weight> {
         let found = by.map(|by| by.find(reader, element));
         match (alpha, found) {
             (true, None) => Ok(Weight::Itself),
-            (true, Some(text)) => Ok(Weight::Text(text.map(Cow::into_owned))),
+            (true, Some(text)) => Ok(Weight::Text(text.map(|text| room.take(text)).transpose()?.map(Cow::into_owned))),
             (false, None) => number(element).map(Weight::Number),
             (false, Some(None)) => Ok(Weight::Number(0.0)),
             (false, Some(Some(text))) => number(&text).map(Weight::Number),
@@ -254,7 +270,7 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
     let Elements { all, is_set } = found.unwrap_or(Elements { all: Vec::new(), is_set: false });
     // What is kept, or decides what a script does, must not depend on the order that a set happens to have.
     let is_any_order = is_set && (options.store.is_some() || ctx.is_scripted);
-    let wanted = in_order(options, reader, all, is_any_order)?;
+    let wanted = in_order(options, reader, all, is_any_order, Room(ctx.engine.hot.gathered_max()))?;
 
     let Some(destination) = options.store else {
         let reply = &mut ctx.reply;
@@ -264,6 +280,10 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
                 reply.bulk(element);
             }
             for get in &options.gets {
+                // All elements may lead to the same.
+                if reply.is_over() {
+                    return Ok(());
+                }
                 reply.bulk_or_null(get.find(reader, element).as_deref());
             }
         }
@@ -273,11 +293,13 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
         true => wanted,
         // What is not there is kept as nothing, as a list has no nulls.
         false => {
-            let get = |element: &Vec<u8>| {
-                let find = |get: &Pattern<'_>| get.find(reader, element).unwrap_or_default().into_owned();
-                options.gets.iter().map(find).collect::<Vec<_>>()
-            };
-            wanted.iter().flat_map(get).collect()
+            let (mut list, mut room) = (Vec::new(), Room(ctx.engine.hot.gathered_max()));
+            for element in &wanted {
+                for get in &options.gets {
+                    list.push(room.take(get.find(reader, element).unwrap_or_default())?.into_owned());
+                }
+            }
+            list
         }
     };
     let len = list.len();
@@ -297,7 +319,13 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
 }
 
 /// The elements that are wanted, in the order that is.
-fn in_order(options: &Options<'_>, reader: Reader<'_>, all: Vec<Vec<u8>>, is_any_order: bool) -> Result<Vec<Vec<u8>>> {
+fn in_order(
+    options: &Options<'_>,
+    reader: Reader<'_>,
+    all: Vec<Vec<u8>>,
+    is_any_order: bool,
+    mut room: Room,
+) -> Result<Vec<Vec<u8>>> {
     let range = options.range(all.len());
     let (mut by, mut alpha) = (options.by.as_ref(), options.alpha);
     if options.is_unsorted() {
@@ -306,7 +334,7 @@ fn in_order(options: &Options<'_>, reader: Reader<'_>, all: Vec<Vec<u8>>, is_any
         }
         (by, alpha) = (None, true);
     }
-    let weigh = |element: Vec<u8>| Weight::of(alpha, reader, by, &element).map(|weight| (weight, element));
+    let weigh = |element: Vec<u8>| Weight::of(alpha, reader, by, &element, &mut room).map(|weight| (weight, element));
     let mut weighed = all.into_iter().map(weigh).collect::<Result<Vec<(Weight, Vec<u8>)>>>()?;
     weighed.sort_by(|(weight, element), (other, other_element)| {
         let order = weight.compare(element, other, other_element);

@@ -521,7 +521,11 @@ fn mget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     }
     let (reader, keys, reply) = (ctx.reader(), ctx.keys(args, 1), &mut ctx.reply);
     Store::with_all(&keys, ctx.now, |slots| {
+        // One that is named often comes often.
         for at in 0..keys.len() {
+            if reply.is_over() {
+                break;
+            }
             let mut slot = slots.at(at);
             reader.note(&mut slot);
             reply.bulk_or_null(slot.string().ok().flatten());

@@ -10,6 +10,7 @@ mod expire;
 mod functions;
 mod generic;
 mod hash;
+mod large;
 mod list;
 mod pubsub;
 #[cfg(feature = "server")]

@@ -436,6 +436,9 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         let mut show = |ranks: &mut dyn ExactSizeIterator<Item = usize>| {
             let pairs = Pairs::begin(reply, ranks.len(), with_scores);
             for (member, score) in ranks.filter_map(|rank| zset.get(rank)) {
+                if reply.is_over() {
+                    break;
+                }
                 pairs.show(reply, member, score);
             }
         };

@@ -18,6 +18,8 @@ pub enum Charge {
     Mail,
     /// Requests that wait for EXEC, and the keys that are watched.
     Queued,
+    /// What clients say about themselves.
+    Labels,
     /// Requests that wait for a key.
     Blocked,
     /// Texts of scripts.
@@ -28,6 +30,8 @@ pub enum Charge {
     Http,
     /// The log of slow commands.
     Slowlog,
+    /// The log of what was denied.
+    AclLog,
     /// Subscriptions.
     Pubsub,
     /// Keys that clients are told of.
@@ -39,7 +43,7 @@ pub enum Charge {
 const KINDS: usize = Charge::Libraries as usize + 1;
 
 /// Those that a client can be cut for.
-const OF_CLIENTS: [Charge; 4] = [Charge::Input, Charge::Output, Charge::Mail, Charge::Queued];
+const OF_CLIENTS: [Charge; 5] = [Charge::Input, Charge::Output, Charge::Mail, Charge::Queued, Charge::Labels];
 
 /// The bytes of each kind. Signed, as one thread may give back what another has yet to add.
 #[derive(Debug, Default)]

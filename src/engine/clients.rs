@@ -85,6 +85,8 @@ impl Drop for Peer {
         self.set_input(0, 0);
         let mail = self.mail_len();
         self.charges.change(Charge::Mail, mail, 0);
+        let labels = self.seldom.get_mut().as_ref().map_or(0, |seldom| seldom.labels.size());
+        self.charges.change(Charge::Labels, labels, 0);
         if self.seldom.get_mut().as_ref().is_some_and(|seldom| seldom.pending.is_some()) {
             self.set_pending(None);
         }
@@ -121,6 +123,12 @@ pub struct Labels {
     pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
     pub lib_version: Vec<u8>,
+}
+
+impl Labels {
+    fn size(&self) -> usize {
+        self.name.len() + self.lib_name.len() + self.lib_version.len()
+    }
 }
 
 impl Peer {
@@ -184,7 +192,11 @@ impl Peer {
 
     /// Changes what it says about itself.
     pub fn label(&self, change: impl FnOnce(&mut Labels)) {
-        change(&mut self.seldom.lock().get_or_insert_default().labels);
+        let mut seldom = self.seldom.lock();
+        let labels = &mut seldom.get_or_insert_default().labels;
+        let before = labels.size();
+        change(labels);
+        self.charges.change(Charge::Labels, before, labels.size());
     }
 
     /// Whom it has logged in as; `None` for the default user.
@@ -204,7 +216,8 @@ impl Peer {
     pub fn clear_name(&self) {
         // Who has no name needs no box to have none.
         if let Some(seldom) = &mut *self.seldom.lock() {
-            seldom.labels.name.clear();
+            let name = std::mem::take(&mut seldom.labels.name);
+            self.charges.change(Charge::Labels, name.len(), 0);
         }
     }
 
@@ -241,7 +254,8 @@ impl Peer {
         let seldom = seldom.as_ref();
         let mail = seldom.map_or(0, |seldom| seldom.mail.len());
         let pending = seldom.and_then(|seldom| seldom.pending.as_ref()).map_or(0, Pending::size);
-        input + u64::from(self.output_buffer.load(Ordering::Relaxed)) + (mail + pending) as u64
+        let labels = seldom.map_or(0, |seldom| seldom.labels.size());
+        input + u64::from(self.output_buffer.load(Ordering::Relaxed)) + (mail + pending + labels) as u64
     }
 
     /// Leaves bytes for it. `false` when its mailbox and what it has not read yet are over `limit`: such a client is too

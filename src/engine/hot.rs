@@ -5,6 +5,12 @@ use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::config::{BufferLimit, Config, Policy};
 use crate::resp::request::Limits;
 
+/// Bytes that one reply may have in any case: what a script may hold however little there is.
+const REPLY_MIN: u64 = 8 << 20;
+
+/// Bytes that one reply may have at most: a value of the largest size that there is, and what belongs to it.
+const REPLY_MAX: u64 = (512 << 20) + REPLY_MIN;
+
 /// Plain copies of settings, each changed only by CONFIG SET.
 #[derive(Default)]
 pub struct Hot {
@@ -21,6 +27,8 @@ pub struct Hot {
     request: AtomicUsize,
     /// Hard, soft and seconds, of those who subscribe to nothing and of those who do.
     output: [[AtomicU64; 3]; 2],
+    reply_max: AtomicUsize,
+    gathered_max: AtomicUsize,
     timeout: AtomicU64,
     keepalive: AtomicU64,
     max_clients: AtomicUsize,
@@ -54,6 +62,11 @@ impl Hot {
                 own.store(number, order);
             }
         }
+        // More would only be made to have its client cut for it, or push out data.
+        let bounded = |limit: u64| if limit == 0 { REPLY_MAX } else { limit.clamp(REPLY_MIN, REPLY_MAX) };
+        let gathered = bounded(config.maxmemory / 4);
+        self.gathered_max.store(gathered as usize, order);
+        self.reply_max.store(gathered.min(bounded(output.normal.hard)) as usize, order);
         self.timeout.store(u64::from(config.timeout), order);
         self.keepalive.store(u64::from(config.tcp_keepalive), order);
         self.max_clients.store(config.maxclients as usize, order);
@@ -127,6 +140,18 @@ impl Hot {
         let [hard, soft, seconds] = &self.output[usize::from(is_subscriber)];
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         BufferLimit { hard: load(hard), soft: load(soft), seconds: load(seconds) }
+    }
+
+    /// Bytes that one reply may have: as many as `client-output-buffer-limit` lets a client leave unread, or a quarter of
+    /// `maxmemory`, whichever is less, but for scripts and small servers no less than 8 MB.
+    #[inline]
+    pub fn reply_max(&self) -> usize {
+        self.reply_max.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that one command may gather before it writes them elsewhere: a quarter of `maxmemory`.
+    pub fn gathered_max(&self) -> usize {
+        self.gathered_max.load(Ordering::Relaxed)
     }
 
     /// `timeout` in seconds; 0 for never.

@@ -40,6 +40,7 @@ mod sync;
 mod tracking;
 mod unusual;
 
+use std::fs::OpenOptions;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -177,7 +178,12 @@ pub struct Engine {
     judge: OnceLock<Box<Judge>>,
     /// Who acts on settings outside of the engine.
     followers: RwLock<Vec<Box<Follower>>>,
+    /// How a file is opened that only its owner may read.
+    private: OnceLock<Private>,
 }
+
+/// Has files made so that only their owner may read them, which each system says its own way.
+pub type Private = fn(&mut OpenOptions) -> &mut OpenOptions;
 
 /// Is shown the settings as they are and as they would be, and those that were named, changed or not.
 type Judge = dyn Fn(&Config, &Config, &[&'static Param]) -> Result<Option<Deed>, Refusal> + Send + Sync;
@@ -236,7 +242,7 @@ impl Engine {
         let tracking = Tracking::new(clients.clone(), pubsub.clone(), changes, charges.clone(), unusual.clone());
         let engine = Engine {
             hot: Hot::default(),
-            acl: Acl::new(commands, unusual.clone()),
+            acl: Acl::new(commands, unusual.clone(), charges.clone()),
             guesses: Guesses::default(),
             clients,
             gate: Gate::new(workers),
@@ -275,6 +281,7 @@ impl Engine {
             replication_id: Mutex::new(random_id()),
             judge: OnceLock::new(),
             followers: RwLock::default(),
+            private: OnceLock::new(),
         };
         engine.listen();
         engine.apply(&config);
@@ -386,6 +393,21 @@ impl Engine {
     #[cfg_attr(doc, doc(hidden))]
     pub fn follow(&self, follower: impl Fn(&Config) + Send + Sync + 'static) {
         self.followers.write().push(Box::new(follower));
+    }
+
+    /// Says how a file is made that only its owner may read. The first one stays.
+    pub fn make_private_by(&self, private: Private) {
+        let _ = self.private.set(private);
+    }
+
+    /// How a file is opened that is new and that only its owner may read.
+    pub fn private_file(&self) -> OpenOptions {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        if let Some(private) = self.private.get() {
+            private(&mut options);
+        }
+        options
     }
 
     /// Has events of keys published under the number that their database has at that moment.

@@ -1,5 +1,6 @@
 //! Commands that took long, newest first.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -7,10 +8,8 @@ use parking_lot::Mutex;
 
 use super::{Charge, Charges};
 
-/// Words of a command that are kept, and bytes of a word, as in Redis: enough to recognise it.
+/// Words of a command that are kept, as in Redis: enough to recognise it.
 const WORDS_MAX: usize = 32;
-const WORD_MAX: usize = 128;
-
 /// One slow command.
 #[derive(Clone, Debug)]
 pub struct Slow {
@@ -98,17 +97,22 @@ impl Slowlog {
         }
     }
 
-    /// Cuts words to what is kept, the way Redis words it.
-    pub fn cut<'a>(words: impl ExactSizeIterator<Item = std::borrow::Cow<'a, [u8]>>) -> Vec<Vec<u8>> {
+    /// Bytes of a word that are kept, as in Redis.
+    pub const WORD_MAX: usize = 128;
+
+    /// A word of which so many bytes were left out, the way Redis words it.
+    pub fn cut_word(word: Cow<'_, [u8]>, left_out: usize) -> Cow<'_, [u8]> {
+        match left_out {
+            0 => word,
+            more => Cow::Owned([&word, format!("... ({more} more bytes)").as_bytes()].concat()),
+        }
+    }
+
+    /// Keeps no more words than are kept, the way Redis words it.
+    pub fn cut<'a>(words: impl ExactSizeIterator<Item = Cow<'a, [u8]>>) -> Vec<Vec<u8>> {
         let count = words.len();
         let kept = if count > WORDS_MAX { WORDS_MAX - 1 } else { count };
-        let mut cut: Vec<Vec<u8>> = words
-            .take(kept)
-            .map(|word| match word.len().checked_sub(WORD_MAX) {
-                Some(more @ 1..) => [&word[..WORD_MAX], format!("... ({more} more bytes)").as_bytes()].concat(),
-                _ => word.into_owned(),
-            })
-            .collect();
+        let mut cut: Vec<Vec<u8>> = words.take(kept).map(Cow::into_owned).collect();
         if kept < count {
             cut.push(format!("... ({} more arguments)", count - kept).into_bytes());
         }

@@ -31,7 +31,7 @@ use super::strangers::{TLS_ALERT, is_http, is_tls};
 use super::wire::{Incoming, Wire};
 use super::worker::{Buffers, Scratch, Shared, Watch};
 use crate::clock::{Millis, Ttl};
-use crate::command::{self, Client, Flow};
+use crate::command::{self, Client, Flow, Replies};
 use crate::engine::Engine;
 use crate::resp::request::{TOO_LARGE, guess_key};
 use crate::resp::{Parser, Reply};
@@ -387,7 +387,10 @@ impl<'a> Connection<'a> {
                     counters.query_limit_disconnections.add(u64::from(error == TOO_LARGE));
                     let peer = &self.client.peer;
                     tracing::info!(client = peer.id, addr = %peer.addr, %error, "protocol error");
-                    Reply::new(output, self.client.version).error(&error);
+                    // Who wants no replies is closed all the same.
+                    if self.client.replies == Replies::On {
+                        Reply::new(output, self.client.version).error(&error);
+                    }
                     end = Some(End::Flush);
                     used = input.len();
                     break;

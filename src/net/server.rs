@@ -32,7 +32,7 @@ use super::reload::Reloader;
 pub use super::reload::Settings;
 use super::signing::SigningKeys;
 use super::snapshot::{self, Keeper};
-use super::system::{Signal, Signals};
+use super::system::{Signal, Signals, for_owner};
 use super::tls::{Papers, Tls};
 use super::worker::{self, Arrival, DRAIN_MAX, Shared, Watch, Worker};
 use super::{Patience, descriptors, machine, prometheus, script, secrets, tls};
@@ -150,6 +150,7 @@ impl Server {
         let keyfile = Arc::new(keyfile);
         let engine = Arc::new(Engine::with_key(config, clock, workers, command::COUNT, key));
         command::load_users(&engine).map_err(StartError)?;
+        engine.make_private_by(for_owner);
         engine.scripts.on_busy(script::pause);
         let shown = tls.clone();
         engine.on_configure(move |before, after, named| {

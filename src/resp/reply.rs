@@ -1,12 +1,13 @@
 //! Replies, written straight into the bytes that go to the client.
 //!
 //! The caller says what it means (a map, a double, a null) and the version of the client decides how it looks. A reply
-//! cannot fail; it is begun only when nothing can fail any more, and [`Reply::rewind`] is there for the few that must
-//! look first. The caller writes as many elements as it announced: nothing here counts them.
+//! is begun only when nothing can fail any more, and [`Reply::rewind`] is there for the few that must look first. The
+//! caller writes as many elements as it announced: nothing here counts them. One thing alone can go wrong: a reply can
+//! become too large. Then strings are left out from there on, and who ran the command answers that it was so.
 
 use std::fmt::{self, Display, Write};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::num::Double;
 
 /// The protocol a client has chosen with `HELLO`.
@@ -51,6 +52,8 @@ pub enum Version {
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     version: Version,
+    /// Bytes that `out` may have; 0 once a string did not fit.
+    most: usize,
 }
 
 impl<'a> Reply<'a> {
@@ -63,7 +66,36 @@ impl<'a> Reply<'a> {
     /// assert_eq!(out, b"+OK\r\n");
     /// ```
     pub fn new(out: &'a mut Vec<u8>, version: Version) -> Reply<'a> {
-        Reply { out, version }
+        Reply { out, version, most: usize::MAX }
+    }
+
+    /// The same, where `out` may have so many bytes, which are more than none.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn within(out: &'a mut Vec<u8>, version: Version, most: usize) -> Reply<'a> {
+        Reply { out, version, most }
+    }
+
+    /// Whether it is too large, so that something was left out. Who writes more than a command has data or words looks now
+    /// and then, and stops.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn is_over(&self) -> bool {
+        self.most == 0
+    }
+
+    /// Bytes that may still be written; none when it is too large.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn room(&self) -> usize {
+        self.most.saturating_sub(self.out.len())
+    }
+
+    /// What came of a command that has written this: that its reply is too large, if it is.
+    #[cfg_attr(doc, doc(hidden))]
+    #[inline]
+    pub fn outcome(&self, result: Result<()>) -> Result<()> {
+        match self.most {
+            0 => Err(Error::ReplyTooLarge),
+            _ => result,
+        }
     }
 
     /// The version this client speaks.
@@ -74,12 +106,6 @@ impl<'a> Reply<'a> {
     /// ```
     pub fn version(&self) -> Version {
         self.version
-    }
-
-    /// The same reply for a while, for a helper that takes it by value.
-    #[cfg_attr(doc, doc(hidden))]
-    pub fn reborrow(&mut self) -> Reply<'_> {
-        Reply { out: self.out, version: self.version }
     }
 
     /// The bytes themselves, for who runs other commands and lets them answer.
@@ -184,9 +210,18 @@ impl<'a> Reply<'a> {
     /// assert_eq!(out, b"$4\r\na\r\nb\r\n");
     /// ```
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.out.reserve(bytes.len() + HEADER_MAX + 2);
+        let len = bytes.len() + HEADER_MAX + 2;
+        if len > self.room() {
+            return self.give_up();
+        }
+        self.out.reserve(len);
         self.length(b'$', bytes.len());
         self.line(bytes);
+    }
+
+    #[cold]
+    fn give_up(&mut self) {
+        self.most = 0;
     }
 
     /// A binary-safe string, or null.
@@ -434,6 +469,7 @@ impl<'a> Reply<'a> {
         debug_assert_eq!(kind.len(), 3);
         match self.version {
             Version::Resp2 => self.bulk(text.as_bytes()),
+            Version::Resp3 if text.len() > self.room() => self.give_up(),
             Version::Resp3 => {
                 self.length(b'=', text.len() + 4);
                 self.raw(kind.as_bytes());
@@ -685,6 +721,22 @@ mod tests {
             r.array_from(mark, 11);
         });
         assert!(wrote[0].starts_with("*11\r\n:0\r\n:1\r\n") && wrote[0].ends_with(":10\r\n"));
+    }
+
+    #[test]
+    fn a_reply_that_is_too_large_leaves_out_what_does_not_fit_and_says_so() {
+        let mut out = vec![b'x'; 10];
+        let mut reply = Reply::within(&mut out, Version::Resp3, 100);
+        reply.bulk(&[b'a'; 40]);
+        assert!(!reply.is_over() && reply.outcome(Ok(())).is_ok());
+        let room = reply.room();
+        reply.bulk(&[b'b'; 40]);
+        assert!(reply.is_over() && reply.room() == 0 && room == 100 - reply.mark());
+        assert_eq!(reply.outcome(Err(Error::Syntax)), Err(Error::ReplyTooLarge));
+        // Nothing comes behind a gap.
+        reply.bulk(b"c");
+        reply.verbatim("txt", "c");
+        assert_eq!(reply.mark(), 100 - room);
     }
 
     #[test]

@@ -418,6 +418,11 @@ impl Store {
         self.inner.common.names.redacted(bytes)
     }
 
+    /// So many bytes at most of what that gives, and how many of `bytes` are left out.
+    pub fn redacted_start<'b>(&self, bytes: &'b [u8], most: usize) -> (std::borrow::Cow<'b, [u8]>, usize) {
+        self.inner.common.names.redacted_start(bytes, most)
+    }
+
     /// The shards, if anything was ever written.
     fn cells(&self) -> &[Cell] {
         self.inner.cells.get().map_or(&[], |cells| cells)

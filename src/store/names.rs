@@ -191,29 +191,44 @@ impl Names {
     /// The bytes with every token of a secret namespace replaced, wherever in them it stands: a key, a pattern, a
     /// script. A token ends where no cookie value could go on.
     pub fn redacted<'b>(&self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        self.redacted_start(bytes, usize::MAX).0
+    }
+
+    /// So many bytes at most of what that gives, and how many of `bytes` are left out. It takes no longer than what is
+    /// shown, and the tokens that begin there, are long.
+    pub fn redacted_start<'b>(&self, bytes: &'b [u8], most: usize) -> (Cow<'b, [u8]>, usize) {
         let mut buf = NameBuf::new();
         if let (name, Some(rule)) = self.resolve(bytes, &mut buf)
             && rule.secret
             && bytes[rule.prefix.len()..].iter().any(|byte| is_token_byte(*byte))
         {
             // A word that is a key: all of the rest is the token, whatever bytes it has.
-            return Cow::Owned(name.to_vec());
+            return (Cow::Owned(name[..name.len().min(most)].to_vec()), 0);
         }
-        let mut shown = Cow::Borrowed(bytes);
-        for rule in self.rules.iter().filter(|rule| rule.secret) {
-            let mut from = 0;
-            while let Some(at) = memchr::memmem::find(&shown[from..], &rule.prefix) {
-                let start = from + at + rule.prefix.len();
-                let len = shown[start..].iter().take_while(|byte| is_token_byte(**byte)).count();
-                from = start + len;
-                if len > 0 && !is_hashed(&shown[start..from]) {
-                    let name = self.secret(&rule.prefix, &shown[start..from]);
-                    shown.to_mut().splice(start - rule.prefix.len()..from, name.iter().copied());
-                    from = start - rule.prefix.len() + name.len();
-                }
+        let (mut prefixes, mut shown) = (Prefixes::new(&self.rules, bytes), Vec::new());
+        // What lies before `from` is shown or replaced; what lies before `at` has been looked at.
+        let (mut from, mut at) = (0_usize, 0);
+        let end = loop {
+            let end = from.saturating_add(most.saturating_sub(shown.len())).min(bytes.len());
+            let Some((start, rule)) = prefixes.next(at, end) else { break end };
+            let token = start + rule.prefix.len();
+            let len = bytes[token..].iter().take_while(|byte| is_token_byte(**byte)).count();
+            // Behind one that no token follows another may begin.
+            at = if len == 0 { start + 1 } else { token + len };
+            if len > 0 && !is_hashed(&bytes[token..at]) {
+                shown.extend_from_slice(&bytes[from..start]);
+                self.hash_into(&rule.prefix, &bytes[token..at], &mut buf);
+                shown.extend_from_slice(&buf);
+                from = at;
             }
+        };
+        if from == 0 {
+            return (Cow::Borrowed(&bytes[..end]), bytes.len() - end);
         }
-        shown
+        shown.extend_from_slice(&bytes[from..end]);
+        let more = shown.len().saturating_sub(most);
+        shown.truncate(most);
+        (Cow::Owned(shown), bytes.len() - end + more)
     }
 
     fn hash_into(&self, prefix: &[u8], token: &[u8], buf: &mut NameBuf) {
@@ -228,6 +243,41 @@ impl Names {
         buf.clear();
         buf.extend_from_slice(prefix);
         buf.extend_from_slice(&text);
+    }
+}
+
+/// Where prefixes of secret namespaces stand in a text, from the left to the right.
+struct Prefixes<'r, 'b> {
+    text: &'b [u8],
+    /// Each rule, the place where its prefix is next if that was found, and up to where none begins otherwise.
+    found: SmallVec<[(&'r Rule, Option<usize>, usize); 4]>,
+}
+
+impl<'r, 'b> Prefixes<'r, 'b> {
+    fn new(rules: &'r [Rule], text: &'b [u8]) -> Prefixes<'r, 'b> {
+        Prefixes { text, found: rules.iter().filter(|rule| rule.secret).map(|rule| (rule, None, 0)).collect() }
+    }
+
+    /// The first that begins between two places; of several there the longest.
+    fn next(&mut self, from: usize, end: usize) -> Option<(usize, &'r Rule)> {
+        let mut first: Option<(usize, &'r Rule)> = None;
+        for (rule, place, seen) in &mut self.found {
+            if place.is_none_or(|place| place < from) {
+                let start = from.max(*seen);
+                let stop = end.saturating_add(rule.prefix.len()).saturating_sub(1).min(self.text.len());
+                *place = match self.text.get(start..stop) {
+                    Some(text) => memchr::memmem::find(text, &rule.prefix).map(|at| start + at),
+                    None => None,
+                };
+                *seen = place.unwrap_or(end.max(*seen));
+            }
+            if let Some(place) = place.filter(|place| *place < end)
+                && first.is_none_or(|(first, _)| place < first)
+            {
+                first = Some((place, rule));
+            }
+        }
+        first
     }
 }
 
@@ -324,6 +374,65 @@ mod tests {
         assert_eq!(redacted("auth:session:*"), "auth:session:*");
         assert!(!redacted("auth:session:half \"and half").contains("half"));
         assert_eq!(redacted("plain"), "plain");
+    }
+
+    #[test]
+    fn a_large_text_is_redacted_in_one_pass_and_of_its_beginning_no_more_is_looked_at() {
+        let names = names();
+        let name = stored(&names, b"auth:session:t");
+        // Each in its place in a text of megabytes would be most of a day's work.
+        const COUNT: usize = 500_000;
+        let text = b"x auth:session:t ".repeat(COUNT);
+        let expected = [b"x ", name.as_slice(), b" "].concat().repeat(COUNT);
+        assert!(names.redacted(&text) == expected);
+        for most in [0, 1, 2, 3, 20, 37, 38, 39, 40, 77, 78, 200] {
+            let (shown, left) = names.redacted_start(&text, most);
+            assert_eq!(shown, &expected[..most]);
+            assert!(left.abs_diff(text.len()) < 200, "{most}: {left}");
+        }
+        let plain = vec![b'x'; 1000];
+        assert_eq!(names.redacted_start(&plain, 128), (Cow::Borrowed(&plain[..128]), 872));
+        assert_eq!(names.redacted_start(&plain, 1000), (Cow::Borrowed(&plain[..]), 0));
+        // A token that begins within is one, however long.
+        let long = [b"see auth:session:".as_slice(), &[b't'; 500], b" and more"].concat();
+        let whole = names.redacted(&long);
+        assert_eq!(names.redacted_start(&long, 30), (Cow::Borrowed(&whole[..30]), 9 + 10));
+        assert_eq!(names.redacted_start(&long, 14).0, &whole[..14]);
+        assert_eq!(names.redacted_start(&long, 41), (Cow::Borrowed(&whole[..41]), 8));
+        let (cut, left) = names.redacted_start(&long, 3);
+        assert_eq!((&*cut, left), (&b"see"[..], long.len() - 3));
+        // All of a key is its token.
+        assert_eq!(names.redacted_start(&long[4..], 100).1, 0);
+    }
+
+    #[test]
+    fn of_several_prefixes_the_first_counts_and_of_those_the_longest() {
+        let space = |prefix: &[u8]| Namespace {
+            name: String::new(),
+            prefix: prefix.to_vec(),
+            ttl: Ttl::seconds(5),
+            secret: true,
+            fence: false,
+            login: false,
+            jitter: 0.0,
+        };
+        let spaces = [space(b"a:"), space(b"a:b:"), space(b"other:"), space(b"xa:")];
+        let names = Names::new(&spaces, Ttl::seconds(10), &NamingKey::random());
+        let name = |prefix: &str, token: &str| {
+            String::from_utf8(names.secret(prefix.as_bytes(), token.as_bytes()).to_vec()).expect("ASCII")
+        };
+        let redacted = |text: &str| String::from_utf8_lossy(&names.redacted(text.as_bytes())).into_owned();
+        assert_eq!(redacted(" a:b:t)"), format!(" {}", name("a:b:", "t)")));
+        assert_eq!(
+            redacted("\"a:t other:t a:b:t"),
+            format!("\"{} {} {}", name("a:", "t"), name("other:", "t"), name("a:b:", "t"))
+        );
+        assert_eq!(redacted(" xa:t"), format!(" {}", name("xa:", "t")));
+        assert_eq!(redacted(" a:* a:t a: a:"), format!(" a:* {} a: a:", name("a:", "t")));
+        // What is replaced holds no second one.
+        assert_eq!(redacted(" a:other:t"), format!(" {}", name("a:", "other:t")));
+        let once = redacted(" a:b:t other:u");
+        assert_eq!(redacted(&once), once);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::binary::{Binary, Launch, PLAIN, PROGRAM};
-use crate::support::{PATIENCE, Peer, until};
+use crate::support::{PATIENCE, Peer, Running, until};
 
 // ---- the end ----------------------------------------------------------------------------------------------------
 
@@ -322,4 +322,24 @@ fn it_needs_no_proc_no_disk_to_write_to_and_no_rights() {
         assert_eq!(code, Some(0), "{program:?}: {said}");
         assert!(!said.contains("panicked") && !said.contains("ERROR"), "{program:?}: {said}");
     }
+}
+
+/// They hold hashes of passwords, or passwords.
+#[test]
+fn what_a_command_writes_down_is_for_the_servers_owner_unless_it_was_for_others() {
+    use std::fs::{Permissions, metadata, remove_file, set_permissions, write};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("users.acl");
+    let mode = || metadata(&file).expect("a file").permissions().mode() & 0o777;
+    write(&file, "user default on nopass ~* &* +@all\n").expect("a file");
+    set_permissions(&file, Permissions::from_mode(0o640)).expect("its mode");
+    let dir = folder.path().to_str().expect("a plain path");
+    let server = Running::start(&[("dir", dir), ("aclfile", "users.acl")]);
+    let mut client = server.client();
+    client.send("ACL SETUSER eve on >pw\r\nACL SAVE\r\n").hears("+OK\r\n+OK\r\n");
+    assert_eq!(mode(), 0o640);
+    remove_file(&file).expect("a file");
+    client.send("ACL SAVE\r\n").hears("+OK\r\n");
+    assert_eq!(mode(), 0o600);
 }

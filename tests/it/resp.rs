@@ -309,3 +309,15 @@ fn who_is_killed_is_gone_when_that_is_answered() {
         }
     }
 }
+
+#[test]
+fn who_wants_no_replies_hears_of_no_protocol_error_either_and_is_closed() {
+    let server = Running::start(&[]);
+    for (first, heard) in
+        [("OFF", ""), ("SKIP", ""), ("SKIP\r\nPING", "-ERR Protocol error: expected '$', got '!'\r\n")]
+    {
+        let mut client = server.client();
+        client.send(format!("CLIENT REPLY {first}\r\n*1\r\n!x\r\n"));
+        assert_eq!(String::from_utf8_lossy(&client.rest()), heard, "{first}");
+    }
+}

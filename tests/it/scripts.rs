@@ -92,6 +92,22 @@ fn everybody_hears_that_a_script_takes_long_and_may_end_it() {
     }
 }
 
+/// What is done for a script in Rust has no lines at which somebody could look.
+#[test]
+fn a_script_takes_long_and_may_be_ended_where_it_is_no_lua_that_runs() {
+    for server in servers() {
+        // Tables in tables, so often that no limit of memory comes first.
+        let tree = "local t = {} for i = 1, 14 do local n = {} for j = 1, 1000 do n[j] = t end t = n end";
+        for then in ["return t", "cmsgpack.pack(t)", "for i = 1, 1e9 do pcall(cmsgpack.pack, t) end"] {
+            let (mut stuck, [mut one, mut other]) = stuck(&server, &format!("{tree} {then}"));
+            other.send("SCRIPT KILL\r\n").hears("+OK\r\n");
+            assert!(line(&mut stuck).starts_with("-ERR Script killed by user"));
+            stuck.hears("+PONG\r\n");
+            assert_eq!(until_free(&mut one), "$-1");
+        }
+    }
+}
+
 #[test]
 fn a_script_that_has_written_is_ended_with_the_server_alone() {
     for server in servers() {

@@ -2,7 +2,9 @@
 
 use mlua::{Either, Lua, LuaString, Table, Value};
 
+use super::bounds::Work;
 use super::interpreter::unlimited;
+use crate::error::Error;
 use crate::num;
 use crate::resp::written::Written;
 use crate::resp::{Args, Reply, Version};
@@ -189,6 +191,7 @@ impl Names {
 pub(super) struct Writer<'a, 'b> {
     pub reply: &'a mut Reply<'b>,
     pub names: &'a Names,
+    pub work: Work,
     /// The version that the script has chosen for itself.
     pub speaks: Version,
 }
@@ -196,6 +199,11 @@ pub(super) struct Writer<'a, 'b> {
 impl Writer<'_, '_> {
     /// Writes a value that so many tables hold.
     pub fn value(&mut self, value: &Value, depth: usize) -> mlua::Result<()> {
+        // Before anything else is written, as nothing that was left out leaves room.
+        if self.reply.room() == 0 {
+            return Err(mlua::Error::external(Error::ReplyTooLarge));
+        }
+        self.work.step(self.reply.mark())?;
         match value {
             Value::String(string) => self.reply.bulk(&string.as_bytes()),
             Value::Integer(number) => self.reply.int(*number),
@@ -267,7 +275,7 @@ impl Writer<'_, '_> {
             count += 1;
         }
         self.reply.array_from(mark, count);
-        Ok(())
+        self.work.moved(self.reply.mark() - mark)
     }
 
     fn map(&mut self, map: &Table, depth: usize) -> mlua::Result<()> {

@@ -17,6 +17,7 @@ use mlua::{
 use parking_lot::Mutex;
 
 use super::args::{Arguments, answer, number, raise_reply, raised};
+use super::bounds::Bounds;
 use super::convert::{self, Names};
 use super::random::Random;
 use super::server::Desk;
@@ -74,8 +75,7 @@ pub(super) struct Interpreter {
     /// The line at which a script was ended because somebody wanted so, one up; 0 if none was.
     killed_at: Arc<AtomicUsize>,
     fallen: Fallen,
-    /// Bytes that a script may hold.
-    most: usize,
+    pub bounds: Bounds,
     /// Bytes that are held, if they were looked at since the last run.
     used: Cell<Option<usize>>,
 }
@@ -192,7 +192,8 @@ impl Interpreter {
         let json: Function = chunk(&lua, "=cjson", include_str!("json.lua"))?;
         let sandbox: Function = chunk(&lua, "=redis", include_str!("sandbox.lua"))?;
         let fallen = Fallen::default();
-        let host = host(&lua, json, &fallen)?;
+        let bounds = Bounds::new(running.clone(), clock.clone(), MEMORY_MAX);
+        let host = host(&lua, json, &fallen, &bounds)?;
         host.raw_set("has_functions", has_functions)?;
         host.raw_set("flags", FLAGS)?;
         let (environment, run, load, callback, forget): (Table, _, _, _, _) = sandbox.call(host)?;
@@ -211,7 +212,7 @@ impl Interpreter {
             compiled: HashMap::default(),
             killed_at: Arc::default(),
             fallen,
-            most: MEMORY_MAX,
+            bounds,
             used: Cell::default(),
         };
         interpreter.watch(running, clock)?;
@@ -255,7 +256,7 @@ impl Interpreter {
     /// A text as a function, or what is wrong with it.
     pub fn chunk(&self, text: &[u8]) -> Result<Function, String> {
         let chunk = self.lua.load(text).set_name(self.name).set_mode(ChunkMode::Text);
-        limited(&self.lua, self.most, || chunk.into_function()).map_err(|error| match error {
+        limited(&self.lua, self.bounds.most(), || chunk.into_function()).map_err(|error| match error {
             mlua::Error::SyntaxError { message, .. } => message,
             other => other.to_string(),
         })
@@ -278,7 +279,9 @@ impl Interpreter {
                 false => Err(raise_reply("ERR FUNCTION LOAD timeout")),
             }
         })?;
-        let loaded = limited(&self.lua, self.most, || self.load.call::<Value>((chunk, number)));
+        self.bounds.set_loading(ends.max(1));
+        let loaded = limited(&self.lua, self.bounds.most(), || self.load.call::<Value>((chunk, number)));
+        self.bounds.set_loading(0);
         self.watch(running.clone(), clock.clone())?;
         let Value::Table(list) = loaded.as_ref().map_err(Clone::clone)? else {
             return Ok(Err(loaded?.to_string()?));
@@ -317,7 +320,7 @@ impl Interpreter {
         const LEAST: usize = 16;
         // Words that Lua takes one after the other; more come in tables.
         const FEW: usize = 32;
-        let lua = &self.lua;
+        let (lua, most) = (&self.lua, self.bounds.most());
         let script = match what {
             Run::Script(number) => &self.scripts[number],
             Run::Function(function) => function,
@@ -326,12 +329,12 @@ impl Interpreter {
         let is_small = size(keys) + size(argv) <= UNLIMITED_MAX;
         let result = if is_small && keys.len() + argv.len() <= FEW {
             let words = keys.iter().chain(argv.iter()).map(word);
-            let words: Variadic<_> = words.chain(once(Either::Right(Other::Limit(self.most)))).collect();
+            let words: Variadic<_> = words.chain(once(Either::Right(Other::Limit(most)))).collect();
             self.run.call::<(bool, u8, Back)>((script, keys.len(), words))
         } else {
             let tables = || Ok((convert::list(lua, keys)?, convert::list(lua, argv)?));
-            let (keys, argv) = if is_small { tables() } else { limited(lua, self.most, tables) }?;
-            limited(lua, self.most, || self.run.call((script, false, keys, argv)))
+            let (keys, argv) = if is_small { tables() } else { limited(lua, most, tables) }?;
+            limited(lua, most, || self.run.call((script, false, keys, argv)))
         };
         if result.is_err() {
             lua.set_memory_limit(0)?;
@@ -378,8 +381,8 @@ impl Interpreter {
     }
 
     /// Lets scripts hold what they may where so much is there for all.
-    pub fn limit(&mut self, maxmemory: u64) {
-        self.most = MEMORY_MAX.min(share(maxmemory));
+    pub fn limit(&self, maxmemory: u64) {
+        self.bounds.set_most(MEMORY_MAX.min(share(maxmemory)));
     }
 }
 
@@ -423,13 +426,13 @@ fn chunk(lua: &Lua, name: &str, text: &str) -> mlua::Result<Function> {
 }
 
 /// What Rust has to offer to the sandbox.
-fn host(lua: &Lua, json: Function, fallen: &Fallen) -> mlua::Result<Table> {
+fn host(lua: &Lua, json: Function, fallen: &Fallen, bounds: &Bounds) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("json", json)?;
     table.raw_set("null", Value::NULL)?;
     table.raw_set("bit", bit::library(lua)?)?;
-    table.raw_set("struct", pack::library(lua)?)?;
-    table.raw_set("cmsgpack", msgpack::library(lua)?)?;
+    table.raw_set("struct", pack::library(lua, bounds)?)?;
+    table.raw_set("cmsgpack", msgpack::library(lua, bounds)?)?;
     table.raw_set("version", REDIS_VERSION)?;
     table.raw_set("version_number", version_number(REDIS_VERSION))?;
     table.raw_set("place", lua.create_function(|lua, ()| Ok(place(lua)))?)?;

@@ -3,6 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use super::args::{Arguments, Outcome, answer};
+use super::bounds::{Bounds, Work};
 
 /// Tables in tables that are written; what is deeper is written as nil.
 const WRITTEN_DEPTH_MAX: usize = 16;
@@ -14,7 +15,7 @@ const SHORT: &str = "Missing bytes in input.";
 const BAD: &str = "Bad data format in input.";
 
 /// The library's functions.
-pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
+pub(super) fn library(lua: &Lua, bounds: &Bounds) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     for (name, text) in [
         ("_NAME", "cmsgpack"),
@@ -24,44 +25,48 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
     ] {
         table.raw_set(name, text)?;
     }
+    let own = bounds.clone();
     table.raw_set(
         "pack",
-        lua.create_function(|lua, values| {
+        lua.create_function(move |lua, values| {
             let args = Arguments::new("pack", values);
             if args.values.is_empty() {
                 return answer(Err(args.bad(0, "MessagePack pack needs input.")), lua);
             }
-            let mut out = Vec::new();
+            let mut writer = Writer { out: Vec::new(), work: own.work() };
             for value in &args.values {
-                write(value, &mut out, 0)?;
+                writer.value(value, 0)?;
             }
-            answer(Ok(vec![Value::String(lua.create_string(out)?)]), lua)
+            answer(Ok(vec![Value::String(lua.create_string(writer.out)?)]), lua)
         })?,
     )?;
+    let own = bounds.clone();
     table.raw_set(
         "unpack",
-        lua.create_function(|lua, values| {
+        lua.create_function(move |lua, values| {
             let args = Arguments::new("unpack", values);
-            answer(unpack(lua, &args, None, 0)?, lua)
+            answer(unpack(lua, &own, &args, None, 0)?, lua)
         })?,
     )?;
+    let own = bounds.clone();
     table.raw_set(
         "unpack_one",
-        lua.create_function(|lua, values| {
+        lua.create_function(move |lua, values| {
             let args = Arguments::new("unpack_one", values);
             let outcome = match args.number_or(2, 0.0) {
-                Ok(offset) => unpack(lua, &args, Some(1), offset as i64)?,
+                Ok(offset) => unpack(lua, &own, &args, Some(1), offset as i64)?,
                 Err(message) => Err(message),
             };
             answer(outcome, lua)
         })?,
     )?;
+    let own = bounds.clone();
     table.raw_set(
         "unpack_limit",
-        lua.create_function(|lua, values| {
+        lua.create_function(move |lua, values| {
             let args = Arguments::new("unpack_limit", values);
             let outcome = match args.number(2).and_then(|limit| Ok((limit, args.number_or(3, 0.0)?))) {
-                Ok((limit, offset)) => unpack(lua, &args, Some(limit as i64), offset as i64)?,
+                Ok((limit, offset)) => unpack(lua, &own, &args, Some(limit as i64), offset as i64)?,
                 Err(message) => Err(message),
             };
             answer(outcome, lua)
@@ -72,20 +77,55 @@ pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
 
 // ---- writing ------------------------------------------------------------------------------------------------------
 
-fn write(value: &Value, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
-    match value {
-        Value::Boolean(yes) => out.push(if *yes { 0xc3 } else { 0xc2 }),
-        Value::Integer(number) => write_integer(*number, out),
-        Value::Number(number) => write_number(*number, out),
-        Value::String(text) => {
-            let text = text.as_bytes();
-            write_head(text.len(), (0xa0, 31), &[0xd9, 0xda, 0xdb], out);
-            out.extend_from_slice(&text);
+struct Writer {
+    out: Vec<u8>,
+    work: Work,
+}
+
+impl Writer {
+    fn value(&mut self, value: &Value, depth: usize) -> mlua::Result<()> {
+        self.work.step_within(self.out.len())?;
+        let out = &mut self.out;
+        match value {
+            Value::Boolean(yes) => out.push(if *yes { 0xc3 } else { 0xc2 }),
+            Value::Integer(number) => write_integer(*number, out),
+            Value::Number(number) => write_number(*number, out),
+            Value::String(text) => {
+                let text = text.as_bytes();
+                write_head(text.len(), (0xa0, 31), &[0xd9, 0xda, 0xdb], out);
+                out.extend_from_slice(&text);
+            }
+            Value::Table(table) if depth < WRITTEN_DEPTH_MAX => self.table(table, depth)?,
+            _ => out.push(0xc0),
         }
-        Value::Table(table) if depth < WRITTEN_DEPTH_MAX => write_table(table, out, depth)?,
-        _ => out.push(0xc0),
+        Ok(())
     }
-    Ok(())
+
+    fn table(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
+        // Twice through the table, as Lua lends only some thousands of values at once.
+        let (mut len, mut last, mut is_array) = (0, 0, true);
+        table.for_each(|key: Value, _: Value| {
+            len += 1;
+            match key {
+                Value::Integer(index @ 1..) => last = last.max(index as usize),
+                _ => is_array = false,
+            }
+            self.work.step(self.out.len())
+        })?;
+        // Keys differ, so that as many of them as there are places fill all places.
+        if is_array && last == len {
+            write_head(len, (0x90, 15), &[0xdc, 0xdd], &mut self.out);
+            for at in 1..=len {
+                self.value(&table.raw_get(at)?, depth + 1)?;
+            }
+            return Ok(());
+        }
+        write_head(len, (0x80, 15), &[0xde, 0xdf], &mut self.out);
+        table.for_each(|key: Value, value: Value| {
+            self.value(&key, depth + 1)?;
+            self.value(&value, depth + 1)
+        })
+    }
 }
 
 /// The head of something so long: in one byte up to a length, or a mark and the length in 8, 16 or 32 bits.
@@ -151,36 +191,16 @@ fn write_number(number: f64, out: &mut Vec<u8>) {
     }
 }
 
-fn write_table(table: &Table, out: &mut Vec<u8>, depth: usize) -> mlua::Result<()> {
-    // Twice through the table, as Lua lends only some thousands of values at once.
-    let (mut len, mut last, mut is_array) = (0, 0, true);
-    table.for_each(|key: Value, _: Value| {
-        len += 1;
-        match key {
-            Value::Integer(index @ 1..) => last = last.max(index as usize),
-            _ => is_array = false,
-        }
-        Ok(())
-    })?;
-    // Keys differ, so that as many of them as there are places fill all places.
-    if is_array && last == len {
-        write_head(len, (0x90, 15), &[0xdc, 0xdd], out);
-        for at in 1..=len {
-            write(&table.raw_get(at)?, out, depth + 1)?;
-        }
-        return Ok(());
-    }
-    write_head(len, (0x80, 15), &[0xde, 0xdf], out);
-    table.for_each(|key: Value, value: Value| {
-        write(&key, out, depth + 1)?;
-        write(&value, out, depth + 1)
-    })
-}
-
 // ---- reading ------------------------------------------------------------------------------------------------------
 
 /// Reads all values, or so many from a place on; then the place where it goes on comes first, -1 for the end.
-fn unpack(lua: &Lua, args: &Arguments, limit: Option<i64>, offset: i64) -> mlua::Result<Outcome<Vec<Value>>> {
+fn unpack(
+    lua: &Lua,
+    bounds: &Bounds,
+    args: &Arguments,
+    limit: Option<i64>,
+    offset: i64,
+) -> mlua::Result<Outcome<Vec<Value>>> {
     /// Values that a function may return at once.
     const VALUES_MAX: usize = 7000;
     let data = match args.bytes(1) {
@@ -196,7 +216,7 @@ fn unpack(lua: &Lua, args: &Arguments, limit: Option<i64>, offset: i64) -> mlua:
     };
     let is_all = asked == 0 && offset == 0;
     let most = if is_all { usize::MAX } else { asked as usize };
-    let (mut reader, mut values) = (Reader { lua, rest }, Vec::new());
+    let (mut reader, mut values) = (Reader { lua, rest, work: bounds.work() }, Vec::new());
     while !reader.rest.is_empty() && values.len() < most {
         if values.len() == VALUES_MAX {
             let message = "too many return values at once; use unpack_one or unpack_limit instead.";
@@ -217,6 +237,7 @@ fn unpack(lua: &Lua, args: &Arguments, limit: Option<i64>, offset: i64) -> mlua:
 struct Reader<'a> {
     lua: &'a Lua,
     rest: &'a [u8],
+    work: Work,
 }
 
 /// A value, or what is wrong with the data.
@@ -241,6 +262,7 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, depth: usize) -> mlua::Result<Read<Value>> {
+        self.work.step(0)?;
         let mark = match self.take(1) {
             Ok(bytes) => bytes[0],
             Err(why) => return Ok(Err(why)),

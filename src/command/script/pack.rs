@@ -3,6 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use super::args::{Arguments, Outcome, answer};
+use super::bounds::Bounds;
 
 /// Bytes that one integer may have.
 const INTEGER_MAX: usize = 32;
@@ -11,12 +12,13 @@ const INTEGER_MAX: usize = 32;
 const NATIVE_ALIGNMENT: usize = 8;
 
 /// The library's functions.
-pub(super) fn library(lua: &Lua) -> mlua::Result<Table> {
+pub(super) fn library(lua: &Lua, bounds: &Bounds) -> mlua::Result<Table> {
     let table = lua.create_table()?;
+    let bounds = bounds.clone();
     table.raw_set(
         "pack",
-        lua.create_function(|lua, values| {
-            let packed = pack(&Arguments::new("pack", values));
+        lua.create_function(move |lua, values| {
+            let packed = pack(&Arguments::new("pack", values), &bounds)?;
             let packed = match packed {
                 Ok(bytes) => Ok(vec![Value::String(lua.create_string(bytes)?)]),
                 Err(message) => Err(message),
@@ -131,10 +133,24 @@ impl<'a> Format<'a> {
     }
 }
 
-fn pack(args: &Arguments) -> Outcome<Vec<u8>> {
+/// Packs values, of which many may be the same text.
+fn pack(args: &Arguments, bounds: &Bounds) -> mlua::Result<Outcome<Vec<u8>>> {
+    let (mut work, mut noted) = (bounds.work(), Ok(()));
+    let packed = rows(args, |bytes| {
+        noted = work.step_within(bytes);
+        noted.is_ok()
+    });
+    noted.map(|()| packed)
+}
+
+/// The rows, unless who is told how many bytes there are wants no more.
+fn rows(args: &Arguments, mut wants_more: impl FnMut(usize) -> bool) -> Outcome<Vec<u8>> {
     let mut format = Format::new(args)?;
     let (mut out, mut at) = (Vec::new(), 2);
     while let Some(Field { letter, size, padding }) = format.next(out.len())? {
+        if !wants_more(out.len()) {
+            break;
+        }
         out.resize(out.len() + padding, 0);
         match letter {
             b'x' => {
@@ -214,8 +230,13 @@ impl<'a> Unpacker<'a> {
     }
 
     fn run(mut self, lua: &Lua) -> mlua::Result<Outcome<Vec<Value>>> {
+        /// Values that a function may return at once.
+        const VALUES_MAX: usize = 7000;
         let mut values = Vec::new();
         loop {
+            if values.len() > VALUES_MAX {
+                return Ok(Err("stack overflow (too many results)".to_owned()));
+            }
             match self.step(&mut values, lua)? {
                 Ok(true) => {}
                 Ok(false) => break,

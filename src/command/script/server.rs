@@ -127,7 +127,7 @@ impl Server<'_> {
         let mut desk = std::mem::take(&mut self.desk);
         desk.words.clear();
         desk.reply.clear();
-        let read = read_command(given, echo, &mut desk.words)?;
+        let read = read_command(lua, given, echo, self.engine.hot.gathered_max(), &mut desk.words)?;
         let ran = read.and_then(|()| self.dispatch(&desk.words, &mut desk.reply));
         let result = match ran {
             Err(text) => Err(text.into_bytes()),
@@ -170,11 +170,13 @@ impl Server<'_> {
         }
         self.client.version = self.speaks;
         self.client.flow = Flow::Go;
-        let reply = Reply::new(out, self.speaks);
+        // It is sent to nobody.
+        let reply = Reply::within(out, self.speaks, engine.hot.gathered_max());
         let mut ctx =
             Ctx { engine, client: self.client, now: self.now, reply, spec: found.spec, ahead: None, is_scripted: true };
         let waited = std::mem::replace(&mut ctx.client.never_waits, true);
         let result = (found.spec.run)(&mut ctx, args);
+        let result = ctx.reply.outcome(result);
         ctx.client.never_waits = waited;
         if let Flow::Sleep(ttl) = ctx.client.flow {
             self.slept = Ttl(self.slept.0.saturating_add(ttl.0));
@@ -233,7 +235,7 @@ impl Server<'_> {
     /// `redis.acl_check_cmd`: whether the client may run a command.
     fn may_run(&self, values: MultiValue) -> mlua::Result<bool> {
         let mut words = Words::new();
-        read_words(values, &mut words).map_err(raise_reply)?;
+        read_words(values, self.engine.hot.gathered_max(), &mut words).map_err(raise_reply)?;
         match command::lookup(words.args()) {
             Ok(found) => Ok(acl::may_run(self.engine, self.client, found, words.args())),
             Err(_) => Err(raise_reply("ERR Invalid command passed to redis.acl_check_cmd()")),
@@ -249,13 +251,18 @@ pub(super) fn log(values: &MultiValue) -> mlua::Result<()> {
     let Some(level) = values.front().and_then(number) else {
         return Err(raise_reply("ERR First argument must be a number (log level)."));
     };
-    let words: Vec<String> = values
-        .iter()
-        .skip(1)
-        .filter(|value| matches!(args::kind(value), "string" | "number"))
-        .filter_map(|value| value.to_string().ok())
-        .collect();
-    let text = words.join(" ");
+    let words = values.iter().skip(1).filter(|value| matches!(args::kind(value), "string" | "number"));
+    let mut text = String::new();
+    for word in words.filter_map(|value| value.to_string().ok()) {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(&word);
+        if text.len() > LOGGED_MAX {
+            text.truncate(text.floor_char_boundary(LOGGED_MAX));
+            break;
+        }
+    }
     match level as i64 {
         0 | 1 => tracing::debug!(target: "script", "{text}"),
         2 => tracing::info!(target: "script", "{text}"),
@@ -265,18 +272,27 @@ pub(super) fn log(values: &MultiValue) -> mlua::Result<()> {
     Ok(())
 }
 
+/// Bytes of a message that a script may log.
+const LOGGED_MAX: usize = 64 * 1024;
+
 const NO_WORD: &str = "ERR Please specify at least one argument for this redis lib call";
 const NOT_A_WORD: &str = "ERR Lua redis lib command arguments must be strings or integers";
 
-/// Reads the words of a command.
-fn read_words(values: MultiValue, words: &mut Words) -> Result<(), String> {
+const TOO_LARGE: &str = "ERR the words of this command are larger than a quarter of 'maxmemory'";
+
+/// Reads the words of a command, which may take so many bytes.
+fn read_words(values: MultiValue, most: usize, words: &mut Words) -> Result<(), String> {
     if values.is_empty() {
         return Err(NO_WORD.to_owned());
     }
-    values.iter().try_for_each(|value| read_word(value, words))
+    values.iter().try_for_each(|value| read_word(value, most, words))
 }
 
-fn read_word(value: &Value, words: &mut Words) -> Result<(), String> {
+fn read_word(value: &Value, most: usize, words: &mut Words) -> Result<(), String> {
+    // One text may be many of them.
+    if words.size() > most {
+        return Err(TOO_LARGE.to_owned());
+    }
     match value {
         Value::String(text) => words.push(&text.as_bytes()),
         Value::Integer(number) => words.push(itoa::Buffer::new().format(*number).as_bytes()),
@@ -289,7 +305,15 @@ fn read_word(value: &Value, words: &mut Words) -> Result<(), String> {
 /// Reads the words of a command of which the name has been read. Texts among the others, if they are few, go through a function
 /// that gives back what it is given, as what Lua gives back is read where it lies: to look at a value's bytes counts it
 /// twice more and takes memory.
-fn read_command((name, others): Given, echo: &Function, words: &mut Words) -> mlua::Result<Result<(), String>> {
+fn read_command(
+    lua: &Lua,
+    (name, others): Given,
+    echo: &Function,
+    most: usize,
+    words: &mut Words,
+) -> mlua::Result<Result<(), String>> {
+    /// Words that are read where they lie.
+    const FEW: usize = 6;
     match name {
         Either::Left(name) => words.push(&name),
         Either::Right(Value::Nil) if others.is_empty() => return Ok(Err(NO_WORD.to_owned())),
@@ -298,8 +322,10 @@ fn read_command((name, others): Given, echo: &Function, words: &mut Words) -> ml
     if others.is_empty() {
         return Ok(Ok(()));
     }
-    if others.len() > 6 || !others.iter().all(|value| matches!(value, Value::String(_))) {
-        return Ok(others.iter().try_for_each(|value| read_word(value, words)));
+    // All of them may be the same.
+    let are_short = lua.used_memory() <= most / FEW;
+    if others.len() > FEW || !are_short || !others.iter().all(|value| matches!(value, Value::String(_))) {
+        return Ok(others.iter().try_for_each(|value| read_word(value, most, words)));
     }
     type Few = Option<BString>;
     let (one, two, three, four, five, six) = echo.call::<(Few, Few, Few, Few, Few, Few)>(others)?;

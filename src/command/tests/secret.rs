@@ -186,3 +186,31 @@ fn an_error_that_a_script_makes_of_a_key_shows_no_token() {
         assert!(!text.contains("only-hers-to-know"), "{text}");
     }
 }
+
+#[test]
+fn passwords_in_requests_that_are_only_spoken_of_are_shown_nowhere() {
+    let mut t = Transcript::with(&[("slowlog-log-slower-than", "0")]);
+    let mut watcher = t.enter();
+    t.say_as(&mut watcher, "MONITOR").hears("+OK");
+    for line in [
+        "COMMAND GETKEYS AUTH s3cret",
+        "COMMAND GETKEYS HELLO 3 AUTH default s3cret",
+        "COMMAND GETKEYSANDFLAGS ACL SETUSER q >s3cret",
+        "COMMAND GETKEYS CONFIG SET requirepass s3cret",
+        "COMMAND GETKEYS ACL DRYRUN default AUTH s3cret",
+        "ACL DRYRUN default AUTH s3cret",
+        "ACL DRYRUN default COMMAND GETKEYS AUTH s3cret",
+        "COMMAND GETKEYS GET shown",
+    ] {
+        t.say(line);
+    }
+    // However often.
+    let mut words: Vec<&[u8]> = Vec::new();
+    (0..30_000).for_each(|_| words.extend([&b"ACL"[..], b"DRYRUN", b"default"]));
+    words.extend([&b"AUTH"[..], b"s3cret"]);
+    t.words(&words);
+    for text in [t.say("SLOWLOG GET -1").text(), t.mail(&watcher)] {
+        assert!(!text.contains("s3cret") && text.contains("(redacted)"));
+        assert!(text.contains("GETKEYSANDFLAGS") && text.contains("shown"));
+    }
+}

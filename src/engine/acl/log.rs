@@ -1,8 +1,11 @@
 //! What was denied lately, newest first.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use crate::engine::{Charge, Charges};
 
 /// Entries among which a like one is looked for, and milliseconds within which two are alike, as in Redis.
 const LIKE_AMONG: usize = 10;
@@ -41,9 +44,9 @@ pub struct Entry {
     pub reason: &'static str,
     /// Where it was tried.
     pub context: Context,
-    /// The command, key or channel, tokens already replaced.
+    /// The command, key or channel, cut to what is kept, tokens already replaced.
     pub object: Vec<u8>,
-    /// Who tried.
+    /// Who tried, cut as well.
     pub user: Vec<u8>,
     /// The client that tried last, as CLIENT LIST has it.
     pub client: String,
@@ -53,13 +56,25 @@ pub struct Entry {
     pub updated: u64,
 }
 
+impl Entry {
+    /// Bytes that it takes.
+    fn size(&self) -> usize {
+        size_of::<Entry>() + self.object.len() + self.user.len() + self.client.len()
+    }
+}
+
 /// The log.
-#[derive(Default)]
 pub struct Log {
     state: Mutex<(u64, VecDeque<Entry>)>,
+    charges: Arc<Charges>,
 }
 
 impl Log {
+    /// An empty log.
+    pub(super) fn new(charges: Arc<Charges>) -> Log {
+        Log { state: Mutex::default(), charges }
+    }
+
     /// Notes what was denied; the oldest goes when there are more than `max`.
     pub fn push(&self, mut entry: Entry, max: usize) {
         let mut state = self.state.lock();
@@ -72,16 +87,27 @@ impl Log {
         };
         let like = state.1.iter().take(LIKE_AMONG).position(like);
         if let Some(mut old) = like.and_then(|at| state.1.remove(at)) {
+            let before = old.size();
             old.count += 1;
             old.client = entry.client;
             old.updated = entry.updated;
+            self.charges.change(Charge::AclLog, before, old.size());
             state.1.push_front(old);
             return;
         }
         entry.id = state.0;
         state.0 += 1;
+        self.charges.change(Charge::AclLog, 0, entry.size());
         state.1.push_front(entry);
-        state.1.truncate(max);
+        self.cut_to(max, &mut state.1);
+    }
+
+    fn cut_to(&self, max: usize, kept: &mut VecDeque<Entry>) {
+        while kept.len() > max
+            && let Some(oldest) = kept.pop_back()
+        {
+            self.charges.change(Charge::AclLog, oldest.size(), 0);
+        }
     }
 
     /// The newest ones.
@@ -91,6 +117,6 @@ impl Log {
 
     /// Forgets all; the numbers go on.
     pub fn clear(&self) {
-        self.state.lock().1.clear();
+        self.cut_to(0, &mut self.state.lock().1);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{Oddity, Unusual};
+use super::{Charges, Oddity, Unusual};
 
 pub use log::{Context, Entry, Log};
 pub use rules::{Denied, Mistake, Rules, Selector, Touch, Wish, same_secret};
@@ -118,10 +118,10 @@ pub struct Acl {
 
 impl Acl {
     /// The default user alone, who may do everything. `commands` is how many commands there are.
-    pub fn new(commands: usize, unusual: Arc<Unusual>) -> Acl {
+    pub fn new(commands: usize, unusual: Arc<Unusual>, charges: Arc<Charges>) -> Acl {
         let default = Arc::new(User::new(DEFAULT.as_bytes(), Rules::everything(commands)));
         Acl {
-            log: Log::default(),
+            log: Log::new(charges),
             commands,
             guard: AtomicU8::new(0),
             unusual,
