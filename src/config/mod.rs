@@ -1,7 +1,7 @@
 //! All settings, and the one table they come from.
 //!
 //! [`PARAMS`] is the truth: flags, environment variables, TOML keys, redis.conf directives, CONFIG GET and SET,
-//! `--help` and the README's reference are computed from its rows. Reading files and arguments is done elsewhere;
+//! `--help` and docs/settings.md are computed from its rows. Reading files and arguments is done elsewhere;
 //! nothing here does I/O, and no refusal or `Debug` output shows a secret.
 //!
 //! ```
