@@ -22,6 +22,8 @@ need musl-gcc musl-tools
 need strace strace
 need systemd-analyze systemd
 need groff groff-base
+# cargo-deb asks it what the package depends on, and without it says nothing.
+need dpkg-shlibdeps dpkg-dev
 need script bsdutils
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 
