@@ -258,3 +258,41 @@ fn the_settings_that_the_readme_shows_have_these_defaults() {
     }
     assert!(rows > 5, "{rows} rows");
 }
+
+/// What a heading is called in a link: small letters, digits and dashes.
+fn anchor(heading: &str) -> String {
+    let letters = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = letters.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
+    kept.map(|char| if char == ' ' { '-' } else { char }).collect()
+}
+
+#[test]
+fn links_of_the_documents_lead_somewhere() {
+    let folders = [".", "docs", "examples/nextjs"].map(|folder| root().join(folder));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder").flatten());
+    let pages: Vec<PathBuf> =
+        files.map(|file| file.path()).filter(|path| path.extension() == Some("md".as_ref())).collect();
+    let (mut broken, mut links) = (Vec::new(), 0);
+    for page in &pages {
+        let text = fs::read_to_string(page).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            let known = target.exists()
+                && (heading.is_empty()
+                    || fs::read_to_string(&target)
+                        .expect("a page")
+                        .lines()
+                        .any(|line| line.starts_with('#') && anchor(line) == heading));
+            if !known {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(links > 30, "{links} links");
+    none(broken);
+}
