@@ -129,7 +129,7 @@ fn never() -> bool {
 fn two_requests(gate: &Gate, worker: usize, halves: &Halves) {
     let mut turn = gate.enter(worker, never);
     assert!(halves.are_equal());
-    turn.give_way(never);
+    turn.give_way(never, || ());
     assert!(turn.is_inside() && halves.are_equal());
 }
 
@@ -137,10 +137,10 @@ fn two_requests(gate: &Gate, worker: usize, halves: &Halves) {
 fn a_transaction(gate: &Gate, worker: usize, halves: &Halves) {
     let turn = gate.enter(worker, never);
     assert!(halves.are_equal());
-    let done = gate.alone(worker, never, || {
+    let done = gate.alone(worker, never, |_| {
         assert!(halves.are_equal());
         halves.change();
-        gate.alone(worker, never, || halves.change())
+        gate.alone(worker, never, |_| halves.change())
     });
     assert!(done.is_some() && turn.is_inside() && halves.are_equal());
 }
@@ -149,7 +149,7 @@ fn a_transaction(gate: &Gate, worker: usize, halves: &Halves) {
 fn who_gives_up(gate: &Gate, worker: usize, halves: &Halves) {
     let mut turn = gate.enter(worker, || true);
     assert!(!turn.is_inside() || halves.are_equal());
-    turn.give_way(|| true);
+    turn.give_way(|| true, || ());
     assert!(!turn.is_inside() || halves.are_equal());
 }
 
@@ -172,11 +172,11 @@ fn no_schedule_lets_in_who_gives_up() {
 fn no_schedule_shows_what_is_done_while_a_script_rests_as_done_alone() {
     /// A script that takes long: it rests once, and whoever comes from its own worker meanwhile is outside.
     fn resting(gate: &Gate, worker: usize, halves: &Halves) {
-        gate.alone(worker, never, || {
+        gate.alone(worker, never, |_| {
             halves.change();
             gate.set_resting(worker, true);
             assert!(!gate.enter(worker, || true).is_inside());
-            assert!(gate.alone(worker, || true, || ()).is_none());
+            assert!(gate.alone(worker, || true, |_| ()).is_none());
             gate.set_resting(worker, false);
             halves.change();
         });

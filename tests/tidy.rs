@@ -161,6 +161,19 @@ fn one_file_alone_has_unsafe_code() {
 }
 
 #[test]
+fn one_file_alone_is_for_unix() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| !source.path.ends_with("net/system/unix.rs")) {
+        for (line, text) in code(&source.text).take_while(|(_, text)| !text.contains("#[cfg(test)]")) {
+            if text.contains("std::os::unix") && !is_test(source) {
+                broken.push(format!("{}:{line}: Windows has no {}", source.path.display(), text.trim()));
+            }
+        }
+    }
+    none(broken);
+}
+
+#[test]
 fn no_state_belongs_to_the_whole_process() {
     let mut broken = Vec::new();
     // What a script calls, and where it is left if it takes long, is known by thread, and only while it runs or rests there.

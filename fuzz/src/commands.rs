@@ -114,7 +114,7 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        command::forget(&self.engine, &mut self.client, self.clock.now());
+        command::forget(&self.engine, &mut self.client, true);
     }
 }
 

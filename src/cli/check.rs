@@ -4,6 +4,7 @@
 mod doors;
 mod hazards;
 mod here;
+mod otlp;
 mod upstream;
 
 use std::ffi::OsString;
@@ -141,6 +142,7 @@ fn check(args: Vec<OsString>) -> Result<ExitCode, Unserved> {
             here::look(&mut found, &loaded.config);
             hazards::look(&mut found, &loaded);
             upstream::look(&mut found, &loaded.config);
+            otlp::look(&mut found, &loaded.config);
             loaded.switches.contains(&JSON)
         }
         Err(Stop::Problem(line)) => {

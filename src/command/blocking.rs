@@ -252,12 +252,13 @@ fn attempt(
 pub(super) fn serve(engine: &Engine, worker: usize, now: Millis) {
     // What a script brings is not there for others until it has ended. Whoever runs it serves them then.
     if engine.records().has_called() && !engine.scripts.is_busy() {
-        serve_called(engine, &mut engine.room(), worker, now, VecDeque::new());
+        serve_called(engine, &mut engine.room(), worker, now);
     }
 }
 
 #[cold]
-fn serve_called(engine: &Engine, room: &mut Room, worker: usize, now: Millis, mut turns: VecDeque<Ticket>) {
+fn serve_called(engine: &Engine, room: &mut Room, worker: usize, now: Millis) {
+    let mut turns = VecDeque::new();
     loop {
         turns.extend(engine.records().take_called());
         let Some(ticket) = turns.pop_front() else { return };
@@ -336,20 +337,26 @@ pub fn is_answered(engine: &Engine, client: &Client) -> bool {
     false
 }
 
-/// Lets a client that leaves wait no longer.
-pub fn forget(engine: &Engine, client: &mut Client, now: Millis) {
+/// Lets a client that leaves wait no longer. What it was called for is the next one's, who hears of it from whoever serves
+/// next: at once if the worker is inside, else behind the script that is alone.
+pub fn forget(engine: &Engine, client: &mut Client, is_inside: bool) {
     if client.ticket != 0 {
+        // Nothing dies by this clock: what a script works with stays.
+        let now = if is_inside { engine.clock.now() } else { Millis(0) };
         let mut room = engine.room();
         finish(&mut room, client.ticket, Vec::new(), now);
         room.leave(client.ticket);
         client.ticket = 0;
         drop(room);
-        serve(engine, client.worker(), now);
+        if is_inside {
+            serve(engine, client.worker(), now);
+        }
     }
 }
 
-/// CLIENT UNBLOCK: ends a client's wait as if its time were up, or with an error; `false` if it does not wait.
-pub(super) fn unblock(engine: &Engine, id: u64, with_error: bool, worker: usize, now: Millis) -> bool {
+/// CLIENT UNBLOCK: ends a client's wait as if its time were up, or with an error; `false` if it does not wait. Who was behind
+/// it is served behind the command, or the transaction that it is in.
+pub(super) fn unblock(engine: &Engine, id: u64, with_error: bool, now: Millis) -> bool {
     let mut room = engine.room();
     let Some(ticket) = room.of(id) else { return false };
     let Some(waiting) = room.get(ticket) else { return false };
@@ -360,12 +367,12 @@ pub(super) fn unblock(engine: &Engine, id: u64, with_error: bool, worker: usize,
         false => reply.null_array(),
     }
     finish(&mut room, ticket, answer, now);
-    serve_called(engine, &mut room, worker, now, VecDeque::new());
     true
 }
 
-/// Exchanges two databases. Those who wait in one of them wait for what comes into the other then, and it may be there.
-pub(super) fn swap(engine: &Engine, one: usize, other: usize, worker: usize, now: Millis) {
+/// Exchanges two databases. Those who wait in one of them wait for what comes into the other then, and it may be there: they
+/// are served behind the command, or the transaction or script that it is in.
+pub(super) fn swap(engine: &Engine, one: usize, other: usize, now: Millis) {
     let mut room = engine.room();
     engine.swap(one, other, now);
     let mut tickets = [room.in_database(one), room.in_database(other)].concat();
@@ -377,5 +384,5 @@ pub(super) fn swap(engine: &Engine, one: usize, other: usize, worker: usize, now
         waiting.store = engine.store(waiting.db).clone();
         waiting.keys.iter().for_each(|key| waiting.store.with(key, now, |slot| slot.wait(*ticket, waiting.kind)));
     }
-    serve_called(engine, &mut room, worker, now, tickets.into());
+    engine.records().call(&tickets);
 }

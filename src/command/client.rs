@@ -462,8 +462,8 @@ fn unblock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         4 => return Err(Error::refused("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
         _ => return Err(super::wrong_count("CLIENT", args.word(1))),
     }
-    let unblocked = u64::try_from(args.int(2)?)
-        .is_ok_and(|id| blocking::unblock(ctx.engine, id, args.is(3, "ERROR"), ctx.client.worker(), ctx.now));
+    let unblocked =
+        u64::try_from(args.int(2)?).is_ok_and(|id| blocking::unblock(ctx.engine, id, args.is(3, "ERROR"), ctx.now));
     ctx.reply.int(i64::from(unblocked));
     Ok(())
 }
@@ -511,9 +511,7 @@ mod tests {
              ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 "
         );
         assert!(
-            tail.ends_with(
-                "events=r cmd=client|info user=default redir=-1 resp=2 lib-name=ioredis lib-ver=5.0 watch=0\n"
-            ),
+            tail.ends_with("events=r cmd=client|info user=default redir=-1 resp=2 lib-name=ioredis lib-ver=5.0\n"),
             "{tail}"
         );
     }

@@ -46,7 +46,7 @@ pub(super) fn is_user(peer: &Peer, user: &Arc<User>) -> bool {
     }
 }
 
-/// A client as one line, its end included.
+/// A client as one line, its end included. The fields are those of Redis 7.2 alone: go-redis refuses a field that it does not know.
 pub(super) fn line(peer: &Peer, now: Millis) -> String {
     let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
     let (labels, pending) = (peer.labels(), peer.pending());
@@ -66,7 +66,7 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={channels} psub={patterns} ssub={shards} multi={} qbuf={} \
          qbuf-free={} argv-mem=0 multi-mem={} rbs={first} rbp={first} obl={first} oll={nodes} omem={rest} tot-mem={} events=r \
-         cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} watch={}",
+         cmd={command} user={} redir={} resp={} lib-name={} lib-ver={}",
         peer.id,
         peer.addr,
         peer.local_addr,
@@ -86,7 +86,6 @@ pub(super) fn line(peer: &Peer, now: Millis) -> String {
         peer.protocol.load(Ordering::Relaxed),
         text(&labels.lib_name),
         text(&labels.lib_version),
-        pending.watched,
     );
     line
 }

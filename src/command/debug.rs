@@ -148,16 +148,16 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             }
         }
     }
-    let (engine, worker, now) = (ctx.engine, ctx.client.worker(), ctx.now);
+    let (engine, worker) = (ctx.engine, ctx.client.worker());
     let is_empty = || engine.functions.bytes() == 0 && engine.all_stores().all(Store::is_empty);
     if !flushes && !merges && !is_empty() {
         return Err(Error::refused("Error trying to load the RDB dump, check server logs."));
     }
     match engine.snapshots.keeper() {
-        Err(_) => engine.alone(worker, || reload_in_memory(engine, now))??,
-        Ok(keeper) => engine.alone(worker, || {
+        Err(_) => engine.alone(worker, ctx.now, |now| reload_in_memory(engine, now))??,
+        Ok(keeper) => engine.alone(worker, ctx.now, |_| {
             if saves {
-                keeper.save(engine, true)?;
+                keeper.save(engine)?;
             }
             if flushes {
                 engine.flush(engine.keyspaces(), &Lot::default());

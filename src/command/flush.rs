@@ -109,7 +109,7 @@ fn flush(ctx: &mut Ctx<'_>, args: Args<'_>, stores: impl FnOnce(&Ctx<'_>) -> Vec
     };
     let mut has_more = !flush.stores.is_empty() && !is_short && flush.prepare();
     if !has_more && !flush.stores.is_empty() {
-        engine.alone(worker, || flush.finish(engine))?;
+        engine.alone(worker, ctx.now, |_| flush.finish(engine))?;
     }
     if !has_more && !is_lazy {
         has_more = engine.records().free_some(FREED_IN_TURN) && !flush.lot.is_freed() && !ctx.client.never_waits;
@@ -126,6 +126,16 @@ fn flush(ctx: &mut Ctx<'_>, args: Args<'_>, stores: impl FnOnce(&Ctx<'_>) -> Vec
 impl Client {
     fn take_flush(&mut self) -> Option<Flush> {
         self.begun.as_mut().and_then(|begun| begun.flush.take())
+    }
+
+    /// Ends the flush of a client that leaves, as it has asked for it all the same; `false` if a script must end first.
+    pub fn finish_flush(&mut self, engine: &Engine) -> bool {
+        let Some(mut flush) = self.take_flush() else { return true };
+        let is_done = engine.alone(self.worker(), engine.clock.now(), |_| flush.finish(engine)).is_ok();
+        if !is_done && let Some(begun) = &mut self.begun {
+            begun.flush = Some(flush);
+        }
+        is_done
     }
 }
 
@@ -224,6 +234,7 @@ mod tests {
         t.fill(0, 5_000);
         assert_eq!(turn(&mut t, &["FLUSHALL"], &mut out), Flow::Again);
         assert!(!t.engine.store(0).is_empty());
+        assert!(t.client.finish_flush(&t.engine));
         t.client.forget_transaction(&t.engine);
         assert!(t.engine.store(0).is_empty() && is_signed_out(&t));
     }

@@ -163,13 +163,15 @@ struct Begun {
     flush: Option<flush::Flush>,
     /// A CLIENT KILL that waits.
     kill: Option<client::Kill>,
+    /// A SAVE that waits, and how many there were before it.
+    save: Option<u64>,
     /// Microseconds that the turns of any of them have taken.
     spent: u64,
 }
 
 impl Begun {
     fn has_turns(&self) -> bool {
-        self.walk.is_some() || self.flush.is_some() || self.kill.is_some()
+        self.walk.is_some() || self.flush.is_some() || self.kill.is_some() || self.save.is_some()
     }
 }
 

@@ -403,8 +403,8 @@ pub(super) fn show_monitors(engine: &Engine, client: &Client, found: &Found, arg
         words::quote_into(&word, &mut line);
     }
     line.push_str("\r\n");
-    for peer in engine.clients.all() {
-        if peer.monitor.load(Ordering::Relaxed) && peer.id != client.peer.id {
+    for peer in engine.clients.monitors() {
+        if peer.id != client.peer.id {
             let limit = match engine.hot.output_limit(peer.is_subscriber()).hard {
                 0 => usize::MAX,
                 limit => limit as usize,

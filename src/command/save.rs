@@ -2,6 +2,7 @@
 
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Flow, Group, Spec};
+use crate::clock::Ttl;
 use crate::error::{Error, Result};
 use crate::resp::Args;
 
@@ -52,9 +53,32 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
 ];
 
+/// How often who waits for its snapshot looks whether it is there.
+const LOOK_EACH: Ttl = Ttl(10);
+
+/// The client waits, and nobody else does.
 fn save(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
-    ctx.engine.snapshots.keeper()?.save(ctx.engine, false)?;
-    ctx.reply.ok();
+    let engine = ctx.engine;
+    let before = match ctx.client.begun.as_mut().and_then(|begun| begun.save.take()) {
+        Some(before) => before,
+        None => {
+            let saves = engine.snapshots.standing().saves;
+            engine.snapshots.keeper()?.begin(engine)?;
+            saves
+        }
+    };
+    let standing = engine.snapshots.standing().clone();
+    let is_there = standing.saves > before;
+    if !is_there && standing.began.is_some() {
+        ctx.client.keep_for_later(engine, |begun| begun.save = Some(before));
+        ctx.client.flow = Flow::Block(engine.clock.now() + LOOK_EACH);
+        return Ok(());
+    }
+    ctx.client.end_turns();
+    match is_there {
+        true => ctx.reply.ok(),
+        false => return Err(Error::Refused(standing.why.into_string().into())),
+    }
     Ok(())
 }
 
@@ -100,7 +124,7 @@ fn shut_down(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         && let Ok(keeper) = engine.snapshots.keeper()
     {
         // Now, while it can still be said that it failed. What changes from here on is written at the end.
-        match keeper.save(engine, true) {
+        match keeper.save(engine) {
             Ok(()) => engine.snapshots.standing().settled = true,
             Err(_) if force => {}
             Err(_) => return Err(Error::refused("Errors trying to SHUTDOWN. Check logs.")),

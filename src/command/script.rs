@@ -276,17 +276,20 @@ impl<'a> Call<'a> {
     fn run(&self, ctx: &mut Ctx<'_>, sha: Sha, promises: Promises, given: Option<&[u8]>) -> Result<()> {
         self.admit(ctx, promises)?;
         show_monitors(ctx, self.args);
-        let (engine, worker, began) = (ctx.engine, ctx.client.worker(), ctx.engine.clock.micros());
+        let (engine, worker, asked) = (ctx.engine, ctx.client.worker(), ctx.now);
         let make = || Interpreter::new(engine.scripts.running(), engine.clock.clone());
-        let run = |interpreter: &mut Interpreter| {
+        let run = |interpreter: &mut Interpreter, began: u64, ctx: &mut Ctx<'_>| {
             interpreter.limit(engine.hot.maxmemory());
             let result = compiled(engine, interpreter, &sha, given)
                 .and_then(|number| self.run_in(interpreter, Run::Script(number), ctx, &sha, promises, began));
             (result, interpreter.kept(engine.hot.maxmemory()))
         };
-        let patience_ends = patience_ends(engine, began);
-        let ran = engine
-            .alone(worker, || engine.scripts.run(patience_ends, || engine.scripts.with_interpreter(worker, make, run)));
+        let ran = engine.alone(worker, asked, |now| {
+            ctx.now = now;
+            let began = engine.clock.micros();
+            let run = |interpreter: &mut Interpreter| run(interpreter, began, ctx);
+            engine.scripts.run(patience_ends(engine, began), || engine.scripts.with_interpreter(worker, make, run))
+        });
         ran?.unwrap_or_else(|error| Err(failed(&error)))
     }
 

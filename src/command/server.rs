@@ -103,7 +103,7 @@ fn swap_db(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let one = index(1, Error::refused("invalid first DB index"))?;
     let other = index(2, Error::refused("invalid second DB index"))?;
     let (one, other) = (connection::database(ctx.engine, one)?, connection::database(ctx.engine, other)?);
-    ctx.engine.alone(ctx.client.worker(), || blocking::swap(ctx.engine, one, other, ctx.client.worker(), ctx.now))?;
+    ctx.engine.alone(ctx.client.worker(), ctx.now, |now| blocking::swap(ctx.engine, one, other, now))?;
     ctx.reply.ok();
     Ok(())
 }

@@ -155,12 +155,8 @@ impl Client {
     /// Forgets what was begun, queued and watched: on DISCARD and RESET, and when the client has left.
     pub fn forget_transaction(&mut self, engine: &Engine) {
         self.forget_watched(engine);
-        if let Some(begun) = self.begun.take() {
+        if self.begun.take().is_some() {
             self.publish_tx();
-            // Who leaves has asked for it all the same.
-            if let Some(mut flush) = begun.flush {
-                flush.finish(engine);
-            }
         }
     }
 
@@ -315,13 +311,16 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
         return Err(Error::refused("EXEC without MULTI"));
     }
     let (engine, worker) = (ctx.engine, ctx.client.worker());
-    let result = engine.alone(worker, || exec_alone(ctx)).map_err(|busy| refuse(engine, ctx.client, b"EXEC", busy));
+    let result = engine
+        .alone(worker, ctx.now, |now| exec_alone(ctx, now))
+        .map_err(|busy| refuse(engine, ctx.client, b"EXEC", busy));
     ctx.client.forget_transaction(engine);
     result?
 }
 
 /// Runs what is queued, if nothing speaks against it, while nobody else does anything.
-fn exec_alone(ctx: &mut Ctx<'_>) -> Result<()> {
+fn exec_alone(ctx: &mut Ctx<'_>, now: Millis) -> Result<()> {
+    ctx.now = now;
     let Some(Begun { tx, .. }) = ctx.client.begun.as_deref_mut() else { return Ok(()) };
     let queue = tx.queue.take().unwrap_or_default();
     if queue.is_spoiled {

@@ -20,6 +20,7 @@ mod doors;
 mod field;
 mod lazily;
 mod namespace;
+mod otlp;
 mod param;
 mod params;
 mod reference;
@@ -39,6 +40,7 @@ pub use compact::Compact;
 pub use doors::Rest;
 pub use lazily::Lazily;
 pub use namespace::{Namespace, Namespaces};
+pub use otlp::Otlp;
 pub use param::{Change, Group, Kind, Lines, Param, env_name};
 pub use params::PARAMS;
 pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
@@ -192,6 +194,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `metrics`
     pub metrics: bool,
+    /// Those that begin with `otlp-`.
+    pub otlp: Otlp,
     /// `slowlog-log-slower-than`, in microseconds; negative for never.
     pub slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
@@ -501,6 +505,7 @@ impl Config {
             logfile: String::new(),
             log_format: LogFormat::Text,
             metrics: false,
+            otlp: Otlp::default(),
             slowlog_log_slower_than: 0,
             slowlog_max_len: 0,
             acllog_max_len: 0,

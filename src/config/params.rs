@@ -44,6 +44,11 @@ const REQUEST_MIN: u64 = 1 << 20;
 /// Longer than an hour nobody waits for an upstream, and no answer is worth keeping without it.
 const WAIT_MAX: Ttl = Ttl::seconds(3600);
 
+/// The plain form of a value that may be left out.
+fn optional<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { text.parse().map(|value: T| value.to_string()) }
+}
+
 /// The home of a row in a field of its own.
 macro_rules! field {
     ($($field:ident).+) => {

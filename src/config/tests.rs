@@ -17,7 +17,9 @@ fn samples(param: &Param) -> Vec<String> {
              DASHBOARD prefix=dash: ttl=60s secret=no fence=no login=no jitter=0.5 \
              LOGIN prefix=sess: ttl=86400s secret=no fence=no login=yes jitter=0 \
              MINE prefix=m: ttl=1s secret=yes fence=yes login=no jitter=1"]),
-        ("upstream", _) => of(&["http://localhost:3000", "http://[::1]:80/app", "https://web:443", ""]),
+        ("upstream" | "otlp-endpoint", _) => {
+            of(&["http://localhost:3000", "http://[::1]:80/app", "https://web:443", ""])
+        }
         ("notify-keyspace-events", _) => of(&["AKE", "g$xK", "AnKEm", ""]),
         ("bind", _) => of(&["127.0.0.1 -::1", "0.0.0.0"]),
         ("http-bind", _) => of(&["::", ""]),

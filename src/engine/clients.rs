@@ -390,7 +390,7 @@ pub struct Clients {
     next_id: AtomicU64,
     peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
     /// How many watch with MONITOR.
-    monitors: Mutex<usize>,
+    monitors: Mutex<Vec<Arc<Peer>>>,
     charges: Arc<Charges>,
     unusual: Arc<Unusual>,
 }
@@ -487,9 +487,16 @@ impl Clients {
     /// Makes a client a watcher, or no longer.
     pub fn set_monitor(&self, peer: &Peer, on: bool) {
         if peer.monitor.swap(on, Ordering::Relaxed) != on {
+            let own = if on { self.peers.lock().get(&peer.id).cloned() } else { None };
             let mut monitors = self.monitors.lock();
-            *monitors = if on { *monitors + 1 } else { *monitors - 1 };
-            self.unusual.set(Oddity::Monitored, *monitors > 0);
+            monitors.retain(|other| other.id != peer.id);
+            monitors.extend(own);
+            self.unusual.set(Oddity::Monitored, !monitors.is_empty());
         }
+    }
+
+    /// Those who watch.
+    pub fn monitors(&self) -> Vec<Arc<Peer>> {
+        self.monitors.lock().clone()
     }
 }

@@ -74,11 +74,12 @@ impl Gate {
         Turn { gate: self, worker, was_inside }
     }
 
-    /// Runs something while no other worker is inside. What runs may ask for the same again. `None`: somebody else is alone
-    /// and `gives_up` came true, and the worker is outside then; or it is the worker itself that is alone, and rests.
-    pub fn alone<R>(&self, worker: usize, gives_up: impl Fn() -> bool, f: impl FnOnce() -> R) -> Option<R> {
+    /// Runs something while no other worker is inside, and tells it whether that may have taken a while. What runs may ask for
+    /// the same again. `None`: somebody else is alone and `gives_up` came true, and the worker is outside then; or it is the
+    /// worker itself that is alone, and rests.
+    pub fn alone<R>(&self, worker: usize, gives_up: impl Fn() -> bool, f: impl FnOnce(bool) -> R) -> Option<R> {
         if self.is_single() || self.owner.load(Ordering::Relaxed) == worker + 1 {
-            return (self.resting.load(Ordering::Relaxed) != worker + 1).then(f);
+            return (self.resting.load(Ordering::Relaxed) != worker + 1).then(|| f(false));
         }
         let was_inside = self.is_inside(worker);
         if was_inside {
@@ -89,7 +90,7 @@ impl Gate {
         alone.queue = Some(self.wait_in_queue(gives_up)?);
         self.clear_the_room(worker);
         self.owner.store(worker + 1, Ordering::Relaxed);
-        let result = f();
+        let result = f(true);
         // While the queue is still closed: whoever is next waits until this worker is done with its batch.
         self.seats[worker].inside.store(was_inside, Ordering::SeqCst);
         drop(alone);
@@ -191,13 +192,15 @@ impl Drop for Alone<'_> {
 
 impl Turn<'_> {
     /// Steps aside if somebody waits to be alone, and comes in again if it was left outside; to be called between two
-    /// requests. Tells whether it is inside; if not, somebody else is alone with the stores.
+    /// requests. Tells whether it is inside; if not, somebody else is alone with the stores. `waited` is called if that may
+    /// have taken a while.
     #[inline]
-    pub fn give_way(&mut self, gives_up: impl Fn() -> bool) -> bool {
+    pub fn give_way(&mut self, gives_up: impl Fn() -> bool, waited: impl FnOnce()) -> bool {
         if self.was_inside || !self.gate.is_wanted() && self.is_inside() {
             return true;
         }
         self.gate.queue_up(self.worker, gives_up);
+        waited();
         self.is_inside()
     }
 

@@ -37,9 +37,9 @@ fn who_is_alone_is_never_seen_at_work() {
                     let mut turn = gate.enter(worker, never);
                     let [one, other] = halves.read();
                     assert_eq!(one, other, "worker {worker}");
-                    turn.give_way(never);
+                    turn.give_way(never, || ());
                     if worker < 2 || round % 16 == 0 {
-                        gate.alone(worker, never, || gate.alone(worker, never, || halves.change()));
+                        gate.alone(worker, never, |_| gate.alone(worker, never, |_| halves.change()));
                     }
                     let [one, other] = halves.read();
                     assert_eq!(one, other, "worker {worker}");
@@ -56,10 +56,10 @@ fn a_panic_leaves_the_gate_open() {
     let gate = Gate::new(2);
     let fall = std::panic::AssertUnwindSafe(|| {
         let _turn = gate.enter(0, never);
-        gate.alone(0, never, || panic!("on purpose"));
+        gate.alone(0, never, |_| panic!("on purpose"));
     });
     assert!(std::panic::catch_unwind(fall).is_err());
-    assert_eq!(gate.alone(1, never, || 7), Some(7));
+    assert_eq!(gate.alone(1, never, |_| 7), Some(7));
     drop(gate.enter(0, never));
 }
 
@@ -67,7 +67,7 @@ fn a_panic_leaves_the_gate_open() {
 fn one_worker_is_always_alone() {
     let (gate, ran) = (Gate::new(1), Cell::new(false));
     let _turn = gate.enter(0, never);
-    gate.alone(0, never, || ran.set(true));
+    gate.alone(0, never, |_| ran.set(true));
     assert!(ran.get() && !gate.is_wanted());
 }
 
@@ -75,14 +75,14 @@ fn one_worker_is_always_alone() {
 fn what_a_worker_does_while_it_rests_is_not_done_alone() {
     for workers in [1, 2] {
         let gate = Gate::new(workers);
-        let rested = gate.alone(0, never, || {
+        let rested = gate.alone(0, never, |_| {
             gate.set_resting(0, true);
             let turn = gate.enter(0, || true);
             assert!(workers == 1 || !turn.is_inside());
-            assert_eq!(gate.alone(0, || true, || 7), None);
+            assert_eq!(gate.alone(0, || true, |_| 7), None);
             drop(turn);
             gate.set_resting(0, false);
-            gate.alone(0, never, || 8)
+            gate.alone(0, never, |_| 8)
         });
         assert_eq!(rested, Some(Some(8)));
         assert!(gate.is_empty());
@@ -94,7 +94,7 @@ fn who_waits_may_give_up_and_comes_in_later() {
     let (gate, is_held, ends) = (Gate::new(2), AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            gate.alone(1, never, || {
+            gate.alone(1, never, |_| {
                 is_held.store(true, Ordering::SeqCst);
                 while !ends.load(Ordering::SeqCst) {
                     std::thread::yield_now();
@@ -106,13 +106,13 @@ fn who_waits_may_give_up_and_comes_in_later() {
         }
         let mut turn = gate.enter(0, || true);
         assert!(!turn.is_inside());
-        assert_eq!(gate.alone(0, || true, || 7), None);
-        turn.give_way(|| true);
+        assert_eq!(gate.alone(0, || true, |_| 7), None);
+        turn.give_way(|| true, || ());
         assert!(!turn.is_inside());
         ends.store(true, Ordering::SeqCst);
-        turn.give_way(never);
+        turn.give_way(never, || ());
         assert!(turn.is_inside());
-        assert_eq!(gate.alone(0, || true, || 7), Some(7));
+        assert_eq!(gate.alone(0, || true, |_| 7), Some(7));
         assert!(turn.is_inside());
     });
     assert!(gate.is_empty());

@@ -243,9 +243,15 @@ impl Engine {
         self.gate.enter(worker, || self.scripts.is_busy())
     }
 
-    /// Runs something while no other worker is at the stores, unless a script takes so long that others are told.
-    pub fn alone<R>(&self, worker: usize, f: impl FnOnce() -> R) -> Result<R, Error> {
-        self.gate.alone(worker, || self.scripts.is_busy(), f).ok_or_else(|| self.scripts.busy())
+    /// Runs something while no other worker is at the stores, unless a script takes so long that others are told. It is told
+    /// the time: what it was when it was asked for may be long ago.
+    pub fn alone<R>(&self, worker: usize, asked: Millis, f: impl FnOnce(Millis) -> R) -> Result<R, Error> {
+        let ran = self.gate.alone(
+            worker,
+            || self.scripts.is_busy(),
+            |waited| f(if waited { self.clock.now() } else { asked }),
+        );
+        ran.ok_or_else(|| self.scripts.busy())
     }
 
     /// Says that what a worker does alone rests while it does other things, or goes on.

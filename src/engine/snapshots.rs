@@ -17,9 +17,8 @@ const RETRY: u64 = 5;
 
 /// Who writes snapshots and reads them.
 pub trait Keeper: Send + Sync {
-    /// Writes one and comes back when it is on disk. If one is being written already, that is refused, or, where this is the
-    /// `last`, the other is given up.
-    fn save(&self, engine: &Engine, last: bool) -> Result<()>;
+    /// Writes one and comes back when it is on disk. One that is being written already is given up.
+    fn save(&self, engine: &Engine) -> Result<()>;
     /// Has one written soon, by somebody else.
     fn begin(&self, engine: &Engine) -> Result<()>;
     /// Reads the last one into the databases, over what is there.
@@ -37,6 +36,8 @@ pub struct Standing {
     pub last_try: u64,
     /// Whether the last one failed.
     pub failed: bool,
+    /// Why the last that failed did.
+    pub why: Box<str>,
     /// Seconds that the last one took.
     pub took: Option<u64>,
     /// Good ones since the start.

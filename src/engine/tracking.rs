@@ -13,6 +13,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
@@ -329,17 +330,59 @@ impl Tracking {
     }
 }
 
-/// Whether all prefixes are apart from each other and from those named before.
+/// Whether all prefixes are apart from each other and from those named before, which are so already. The first that is not
+/// is told, with the first that it overlaps with.
 fn check_prefixes(prefixes: &[&[u8]], old: &BTreeSet<Name>) -> Result<(), Overlap> {
     let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
-    for (at, prefix) in prefixes.iter().enumerate() {
-        let later = prefixes.iter().skip(at + 1).map(|other| (*other, false));
-        let mut others = old.iter().map(|other| (&**other, true)).chain(later);
-        if let Some((other, is_old)) = others.find(|(other, _)| overlap(prefix, other)) {
-            return Err(Overlap { prefix: prefix.to_vec(), other: other.to_vec(), is_old });
+    let Some(at) = first_overlap(prefixes, old) else { return Ok(()) };
+    let later = prefixes.iter().skip(at + 1).map(|other| (*other, false));
+    let mut others = old.iter().map(|other| (&**other, true)).chain(later);
+    let found = others.find(|(other, _)| overlap(prefixes[at], other));
+    found
+        .map_or(Ok(()), |(other, is_old)| Err(Overlap { prefix: prefixes[at].to_vec(), other: other.to_vec(), is_old }))
+}
+
+/// The first prefix that overlaps with one before it in `old`, or with a later one. In order, what begins with a prefix stands
+/// right behind it; so each is compared with its neighbours, and not with thousands.
+fn first_overlap(prefixes: &[&[u8]], old: &BTreeSet<Name>) -> Option<usize> {
+    let up_to = |prefix: &[u8]| old.range::<[u8], _>((Bound::Unbounded, Bound::Included(prefix))).next_back().cloned();
+    let from = |prefix: &[u8]| old.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded)).next().cloned();
+    let is_named = |prefix: &[u8]| {
+        up_to(prefix).is_some_and(|other| prefix.starts_with(&other))
+            || from(prefix).is_some_and(|other| other.starts_with(prefix))
+    };
+    let mut first = prefixes.iter().position(|prefix| is_named(prefix));
+    let mut order: Vec<usize> = (0..prefixes.len()).collect();
+    order.sort_unstable_by_key(|at| prefixes[*at]);
+    // Those that the one at hand begins with, each with the least number among it and those before it.
+    let mut around: Vec<(usize, usize)> = Vec::new();
+    for at in order {
+        while around.pop_if(|(other, _)| !prefixes[at].starts_with(prefixes[*other])).is_some() {}
+        let least = around.last().map(|(_, least)| *least);
+        if let Some(least) = least {
+            let one = least.min(at);
+            first = Some(first.map_or(one, |first| first.min(one)));
         }
+        around.push((at, least.map_or(at, |least| least.min(at))));
     }
-    Ok(())
+    first
+}
+
+/// Calls `f` with each of the prefixes that a key begins with.
+fn each_prefix_of<T>(prefixes: &mut BTreeMap<Name, T>, key: &[u8], mut f: impl FnMut(&mut T)) {
+    let mut len = Some(key.len());
+    while let Some(most) = len {
+        let up_to = (Bound::Unbounded, Bound::Included(&key[..most]));
+        let Some((prefix, value)) = prefixes.range_mut::<[u8], _>(up_to).next_back() else { return };
+        // Whatever else the key begins with stands before this one, which then begins with it too.
+        len = match key.starts_with(prefix) {
+            true => {
+                f(value);
+                prefix.len().checked_sub(1)
+            }
+            false => Some(prefix.iter().zip(key).take_while(|(one, other)| one == other).count()),
+        };
+    }
 }
 
 impl State {
@@ -360,10 +403,10 @@ impl Shared {
         let current = gathering.unwrap_or(NOBODY);
         let by = if change.is_natural { NOBODY } else { current };
         let mut is_pending = false;
-        for (_, audience) in state.prefixes.iter_mut().filter(|(prefix, _)| change.key.starts_with(prefix)) {
+        each_prefix_of(&mut state.prefixes, change.key, |audience: &mut Audience| {
             audience.keys.insert(Name::from(change.key), by);
             is_pending = true;
-        }
+        });
         if is_pending {
             self.is_pending.store(true, Ordering::Relaxed);
             if gathering.is_none() {
@@ -478,4 +521,61 @@ fn array(keys: &[&[u8]]) -> Vec<u8> {
         array.extend_from_slice(b"\r\n");
     }
     array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All words of `a` and `b` up to four letters.
+    fn words() -> Vec<Vec<u8>> {
+        let word =
+            |number: u32| (1..32 - number.leading_zeros()).map(|bit| b'a' + (number >> (bit - 1) & 1) as u8).collect();
+        (1..32).map(word).collect()
+    }
+
+    #[test]
+    fn prefixes_are_found_as_if_each_was_looked_at() {
+        let words = words();
+        for some in 0..2_000_u64 {
+            let kept = |at: &usize| some.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(*at as u32) & 3 == 0;
+            let mut prefixes: BTreeMap<Name, usize> =
+                (0..words.len()).filter(kept).map(|at| (Name::from(&words[at][..]), 0)).collect();
+            for key in &words {
+                each_prefix_of(&mut prefixes, key, |count| *count += 1);
+                for (prefix, count) in &mut prefixes {
+                    assert_eq!(std::mem::take(count), usize::from(key.starts_with(prefix)), "{prefix:?} of {key:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_overlap_is_told_as_if_each_was_compared_with_all() {
+        let (words, mut dice) = (words(), 7_u64);
+        let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
+        let mut found = [0; 2];
+        for _ in 0..20_000 {
+            let mut roll = |most: usize| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (dice >> 33) as usize % most
+            };
+            let mut old: BTreeSet<Name> = BTreeSet::new();
+            for _ in 0..roll(4) {
+                let word = Name::from(&words[15 + roll(16)][..]);
+                if !old.iter().any(|other| overlap(other, &word)) {
+                    old.insert(word);
+                }
+            }
+            let new: Vec<&[u8]> = (0..1 + roll(4)).map(|_| &words[3 + roll(28)][..]).collect();
+            let naive = (0..new.len()).find(|at| {
+                let mut others = old.iter().map(|other| &**other).chain(new[at + 1..].iter().copied());
+                others.any(|other| overlap(new[*at], other))
+            });
+            assert_eq!(first_overlap(&new, &old), naive, "{new:?} after {old:?}");
+            assert_eq!(check_prefixes(&new, &old).is_err(), naive.is_some());
+            found[usize::from(naive.is_some())] += 1;
+        }
+        assert!(found.iter().all(|times| *times > 1_000), "{found:?}");
+    }
 }

@@ -22,10 +22,12 @@ mod sign_out_all;
 mod sign_out_here;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod verify;
 
 #[doc(hidden)]
 pub use plain::compare_readings;
+pub(crate) use settings::service;
 pub use settings::settings;
 
 use std::cell::{Cell, RefCell};
@@ -53,6 +55,7 @@ use self::plain::Desk;
 use page::Pages;
 
 use super::fences::FenceLog;
+use super::otlp::Spans;
 use super::patience::{HEARD_OUT, Patience, QUIET};
 use super::prometheus::Exposition;
 use super::script::Stage;
@@ -97,6 +100,8 @@ pub struct Hall {
     signing: Option<SigningKeys>,
     /// How a plain check begins on a path of the session service's own.
     start: Option<Box<[u8]>>,
+    /// Where spans of checks are left; `None` where no collector is to have them.
+    spans: Option<Spans>,
 }
 
 impl Hall {
@@ -124,6 +129,7 @@ impl Hall {
             pages: Pages::default(),
             signing: None,
             start: plain::start(&sessions),
+            spans: None,
             sessions,
             engine,
         }
@@ -154,6 +160,11 @@ impl Hall {
         self.sessions.sign_with(move |claims, now| signer.sign(claims, now));
         self.engine.follow(move |config| aging.set_max_age(config.verify.key_age));
         self.signing = Some(keys);
+    }
+
+    /// Leaves spans of checks whose traces are recorded there.
+    pub(super) fn trace_to(&mut self, spans: Option<Spans>) {
+        self.spans = spans;
     }
 
     /// Reads the keys that sessions are signed with again.
@@ -368,9 +379,12 @@ impl Door {
     }
 
     /// Asks the upstream for a whole answer, within the time and size of a session check.
-    async fn ask(&self, upstream: &Upstream, request: Request<Outgoing>) -> Outcome {
+    async fn ask(&self, upstream: &Upstream, mut request: Request<Outgoing>) -> Outcome {
         let limit = self.hall.sessions.settings().body_max;
-        match upstream.ask(request, limit, self.deadline()).await {
+        let call = self.begin_call(&mut request);
+        let answer = upstream.ask(request, limit, self.deadline()).await;
+        self.end_call(call, &answer);
+        match answer {
             Ok(answer) => Outcome::Answered(relay::source_answer(answer)),
             Err(failure) => Outcome::Failed(failure),
         }

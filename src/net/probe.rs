@@ -2,17 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::doors::{Way, listen};
-use super::{descriptors, machine, secrets, tls};
+use super::{descriptors, machine, secrets, system, tls};
 use crate::clock::Clock;
 use crate::command;
 use crate::config::Config;
 use crate::engine::Engine;
 
 pub use super::descriptors::Outlook;
+pub use super::otlp::METRICS_PATH;
 
 /// A door that the settings want.
 pub struct Door {
@@ -65,11 +65,16 @@ pub fn doors(config: &Config) -> Vec<Door> {
 
 /// Why a socket could not be put there. One that nobody listens at is replaced.
 fn socket(path: &str) -> Option<io::Error> {
-    if UnixStream::connect(path).is_ok() {
+    if system::is_listened_at(Path::new(path)) {
         return Some(io::ErrorKind::AddrInUse.into());
     }
     let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     writable(folder).err()
+}
+
+/// Whether everybody on this machine may read a file, as far as the system tells.
+pub fn is_readable_by_all(file: &str) -> bool {
+    std::fs::File::open(file).is_ok_and(|file| system::grants(&file, 0o004))
 }
 
 /// Whether files can be made in a folder: one without a name is, where the system can, else one that goes at once.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::figures::{Figure, Value, bounds, figures, seconds};
 use crate::engine::Engine;
 use crate::metrics::STEPS;
 
@@ -39,45 +40,11 @@ impl Exposition {
     }
 }
 
-/// Everything the engine counts, and the sections that others have added.
+/// All figures of the engine.
 pub fn text(engine: &Engine, form: Exposition) -> String {
-    let sums = engine.metrics.sums();
-    let now = engine.clock.now();
-    let (keys, seen) = engine.keyspace_totals();
     let mut out = String::with_capacity(8 * 1024);
-    for (name, kind, help, value) in [
-        ("uptime_seconds", "gauge", "Seconds since the server started", now.since(engine.started).0 / 1000),
-        ("used_memory_bytes", "gauge", "Bytes of entries, tables and reminders", engine.used_memory()),
-        ("keys", "gauge", "Entries in all databases", keys),
-        ("connected_clients", "gauge", "Clients of the RESP door", engine.clients.len() as u64),
-        ("keyspace_hits_total", "counter", "Reads that found something", seen.hits),
-        ("keyspace_misses_total", "counter", "Reads that found nothing", seen.misses),
-        ("expired_keys_total", "counter", "Entries that died of time", seen.expired),
-        ("evicted_keys_total", "counter", "Entries that died of memory", seen.evicted),
-        ("commands_total", "counter", "Commands that were processed", sums.commands),
-        ("error_replies_total", "counter", "Error replies", sums.errors),
-        ("connections_total", "counter", "Clients that were accepted on the RESP door", sums.connections),
-        ("rejected_connections_total", "counter", "Clients refused for maxclients", sums.rejected_connections),
-        ("auth_failures_total", "counter", "Wrong passwords and tokens of doors", sums.auth_failures),
-        ("auth_delayed_total", "counter", "Passwords and tokens not looked at, after too many", sums.delayed_logins),
-        ("input_bytes_total", "counter", "Bytes read from RESP clients", sums.input_bytes),
-        ("output_bytes_total", "counter", "Bytes written to RESP clients", sums.output_bytes),
-        ("http_connections_total", "counter", "HTTP clients that were accepted", sums.http_connections),
-        ("http_requests_total", "counter", "HTTP requests that were answered", sums.http_requests),
-        ("panics_total", "counter", "Handlers that panicked; each cost its client", sums.panics),
-    ] {
-        row(&mut out, form, &format!("cloakroom_{name}"), kind, help, value);
-    }
-    let (checks, lags) = (engine.metrics.checks(), engine.metrics.lags());
-    let help = "Session checks over HTTP by how long they took";
-    histogram(&mut out, form, "cloakroom_session_check_duration_seconds", help, &checks.0, checks.1);
-    let help = "How late after its deadline the oldest of what had died was reclaimed";
-    histogram(&mut out, form, "cloakroom_expiry_lag_seconds", help, &lags.0, lags.1);
-    for (section, rows) in engine.reports() {
-        let section = section.to_ascii_lowercase();
-        for (name, help, value) in rows {
-            row(&mut out, form, &format!("cloakroom_{section}_{name}_total"), "counter", help, value);
-        }
+    for figure in figures(engine) {
+        write(&mut out, form, &figure);
     }
     if form == Exposition::OpenMetrics {
         out.push_str("# EOF\n");
@@ -85,38 +52,31 @@ pub fn text(engine: &Engine, form: Exposition) -> String {
     out
 }
 
-/// Says what the figures under a name are.
-fn describe(out: &mut String, form: Exposition, name: &str, kind: &str, help: &str) {
+fn write(out: &mut String, form: Exposition, figure: &Figure) {
+    let (name, kind) = (&figure.name, figure.value.kind());
     let family = match form {
         Exposition::Prometheus => name,
-        Exposition::OpenMetrics => name.strip_suffix("_total").unwrap_or(name),
+        Exposition::OpenMetrics => figure.family(),
     };
     // Writing to a String cannot fail, here and below.
-    let _ = writeln!(out, "# HELP {family} {help}.\n# TYPE {family} {kind}");
+    let _ = writeln!(out, "# HELP {family} {}.\n# TYPE {family} {kind}", figure.help);
     if form == Exposition::OpenMetrics
-        && let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| family.ends_with(&format!("_{unit}")))
+        && let Some(unit) = figure.unit()
     {
         let _ = writeln!(out, "# UNIT {family} {unit}");
     }
-}
-
-/// Steps of a doubling number of microseconds, the last one open.
-fn histogram(out: &mut String, form: Exposition, name: &str, help: &str, steps: &[u64; STEPS], micros: u64) {
-    describe(out, form, name, "histogram", help);
-    for (step, count) in steps[..STEPS - 1].iter().enumerate() {
-        let _ = writeln!(out, "{name}_bucket{{le=\"{}\"}} {count}", seconds(1 << step));
+    match &figure.value {
+        Value::Gauge(value) | Value::Counter(value) => {
+            let _ = writeln!(out, "{name} {value}");
+        }
+        Value::Histogram(steps, micros) => {
+            for (bound, count) in bounds().zip(steps.iter()) {
+                let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {count}");
+            }
+            let (count, sum) = (steps[STEPS - 1], seconds(*micros));
+            let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
+        }
     }
-    let count = steps[STEPS - 1];
-    let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {}\n{name}_count {count}", seconds(micros));
-}
-
-fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
-}
-
-fn row(out: &mut String, form: Exposition, name: &str, kind: &str, help: &str, value: u64) {
-    describe(out, form, name, kind, help);
-    let _ = writeln!(out, "{name} {value}");
 }
 
 #[cfg(test)]
@@ -142,8 +102,11 @@ mod tests {
     fn what_is_counted_is_described_in_the_words_of_each_form() {
         let of = |form| {
             let mut out = String::new();
-            row(&mut out, form, "x_bytes_total", "counter", "Bytes", 7);
-            row(&mut out, form, "x_keys", "gauge", "Keys", 1);
+            for (name, help, value) in
+                [("x_bytes_total", "Bytes", Value::Counter(7)), ("x_keys", "Keys", Value::Gauge(1))]
+            {
+                write(&mut out, form, &Figure { name: name.to_owned(), help, value });
+            }
             out
         };
         let keys = "# HELP x_keys Keys.\n# TYPE x_keys gauge\nx_keys 1\n";

@@ -15,6 +15,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
@@ -42,8 +43,8 @@ const FLUSH: usize = 256 * 1024;
 /// Deliveries of what others pushed that a client has in one turn.
 const DELIVERIES_MAX: usize = 16;
 
-/// Bytes of requests that are kept for a client whose commands are being held, beyond which it is not read.
-const HELD_MAX: usize = 64 * 1024;
+/// How often who leaves looks whether a script that takes long has come to its end.
+const BUSY_LOOKED_AT: Duration = Duration::from_millis(10);
 
 /// Bytes of replies that a client may leave unread as long as it has yet to log in: refusals are short. With what is
 /// written at once, 64 KB.
@@ -118,6 +119,9 @@ pub(super) fn serve(incoming: impl Incoming, watch: Watch, scratch: Scratch) -> 
         let end = poll_fn(|cx| connection.poll_run(cx, &scratch)).await;
         // Nothing is served to who takes no answer any more.
         connection.stop_waiting();
+        if !connection.client.finish_flush(connection.engine()) {
+            Box::pin(connection.finish_flush()).await;
+        }
         match end {
             Ok(End::Gone) => {}
             // In a box, as it is larger than all of the rest and seldom comes.
@@ -130,8 +134,8 @@ pub(super) fn serve(incoming: impl Incoming, watch: Watch, scratch: Scratch) -> 
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
-        let _turn = self.engine().enter(self.client.worker());
         self.stop_waiting();
+        let _turn = self.engine().enter(self.client.worker());
         self.client.forget_transaction(self.engine());
         self.engine().leave(&self.client.peer);
     }
@@ -163,9 +167,16 @@ impl<'a> Connection<'a> {
         &self.shared.engine
     }
 
+    /// Ends what it has asked for, when a script that takes long has ended.
+    async fn finish_flush(&mut self) {
+        while !self.client.finish_flush(self.engine()) {
+            tokio::time::sleep(BUSY_LOOKED_AT).await;
+        }
+    }
+
     fn stop_waiting(&mut self) {
-        let engine = self.engine();
-        command::forget(engine, &mut self.client, engine.clock.now());
+        let turn = self.engine().enter(self.client.worker());
+        command::forget(self.engine(), &mut self.client, turn.is_inside());
     }
 
     /// Does what there is to do until the client ends.
@@ -240,7 +251,7 @@ impl<'a> Connection<'a> {
         if self.is_behind() && self.wire.poll_write_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(Event::Writable));
         }
-        let deaf = self.held.is_some() && (self.is_asleep() || self.is_midway() || self.input.len() >= HELD_MAX);
+        let deaf = self.held.is_some() && (self.is_asleep() || self.is_midway());
         if !deaf && self.engine().is_to_stand_back() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -291,7 +302,9 @@ impl<'a> Connection<'a> {
             if self.input.is_empty() {
                 self.input.extend(&scratch.input[..got]);
             }
-            return Ok(None);
+            // As Redis: it is read on, or nobody would see that it has left.
+            let is_too_much = self.input.len() > self.engine().hot.limits(self.client.authenticated).request;
+            return Ok(is_too_much.then_some(End::Flush));
         }
         if self.input.is_empty() {
             let Buffers { input, output, parser, stage } = scratch;
@@ -332,6 +345,8 @@ impl<'a> Connection<'a> {
         stage: &mut Stage,
     ) -> io::Result<(usize, Option<End>)> {
         let engine = self.engine();
+        let mut turn = engine.enter(self.client.worker());
+        // Behind it, as somebody else may have been alone for long.
         let micros = engine.clock.micros();
         let now = Millis(micros / 1000);
         self.client.lap = micros;
@@ -356,9 +371,11 @@ impl<'a> Connection<'a> {
             output.extend_from_slice(TLS_ALERT.as_bytes());
             return Ok((input.len(), Some(End::Flush)));
         }
-        let mut turn = engine.enter(self.client.worker());
         while used < input.len() {
-            self.client.is_outside = !turn.give_way(|| engine.scripts.is_busy());
+            let lap = &mut self.client.lap;
+            self.client.is_outside = !turn.give_way(|| engine.scripts.is_busy(), || *lap = engine.clock.micros());
+            // Those before it may have taken long, too.
+            let now = Millis(self.client.lap / 1000);
             let limits = engine.hot.limits(self.client.authenticated);
             let rest = &input[used..];
             let len = match parser.parse(rest, &limits) {

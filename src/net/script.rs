@@ -195,11 +195,11 @@ mod tests {
             assert!(engine.scripts.is_busy());
             let refused = run(&engine, &mut stage, &mut other, &["evalsha_ro", "x", "0"]).ok();
             assert!(refused.is_some_and(|reply| reply.starts_with("-BUSY ")));
-            assert!(engine.alone(0, || ()).is_err());
+            assert!(engine.alone(0, Millis(0), |_| ()).is_err());
             let long = long.go_on(&mut stage, &mut one, &mut Vec::new()).expect_err("it goes on");
             drop(long);
             assert!(!engine.scripts.is_busy());
-            assert!(engine.alone(0, || ()).is_ok());
+            assert!(engine.alone(0, Millis(0), |_| ()).is_ok());
             assert_eq!(
                 run(&engine, &mut stage, &mut other, &["Eval", "return 7", "0"]).ok().as_deref(),
                 Some(":7\r\n")

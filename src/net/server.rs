@@ -13,13 +13,14 @@ use super::doors::{Acceptor, Listener, Stream, open_all};
 use super::fences::FenceLog;
 use super::http::Hall;
 use super::keyfile::KeyFile;
+use super::otlp::Otlp;
 use super::reload::Reloader;
 pub use super::reload::Settings;
 use super::signing::SigningKeys;
 use super::snapshot::{self, Keeper};
 use super::system::{Signal, Signals};
 use super::tls::{Papers, Tls};
-use super::worker::{self, Arrival, Shared, Watch, Worker};
+use super::worker::{self, Arrival, DRAIN_MAX, Shared, Watch, Worker};
 use super::{Patience, descriptors, machine, prometheus, script, secrets, tls};
 use crate::clock::Clock;
 use crate::command;
@@ -32,6 +33,9 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// How long a script may go on when the server ends; what its worker's other clients are owed takes some time, too.
 const SCRIPT_MAX: Duration = Duration::from_secs(3);
+
+/// How long a collector may take for what is left when the server ends, within the time that clients have for that.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// How often that is said while it lasts.
 const EXHAUSTED_SAID_EACH: Duration = Duration::from_secs(60);
@@ -53,6 +57,7 @@ pub struct Server {
     /// Listened to from the moment the doors are open, so that none is lost.
     signals: Signals,
     keeper: Keeper,
+    otlp: Option<Otlp>,
     settings: Option<Settings>,
 }
 
@@ -112,13 +117,15 @@ impl Server {
             }
         }
         hall.sign_with(signing);
+        let otlp = Otlp::open(&engine);
+        hall.trace_to(otlp.as_ref().map(Otlp::spans));
         let hall = Arc::new(hall);
         let sessions = hall.sessions().clone();
         engine.add_report("Sessions", move || sessions.counters().rows());
         let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
         let shared = Arc::new(Shared::new(engine, hall, tls));
         tell_budget();
-        Ok(Server { shared, doors, workers, runtime, signals, settings: None, keeper })
+        Ok(Server { shared, doors, workers, runtime, signals, settings: None, keeper, otlp })
     }
 
     /// The same with another patience, for tests that have none themselves.
@@ -159,14 +166,16 @@ impl Server {
         for number in 0..self.workers {
             workers.push(worker::start(number, self.shared.clone())?);
         }
-        let Server { shared, doors, runtime, mut signals, settings, keeper, .. } = self;
+        let Server { shared, doors, runtime, mut signals, settings, keeper, otlp, .. } = self;
         let scribe = keeper.start(&shared.engine)?;
+        let otlp = otlp.map(Otlp::start).transpose()?;
         let mut reloader = Reloader::new(shared.clone(), settings);
         let accepted = runtime.block_on(accept_all(&shared, &doors, (&mut signals, &mut reloader), &workers));
         // Who sees that the server ends finds its doors closed.
         drop(doors);
         tracing::info!("ending; clients may finish");
         shared.drain();
+        let drained_by = Instant::now() + DRAIN_MAX;
         // Without their inboxes they end when their clients have.
         let threads: Vec<_> = workers.into_iter().map(|worker| worker.thread).collect();
         let patience = Instant::now() + SCRIPT_MAX;
@@ -181,10 +190,13 @@ impl Server {
                 tracing::error!("a worker had panicked");
             }
         }
+        if let Some(otlp) = otlp {
+            otlp.end(drained_by.min(Instant::now() + FLUSH_MAX));
+        }
         shared.hall.close();
         scribe.end();
         if shared.engine.saves_at_end() {
-            crate::engine::Keeper::save(&keeper, &shared.engine, true).map_err(|error| {
+            crate::engine::Keeper::save(&keeper, &shared.engine).map_err(|error| {
                 io::Error::other(format!("the last snapshot could not be written, the one before it is kept: {error}"))
             })?;
         }

@@ -81,18 +81,14 @@ impl Keeper {
 }
 
 impl engine::Keeper for Keeper {
-    fn save(&self, engine: &Engine, last: bool) -> Result<()> {
+    fn save(&self, engine: &Engine) -> Result<()> {
         let shared = &self.shared;
-        let pen = match shared.pen.try_lock() {
-            Some(pen) => pen,
-            None if last => {
-                shared.give_up.store(true, Ordering::Relaxed);
-                let pen = shared.pen.lock();
-                shared.give_up.store(shared.ending.load(Ordering::Relaxed), Ordering::Relaxed);
-                pen
-            }
-            None => return Err(UNDER_WAY),
-        };
+        let pen = shared.pen.try_lock().unwrap_or_else(|| {
+            shared.give_up.store(true, Ordering::Relaxed);
+            let pen = shared.pen.lock();
+            shared.give_up.store(shared.ending.load(Ordering::Relaxed), Ordering::Relaxed);
+            pen
+        });
         shared.write(pen, engine, &AtomicBool::new(false))
     }
 
@@ -149,6 +145,13 @@ impl Shared {
         let (path, started) = (engine.with_config(|config| config.snapshot_path()), Instant::now());
         let result = write(engine, &path, give_up);
         let given_up = result.is_err() && give_up.load(Ordering::Relaxed);
+        let result = result.map_err(|why| match given_up {
+            true => "it was given up for another".to_owned(),
+            false => format!("snapshot not written: {why}"),
+        });
+        if let Err(why) = &result {
+            engine.snapshots.standing().why = why.as_str().into();
+        }
         engine.end_snapshot(result.is_ok(), given_up);
         drop(pen);
         match result {
@@ -162,10 +165,11 @@ impl Shared {
                 );
                 Ok(())
             }
-            Err(_) if given_up => Err(Error::refused("it was given up for another")),
             Err(why) => {
-                tracing::error!("snapshot not written, and the one before it is as it was: {why}");
-                Err(Error::Refused(format!("snapshot not written: {why}").into()))
+                if !given_up {
+                    tracing::error!("{why}");
+                }
+                Err(Error::Refused(why.into()))
             }
         }
     }

@@ -35,7 +35,7 @@ const READ: usize = 64 * 1024;
 pub(super) const STACK: usize = 8 * 1024 * 1024;
 
 /// How long clients may take to finish when the server ends.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// What all workers share.
 pub(super) struct Shared {

@@ -105,6 +105,8 @@ pub(super) struct Core {
 
 /// Where the answer to a check without a session cookie comes from.
 pub(super) const NO_COOKIE: &str = "cloakroom; hit; detail=no-cookie";
+/// The same where cookies are such that it is not known which tokens they may mean.
+pub(super) const UNREADABLE: &str = "cloakroom; detail=ambiguous";
 
 /// What a look at the store found.
 pub(super) enum Glance {
@@ -209,13 +211,15 @@ impl SessionCache {
                 LookUp::Pass(PassWhy::ProfileUnknown)
             }
             Seen::None => LookUp::Answer(core.nothing(tokens, NO_COOKIE)),
-            Seen::Unclear { .. } if core.signed_out(tokens, None, now) => LookUp::Answer(core.fenced(tokens)),
-            Seen::Unclear { why, names } if passes => {
+            Seen::Unclear { is_whole: true, .. } if core.signed_out(tokens, None, now) => {
+                LookUp::Answer(core.fenced(tokens))
+            }
+            Seen::Unclear { why, names, is_whole: true } if passes => {
                 add(&core.counters.passed);
                 names.first().into_iter().for_each(|name| core.tell(name, Event::Passed(*why), now));
                 LookUp::Pass(*why)
             }
-            Seen::Unclear { .. } => LookUp::Answer(core.nothing(tokens, "cloakroom; detail=ambiguous")),
+            Seen::Unclear { .. } => LookUp::Answer(core.nothing(tokens, UNREADABLE)),
             Seen::One { key, .. } | Seen::Both { key, .. } => match core.glance(tokens, now) {
                 Glance::Live(answer) => LookUp::Answer(core.hit(key, answer)),
                 Glance::Fenced => LookUp::Answer(core.fenced(tokens)),
@@ -385,7 +389,7 @@ impl Core {
         match &tokens.seen {
             Seen::None => false,
             Seen::One { key, .. } => self.is_fenced(key, now),
-            Seen::Unclear { names, .. } => names.iter().any(|name| self.is_fenced(name, now)),
+            Seen::Unclear { names, is_whole, .. } => !is_whole || names.iter().any(|name| self.is_fenced(name, now)),
             Seen::Both { key, plain, secure } => {
                 self.is_fenced(key, now)
                     || match used {

@@ -3,7 +3,8 @@
 //!
 //! Nothing is guessed. Where the libraries and their frameworks differ, or the same cookie comes twice with different
 //! values, the reading is *unclear*: the request goes past the cache, but every token that it may mean is known by
-//! name, so that a fence holds whichever it is. Raw tokens are hashed here and not kept.
+//! name, so that a fence holds whichever it is. Where not even that is so, as with cookies that no browser is given, nobody
+//! is signed in. Raw tokens are hashed here and not kept.
 
 use std::borrow::Cow;
 
@@ -56,10 +57,11 @@ pub(super) enum Seen {
         plain: NameBuf,
         secure: NameBuf,
     },
-    /// Past the cache; any of these names may be meant.
+    /// Past the cache; any of these names may be meant, and if `is_whole` no others.
     Unclear {
         names: Vec<NameBuf>,
         why: PassWhy,
+        is_whole: bool,
     },
 }
 
@@ -69,6 +71,16 @@ impl Seen {
         match self {
             Seen::One { key, .. } | Seen::Both { key, .. } => Some(key),
             Seen::None | Seen::Unclear { .. } => None,
+        }
+    }
+
+    /// Every name that may be meant, as far as that is known.
+    pub(super) fn names(&self) -> Vec<NameBuf> {
+        match self {
+            Seen::None => Vec::new(),
+            Seen::One { key, .. } => vec![key.clone()],
+            Seen::Both { key, plain, secure } => vec![key.clone(), plain.clone(), secure.clone()],
+            Seen::Unclear { names, .. } => names.clone(),
         }
     }
 }
@@ -97,12 +109,7 @@ impl Tokens {
 
     /// Every name that this request may mean.
     pub(super) fn names(&self) -> Vec<NameBuf> {
-        match &self.seen {
-            Seen::None => Vec::new(),
-            Seen::One { key, .. } => vec![key.clone()],
-            Seen::Both { key, plain, secure } => vec![key.clone(), plain.clone(), secure.clone()],
-            Seen::Unclear { names, .. } => names.clone(),
-        }
+        self.seen.names()
     }
 
     /// Those whose cookies an answer deletes, all that they came in, while it sets none: what its user is signed out of. One
@@ -195,7 +202,8 @@ pub(super) struct Held<'n> {
 /// What one side's cookies join to.
 enum Reading<'a> {
     Clear(Cow<'a, [u8]>),
-    Unclear(Vec<Vec<u8>>),
+    /// To any of these, or to others as well.
+    Unclear(Vec<Vec<u8>>, bool),
 }
 
 impl CookieNames {
@@ -300,7 +308,8 @@ impl CookieNames {
     fn name_all(&self, store: &Store, parts: &[Part<'_>], tokens: &mut Tokens) {
         let mut whys =
             parts.iter().any(|part| self.known[part.known].profile != tokens.profile).then_some(PassWhy::Ambiguous);
-        if parts.len() > PARTS_MAX {
+        let mut is_whole = parts.len() <= PARTS_MAX;
+        if !is_whole {
             whys = Some(PassWhy::TooLong);
         }
         let sum: usize = parts.iter().map(|part| part.value.map_or(0, <[u8]>::len)).sum();
@@ -322,14 +331,15 @@ impl CookieNames {
                     candidates.push(name.clone());
                     clear[side] = Some(name);
                 }
-                Reading::Unclear(tokens) => {
+                Reading::Unclear(tokens, all) => {
                     candidates.extend(tokens.iter().map(|token| self.name(store, token)));
+                    is_whole &= all;
                     whys = whys.or(Some(PassWhy::Ambiguous));
                 }
             }
         }
         tokens.seen = match whys {
-            Some(why) => Seen::Unclear { names: candidates.into_vec(), why },
+            Some(why) => Seen::Unclear { names: candidates.into_vec(), why, is_whole },
             None => self.seen(store, clear),
         };
     }
@@ -494,7 +504,11 @@ fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
     // The first and the last of what came twice: parsers keep the one or the other.
     let mut first: Pieces<'_, 'a> = SmallVec::new();
     let mut last = first.clone();
-    let mut unclear = parts.len() > PARTS_MAX;
+    // Parsers skip a cookie without `=` or read it as `true`, and differ in what quotes and their like stand for: of several
+    // cookies that is more than can be told here.
+    let is_odd = |part: &&Part<'_>| part.value.is_none_or(|value| plain_value(value).is_none());
+    let mut is_whole = parts.len() <= PARTS_MAX && (parts.len() == 1 || !parts.iter().any(is_odd));
+    let mut unclear = !is_whole;
     let mut raw = Vec::new();
     for part in parts.iter().take(PARTS_MAX) {
         let given = part.value.unwrap_or(b"true");
@@ -513,7 +527,8 @@ fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
             }
         }
     }
-    unclear |= !in_order(&mut first) | !in_order(&mut last);
+    is_whole &= in_order(&mut first) & in_order(&mut last);
+    unclear |= !is_whole;
     if !unclear && first.len() == 1 {
         return Reading::Clear(first.remove(0).1);
     }
@@ -522,7 +537,7 @@ fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
         return Reading::Clear(Cow::Owned(first));
     }
     let last = last.iter().flat_map(|(_, value)| value.iter().copied()).collect();
-    Reading::Unclear(vec![first, last, raw])
+    Reading::Unclear(vec![first, last, raw], is_whole)
 }
 
 /// The value as every parser reads it, percent-decoded; `None` if they differ.

@@ -14,6 +14,14 @@ use super::flight::Fill;
 use super::users::{User, id_of};
 use crate::store::NameBuf;
 
+/// Whether a request may show who it is with by a header of this name, with any service. Who names such a header in
+/// `Connection` would be looked up by what the source is not shown.
+pub fn is_credential(name: &[u8]) -> bool {
+    [&b"cookie"[..], b"authorization", b"x-session-token", b"x-session-cookie"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// A header line: its name in any case, and its value.
 type Line<'a> = (&'a [u8], &'a [u8]);
 
@@ -50,7 +58,8 @@ impl SessionCache {
             (_, _) => {
                 let names = shown.tokens.iter().chain(&also).map(|token| self.name(token));
                 let names = names.chain(tokens.names()).collect();
-                Tokens::by_header(Seen::Unclear { names, why: PassWhy::Ambiguous })
+                let is_whole = !matches!(tokens.seen, Seen::Unclear { is_whole: false, .. });
+                Tokens::by_header(Seen::Unclear { names, why: PassWhy::Ambiguous, is_whole })
             }
         }
     }
@@ -63,7 +72,7 @@ impl SessionCache {
             None => PassWhy::Ambiguous,
             Some(_) => return Tokens::by_header(Seen::One { key: name, side: super::cookie::Side::Plain }),
         };
-        Tokens::by_header(Seen::Unclear { names: vec![name], why })
+        Tokens::by_header(Seen::Unclear { names: vec![name], why, is_whole: true })
     }
 
     fn name(&self, token: &[u8]) -> NameBuf {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::answer::Header;
 use super::cache::{Core, Flights};
-use super::cookie::Side;
+use super::cookie::{Change, Side, Tokens};
 use crate::clock::{Millis, Ttl};
 use crate::store::{Look, NameBuf};
 
@@ -17,8 +17,9 @@ use crate::store::{Look, NameBuf};
 /// gets the focus, and tabs that slept longer may as well ask the source.
 pub(super) const FAMILY_WINDOW: Ttl = Ttl::seconds(60);
 
-/// Tokens of one family that are kept by name. One rolls at every fill, which is one in five seconds.
-const MEMBERS_MAX: usize = 64;
+/// Tokens of one family that are kept by name: as many as a minute's fills and updates add, three each, five times a second.
+/// Nobody who asks that often should find that the first ones are forgotten at a sign-out.
+const MEMBERS_MAX: usize = 1024;
 
 /// A token of a family by its stored name, and how long it counts as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -399,6 +400,26 @@ impl Core {
         self.answers.add_alias(name, family, now + FAMILY_WINDOW, now)
     }
 
+    /// Ties the token that an answer sets to this family for its end alone: a sign-out of the one fences the other, and
+    /// nothing else is shared. It may be the next token of this login or the first of another.
+    pub fn tie(&self, family: &NameBuf, tokens: &Tokens, change: &Change, now: Millis) {
+        let Some(next) = self.names.next(&self.answers, tokens, change) else { return };
+        let (Some(own), Some(new)) = (tokens.key(), next.key()) else { return };
+        let other = self.answers.canonical(new, now);
+        if other == *family {
+            return;
+        }
+        let mut record = self.whole_record(family, now).unwrap_or_default();
+        let mut theirs = self.whole_record(&other, now).unwrap_or_default();
+        let known: Vec<NameBuf> = record.members.iter().map(|member| member.name.clone()).collect();
+        for name in known.iter().chain([family, own]) {
+            theirs.add_member(name, now);
+        }
+        next.names().iter().for_each(|name| record.add_member(name, now));
+        self.save_record(family, &record, now);
+        self.save_record(&other, &theirs, now);
+    }
+
     /// Forgets what was answered, and voids what is under way; the family and its newest cookie stay.
     pub fn invalidate(&self, family: &NameBuf, flights: &mut Flights, now: Millis) {
         self.answers.forget(family, now);
@@ -483,8 +504,8 @@ mod tests {
     #[test]
     fn members_leave_when_their_time_is_over_and_never_pile_up() {
         let mut record = Record::default();
-        for at in 0..200 {
-            record.add_member(&NameBuf::from_slice(&[at]), Millis(0));
+        for at in 0..2_000_u16 {
+            record.add_member(&NameBuf::from_slice(&at.to_be_bytes()), Millis(0));
         }
         assert_eq!(record.members.len(), MEMBERS_MAX);
         record.add_member(&NameBuf::from_slice(b"late"), Millis(0) + FAMILY_WINDOW);

@@ -1,5 +1,9 @@
 //! Which header lines pass a gateway, and which door a request is at. Pure functions for whoever carries the bytes.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
 use super::Profile;
 
 /// Which door a request is at.
@@ -29,8 +33,10 @@ pub enum Route {
 }
 
 /// The door for a method and a path, which is compared as it was sent: what NextAuth may read differently (an encoded
-/// letter, a doubled or closing slash) is no session check here and goes past the cache. Unless `verifies`, the path of
+/// letter, a doubled or closing slash) is no plain session check here; if it may be the session path to somebody, it goes past
+/// the cache as that. Unless `verifies`, the path of
 /// [`Route::Verify`] is one like any other; what stands behind it with a slash is the path that the proxy was asked for.
+/// A path that leads out of the folder is elsewhere.
 pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies: bool) -> Route {
     let Some(action) = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')) else {
         return Route::Elsewhere;
@@ -42,9 +48,50 @@ pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies
         ("signout", "GET" | "POST") => Route::SignOut,
         ("signout-everywhere", "POST") => Route::SignOutEverywhere,
         _ if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
+        _ if leads_out(path) => Route::Elsewhere,
+        _ if means(path, &format!("{base}/session")) => past(method),
         _ if action.starts_with("callback/") || !matches!(method, "GET" | "HEAD" | "OPTIONS") => Route::SignIn,
         _ => Route::Page,
     }
+}
+
+/// The door of another spelling of the session path.
+pub(super) fn past(method: &str) -> Route {
+    if matches!(method, "GET" | "HEAD" | "OPTIONS") { Route::OtherCheck } else { Route::Update }
+}
+
+/// How often a path may be encoded: by a browser, a proxy and one more.
+const ENCODINGS: usize = 3;
+
+/// A path without what percent signs stand for, as somebody may read it.
+fn decoded(path: &str) -> Cow<'_, [u8]> {
+    let mut text = Cow::Borrowed(path.as_bytes());
+    for _ in 0..ENCODINGS {
+        if memchr::memchr(b'%', &text).is_some() {
+            text = Cow::Owned(percent_decode(&text).collect());
+        }
+    }
+    text
+}
+
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| matches!(byte, b'/' | b'\\'))
+}
+
+/// Whether readers of this path may take it for another than it begins with: it has a segment `.` or `..`, as it is or
+/// encoded. A proxy that opens a folder to everybody by what a path begins with must not open the others so.
+pub(super) fn leads_out(path: &str) -> bool {
+    // Few paths have any of these; a dot in a name is no segment.
+    path.contains(['.', '%', '\\']) && segments(&decoded(path)).any(|segment| matches!(segment, b"." | b".."))
+}
+
+/// Whether a path may mean this one to a server that decodes it, joins slashes, drops parameters, or does not tell letters
+/// by case.
+pub(super) fn means(path: &str, own: &str) -> bool {
+    let path = decoded(path);
+    let bare = |segment: &'_ [u8]| segment.split(|byte| *byte == b';').next().unwrap_or_default().to_ascii_lowercase();
+    let names = segments(&path).map(bare).filter(|name| !name.is_empty());
+    names.eq(segments(own.as_bytes()).map(|name| name.to_ascii_lowercase()).filter(|name| !name.is_empty()))
 }
 
 /// Header lines that belong to one connection (RFC 9110, 7.6.1), and those that framing takes care of.

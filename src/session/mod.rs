@@ -115,6 +115,7 @@ pub use cache::{LookUp, PassWhy, SessionCache};
 pub use claims::Claims;
 pub use cookie::Tokens;
 pub use counters::{Counters, Row};
+pub use credential::is_credential;
 pub use family::for_disk;
 pub use flight::{Fill, Wait};
 pub use headers::{Route, carries_via, connection_names, passes_down, passes_up, route};

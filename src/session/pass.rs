@@ -1,7 +1,7 @@
 //! Requests that go past the cache: whether they may, and what the answers' cookies mean for what is stored.
 
 use super::answer::{Answer, Header, Origin};
-use super::cache::SessionCache;
+use super::cache::{SessionCache, UNREADABLE};
 use super::cookie::{Change, Seen, Tokens};
 use super::counters::add;
 use super::fill::Trouble;
@@ -44,6 +44,8 @@ impl SessionCache {
             Passage::Check | Passage::Update => {}
         }
         let dead = match &tokens.seen {
+            // One of those that are not known may be a signed-out one.
+            Seen::Unclear { is_whole: false, .. } => return Some(core.nothing(tokens, UNREADABLE)),
             Seen::Both { key, plain, secure } => {
                 core.is_fenced(key, now) || (core.is_fenced(plain, now) && core.is_fenced(secure, now))
             }
@@ -64,6 +66,9 @@ impl SessionCache {
     /// A page that deletes the very session cookies it was sent, as a server action that signs out does, is a sign-out. A
     /// check or an update that does so is none: NextAuth answers like that when its back-end fails, and the next call may
     /// find the session again. Nor is a failure, whatever it deletes.
+    ///
+    /// What a check or an update sets is the same login's next token. What a page sets may be another user's, as where an app
+    /// switches accounts or signs in by a link: nothing is shared with it, but a sign-out of the one ends the other.
     pub fn observe(&self, tokens: &Tokens, passage: Passage, status: u16, headers: &[Header], now: Millis) -> Observed {
         let core = &self.core;
         let change = core.change(headers);
@@ -95,6 +100,8 @@ impl SessionCache {
         }
         if change.takes_away() {
             core.disband(&family, &mut flights, now);
+        } else if change.sets() && passage == Passage::Page {
+            core.tie(&family, tokens, &change, now);
         } else if change.sets() && core.join(&family, key, &flights, now) {
             let mut record = core.whole_record(&family, now).unwrap_or_default();
             record.add_member(key, now);

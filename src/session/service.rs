@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::answer::{Answer, Origin};
-use super::headers::{Route, route};
+use super::headers::{Route, leads_out, means, past, route};
 use super::source::{EXPIRES, Ending, Says, says_by};
 use super::verify::find;
 use crate::config::Nobody;
@@ -149,7 +149,7 @@ impl Service {
     }
 
     /// What `X-Session-Source` calls it.
-    pub(super) fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self.kind {
             Kind::NextAuth => "nextauth",
             Kind::BetterAuth => "better-auth",
@@ -188,6 +188,7 @@ impl Service {
         match (path.strip_prefix("/api/auth/"), method) {
             (Some("signout"), "POST") => Route::Clear,
             (Some("signout-everywhere"), "POST") => Route::SignOutEverywhere,
+            _ if means(path, &self.path) || means(path, SESSION_PATH) => past(method),
             (Some(action), _) if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
             // Which of them signs in is not known of others than NextAuth's.
             _ if self.hands_on(path) => Route::SignIn,
@@ -211,10 +212,11 @@ impl Service {
             path == own || (folder.len() > 1 && path.starts_with(folder))
         };
         let kratos = ["/self-service/", "/schemas/", "/.well-known/ory/"];
-        beside(&self.path)
+        let is_own = beside(&self.path)
             || (!self.sign_out.is_empty() && beside(&self.sign_out))
             || (self.kind == Kind::Kratos
-                && (path == "/sessions" || kratos.iter().any(|folder| path.starts_with(folder))))
+                && (path == "/sessions" || kratos.iter().any(|folder| path.starts_with(folder))));
+        is_own && !leads_out(path)
     }
 
     /// Whose sign-out a request body names, where the headers tell nothing.
@@ -257,6 +259,11 @@ impl Service {
             200 => self.says(body),
             _ => Says::Nonsense,
         }
+    }
+
+    /// Whether this is what the service answers to who is not signed in.
+    pub fn says_nobody(&self, status: u16, body: &[u8]) -> bool {
+        self.hears(status, body) == Says::SignedOut
     }
 
     /// What a body says.
@@ -313,14 +320,14 @@ impl Service {
             (["user", name @ ..], Kind::Kratos) => match name {
                 ["id"] => find(session, &["identity", "id"]),
                 // What the person may not change.
-                ["role" | "roles" | "groups"] => find(session.get("identity")?.get("metadata_public")?, name),
+                ["role" | "roles" | "groups", ..] => find(session.get("identity")?.get("metadata_public")?, name),
                 _ => find(session.get("identity")?.get("traits")?, name),
             },
             (["user", name @ ..], Kind::Supabase) => match name {
                 ["name"] => {
                     find(session, &["user_metadata", "full_name"]).or_else(|| find(session, &["user_metadata", "name"]))
                 }
-                ["roles" | "groups"] => find(session.get("app_metadata")?, name),
+                ["roles" | "groups", ..] => find(session.get("app_metadata")?, name),
                 _ => find(session, name),
             },
             (["user", name @ ..], Kind::Generic) => find(session, path).or_else(|| find(session, name)),

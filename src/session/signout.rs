@@ -157,6 +157,14 @@ impl SignOut {
         let mut families: Vec<NameBuf> = own.iter().map(|name| core.family_of(name, now).0).collect();
         families.sort_unstable();
         families.dedup();
+        // And those that are tied to them.
+        let members =
+            families.iter().filter_map(|family| core.whole_record(family, now)).flat_map(|record| record.members);
+        let mut tied: Vec<NameBuf> = members.map(|member| core.family_of(&member.name, now).0).collect();
+        tied.sort_unstable();
+        tied.dedup();
+        tied.retain(|family| !families.contains(family));
+        families.extend(tied);
         // The families first: a hit that is under way reads a family's body last.
         for family in &families {
             self.note_expiry(family, now);
@@ -165,7 +173,8 @@ impl SignOut {
         for family in &families {
             let Some(mut record) = core.whole_record(family, now) else { continue };
             for member in &record.members {
-                self.fence_one(&member.name, family, until, now);
+                let (own, _) = core.family_of(&member.name, now);
+                self.fence_one(&member.name, &own, until, now);
             }
             record.body = Bytes::new();
             if ends {

@@ -9,6 +9,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value as Json;
 
+use super::answer::{Answer, Origin};
 use super::cache::{Core, SessionCache};
 use super::cookie::{Seen, Tokens};
 use super::family::{Reader, USER, key_of, put};
@@ -164,6 +165,13 @@ impl SessionCache {
             let user = record.map(|record| record.user);
             user.or_else(|| owner(&core.service, &body, None).map(|id| core.user_name(&id))).map(User)
         })
+    }
+
+    /// Whose session an answer shows, if it says so.
+    pub fn user_of(&self, answer: &Answer) -> Option<User> {
+        let says = matches!(answer.origin, Origin::Cache | Origin::Source) && answer.status == 200;
+        let id = says.then(|| owner(&self.core.service, &answer.body, None)).flatten()?;
+        Some(self.user_called(&id))
     }
 
     /// Begins to end every session of a user. Nothing of his that began before this is stored any more, and no token of his

@@ -169,11 +169,14 @@ impl Store {
                     .map(|(bucket, _)| bucket);
                 if let Some(bucket) = worst {
                     let mut trash = Trash::default();
-                    if let Some(entry) = shard.bucket(bucket) {
-                        let (class, name, store) = (Class::EVICTED, "evicted", self.inner.id);
-                        self.inner.common.events.tell(Event { class, name, store, key: entry.key() });
-                    }
-                    shard.take(bucket, Cause::Evicted, &mut trash);
+                    let Some(entry) = shard.bucket(bucket) else { continue };
+                    let (store, key) = (self.inner.id, entry.key());
+                    let (cause, event) = match entry.is_live(now) {
+                        true => (Cause::Evicted, Event { class: Class::EVICTED, name: "evicted", store, key }),
+                        false => (Cause::Expired, Event::expired(store, key)),
+                    };
+                    self.inner.common.events.tell(event);
+                    shard.take(bucket, cause, &mut trash);
                     drop(shard);
                     self.inner.duel.note(number);
                     return true;

@@ -523,6 +523,13 @@ impl Store {
         std::mem::take(&mut *tickets)
     }
 
+    /// Says that it is the turn of these, behind those whose turn it is already.
+    pub fn call(&self, tickets: &[Ticket]) {
+        let called = &self.inner.common.called;
+        called.tickets.lock().extend_from_slice(tickets);
+        called.any.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes of the whole family: entries, tables and reminders, and what is being freed.
     pub fn used_memory(&self) -> usize {
         self.kept_memory() + self.freeing()

@@ -11,8 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::shard::{Cause, Shard};
-use super::trash::Trash;
+use super::shard::Shard;
 use super::{HOPS_MAX, NameBuf, Store};
 use crate::clock::Millis;
 
@@ -126,7 +125,6 @@ impl Store {
         if one.inner.id == other.inner.id || !is_watched(one) && !is_watched(other) {
             return;
         }
-        let mut trash = Trash::default();
         for index in 0..super::SHARDS {
             let (mut first, mut second) = (one.hold(one.cell(index)), other.hold(other.cell(index)));
             if first.watchers.is_empty() && second.watchers.is_empty() {
@@ -134,8 +132,8 @@ impl Store {
             }
             for name in first.watchers.names().into_iter().chain(second.watchers.names()) {
                 let hash = one.named(&name).kept();
-                let is_in_first = is_alive(&mut first, hash, &name, now, &mut trash);
-                if is_in_first | is_alive(&mut second, hash, &name, now, &mut trash) {
+                let is_in_first = is_alive(&first, hash, &name, now);
+                if is_in_first | is_alive(&second, hash, &name, now) {
                     first.watchers.tell(&name);
                     second.watchers.tell(&name);
                 }
@@ -145,12 +143,7 @@ impl Store {
     }
 }
 
-/// Whether commands can see something under a name. What has died is taken out.
-fn is_alive(shard: &mut Shard, hash: u32, name: &[u8], now: Millis, trash: &mut Trash) -> bool {
-    let Some((spot, entry)) = shard.find(hash, name) else { return false };
-    let (is_visible, is_live) = (entry.kind().is_visible(), entry.is_live(now));
-    if !is_live {
-        shard.take(spot.bucket, Cause::Expired, trash);
-    }
-    is_live && is_visible
+/// Whether commands can see something under a name.
+fn is_alive(shard: &Shard, hash: u32, name: &[u8], now: Millis) -> bool {
+    shard.find(hash, name).is_some_and(|(_, entry)| entry.kind().is_visible() && entry.is_live(now))
 }

@@ -1,4 +1,4 @@
-// nginx, Caddy and Envoy, with the very files that docs/recipes has, in front of cloakroom and an application that says what it was sent.
+// nginx, Caddy, Envoy and Traefik, with the very files that docs/recipes has, in front of cloakroom and an application that says what it was sent.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -146,7 +146,7 @@ async function judge(name, port, cloakroom) {
   await check("a claim that the session lacks is no header, whatever the client sends", async () => {
     const { sent } = await ask(port, path(""), { token: "bob.1", headers: FORGED });
     const told = Object.keys(sent.headers).filter((header) => header.startsWith("x-session"));
-    const extra = name === "nginx" ? ["x-session-anything"] : [];
+    const extra = ["nginx", "traefik"].includes(name) ? ["x-session-anything"] : [];
     assert.deepEqual(told.toSorted(), ["x-session", ...extra, "x-session-expires", "x-session-name"]);
     assert.equal(sent.headers["x-session-name"], "bob");
   });
@@ -188,6 +188,17 @@ async function judge(name, port, cloakroom) {
     for (const header of Object.keys(FORGED).slice(0, -1)) assert.equal(sent.headers[header], undefined, header);
   });
 
+  await check("no way of writing a path leads around the door", async () => {
+    const ways = ["/_next/static/../..", "/_next/static/%2e%2e/.%2E", "/_next/static/..\\..", "/signin/..", "/", "/\\"];
+    ways.push("/api/auth/../..", "/api/auth/%2e%2e/%2E.", "/api/auth/..\\..");
+    for (const way of ways) {
+      const { sent } = await ask(port, way + path(""));
+      // What the application takes it for.
+      const page = sent && new URL(sent.url, "http://app").pathname;
+      assert.ok(!page || /^\/(_next\/static|api\/auth)\//.test(page), `${way} leads to ${page}`);
+    }
+  });
+
   await check("after a sign-out the next request is turned away", async () => {
     const token = `out${name}.1`;
     assert.equal((await ask(port, path(""), { token })).status, 200);
@@ -217,12 +228,33 @@ async function judge(name, port, cloakroom) {
 
 /** A recipe with the addresses of this run in the place of its own. */
 function recipe(name, addresses) {
-  let text = readFileSync(new URL(name, RECIPES), "utf8");
+  return replaced(name, readFileSync(new URL(name, RECIPES), "utf8"), addresses);
+}
+
+function replaced(name, text, addresses) {
   for (const [from, to] of Object.entries(addresses)) {
     assert.ok(text.includes(from), `${name} names ${from}`);
     text = text.replaceAll(from, to);
   }
   return text;
+}
+
+/** docs/verify.md's block for who has oauth2-proxy. */
+function instead({ ":8080": _, ...addresses }) {
+  const page = readFileSync(new URL("../verify.md", RECIPES), "utf8");
+  return replaced("verify.md", page.match(/^```nginx\n(.*?)^```$/ms)[1], addresses);
+}
+
+async function judgeLike(port) {
+  const checks = new Checks("oauth2-proxy's way");
+  await checks.check("who is signed in comes in as its users do, and others do not", async () => {
+    const headers = { "x-user": "1", "x-email": "root@shop.example" };
+    const { status, sent } = await ask(port, "/orders/like", { token: "zoe.1", headers });
+    assert.deepEqual([status, sent?.headers["x-user"], sent?.headers["x-email"]], [200, "7", "zoe@shop.example"]);
+    const nobody = await ask(port, "/orders/like", { headers });
+    assert.deepEqual([nobody.status, nobody.headers.location], [302, `http://127.0.0.1:${port}/signin`]);
+  });
+  return checks;
 }
 
 async function main() {
@@ -232,11 +264,12 @@ async function main() {
 
   let http;
   const args = ["--port", "0", "--http-port", "0", "--dir", work, "--fence-log", "no", "--upstream", `http://127.0.0.1:${app.port}`];
-  args.push("--session-ttl", `${TTL_MS}ms`, "--profile", "nextauth", "--verify-redirect", "https://shop.example/signin");
+  args.push("--session-ttl", `${TTL_MS}ms`, "--profile", "nextauth", "--verify-redirect", "https://shop.example/signin", "--verify-headers", "x-auth-request");
   const cloakroom = start(process.env.CLOAKROOM_BIN, args, (line) => (http ??= line.match(/listening on \S+:(\d+) \(http\)/)?.[1]));
   await eventually("cloakroom listens", () => http ?? (cloakroom.child.exitCode !== null && assert.fail(cloakroom.said)));
 
-  const ports = { nginx: await freePort(), caddy: await freePort(), envoy: await freePort() };
+  const like = await freePort();
+  const ports = { nginx: await freePort(), caddy: await freePort(), envoy: await freePort(), traefik: await freePort() };
   const addresses = (port) => ({ "127.0.0.1:8379": `127.0.0.1:${http}`, "127.0.0.1:3000": `127.0.0.1:${app.port}`, ":8080": `:${port}` });
   const envoy = { "port_value: 8379": `port_value: ${http}`, "port_value: 3000": `port_value: ${app.port}`, "port_value: 8080": `port_value: ${ports.envoy}` };
   writeFileSync(join(work, "recipe.conf"), recipe("nginx.conf", addresses(ports.nginx)));
@@ -244,10 +277,15 @@ async function main() {
   writeFileSync(
     join(work, "nginx.conf"),
     `${process.getuid() === 0 ? "user root; " : ""}daemon off; pid ${work}/nginx.pid; error_log stderr; worker_processes 1; events {}
-     http { access_log off; ${temporary.join(" ")} include ${work}/recipe.conf; }`,
+     http { access_log off; ${temporary.join(" ")} include ${work}/recipe.conf; server { listen 127.0.0.1:${like}; ${instead(addresses(like))} } }`,
   );
   writeFileSync(join(work, "Caddyfile"), `{\n\tadmin off\n}\n${recipe("Caddyfile", addresses(ports.caddy))}`);
   writeFileSync(join(work, "envoy.yaml"), recipe("envoy.yaml", envoy));
+  const { ":8080": _, ...known } = addresses();
+  // Not by its own name, by which Traefik would take it for its static configuration.
+  writeFileSync(join(work, "dynamic.yaml"), recipe("traefik.yaml", known));
+  const door = [`--entrypoints.web.address=127.0.0.1:${ports.traefik}`, `--providers.file.filename=${join(work, "dynamic.yaml")}`];
+  start("traefik", [...door, "--global.checknewversion=false", "--global.sendanonymoususage=false"]);
   // Its hot restart would have all Envoys of this machine meet in one shared memory.
   start("envoy", ["-c", join(work, "envoy.yaml"), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]);
   start("nginx", ["-p", work, "-e", "stderr", "-c", join(work, "nginx.conf")]);
@@ -260,6 +298,7 @@ async function main() {
     });
     all.push(await judge(name, port, http));
   }
+  all.push(await judgeLike(like));
   return all;
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Real clients against a running server: ioredis, node-redis, redis-py, redis-rb, phpredis,
-# Perl's two, redis-cli, redis-benchmark, the session and cache stores of Express, Django,
-# Rails and PHP and Sidekiq's queues on top of them, and the README's own lines; and nginx,
-# Caddy and Envoy by docs/recipes, docs/openapi.yaml, what the other pages of docs/ say, and
-# better-auth behind its profile.
+# redigo, Perl's two, redis-cli, redis-benchmark, the session and cache stores of Express, Django,
+# Rails, Laravel, Go and PHP and Sidekiq's queues on top of them, and the README's own lines; and
+# nginx, Caddy, Envoy and Traefik by docs/recipes, docs/openapi.yaml, what the other pages of
+# docs/ say, better-auth behind its profile, and OTLP by OpenTelemetry's own schema.
 #
 #   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
@@ -21,11 +21,13 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cache=${CARGO_TARGET_DIR:-$root/target}/clients
+# Where Debian's packages put libraries for Go.
+gopath=/usr/share/gocode
 programs=("$@")
 [ ${#programs[@]} -gt 0 ] || programs=(
   ioredis readme node_redis redis_py redis_tools express_session django_cache
   redis_types limits_and_locks django_redis_cache redis_rb sidekiq_jobs rails_stores phpredis
-  perl_redis
+  laravel perl_redis redigo
 )
 
 # Several times what any program takes; its own checks are bounded too.
@@ -107,13 +109,16 @@ install_python() {
   sha256sum <"$here/requirements.txt" >"$stamp"
 }
 
-# Ruby, PHP and Perl with their clients, which Debian's packages pin. In one call, as each costs seconds.
+# Ruby, PHP, Perl and Go with their clients, which Debian's packages pin. In one call, as each costs seconds.
 install_from_debian() {
   local missing=()
   ruby -e '%w[redis sidekiq redis-rack redis-actionpack redis-activesupport].each { |name| gem name }' \
     >/dev/null 2>&1 || missing+=(ruby-redis ruby-sidekiq ruby-redis-rack ruby-redis-actionpack ruby-redis-activesupport)
   php -r 'exit(extension_loaded("redis") ? 0 : 1);' >/dev/null 2>&1 || missing+=(php-cli php-redis)
+  php -r 'require "Illuminate/Session/autoload.php"; require "Predis/autoload.php";' >/dev/null 2>&1 \
+    || missing+=(php-illuminate-{container,config,redis,cache,session} php-predis)
   perl -MRedis -MRedis::Fast -e 1 >/dev/null 2>&1 || missing+=(perl libredis-perl libredis-fast-perl)
+  [ -d "$gopath/src/github.com/boj/redistore" ] || missing+=(golang-github-boj-redistore-dev)
   [ ${#missing[@]} -gt 0 ] || return 0
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "install ${missing[*]}"
   echo "installing ${missing[*]}" >&2
@@ -131,7 +136,7 @@ debian java default-jdk-headless
 install_python
 install_node_modules
 install_from_debian
-# Envoy and schemathesis.
+# Envoy, Traefik and schemathesis.
 export PATH=$PATH:$cache/venv/bin
 
 # make_certificates: an authority, and a certificate of it for the server and for clients, in $TLS_DIR.
@@ -199,7 +204,7 @@ fi
 if [ -n "${CLOAKROOM_BIN:-}" ]; then
   CLOAKROOM_BIN=$(realpath "$CLOAKROOM_BIN")
   export CLOAKROOM_BIN
-  [ -n "${1:-}" ] || programs+=(proxies openapi docs better_auth)
+  [ -n "${1:-}" ] || programs+=(proxies openapi docs better_auth otlp)
 fi
 
 # --- the programs, one after another: they share databases and settings ---
@@ -225,6 +230,9 @@ for program in "${programs[@]}"; do
     run=(php "$here/$program.php")
   elif [ -f "$here/$program.pl" ]; then
     run=(perl "$here/$program.pl")
+  elif [ -f "$here/$program.go" ]; then
+    GO111MODULE=off GOPATH=$gopath GOCACHE=$cache/go go build -o "$work/$program" "$here/$program.go" || die "$program: go build"
+    run=("$work/$program")
   else
     die "there is no program $program"
   fi

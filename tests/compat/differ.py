@@ -52,6 +52,9 @@ MEANT = [
     (r"^(DUMP |FUNCTION DUMP)", r"^\(b'\$', b.[^-]", r"^\(b'\$', b.[^-]", "Redis compresses long strings; @CROSS compares what is dumped"),
     (r"^FUNCTION RESTORE", "already exists", "already exists", "of several collisions Redis tells the one that its hash table has first"),
     (r"^ACL DRYRUN ", r"b'OK'", "no permissions to access the '", "keys are looked at where Redis, as their number cannot be, looks at none"),
+    (r"^COMMAND GETKEYSANDFLAGS ", r"\(b'[~*]', \[\]\)", r"b'R[OW]'|b'OW'", "Redis knows no flags where the number of keys is none, and finds keys all the same"),
+    (r"^[SHZ]?SCAN ", "", r"^\(b'\*', \[\(b'\$', b'[1-9]", "where a part of a scan ends, and what is in it, is a table's own"),
+    (r"^[SHZ]?SCAN ", r"^\(b'\*', \[\(b'\$', b'[1-9]", "", "the same"),
     (r"^OBJECT ENCODING", "skiplist", "listpack", "SORT changes the encoding of the sorted set which it reads"),
 ]
 
@@ -159,6 +162,12 @@ def is_meant(words, theirs, ours):
     return meant
 
 
+def unsigned_zero(reply):
+    """The same where a score of -0 is 0, as in what Redis keeps small; a sorted set that SORT has read is never small there."""
+    kind, value = reply
+    return (kind, [unsigned_zero(each) for each in value]) if isinstance(value, list) else (kind, b"0" if value == b"-0" else value)
+
+
 def alike(words, theirs, ours, queued):
     """Whether two replies agree; those of EXEC are compared one by one, as the replies of what was queued."""
     if words[0].upper() == "EXEC" and theirs[0] == ours[0] == b"*" and isinstance(theirs[1], list) and isinstance(ours[1], list):
@@ -183,10 +192,12 @@ class Session:
     """A connection to each of the two servers, which are sent the same."""
 
     def __init__(self, pair):
-        self.both, self.queued = [Connection(port) for port in pair], []
+        self.both, self.queued, self.sorts = [Connection(port) for port in pair], [], False
 
     def check(self, at, words, theirs, ours):
-        if not alike(words, theirs, ours, self.queued):
+        self.sorts = self.sorts or any(word.upper() in ("SORT", "SORT_RO") for word in words)
+        if not alike(words, theirs, ours, self.queued) and not (
+                self.sorts and alike(words, unsigned_zero(theirs), unsigned_zero(ours), self.queued)):
             raise Difference(at, words, normal(words, theirs), normal(words, ours))
         if theirs == (b"+", b"QUEUED"):
             self.queued.append(words)
@@ -280,6 +291,17 @@ def cut(pair, case):
     return dict(case, commands=commands)
 
 
+WAITS = re.compile(r"^(BL|BR|BZ)|\b(BL|BR|BZ)(MOVE|MPOP|POP|POPLPUSH|POPMIN|POPMAX)\b", re.I)
+DIES = re.compile(r"\b(PX|EX|PXAT|EXAT|P?SETEX|P?EXPIRE(AT)?)\b", re.I)
+
+
+def is_race(case):
+    """Whether what is left of a case is a key that dies while a command waits: a wait of a millisecond is as long here, and in
+    Redis as long as until its timer's next tick, a tenth of a second later. Until then DBSIZE counts there what has died."""
+    lines = [" ".join(words) for words in case["commands"]]
+    return any(map(DIES.search, lines)) and (lines[-1].upper() == "DBSIZE" or len(lines) <= 4 and any(map(WAITS.search, lines)))
+
+
 def start(command, directory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -346,8 +368,10 @@ def main():
                 # Again and again, as a millisecond or a deadline may pass between the two servers.
                 if not difference or not all(differs(pair, case) for _ in range(AGAIN)):
                     continue
-                found += 1
                 short = cut(pair, case)
+                if is_race(short):
+                    continue
+                found += 1
                 difference = differs(pair, short) or difference
                 print(f"DIFFERENCE with seed {case.get('seed')}, RESP{short['resp']}, compact {short['compact']}")
                 print(json.dumps(dict(short, seed=case.get("seed"))))

@@ -111,3 +111,32 @@ fn many_workers_hand_elements_on_and_lose_none() {
     });
     server.client().send("EXISTS one two\r\n").hears(":0\r\n");
 }
+
+#[test]
+fn a_transaction_that_unblocks_or_swaps_has_ended_before_anybody_is_served() {
+    let server = Running::start(&[]);
+    let [mut waiter] = waiters(&server, "BLPOP k 0\r\n");
+    let mut unrelated = server.client();
+    unrelated.send("CLIENT ID\r\n").hears(":2\r\n").send("BLPOP other 0\r\n");
+    until_waiting(&server, 2);
+    let mut client = server.client();
+    let queue = |lines: &[&str]| format!("MULTI\r\n{}\r\nEXEC\r\n", lines.join("\r\n"));
+    client.send(queue(&["RPUSH k x", "CLIENT UNBLOCK 2", "DEL k"]));
+    client.hears("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n:1\r\n:1\r\n:1\r\n");
+    unrelated.hears("*-1\r\n");
+    client.send("SELECT 1\r\nRPUSH k y\r\nSELECT 0\r\n").hears("+OK\r\n:1\r\n+OK\r\n");
+    client.send(queue(&["SWAPDB 0 1", "DEL k"])).hears("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n:1\r\n");
+    client.send("EVAL \"redis.call('RPUSH', 'k', 'x') redis.call('SWAPDB', 0, 1) redis.call('SWAPDB', 0, 1) return redis.call('DEL', 'k')\" 0\r\n");
+    client.hears(":1\r\n").send("RPUSH k last\r\n").hears(":1\r\n");
+    waiter.hears("*2\r\n$1\r\nk\r\n$4\r\nlast\r\n");
+}
+
+#[test]
+fn who_leaves_takes_no_element_whatever_it_has_asked_for_behind_its_wait() {
+    let server = Running::start(&[]);
+    let [waiter] = waiters(&server, &format!("BLPOP list 0\r\n{}", "PING\r\n".repeat(30_000)));
+    let mut other = server.client();
+    drop(waiter);
+    until("it is gone", || server.engine.clients.all().len() == 1);
+    other.send("RPUSH list job\r\nLLEN list\r\n").hears(":1\r\n:1\r\n");
+}

@@ -253,6 +253,26 @@ fn check_asks_the_upstream_whether_it_is_nextauth_and_for_which_cookies() {
 }
 
 #[test]
+fn check_asks_other_services_their_own_question() {
+    let kratos = || {
+        App::start(|head| match head.split(' ').nth(1) {
+            Some("/sessions/whoami") => (401, r#"{"error":{"code":401}}"#, String::new()),
+            _ => (404, "no", String::new()),
+        })
+    };
+    let (code, found) = kratos().checked(&["--profile", "kratos"]);
+    assert_eq!((code, level(&found, "upstream", "answers session checks with 401")), (Some(0), "ok"));
+    assert!(!found.iter().any(|finding| finding["about"] == "cookies"), "{found:?}");
+    let (code, found) = kratos().checked(&["--profile", "better-auth"]);
+    assert_eq!((code, level(&found, "upstream", "has no /api/auth/get-session")), (Some(1), "problem"));
+    let (code, found) = kratos().checked(&["--profile", "generic", "--session-path", "/sessions/whoami"]);
+    assert_eq!((code, level(&found, "upstream", "answers session checks with 401")), (Some(0), "ok"));
+    let app = App::start(|_| (200, r#"{"user":{"name":"somebody"}}"#, String::new()));
+    let (code, found) = app.checked(&["--profile", "supabase"]);
+    assert_eq!((code, level(&found, "upstream", "not as supabase does to who is not signed in")), (Some(1), "problem"));
+}
+
+#[test]
 fn check_tells_clocks_apart_and_what_is_no_nextauth() {
     let shifted = |seconds: i64| {
         App::start(move |_| {

@@ -3,7 +3,7 @@
 use super::binary::Binary;
 use super::browser::{Answer, ask, check};
 use super::decoded::{self, SECRET, csrf, token};
-use super::faulty::Faulty;
+use super::faulty::{Faulty, Mode};
 use super::http::before;
 use super::support::{Peer, Running};
 
@@ -117,4 +117,9 @@ fn an_upstream_is_asked_whose_sessions_they_are_as_for_any_check() {
     let cookies = "next-auth.session-token=alice.1; next-auth.csrf-token=good%7C5f3e";
     ask(server.http, "POST", PATH, &[("Cookie", cookies), FORM], "csrfToken=good");
     assert_eq!((upstream.last().line.as_str(), upstream.checks()), ("GET /api/auth/session HTTP/1.1", 1));
+    // While it fails nobody can be said to be signed out.
+    upstream.behave(Mode::Broken500);
+    let cookies = "next-auth.session-token=bob.1; next-auth.csrf-token=good%7C5f3e";
+    let answer = ask(server.http, "POST", PATH, &[("Cookie", cookies), FORM], "csrfToken=good");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{}", answer.body);
 }

@@ -17,6 +17,7 @@ mod http;
 mod http_faults;
 mod lifecycle;
 mod limits;
+mod otlp;
 mod page;
 mod panics;
 mod pressure;

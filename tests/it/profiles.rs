@@ -241,6 +241,27 @@ fn kratos_is_asked_once_for_a_hundred_by_whatever_the_token_comes_in() {
 }
 
 #[test]
+fn what_a_session_is_looked_up_by_is_shown_to_the_upstream_whatever_connection_says() {
+    let fake = kratos();
+    let server = front(&fake, &[("profile", "kratos")]);
+    let cookie = ("Cookie", "ory_kratos_session=alice.1");
+    for (name, value) in [("X-Session-Token", "nobody.1"), ("Authorization", "Bearer nobody.2")] {
+        let headers = [(name, value), ("Connection", name)];
+        assert_eq!(get(&server, WHOAMI, &headers).status, 401, "{name}");
+        get(&server, WHOAMI, &[&headers[..], &[cookie]].concat());
+        assert_eq!(fake.last().header(&name.to_ascii_lowercase()), value);
+        assert_eq!(get(&server, WHOAMI, &headers[..1]).status, 401, "{name}");
+    }
+    // Nor does another spelling of its path lead past a sign-out.
+    assert_eq!(get(&server, WHOAMI, &[cookie]).status, 200);
+    ask(server.http, "POST", "/api/auth/signout", &[cookie], "");
+    assert_eq!(get(&server, "/self-service/logout?token=good", &[cookie]).status, 303);
+    for path in ["/sessions/whoam%69", "//sessions/whoami/", "/sessions/./whoami?x=1"] {
+        assert_ne!(get(&server, path, &[cookie]).status, 200, "{path}");
+    }
+}
+
+#[test]
 fn kratos_tells_nobody_and_half_somebody_by_a_status_that_is_never_kept() {
     let fake = kratos();
     let server = front(&fake, &[("profile", "kratos")]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::browser::check;
 use super::faulty::Faulty;
 use super::http::before;
-use super::support::{PATIENCE, Peer, Running};
+use super::support::{PATIENCE, Peer, Running, until};
 
 /// Milliseconds after which a script takes long here.
 const LONG: (&str, &str) = ("busy-reply-threshold", "20");
@@ -210,4 +210,47 @@ fn who_sleeps_in_a_script_has_slept_when_it_is_answered() {
     client.send(format!("EVAL \"{script}\" 0\r\n")).hears(":1\r\n");
     assert!(begun.elapsed() >= Duration::from_millis(20), "{:?}", begun.elapsed());
     client.send("EXISTS a\r\n").hears(":0\r\n");
+}
+
+/// A script that works for so many seconds of CPU, of which no more than two pass at once.
+fn works(seconds: f32) -> String {
+    format!("local ends = os.clock() + {seconds} while os.clock() < ends do end")
+}
+
+fn until_running(server: &Running) {
+    until("a script runs", || server.engine.scripts.is_running());
+}
+
+#[test]
+fn time_goes_on_for_who_waits_behind_a_script() {
+    let server = Running::start(&[("busy-reply-threshold", "0")]);
+    let [mut one, mut other, mut third] = [server.client(), server.client(), server.client()];
+    one.send("SET k v PX 600\r\n").hears("+OK\r\n");
+    other.send("WATCH k\r\nMULTI\r\nGET k\r\n").hears("+OK\r\n+OK\r\n+QUEUED\r\n");
+    one.send(format!("EVAL \"{}\" 0\r\nGET k\r\nSET lock x PX 1100\r\n", works(2.4)));
+    until_running(&server);
+    other.send("EXEC\r\n").hears("*-1\r\n");
+    one.hears("$-1\r\n$-1\r\n+OK\r\n");
+    third.send("GET lock\r\n").hears("$1\r\nx\r\n");
+}
+
+#[test]
+fn nobody_is_served_in_the_middle_of_a_script_when_others_leave() {
+    let server = Running::start(&[("busy-reply-threshold", "0")]);
+    let [mut waiter, leaver, another, mut writer] = std::array::from_fn(|_| server.client());
+    let mut leavers = [leaver, another];
+    waiter.send("BLPOP victim 0\r\n");
+    for leaver in &mut leavers {
+        leaver.send("BLPOP other 0\r\n");
+    }
+    until("three wait", || server.engine.clients.all().iter().filter(|peer| peer.flags() == "b").count() == 3);
+    let script = format!(
+        "redis.call('RPUSH', 'victim', 'x') {} local n = redis.call('LLEN', 'victim') redis.call('DEL', 'victim') return n",
+        works(1.0)
+    );
+    writer.send(format!("EVAL \"{script}\" 0\r\n"));
+    until_running(&server);
+    drop(leavers);
+    writer.hears(":1\r\n").send("RPUSH victim y\r\n").hears(":1\r\n");
+    waiter.hears("*2\r\n$6\r\nvictim\r\n$1\r\ny\r\n");
 }

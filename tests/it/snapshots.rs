@@ -427,3 +427,25 @@ fn a_disk_that_takes_nothing_is_said_with_its_cure_and_the_old_snapshot_stays() 
     let (code, _, said) = run(&["--port", "0", "--http-port", "0", "--dir", text(&nowhere)]);
     assert!(code == Some(1) && said.contains("does not exist: make it") && said.lines().count() == 1, "{said}");
 }
+
+#[test]
+fn nobody_waits_for_anothers_save() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings = [("dir", text(dir.path())), ("rdb-key-save-delay", "20000"), ("workers", "1")];
+    let server = Running::start(&settings);
+    let mut other = client(server.resp);
+    (0..200).for_each(|at| drop(ask(&mut other, &format!("SET key{at} x"))));
+    let resp = server.resp;
+    let saver = std::thread::spawn(move || {
+        let mut saver = client(resp);
+        ask(&mut saver, "SAVE")
+    });
+    let is_saving = || server.engine.snapshots.standing().began.is_some();
+    until("one is being written", is_saving);
+    assert!(refusal(&mut other, "SAVE").contains("already in progress"));
+    ask(&mut other, "SET key0 y");
+    assert!(is_saving(), "it takes four seconds");
+    ask(&mut other, "CONFIG SET rdb-key-save-delay 0");
+    assert_eq!(saver.join().expect("no panic"), Value::Okay);
+    assert!(!is_saving() && dir.path().join("cloakroom.rdb").exists());
+}

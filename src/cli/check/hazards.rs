@@ -1,9 +1,8 @@
 //! Who could come in that should not: addresses, passwords, and files that others may read.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use super::Findings;
 use crate::config::{Bind, Config, PARAMS, Permission};
+use crate::net::probe::is_readable_by_all;
 use crate::net::settings::{Loaded, Origin};
 
 /// Letters below which a password can be guessed by whoever may try often. Redis' own advice is a long one, as it takes
@@ -52,6 +51,7 @@ pub(super) fn look(found: &mut Findings, loaded: &Loaded) {
     for (name, secret, is_wide) in [
         ("requirepass", &config.requirepass, wide.is_some()),
         ("admin-token", &config.admin_token, config.http_addresses().iter().any(is_wide)),
+        ("rest-token", &config.rest.token, config.http_addresses().iter().any(is_wide)),
     ] {
         strength(found, name, secret, is_wide);
     }
@@ -96,8 +96,4 @@ fn strength(found: &mut Findings, name: &str, secret: &str, is_wide: bool) {
     let cure = "take a random one: openssl rand -base64 24";
     let others = if is_wide { ", and others may try" } else { "" };
     found.warn(name, format!("{what}{others}"), cure);
-}
-
-fn is_readable_by_all(file: &str) -> bool {
-    std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
 }

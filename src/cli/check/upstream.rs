@@ -1,4 +1,4 @@
-//! Whether the application answers, is what the settings take it for, and agrees about names of cookies and the time.
+//! Whether the upstream answers, is what the settings take it for, and agrees about names of cookies and the time.
 
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,9 +10,9 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use super::Findings;
 use crate::config::{Config, Profile, SessionSource, Upstream};
 use crate::net::client::Http;
-use crate::session::Failure;
+use crate::net::http::service;
+use crate::session::{Failure, Service};
 
-const SESSION: &str = "/api/auth/session";
 const CSRF: &str = "/api/auth/csrf";
 
 /// How long an answer is waited for: an application that is built anew for its first request takes long.
@@ -28,6 +28,8 @@ const SKEW_MAX: f64 = 2.0;
 struct App<'a> {
     url: &'a Upstream,
     http: Http,
+    service: Service,
+    profile: Profile,
 }
 
 pub(super) fn look(found: &mut Findings, config: &Config) {
@@ -40,9 +42,9 @@ pub(super) fn look(found: &mut Findings, config: &Config) {
     let Ok(http) = Http::new(url) else {
         return found.problem("upstream", "nobody can be asked from here", "try again");
     };
-    let app = App { url, http };
+    let app = App { url, http, service: service(config), profile: config.profile };
     let began = (SystemTime::now(), Instant::now());
-    let answer = match app.ask(SESSION, "http") {
+    let answer = match app.ask(app.service.path(), "http") {
         Ok(answer) => answer,
         Err(failure) => return unreachable(found, url, failure),
     };
@@ -50,8 +52,7 @@ pub(super) fn look(found: &mut Findings, config: &Config) {
     if !is_session(found, &app, &answer) {
         return;
     }
-    let millis = took.as_millis();
-    let what = format!("{url} answers session checks with 200 in {millis} ms");
+    let what = format!("{url} answers session checks with {} in {} ms", answer.status().as_u16(), took.as_millis());
     let limit = config.upstream_timeout.duration();
     match took > limit {
         true => found.warn(
@@ -62,7 +63,10 @@ pub(super) fn look(found: &mut Findings, config: &Config) {
         false => found.ok("upstream", what),
     }
     skew(found, &answer, began.0);
-    cookies(found, &app, config, &answer);
+    // Which cookies others set is not told to who is not signed in.
+    if app.service.is_next_auth() {
+        cookies(found, &app, config, &answer);
+    }
 }
 
 impl App<'_> {
@@ -102,9 +106,12 @@ fn unreachable(found: &mut Findings, url: &Upstream, failure: Failure) {
     }
 }
 
-/// Whether the answer is one of NextAuth's to who is not signed in.
+/// Whether the answer is one of the service's to who is not signed in.
 fn is_session(found: &mut Findings, app: &App<'_>, answer: &Response<Bytes>) -> bool {
     let (url, status) = (app.url, answer.status().as_u16());
+    let path = app.service.path();
+    let is_next_auth = app.service.is_next_auth();
+    let whose = if is_next_auth { "NextAuth".to_owned() } else { app.profile.to_string() };
     let header =
         |name: HeaderName| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if answer.headers().contains_key("x-session-source") || status == 508 {
@@ -115,34 +122,39 @@ fn is_session(found: &mut Findings, app: &App<'_>, answer: &Response<Bytes>) -> 
         );
         return false;
     }
+    if app.service.says_nobody(status, answer.body()) {
+        return true;
+    }
+    let there = format!("set upstream to where {whose} is");
     let (what, cure) = match status {
-        200 if [&b"{}"[..], b"null"].contains(&answer.body().trim_ascii()) => return true,
-        200 => {
-            let what = "is neither {} nor null, as NextAuth's is to who is not signed in";
-            (format!("{url}{SESSION} answers, but that {what}"), "set upstream to the application that NextAuth is in")
-        }
         301 | 302 | 303 | 307 | 308 => {
             let to: String = header(LOCATION).chars().take(80).filter(|letter| !letter.is_control()).collect();
-            (
-                format!("{url}{SESSION} leads on to {to}"),
-                "set upstream to where that is, or let /api/auth past what redirects",
-            )
+            let what = format!("{url}{path} leads on to {to}");
+            (what, format!("set upstream to where that is, or let {path} past what redirects"))
         }
-        404 => (
-            format!("{url} has no {SESSION}"),
-            "set upstream to the application that NextAuth is in, with its path if it is below one",
-        ),
+        404 => (format!("{url} has no {path}"), format!("{there}, with its path if it is below one")),
         429 => {
             let cure = "let its rate limiter leave out requests that carry 'Via: 1.1 cloakroom'";
             found.warn("upstream", format!("{url} answers 429: its rate limiter is at work"), cure);
             return false;
         }
-        500..=599 => (
+        500..=599 if is_next_auth => (
             format!("{url} fails with status {status}"),
-            "look into its log: UntrustedHost wants AUTH_TRUST_HOST=true, MissingSecret wants AUTH_SECRET or NEXTAUTH_SECRET",
+            "look into its log: UntrustedHost wants AUTH_TRUST_HOST=true, MissingSecret wants AUTH_SECRET or \
+             NEXTAUTH_SECRET"
+                .to_owned(),
+        ),
+        500..=599 => (format!("{url} fails with status {status}"), "look into its log".to_owned()),
+        200 if is_next_auth => {
+            let what = "is neither {} nor null, as NextAuth's is to who is not signed in";
+            (format!("{url}{path} answers, but that {what}"), there)
+        }
+        status if answer.status().is_success() || status == 401 || status == 403 => (
+            format!("{url}{path} answers with status {status}, and not as {whose} does to who is not signed in"),
+            format!("{there}; session-nobody tells what is answered to who is not signed in"),
         ),
         status => {
-            (format!("{url}{SESSION} answers with status {status}"), "let requests from here to /api/auth/ through")
+            (format!("{url}{path} answers with status {status}"), "let requests from here to it through".to_owned())
         }
     };
     found.problem("upstream", what, cure);

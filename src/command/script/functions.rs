@@ -184,7 +184,8 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, is_readonly: bool) -> Result<()> {
     super::show_monitors(ctx, args);
     let (engine, worker) = (ctx.engine, ctx.client.worker());
     // Libraries change meanwhile, unless one is alone.
-    engine.alone(worker, || {
+    engine.alone(worker, ctx.now, |now| {
+        ctx.now = now;
         let libraries = engine.functions.libraries();
         let (library, function) = libraries.function(args.word(1)).ok_or(Error::refused("Function not found"))?;
         let keys = args.int_or(2, Error::refused("Bad number of keys provided"))?;

@@ -262,7 +262,7 @@ fn a_wait_ends_in_time_or_when_it_is_called_off() {
     t.say_as(&mut one, "BLPOP a 0").hears("");
     let two = waiter(&mut t, "BLPOP a 0");
     let mut three = waiter(&mut t, "BLPOP a 0");
-    forget(&t.engine, &mut one, t.clock.now());
+    forget(&t.engine, &mut one, true);
     two.peer.kill();
     t.say("RPUSH a x").hears(":1");
     t.say_as(&mut three, "BLPOP a 0").hears("*2 $1 a $1 x");

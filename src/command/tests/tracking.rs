@@ -333,7 +333,7 @@ fn a_token_is_told_to_who_has_sent_it() {
     t.say_as(&mut knows, &format!("MGET {KEY} {name}")).hears("*2 $3 bob $3 bob");
     assert_eq!(number(&mut t, "tracking_total_keys"), 1);
     t.say(&format!("DEL {name}")).hears(":1");
-    assert_eq!(t.mail(&knows), format!(">2 $10 invalidate *1 $25 {KEY} {told}"));
+    assert_eq!(t.mail(&knows), format!("{told} >2 $10 invalidate *1 $25 {KEY}"));
 }
 
 #[cfg(feature = "server")]

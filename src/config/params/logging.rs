@@ -2,7 +2,15 @@
 
 use super::super::field::Field as _;
 use super::super::param::{Change, Home, Kind, Lines, Param};
-use super::super::values::{LogFormat, LogLevel, events, percentiles};
+use super::super::values::{LogFormat, LogLevel, Upstream, events, percentiles};
+use super::optional;
+use crate::clock::Ttl;
+
+/// Figures that change faster nobody draws, and each time all of them are sent.
+const INTERVAL_MIN: Ttl = Ttl(100);
+
+/// A day: who wants figures more seldom wants none.
+const INTERVAL_MAX: Ttl = Ttl::seconds(24 * 60 * 60);
 
 pub(super) const ROWS: &[Param] = &[
     Param {
@@ -38,6 +46,25 @@ pub(super) const ROWS: &[Param] = &[
         change: Change::AtStart,
         doc: "Whether HTTP answers /metrics for Prometheus.",
         home: field!(metrics),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "otlp-endpoint",
+        kind: Kind::Form("URL", optional::<Upstream>),
+        change: Change::AtStart,
+        doc: "OpenTelemetry collector that metrics and traces are sent to, as http://127.0.0.1:4318. By OTLP over HTTP, in \
+              JSON; empty for none. Metrics are what /metrics has; traces are those of session checks that come with a \
+              traceparent which says that they are recorded.",
+        home: field!(otlp.endpoint),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "otlp-interval",
+        kind: Kind::Span(INTERVAL_MIN, INTERVAL_MAX),
+        default: "60s",
+        change: Change::AtStart,
+        doc: "How often metrics are sent to otlp-endpoint. Traces are sent every five seconds, or as often if that is oftener.",
+        home: field!(otlp.interval),
         ..Param::LOGGING
     },
     Param {

@@ -6,7 +6,7 @@ use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
 use super::super::source::{SessionClaims, SessionNobody};
 use super::super::values::{FenceLogging, Profile, SessionError, SessionSource, Upstream};
 use super::super::verify::{ClaimHeaders, Redirect};
-use super::WAIT_MAX;
+use super::{WAIT_MAX, optional};
 use crate::clock::Ttl;
 
 /// Browsers keep no cookie longer than 400 days.
@@ -263,10 +263,6 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::SESSION
     },
 ];
-
-fn optional<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, String> {
-    if text.is_empty() { Ok(String::new()) } else { text.parse().map(|value: T| value.to_string()) }
-}
 
 fn plain<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<String, String> {
     Ok(text.parse::<T>()?.to_string())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::runtime::Runtime;
@@ -39,7 +39,17 @@ impl Http {
         headers: HeaderMap,
         within: Duration,
     ) -> Result<Response<Bytes>, Failure> {
-        let request = self.request(method, path, headers)?;
+        self.whole(self.request(method, path, headers)?, within)
+    }
+
+    /// The same with a JSON document that is handed in.
+    pub fn post_json(&self, path: &str, document: Bytes, within: Duration) -> Result<Response<Bytes>, Failure> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let request = self.request(Method::POST, path, headers)?;
+        self.whole(request.map(|_| Outgoing::Full(Some(document))), within)
+    }
+
+    fn whole(&self, request: Request<Outgoing>, within: Duration) -> Result<Response<Bytes>, Failure> {
         let upstream = Upstream::new(self.reach.clone());
         let answer = upstream.ask(request, BODY_MAX, Instant::now() + within);
         LocalSet::new().block_on(&self.runtime, answer)

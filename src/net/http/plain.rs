@@ -17,12 +17,13 @@ use bytes::Bytes;
 
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Caller, Door};
+use super::relay::TRACEPARENT;
+use super::{Caller, Door, trace};
 use crate::clock::{Clock, Millis};
 use crate::session::{Answer, LookUp, SESSION_PATH, SessionCache, Tokens};
 
@@ -45,6 +46,7 @@ type Lines<'b> = [MaybeUninit<httparse::Header<'b>>; LINES_MAX];
 /// A plain session check.
 struct Check<'l, 'b> {
     lines: &'l [httparse::Header<'b>],
+    path: &'b str,
     /// Bytes of the head.
     len: usize,
     /// Whether a proxy asks.
@@ -64,6 +66,7 @@ impl<'l, 'b> Check<'l, 'b> {
         let httparse::Status::Complete(len) = request.parse_with_uninit_headers(bytes, room).ok()? else {
             return None;
         };
+        let path = request.path?;
         let lines: &'l [httparse::Header<'b>] = request.headers;
         if !ends_in_crlf(&bytes[..len], lines) {
             return None;
@@ -76,7 +79,7 @@ impl<'l, 'b> Check<'l, 'b> {
                 Kind::Other => return None,
             }
         }
-        (hosts == 1).then_some(Check { lines, len, verifies })
+        (hosts == 1).then_some(Check { lines, path, len, verifies })
     }
 
     /// What the request shows who it is with.
@@ -319,6 +322,7 @@ impl Door {
         if ask.verifies {
             answer = self.verdict(&ask.tokens, answer, &ask.parts.headers);
         }
+        self.followed(&ask.parts, &answer);
         let mut out = Vec::new();
         self.write_answer(&mut out, &answer, ask.started, &mut self.desk.borrow_mut().date);
         timeout(self.hall.patience.body, stream.write_all(&out)).await.ok()?.ok()?;
@@ -363,7 +367,7 @@ impl Door {
         let mut turn = self.hall.engine.enter(self.worker);
         let mut used = 0;
         while used < bytes.len() {
-            turn.give_way(|| self.hall.engine.scripts.is_busy());
+            turn.give_way(|| self.hall.engine.scripts.is_busy(), || ());
             let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
             let Some(check) = Check::read(&bytes[used..], self.hall.start.as_deref(), &mut room) else {
                 return Next::Other(Bytes::copy_from_slice(&bytes[used..]));
@@ -380,27 +384,50 @@ impl Door {
             let shown = if verifies {
                 sessions.verified_hit(&tokens, now, |told| {
                     self.write(out, (200, b""), |line| told.lines(line), started, date);
+                    200
                 })
             } else {
                 sessions.hit(&tokens, now, |hit| {
                     self.write(out, (hit.status, hit.body), |line| hit.lines(line), started, date);
+                    hit.status
                 })
             };
-            if shown.is_some() {
+            if let Some(status) = shown {
+                if self.hall.spans.is_some() {
+                    self.leave_span(&check, started, status);
+                }
                 continue;
             }
             let looked =
                 if verifies { super::verify::look_up(sessions, &tokens, now) } else { sessions.look_up(&tokens, now) };
             match looked {
-                LookUp::Answer(answer) if !verifies => self.write_answer(out, &answer, started, date),
+                LookUp::Answer(answer) if !verifies => {
+                    self.write_answer(out, &answer, started, date);
+                    if self.hall.spans.is_some() {
+                        self.leave_span(&check, started, answer.status);
+                    }
+                }
                 looked => {
                     let (mut parts, rest) = (check.parts(), bytes[used..].to_vec());
+                    self.follow_since(&mut parts, check.path, started);
                     self.hall.aim(&mut parts.uri);
                     return Next::Ask(Box::new(Ask { looked, tokens, parts, verifies, started, rest }));
                 }
             }
         }
         Next::Read
+    }
+
+    /// Leaves the span of a check that was answered from the store, if its trace is recorded.
+    #[cold]
+    fn leave_span(&self, check: &Check<'_, '_>, started: u64, status: u16) {
+        let mut lines = check.lines.iter();
+        if let Some(spans) = &self.hall.spans
+            && let Some(line) = lines.find(|line| line.name.eq_ignore_ascii_case(TRACEPARENT.as_str()))
+            && let Some(trail) = spans.follow(line.value, started, &Method::GET, check.path)
+        {
+            spans.answered(&trail, status, trace::CACHE);
+        }
     }
 
     fn write_answer(&self, out: &mut Vec<u8>, answer: &Answer, started: u64, date: &mut Date) {

@@ -8,8 +8,9 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tracing::{Span, error_span};
 
 use super::Caller;
+use crate::net::otlp::{TraceParent, Trail};
 use crate::net::upstream::Outgoing;
-use crate::session::{Header, SourceAnswer, carries_via, connection_names, passes_down, passes_up};
+use crate::session::{Header, SourceAnswer, carries_via, connection_names, is_credential, passes_down, passes_up};
 
 /// The name that `Via` lines know this gateway by.
 const PSEUDONYM: &str = "cloakroom";
@@ -18,6 +19,7 @@ const OUR_VIA: &str = "1.1 cloakroom";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What every answer from under the base path says to caches on its way.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-store");
@@ -55,6 +57,10 @@ pub(super) fn up(parts: &Parts, peer: Caller, authority: &str, body: Outgoing) -
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = parts.uri.clone();
     *request.headers_mut() = headers;
+    // Where the check is followed, the call for it is too.
+    if let Some(trail) = parts.extensions.get::<Trail>() {
+        request.extensions_mut().insert(trail.clone());
+    }
     request
 }
 
@@ -76,7 +82,8 @@ fn drop_named(from: &HeaderMap, headers: &mut HeaderMap) {
     for value in from.get_all(CONNECTION) {
         for name in connection_names(value.as_bytes()) {
             if let Ok(name) = HeaderName::from_bytes(name)
-                && ![HOST, COOKIE].contains(&name)
+                && name != HOST
+                && !is_credential(name.as_str().as_bytes())
             {
                 headers.remove(name);
             }
@@ -130,27 +137,13 @@ pub(super) fn head(status: u16, lines: Vec<Header>) -> (StatusCode, HeaderMap) {
     (StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), headers)
 }
 
-/// What is logged about a request is logged with the trace that the W3C's `traceparent` says it belongs to. The header itself
-/// goes on to the upstream as it came: no span of our own is told to anybody who could look it up.
+/// What is logged about a request is logged with the trace that the W3C's `traceparent` says it belongs to.
 pub(super) fn trace(headers: &HeaderMap) -> Span {
-    match headers.get("traceparent").and_then(|value| trace_id(value.as_bytes())) {
+    match headers.get(TRACEPARENT).and_then(|value| TraceParent::read(value.as_bytes())) {
         // Shown with whatever is.
-        Some(id) => error_span!("request", trace = id),
+        Some(parent) => error_span!("request", trace = parent.trace),
         None => Span::none(),
     }
-}
-
-/// The trace's number in hexadecimal digits, if the header is sound.
-fn trace_id(value: &[u8]) -> Option<&str> {
-    let hex = |text: &[u8]| text.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
-    let mut parts = value.split(|byte| *byte == b'-');
-    let (version, id, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let sound =
-        [(version, 2), (id, 32), (parent, 16), (flags, 2)].iter().all(|(part, len)| part.len() == *len && hex(part));
-    // Later versions may have more parts.
-    let is_whole = version != b"ff" && (version != b"00" || parts.next().is_none());
-    let is_set = |part: &[u8]| part.iter().any(|digit| *digit != b'0');
-    std::str::from_utf8(id).ok().filter(|_| sound && is_whole && is_set(id) && is_set(parent))
 }
 
 /// Whether the browser came over HTTPS, to here or to who handed the request on. A client that claims so falsely gets
@@ -222,26 +215,6 @@ const DELETIONS_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trace_is_taken_from_a_sound_header_alone() {
-        let id = "0af7651916cd43dd8448eb211c80319c";
-        let of = |value: &str| trace_id(value.as_bytes()).map(str::to_owned);
-        assert_eq!(of(&format!("00-{id}-b7ad6b7169203331-01")).as_deref(), Some(id));
-        assert_eq!(of(&format!("cc-{id}-b7ad6b7169203331-01-more")).as_deref(), Some(id));
-        for odd in [
-            format!("00-{id}-b7ad6b7169203331-01-more"),
-            format!("ff-{id}-b7ad6b7169203331-01"),
-            format!("00-{id}-0000000000000000-01"),
-            format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
-            format!("00-{}-b7ad6b7169203331-01", id.to_uppercase()),
-            format!("00-{id}-b7ad6b7169203331"),
-            format!("00-{id}x-b7ad6b716920333-01"),
-            String::new(),
-        ] {
-            assert_eq!(of(&odd), None, "{odd}");
-        }
-    }
 
     fn parts(lines: &[(&'static str, &str)]) -> Parts {
         let mut request = Request::builder().uri("/api/auth/session");

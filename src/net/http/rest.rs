@@ -59,8 +59,8 @@ struct Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let engine = &self.door.hall.engine;
-        let _turn = engine.enter(self.door.worker);
-        forget(engine, &mut self.client, engine.clock.now());
+        let turn = engine.enter(self.door.worker);
+        forget(engine, &mut self.client, turn.is_inside());
         self.client.forget_transaction(engine);
         engine.leave(&self.client.peer);
     }

@@ -50,6 +50,9 @@ impl Visit {
                         'Via: 1.1 cloakroom' through to the application";
             return answer::text(StatusCode::LOOP_DETECTED, line);
         }
+        if matches!(door, Route::Check | Route::OtherCheck | Route::Update | Route::Verify) {
+            self.door.follow(&mut parts, door == Route::Verify);
+        }
         if matches!(door, Route::Check | Route::OtherCheck | Route::Update) {
             self.door.hall.aim(&mut parts.uri);
         }
@@ -97,7 +100,9 @@ impl Visit {
         let door = &self.door;
         let tokens = door.tokens(&parts);
         let looked = door.with_sessions(|sessions, now| sessions.look_up(&tokens, now));
-        answer::session(door.answer(looked, &tokens, &parts, self.peer).await)
+        let answer = door.answer(looked, &tokens, &parts, self.peer).await;
+        door.followed(&parts, &answer);
+        answer::session(answer)
     }
 
     /// With the store alone a query changes nothing, and an update has written what it wanted over RESP.
@@ -112,12 +117,17 @@ impl Visit {
     async fn pass(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
         let door = &self.door;
         let tokens = door.tokens(&parts);
-        if let Some(answer) = door.with_sessions(|sessions, now| sessions.admit(&tokens, passage, now)) {
-            return answer::session(answer);
-        }
-        let request = self.up(&parts, upstream, Outgoing::Stream(body));
-        let outcome = door.ask(upstream, request).await;
-        answer::session(door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now)))
+        let admitted = door.with_sessions(|sessions, now| sessions.admit(&tokens, passage, now));
+        let answer = match admitted {
+            Some(answer) => answer,
+            None => {
+                let request = self.up(&parts, upstream, Outgoing::Stream(body));
+                let outcome = door.ask(upstream, request).await;
+                door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now))
+            }
+        };
+        door.followed(&parts, &answer);
+        answer::session(answer)
     }
 
     /// Anything else of the upstream's, streamed both ways.

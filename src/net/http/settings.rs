@@ -11,7 +11,7 @@ const FENCES_SHARE: u64 = 8;
 const TOKEN_MAX: usize = HEAD_MAX;
 
 /// Whose sessions they are, as the configuration has it.
-fn service(config: &Config) -> Service {
+pub(crate) fn service(config: &Config) -> Service {
     let mut service = match config.profile {
         config::Profile::Auto | config::Profile::NextAuth | config::Profile::AuthJs => return Service::next_auth(),
         config::Profile::BetterAuth => Service::better_auth(),

@@ -11,7 +11,7 @@ use super::answer::{self, Out};
 use super::form::form_field;
 use super::sign_out::{FOREIGN, SHORTER};
 use super::{Visit, relay};
-use crate::session::{SESSION_PATH, User};
+use crate::session::{Origin, SESSION_PATH, User};
 
 impl Visit {
     pub(super) async fn sign_out_everywhere(&self, mut parts: Parts, body: Incoming) -> Response<Out> {
@@ -44,13 +44,14 @@ impl Visit {
         let tokens = door.tokens(&parts);
         let looked = door.with_sessions(|sessions, now| sessions.look_up(&tokens, now));
         let answer = door.answer(looked, &tokens, &parts, self.peer).await;
-        let Some(user) = door.with_sessions(|sessions, now| sessions.user(&tokens, now)) else {
-            let status = match answer.status {
-                200 => StatusCode::UNAUTHORIZED,
-                failed => StatusCode::from_u16(failed).unwrap_or(StatusCode::BAD_GATEWAY),
-            };
+        if matches!(answer.origin, Origin::Failure | Origin::Stale) {
+            let why = "who is signed in cannot be told now, as the upstream fails: try again";
+            return answer::later(answer::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": why })), 1);
+        }
+        let stored = door.with_sessions(|sessions, now| sessions.user(&tokens, now));
+        let Some(user) = stored.or_else(|| sessions.user_of(&answer)) else {
             let why = "nobody is signed in, or the session does not tell who";
-            return answer::json(status, &json!({ "error": why }));
+            return answer::json(StatusCode::UNAUTHORIZED, &json!({ "error": why }));
         };
         let ended = self.end_all(user).await;
         // The token that was shown may be new here, or stand beside another.

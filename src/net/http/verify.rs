@@ -56,7 +56,9 @@ impl Visit {
         door.hall.aim(&mut parts.uri);
         let looked = door.with_sessions(|sessions, now| look_up(sessions, &tokens, now));
         let answer = door.answer(looked, &tokens, &parts, self.peer).await;
-        answer::session(door.verdict(&tokens, answer, &parts.headers))
+        let answer = door.verdict(&tokens, answer, &parts.headers);
+        door.followed(&parts, &answer);
+        answer::session(answer)
     }
 
     /// The keys that sessions are signed with.

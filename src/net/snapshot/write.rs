@@ -1,6 +1,6 @@
 //! Writing a snapshot: a walk under the shards' locks, encoding outside of them, and a file that is whole or not there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::clock::{Clock, Millis};
 use crate::command::REDIS_VERSION;
 use crate::engine::Engine;
 use crate::net::keyfile;
-use crate::net::system::{for_owner, sync_dir};
+use crate::net::system::{for_owner, is_at, sync_dir};
 use crate::rdb::file::Writer;
 use crate::rdb::put_string;
 use crate::session;
@@ -210,35 +210,102 @@ impl Slice {
     }
 }
 
-/// A file that nobody sees until it is finished. Its owner alone may read it.
+/// A file that nobody sees until it is finished. Its owner alone may read it, and who writes it has it locked, so that two
+/// servers of one folder do not take each other's for their own.
 struct Fresh {
     file: File,
     path: PathBuf,
 }
+
+/// How often it is tried to make one, where others remove what is not theirs.
+const TRIES: usize = 5;
 
 impl Fresh {
     fn create(target: &Path) -> io::Result<Fresh> {
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
         let path = target.with_file_name(name);
-        // What a server that was killed has left there. Made anew, so that nobody's link is followed.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        for _ in 0..TRIES {
+            // Made anew, so that nobody's link is followed.
+            match for_owner(OpenOptions::new().write(true).create_new(true)).open(&path) {
+                Ok(file) if file.try_lock().is_ok() => return Ok(Fresh { file, path }),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Fresh::remove_abandoned(&path)?,
+                Err(error) => return Err(error),
+            }
         }
-        let file = for_owner(OpenOptions::new().write(true).create_new(true)).open(&path)?;
-        Ok(Fresh { file, path })
+        Err(Fresh::taken())
+    }
+
+    /// Removes what a server that was killed has left there.
+    fn remove_abandoned(path: &Path) -> io::Result<()> {
+        let is_file = std::fs::symlink_metadata(path).is_ok_and(|data| data.is_file());
+        let lock = is_file.then(|| File::open(path)).transpose()?;
+        match lock.as_ref().map(File::try_lock) {
+            Some(Err(TryLockError::WouldBlock)) => return Err(Fresh::taken()),
+            Some(Err(TryLockError::Error(error))) => return Err(error),
+            Some(Ok(())) | None => {}
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn taken() -> io::Error {
+        io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another server writes one there: give each its own dir or dbfilename",
+        )
     }
 
     /// Brings it to disk and puts it in its place: after a crash there is the old one or this one.
     fn finish(&self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
+        if !is_at(&self.file, &self.path) {
+            return Err(Fresh::taken());
+        }
         std::fs::rename(&self.path, target)?;
-        sync_dir(target.parent().unwrap_or(Path::new("")))
+        sync_dir(target.parent().unwrap_or(Path::new(""))).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("it is in its place, but a power cut may bring the old one back: {error}"),
+            )
+        })
     }
 
     /// Removes what was written. Nothing more can be done if that fails; the next one removes it.
     fn discard(&self) {
-        let _ = std::fs::remove_file(&self.path);
+        if is_at(&self.file, &self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_servers_of_one_folder_do_not_take_each_others_draft() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let target = dir.path().join("cloakroom.rdb");
+        let draft = dir.path().join("cloakroom.rdb.tmp");
+        std::fs::write(&target, "before").expect("written");
+        std::fs::write(&draft, "half, by one that was killed").expect("written");
+        let mut one = Fresh::create(&target).expect("a draft");
+        one.file.write_all(b"one").expect("written");
+        let refusal = Fresh::create(&target).err().expect("a refusal");
+        assert!(refusal.to_string().contains("another server"), "{refusal}");
+        one.finish(&target).expect("in its place");
+        assert_eq!(std::fs::read(&target).expect("a file"), b"one");
+        let other = Fresh::create(&target).expect("a draft");
+        // Somebody has put another in its place.
+        std::fs::remove_file(&draft).expect("removed");
+        std::fs::write(&draft, "not ours").expect("written");
+        assert!(other.finish(&target).is_err());
+        other.discard();
+        assert_eq!(std::fs::read(&target).expect("a file"), b"one");
+        assert_eq!(std::fs::read(&draft).expect("a file"), b"not ours");
     }
 }

@@ -114,6 +114,11 @@ pub struct SocketFile {
     pub path: PathBuf,
 }
 
+/// Nobody does.
+pub fn is_listened_at(_path: &Path) -> bool {
+    false
+}
+
 /// Says that there are no such sockets.
 pub fn open_unix(path: &Path, _mode: u32, setting: &str) -> Result<(unknown::UnixListener, SocketFile), String> {
     let path = path.display();
@@ -139,6 +144,11 @@ pub fn write_all_at(file: &File, mut bytes: &[u8], mut at: u64) -> io::Result<()
         }
     }
     Ok(())
+}
+
+/// One that is open cannot be replaced.
+pub fn is_at(_file: &File, _path: &Path) -> bool {
+    true
 }
 
 /// Which files a directory has is on the disk without being asked.

@@ -31,6 +31,12 @@ pub fn write_all_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     file.write_all_at(bytes, at)
 }
 
+/// Whether a file that was opened is the one that has this name now.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let same = |open: fs::Metadata, named: fs::Metadata| (open.dev(), open.ino()) == (named.dev(), named.ino());
+    file.metadata().is_ok_and(|open| fs::symlink_metadata(path).is_ok_and(|named| same(open, named)))
+}
+
 /// Puts on the disk which files a directory has.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
@@ -91,6 +97,11 @@ fn identity(path: &Path) -> Option<Identity> {
     fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino(), data.ctime(), data.ctime_nsec()))
 }
 
+/// Whether somebody listens at a Unix socket.
+pub fn is_listened_at(path: &Path) -> bool {
+    unknown::UnixStream::connect(path).is_ok()
+}
+
 /// Opens a Unix socket. A file that a server has left behind is replaced; one that is anything else is not.
 pub fn open_unix(path: &Path, mode: u32, setting: &str) -> Result<(unknown::UnixListener, SocketFile), String> {
     let wrong = |why: &dyn std::fmt::Display| format!("cannot listen on {} ({setting}): {why}", path.display());
@@ -98,7 +109,7 @@ pub fn open_unix(path: &Path, mode: u32, setting: &str) -> Result<(unknown::Unix
         if !there.file_type().is_socket() {
             return Err(wrong(&"there is a file that is no socket; choose another path"));
         }
-        if unknown::UnixStream::connect(path).is_ok() {
+        if is_listened_at(path) {
             return Err(wrong(&"another server listens there; stop it, or choose another path"));
         }
         fs::remove_file(path).map_err(|error| wrong(&error))?;

@@ -21,6 +21,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
 /// Who the application must prove to be, and by which roots.
 pub(super) struct Security {
+    host: String,
     name: Option<ServerName<'static>>,
     connector: Option<TlsConnector>,
     /// Whether a failed handshake was logged since the last good one.
@@ -44,6 +45,7 @@ impl Security {
             .with_safe_default_protocol_versions()
             .map(|builder| Arc::new(builder.with_root_certificates(roots).with_no_client_auth()));
         Security {
+            host: host.to_owned(),
             name: ServerName::try_from(host.to_owned()).ok(),
             connector: config.ok().map(TlsConnector::from),
             told: AtomicBool::new(false),
@@ -60,7 +62,7 @@ impl Security {
             }
             Err(error) => {
                 if !self.told.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "TLS handshake with the upstream failed");
+                    tracing::warn!(%error, "TLS handshake with {} failed", self.host);
                 }
                 Err(Failure::Refused)
             }

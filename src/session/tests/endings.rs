@@ -353,6 +353,27 @@ fn rule_15_a_token_that_was_made_after_the_last_answer_outlives_its_end() {
 }
 
 #[test]
+fn rule_15_every_token_of_a_minute_is_dead_however_many_they_were() {
+    let settings = Settings {
+        source: Source::Upstream,
+        ttl: Ttl(100),
+        max_age: DAY,
+        profile: Some(Profile::NextAuth),
+        ..Settings::default()
+    };
+    let desk = Desk::with(settings);
+    for at in 0..300 {
+        desk.fill(&cookie(&format!("t{at}")), signed_in("alice", &format!("t{}", at + 1)));
+        desk.wait(Ttl(150));
+    }
+    desk.sign_out(&cookie("t300"), Some(&deletes()));
+    desk.wait(Ttl::seconds(62));
+    for at in 0..=300 {
+        assert_eq!(desk.hit(&cookie(&format!("t{at}"))).origin, Origin::Fence, "t{at}");
+    }
+}
+
+#[test]
 fn rule_15_a_new_sign_in_is_none_of_a_lasting_fences_business() {
     let desk = Desk::upstream();
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));

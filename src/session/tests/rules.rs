@@ -174,13 +174,46 @@ fn rule_04_a_token_of_one_family_is_never_given_to_another() {
 }
 
 #[test]
-fn rule_05_a_cookie_that_any_answer_sets_joins_the_family() {
+fn rule_05_what_an_update_sets_joins_the_family() {
     let desk = Desk::upstream();
     desk.fill(&cookie("t1"), signed_in("alice", "t2"));
-    let page = signed_in("alice", "t3");
-    desk.sessions.observe(&desk.tokens(&cookie("t2")), Passage::Page, 200, &page.headers, desk.now());
+    let update = Outcome::Answered(signed_in("alice", "t3"));
+    desk.sessions.passed(&desk.tokens(&cookie("t2")), Passage::Update, update, desk.now());
+    desk.fill(&cookie("t3"), told("alice"));
     assert!(set_cookies(&desk.hit(&cookie("t3"))).is_empty());
     assert_eq!(set_cookies(&desk.hit(&cookie("t1"))), [rolled_to("t3")]);
+}
+
+#[test]
+fn rule_05_what_a_page_sets_may_be_anothers_and_shares_nothing_but_its_end() {
+    let switched = || {
+        let desk = Desk::upstream();
+        desk.fill(&cookie("a1"), signed_in("alice", "a2"));
+        // An app that switches accounts, or signs in by a link.
+        let page = signed_in("bob", "b1");
+        desk.sessions.observe(&desk.tokens(&cookie("a2")), Passage::Page, 302, &page.headers, desk.now());
+        assert_eq!(user(&desk.fill(&cookie("b1"), signed_in("bob", "b2"))).as_deref(), Some("bob"));
+        desk
+    };
+    let desk = switched();
+    assert_eq!(set_cookies(&desk.hit(&cookie("a1"))), [rolled_to("a2")]);
+    assert_eq!(set_cookies(&desk.hit(&cookie("b1"))), [rolled_to("b2")]);
+    desk.wait(Ttl::seconds(6));
+    assert_eq!(user(&desk.fill(&cookie("a1"), told("alice"))).as_deref(), Some("alice"));
+    assert_eq!(user(&desk.fill(&cookie("b2"), told("bob"))).as_deref(), Some("bob"));
+    for last in ["a2", "b2"] {
+        let desk = switched();
+        desk.sign_out(&cookie(last), Some(&deletes()));
+        for token in ["a1", "a2", "b1", "b2"] {
+            assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token} after {last}");
+        }
+    }
+    // A refused one leaves both as they were: each is asked for anew, and is its own.
+    let desk = switched();
+    desk.sign_out(&cookie("b2"), Some(&told("bob")));
+    assert_eq!(user(&desk.fill(&cookie("a1"), told("alice"))).as_deref(), Some("alice"));
+    assert_eq!(user(&desk.fill(&cookie("b1"), told("bob"))).as_deref(), Some("bob"));
+    assert_eq!(user(&desk.hit(&cookie("a2"))).as_deref(), Some("alice"));
 }
 
 #[test]
@@ -293,21 +326,37 @@ fn rule_08_a_sign_out_with_both_fences_both() {
 #[test]
 fn rule_09_only_a_plain_get_of_a_good_session_is_stored() {
     use Route::*;
-    let at = |method, path, query| route("/api/auth", method, path, query, true);
+    let at = |method: &str, path: &str, query: Option<&str>| route("/api/auth", method, path, query, true);
     assert_eq!(at("GET", "/api/auth/session", None), Check);
     assert_eq!(at("GET", "/api/auth/session", Some("x=1")), OtherCheck);
     assert_eq!(at("GET", "/api/auth/session", Some("")), OtherCheck);
     assert_eq!(at("HEAD", "/api/auth/session", None), OtherCheck);
     assert_eq!(at("POST", "/api/auth/session", None), Update);
-    assert_eq!(at("GET", "/api/auth/session/", None), Page);
-    assert_eq!(at("GET", "/api/auth//session", None), Page);
-    assert_eq!(at("GET", "/api/auth/%73ession", None), Page);
+    for spelling in ["session/", "/session", "%73ession", "%2573ession", "Session", "%5csession", "session;a=b"] {
+        assert_eq!(at("GET", &format!("/api/auth/{spelling}"), None), OtherCheck, "{spelling}");
+        assert_eq!(at("PUT", &format!("/api/auth/{spelling}"), None), Update, "{spelling}");
+    }
+    for other in ["session/x", "sessions", "session%", "%zzession"] {
+        assert_eq!(at("GET", &format!("/api/auth/{other}"), None), Page, "{other}");
+    }
     assert_eq!(at("POST", "/api/auth/signout", None), SignOut);
     assert_eq!(at("GET", "/api/auth/callback/google", Some("code=1")), SignIn);
     assert_eq!(at("POST", "/api/auth/callback/credentials", None), SignIn);
     assert_eq!(at("GET", "/api/auth/csrf", None), Page);
     assert_eq!(at("GET", "/api/authority", None), Elsewhere);
     assert_eq!(at("GET", "/api/auth/verify-request", None), Page);
+    // What leads out of the folder is none of its pages, however it is written.
+    let get = |path: String| route("/api/auth", "GET", &path, None, true);
+    for way in ["..", ".", "%2e%2E", ".%2e", "x/../..", "x/..%2F..", "..\\..", "..%5c.."] {
+        for end in ["", "/", "/orders/7"] {
+            assert_eq!(get(format!("/api/auth/{way}{end}")), Elsewhere, "{way}{end}");
+            assert_eq!(get(format!("/api/auth/callback/{way}{end}")), Elsewhere, "{way}{end}");
+        }
+    }
+    for page in ["...", "a..b", "..a", ".well-known", "%2e%2e%2e", "%2", "a%2fb"] {
+        assert_eq!(get(format!("/api/auth/{page}")), Page, "{page}");
+    }
+    assert_eq!(at("GET", "/api/auth/verify/../orders", None), Verify);
     for (method, path, query) in
         [("GET", "/verify", None), ("DELETE", "/verify", Some("x=1")), ("POST", "/verify/orders/7", None)]
     {

@@ -290,6 +290,9 @@ fn claims_are_where_the_service_has_them() {
     assert_eq!(claims(Service::better_auth(), TOKEN, BETTER, ""), of(&[&who("7")[..], &[end]].concat()));
     let kratos =
         claims(Service::kratos(), &[("x-session-token", "t")], WHOAMI, "x-auth-request,identity.schema_id=X-Ab");
+    let deep = WHOAMI.replace(r#""role":"admin""#, r#""role":{"name":"admin"}"#);
+    let deep = claims(Service::kratos(), &[("x-session-token", "t")], &deep, "user.role.name=X-A");
+    assert!(!deep.iter().any(|(name, _)| name == "x-a"), "{deep:?}");
     let more = [
         ("x-session-expires", "2023-11-15T22:13:20.123456789Z"),
         ("x-auth-request-user", "i7"),
@@ -354,6 +357,8 @@ fn every_service_has_its_doors() {
             ("GET /sessions", Route::SignIn),
             ("DELETE /sessions/7", Route::SignIn),
             ("GET /schemas/default", Route::SignIn),
+            ("GET /schemas/../admin/identities", Route::Elsewhere),
+            ("GET /sessions/%2e%2e/admin/identities", Route::Elsewhere),
             ("GET /api/auth/other", Route::Elsewhere),
             ("GET /.well-known/jwks.json", Route::Elsewhere),
         ],

@@ -160,14 +160,15 @@ impl Errand {
         let mut turn = engine.enter(door.worker);
         let micros = engine.clock.micros();
         self.guest.client.lap = micros;
-        let now = Millis(micros / 1000);
         for _ in 0..IN_A_TURN {
             let Errand { guest: Guest { client, .. }, batch, around, kind, done, words, reply, .. } = self;
             let Some(args) = request(*kind, batch, around, *done, *words) else { return Then::End };
             if client.peer.is_killed() {
                 return Then::Fail(CUT);
             }
-            client.is_outside = !turn.give_way(|| engine.scripts.is_busy());
+            let lap = &mut client.lap;
+            client.is_outside = !turn.give_way(|| engine.scripts.is_busy(), || *lap = engine.clock.micros());
+            let now = Millis(client.lap / 1000);
             let is_around = *kind == Kind::Transaction && (*done == 0 || *done > batch.len());
             let flow = match command::check_alone(args) {
                 Err(error) if !is_around => {
@@ -206,8 +207,9 @@ impl Errand {
             Flow::Again => return Then::Fail(TOO_LONG),
             Flow::Sleep(ttl) => Then::Sleep(ttl),
             Flow::Close => Then::End,
-            // Nothing waits here.
-            Flow::Go | Flow::Block(_) => Then::Go,
+            // For no element, but for what is offered again at that instant.
+            Flow::Block(until) => return Then::Sleep(until.since(self.guest.door.hall.engine.clock.now())),
+            Flow::Go => Then::Go,
         };
         let is_over = self.take();
         self.reply.clear();

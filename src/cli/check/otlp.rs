@@ -1,0 +1,38 @@
+//! Whether the collector takes what the server will send it. Without one the server is as good, so nothing here is a problem.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Findings;
+use crate::config::Config;
+use crate::net::client::Http;
+use crate::net::probe::METRICS_PATH;
+
+/// What is found is said of this setting.
+const ABOUT: &str = "otlp-endpoint";
+
+/// A set of metrics without any.
+const NOTHING: &[u8] = br#"{"resourceMetrics":[]}"#;
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The usual port of OTLP over gRPC.
+const GRPC: u16 = 4317;
+
+pub(super) fn look(found: &mut Findings, config: &Config) {
+    let Some(url) = &config.otlp.endpoint else { return };
+    let Ok(http) = Http::new(url) else {
+        return found.warn(ABOUT, "no collector can be asked from here", "try again");
+    };
+    let cure = match url.port {
+        GRPC => "4317 is the port of OTLP over gRPC as a rule: set the one of OTLP over HTTP, which is 4318",
+        _ => "start the collector with OTLP over HTTP, or set otlp-endpoint to where it is",
+    };
+    match http.post_json(METRICS_PATH, Bytes::from_static(NOTHING), PATIENCE) {
+        Ok(answer) if answer.status().is_success() => found.ok(ABOUT, format!("{url} takes metrics")),
+        Ok(answer) => found.warn(ABOUT, format!("{url}{METRICS_PATH} answers with {}", answer.status().as_u16()), cure),
+        Err(failure) => found.warn(ABOUT, format!("{url} takes no metrics ({})", failure.word()), cure),
+    }
+}

@@ -1,0 +1,357 @@
+//! What an OpenTelemetry collector gets, and that one which is slow, away or refuses costs nobody anything.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::binary::run;
+use super::browser::{Answer, ask, check, cookie};
+use super::faulty::{Faulty, Mode};
+use super::http::metric;
+use super::support::{PATIENCE, Peer, Running, until};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+const RECORDED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// A collector that keeps what it is sent.
+struct Collector {
+    addr: SocketAddr,
+    /// Paths and documents, as they came.
+    seen: Mutex<Vec<(String, Value)>>,
+    status: AtomicU16,
+    /// Whether it says nothing to what comes now.
+    stalls: AtomicBool,
+}
+
+impl Collector {
+    /// Starts one on a port and a thread of its own, which live as long as the tests do.
+    fn start() -> Arc<Collector> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("a socket");
+        let collector = Arc::new(Collector {
+            addr: listener.local_addr().expect("an address"),
+            seen: Mutex::default(),
+            status: AtomicU16::new(200),
+            stalls: AtomicBool::new(false),
+        });
+        let host = collector.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            tokio::task::LocalSet::new().block_on(&runtime, host.accept(listener));
+        });
+        collector
+    }
+
+    async fn accept(self: Arc<Collector>, listener: std::net::TcpListener) {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+        while let Ok((stream, _)) = listener.accept().await {
+            let host = self.clone();
+            let service = service_fn(move |request| {
+                let host = host.clone();
+                async move { Ok::<_, Infallible>(host.take(request).await) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::task::spawn_local(async move { drop(connection.await) });
+        }
+    }
+
+    async fn take(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if self.stalls.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        assert_eq!(request.method(), "POST");
+        assert_eq!(request.headers()["content-type"], "application/json");
+        let path = request.uri().path().to_owned();
+        let body = request.into_body().collect().await.expect("a body").to_bytes();
+        let status = self.status.load(Ordering::SeqCst);
+        if status == 200 {
+            self.seen.lock().push((path, serde_json::from_slice(&body).expect("JSON")));
+        }
+        let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
+        *response.status_mut() = hyper::StatusCode::from_u16(status).expect("a status");
+        response
+    }
+
+    /// The settings that send there, often.
+    fn settings(&self) -> [(&'static str, String); 2] {
+        [("otlp-endpoint", format!("http://{}/otlp", self.addr)), ("otlp-interval", "100ms".to_owned())]
+    }
+
+    /// Sets of metrics that have come.
+    fn metrics(&self) -> Vec<Value> {
+        let seen = self.seen.lock();
+        let metrics = seen.iter().filter(|(path, _)| path == "/otlp/v1/metrics");
+        metrics.map(|(_, all)| all["resourceMetrics"][0].clone()).collect()
+    }
+
+    /// Spans that have come.
+    fn spans(&self) -> Vec<Value> {
+        let seen = self.seen.lock();
+        let traces = seen.iter().filter(|(path, _)| path == "/otlp/v1/traces");
+        let spans = |all: &Value| all["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().cloned().expect("spans");
+        traces.flat_map(|(_, all)| spans(all)).collect()
+    }
+
+    /// The spans, once there are so many.
+    fn wait_for(&self, count: usize) -> Vec<Value> {
+        until(&format!("{count} spans have come"), || self.spans().len() >= count);
+        let spans = self.spans();
+        assert_eq!(spans.len(), count, "{spans:#?}");
+        spans
+    }
+}
+
+/// A server in front of an upstream, that sends to a collector.
+fn start(collector: &Collector, upstream: &Faulty, more: &[(&str, &str)]) -> Running {
+    let (settings, url) = (collector.settings(), format!("http://{}", upstream.addr));
+    let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    all.push(("upstream", &url));
+    all.extend_from_slice(more);
+    Running::start(&all)
+}
+
+/// A check with a `traceparent`, which hyper reads as its connection is to close.
+fn traced(server: &Running, path: &str, token: &str, parent: &str) -> Answer {
+    let cookie = cookie(token);
+    ask(server.http, "GET", path, &[("Cookie", cookie.as_str()), ("traceparent", parent)], "")
+}
+
+/// The same as a plain check, as most come.
+fn plain(path: &str, token: &str, parent: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\nTraceParent: {parent}\r\nCookie: {}\r\n\r\n", cookie(token))
+}
+
+/// What an attribute says.
+fn attribute<'v>(of: &'v Value, key: &str) -> &'v str {
+    let attributes = of["attributes"].as_array().expect("attributes");
+    let found = attributes.iter().find(|one| one["key"] == key).map(|one| &one["value"]);
+    found.and_then(|value| value.as_object()?.values().next()?.as_str()).unwrap_or_default()
+}
+
+#[test]
+fn metrics_are_those_of_the_page_with_who_counts_them() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let server = start(&collector, &upstream, &[]);
+    let mut client = server.client();
+    client.send("SET a 1\r\nGET a\r\nGET b\r\n").hears("+OK\r\n$1\r\n1\r\n$-1\r\n");
+    check(server.http, "alice.1");
+    let of = |all: &Value, name: &str| {
+        let metrics = all["scopeMetrics"][0]["metrics"].as_array().cloned().expect("metrics");
+        metrics.into_iter().find(|metric| metric["name"] == name).unwrap_or_else(|| panic!("no {name}"))
+    };
+    let hits = |all: &Value| of(all, "cloakroom_keyspace_hits")["sum"]["dataPoints"][0]["asInt"].clone();
+    until("the read was told", || collector.metrics().last().is_some_and(|all| hits(all) != "0"));
+    until("the check was told", || {
+        let all = collector.metrics().pop().expect("metrics");
+        of(&all, "cloakroom_session_check_duration_seconds")["histogram"]["dataPoints"][0]["count"] == "1"
+    });
+    let all = collector.metrics().pop().expect("metrics");
+    let resource = &all["resource"];
+    assert_eq!(attribute(resource, "service.name"), "cloakroom");
+    assert_eq!(attribute(resource, "service.version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(attribute(resource, "service.instance.id"), server.engine.run_id);
+    // Each family of the page is there, and is what it is there.
+    let page = ask(server.http, "GET", "/metrics", &[("Accept", "application/openmetrics-text")], "").body;
+    let mut families = 0;
+    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').expect("a name and a kind");
+        let metric = of(&all, name);
+        assert!(metric[if kind == "counter" { "sum" } else { kind }].is_object(), "{name} {kind}");
+        assert!(!metric["description"].as_str().expect("help").is_empty(), "{name}");
+        families += 1;
+    }
+    assert_eq!(all["scopeMetrics"][0]["metrics"].as_array().map(Vec::len), Some(families));
+}
+
+#[test]
+fn a_recorded_check_is_a_span_and_what_is_asked_for_it_another_below() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let server = start(&collector, &upstream, &[("session-ttl", "60s")]);
+    upstream.take_your_time(20);
+    assert_eq!(traced(&server, "/api/auth/session", "alice.1", RECORDED).header("x-session-source"), "nextauth");
+    let spans = collector.wait_for(2);
+    let of = |spans: &[Value], kind: u8| spans.iter().find(|span| span["kind"] == kind).cloned().expect("a span");
+    let (outer, inner) = (of(&spans, 2), of(&spans, 3));
+    assert_eq!((&outer["traceId"], &inner["traceId"]), (&TRACE.into(), &TRACE.into()));
+    assert_eq!((&outer["parentSpanId"], &inner["parentSpanId"]), (&PARENT.into(), &outer["spanId"]));
+    let told = format!("00-{TRACE}-{}-01", inner["spanId"].as_str().expect("digits"));
+    assert_eq!(upstream.last().all("traceparent").collect::<Vec<_>>(), [told]);
+    assert_eq!(outer["name"], "GET /api/auth/session");
+    let attributes = ["http.request.method", "url.path", "http.response.status_code", "cloakroom.source"];
+    assert_eq!(attributes.map(|key| attribute(&outer, key)), ["GET", "/api/auth/session", "200", "nextauth"]);
+    assert_eq!(attribute(&inner, "server.port"), upstream.addr.port().to_string());
+    assert_eq!(attribute(&inner, "url.full"), format!("http://{}/api/auth/session", upstream.addr));
+    let time = |span: &Value, key: &str| span[key].as_str().expect("a time").parse::<u64>().expect("a number");
+    let lasted = |span| time(span, "endTimeUnixNano") - time(span, "startTimeUnixNano");
+    assert!(lasted(&outer) >= lasted(&inner) && lasted(&inner) >= 20_000_000, "{spans:#?}");
+    assert!(time(&outer, "startTimeUnixNano") <= time(&inner, "startTimeUnixNano"));
+    // Hits, by either reader, and for a proxy; none of them asks anybody.
+    traced(&server, "/api/auth/session", "alice.1", RECORDED);
+    traced(&server, "/api/auth/verify/of?what=secret", "alice.1", RECORDED);
+    let mut client = Peer::connect(server.http);
+    client.send(plain("/api/auth/session", "alice.1", RECORDED)).hears("HTTP/1.1 200 ");
+    client.send(plain("/api/auth/verify", "alice.1", RECORDED));
+    // Past the cache: a span, and a call below it.
+    traced(&server, "/api/auth/session?secret", "alice.1", RECORDED);
+    let spans = collector.wait_for(8).split_off(2);
+    let names = |path: &str| {
+        let of_path = spans.iter().filter(|span| attribute(span, "url.path") == path);
+        of_path.map(|span| attribute(span, "cloakroom.source").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("/api/auth/verify"), ["cache", "cache"]);
+    assert_eq!(names("/api/auth/session"), ["cache", "cache", "nextauth"]);
+    let mut ids: Vec<String> = collector.spans().iter().map(|span| span["spanId"].to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 8);
+    until("they were counted", || metric(&server, "otlp_spans_total") == 8);
+    // Nothing of all that was told tells who came, however the path is spelled.
+    traced(&server, "/api/auth/session;secret", "alice.1", RECORDED);
+    server.stop();
+    let all = format!("{:?}", collector.seen.lock());
+    for secret in ["alice", "session-token", "secret"] {
+        assert!(!all.contains(secret), "{secret} was told");
+    }
+}
+
+#[test]
+fn a_plain_check_that_has_to_wait_is_followed_too_and_so_is_one_that_fails() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let server = start(&collector, &upstream, &[("session-error", "pass")]);
+    let mut client = Peer::connect(server.http);
+    client.send(plain("/api/auth/session", "alice.1", RECORDED)).hears("HTTP/1.1 200 ");
+    let spans = collector.wait_for(2);
+    assert_eq!(spans.iter().map(|span| span["kind"].as_u64()).collect::<Vec<_>>(), [Some(3), Some(2)]);
+    assert_eq!(spans[0]["parentSpanId"], spans[1]["spanId"]);
+    upstream.behave(Mode::Gibberish);
+    traced(&server, "/api/auth/session", "bob.1", RECORDED);
+    let spans = collector.wait_for(4).split_off(2);
+    assert_eq!((&spans[0]["status"]["code"], &spans[1]["status"]["code"]), (&2.into(), &2.into()));
+    assert!(["reset", "malformed"].contains(&attribute(&spans[0], "error.type")), "{}", spans[0]);
+    assert_eq!(attribute(&spans[1], "http.response.status_code"), attribute(&spans[1], "error.type"));
+}
+
+#[test]
+fn what_is_not_recorded_goes_on_as_it_came_and_leaves_no_span() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let server = start(&collector, &upstream, &[]);
+    let unrecorded = RECORDED.replace("-01", "-00");
+    traced(&server, "/api/auth/session", "alice.1", &unrecorded);
+    assert_eq!(upstream.last().header("traceparent"), Some(unrecorded.clone()));
+    traced(&server, "/api/auth/session", "alice.1", &unrecorded);
+    traced(&server, "/api/auth/session", "bob.1", "rubbish-01");
+    assert_eq!(upstream.last().header("traceparent").as_deref(), Some("rubbish-01"));
+    check(server.http, "carol.1");
+    assert_eq!(upstream.last().header("traceparent"), None);
+    let mut client = Peer::connect(server.http);
+    client.send(plain("/api/auth/session", "alice.1", &unrecorded)).hears("HTTP/1.1 200 ");
+    // Whatever was left before has been sent when the server has ended.
+    server.stop();
+    assert!(!collector.metrics().is_empty());
+    assert_eq!(collector.spans(), Vec::<Value>::new());
+}
+
+#[test]
+fn without_a_collector_a_trace_goes_on_as_it_came() {
+    let upstream = Faulty::start();
+    let server = super::http::before(upstream.addr, &[]);
+    traced(&server, "/api/auth/session", "alice.1", RECORDED);
+    assert_eq!(upstream.last().header("traceparent").as_deref(), Some(RECORDED));
+    assert!(!ask(server.http, "GET", "/metrics", &[], "").body.contains("otlp"));
+}
+
+#[test]
+fn what_is_left_is_sent_when_the_server_ends() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let server = start(&collector, &upstream, &[("otlp-interval", "1h")]);
+    traced(&server, "/api/auth/session", "alice.1", RECORDED);
+    server.stop();
+    assert_eq!((collector.spans().len(), collector.metrics().len()), (2, 1));
+}
+
+/// Sends so many plain checks, and waits for their answers.
+fn flood(server: &Running, count: usize) {
+    let mut client = Peer::connect(server.http);
+    for _ in 0..count / 100 {
+        client.send(plain("/api/auth/session", "alice.1", RECORDED).repeat(100));
+        let (mut heard, mut bytes) = (0, Vec::new());
+        while heard < 100 {
+            let mut some = [0; 64 * 1024];
+            let len = std::io::Read::read(&mut client.0, &mut some).expect("answers");
+            assert!(len > 0, "the server has hung up");
+            bytes.extend_from_slice(&some[..len]);
+            heard = bytes.windows(9).filter(|nine| nine == b"HTTP/1.1 ").count();
+        }
+    }
+}
+
+#[test]
+fn a_collector_that_is_away_harms_nobody_and_what_is_kept_for_it_has_an_end() {
+    let (nobody, _socket) = Faulty::nobody();
+    let (url, upstream) = (format!("http://{nobody}"), Faulty::start());
+    let settings = [("otlp-endpoint", url.as_str()), ("otlp-interval", "100ms"), ("session-ttl", "60s")];
+    let server = super::http::before(upstream.addr, &settings);
+    check(server.http, "alice.1");
+    until("it was not taken", || metric(&server, "otlp_failures_total") >= 1);
+    flood(&server, 4000);
+    assert_eq!(metric(&server, "otlp_spans_total"), 0);
+    // The queue holds 2048, and what was being sent another 512.
+    let dropped = metric(&server, "otlp_spans_dropped_total");
+    assert!((4000 - 2048 - 512..=4000 - 2048).contains(&dropped), "{dropped}");
+    let asked = Instant::now();
+    server.stop();
+    assert!(asked.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_collector_that_says_nothing_holds_nobody_up_for_long() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    collector.stalls.store(true, Ordering::SeqCst);
+    let server = start(&collector, &upstream, &[("session-ttl", "60s")]);
+    check(server.http, "alice.1");
+    std::thread::sleep(Duration::from_millis(150));
+    flood(&server, 1000);
+    let asked = Instant::now();
+    server.stop();
+    assert!(asked.elapsed() < PATIENCE);
+}
+
+#[test]
+fn what_was_refused_for_now_comes_later_and_what_was_refused_for_good_does_not() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let server = start(&collector, &upstream, &[("session-ttl", "60s")]);
+    collector.status.store(503, Ordering::SeqCst);
+    traced(&server, "/api/auth/session", "alice.1", RECORDED);
+    until("it was refused", || metric(&server, "otlp_failures_total") >= 2);
+    collector.status.store(200, Ordering::SeqCst);
+    collector.wait_for(2);
+    collector.status.store(400, Ordering::SeqCst);
+    traced(&server, "/api/auth/session", "alice.1", RECORDED);
+    until("it was dropped", || metric(&server, "otlp_spans_dropped_total") == 1);
+    assert_eq!(metric(&server, "otlp_spans_total"), 2);
+}
+
+#[test]
+fn check_tells_whether_the_collector_takes_anything() {
+    let (collector, (nobody, _socket)) = (Collector::start(), Faulty::nobody());
+    for (endpoint, says) in [
+        (format!("http://{}/otlp", collector.addr), "ok       otlp-endpoint"),
+        (format!("http://{nobody}"), "warning  otlp-endpoint"),
+    ] {
+        let (code, said, errors) = run(&["check", "--port", "0", "--http-port", "0", "--otlp-endpoint", &endpoint]);
+        assert!(code == Some(0) && said.contains(says), "{said}{errors}");
+    }
+    assert_eq!(collector.metrics().len(), 1);
+}
