@@ -36,7 +36,7 @@ pub fn run(input: &[u8]) {
         }
         Err(error) => {
             let mut json = Vec::new();
-            write_error(error.to_string().as_bytes(), &mut json);
+            write_error(error.to_string().as_bytes(), &mut json).expect("a vector takes all");
             assert!(is_answer(&read(&json)));
         }
     }
@@ -59,14 +59,14 @@ pub fn run(input: &[u8]) {
 fn reply(bytes: &[u8]) {
     for encoding in [Encoding::Plain, Encoding::Base64] {
         let (mut one, mut all) = (Vec::new(), Vec::new());
-        write_result(bytes, encoding, &mut one);
+        write_result(bytes, encoding, &mut one).expect("a vector takes all");
         // What is nested too deep for this reader may be right all the same.
         if bytes.iter().filter(|byte| **byte == b'*').count() < 100 {
             let value = read(&one);
             assert!(is_answer(&value));
             assert_eq!(value.get("error").is_some(), error_of(bytes).is_some());
         }
-        write_results(bytes, encoding, &mut all);
+        write_results(bytes, encoding, &mut all).expect("a vector takes all");
         assert!(all.starts_with(b"[") && all.ends_with(b"]"));
     }
 }

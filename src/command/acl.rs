@@ -571,8 +571,7 @@ fn gen_pass(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let digits = (bits as usize).div_ceil(4);
     let mut bytes = vec![0; digits.div_ceil(2)];
     getrandom::fill(&mut bytes).expect("the system has randomness");
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    ctx.reply.bulk(&text.as_bytes()[..digits]);
+    ctx.reply.bulk(&num::hex(&bytes).as_bytes()[..digits]);
     Ok(())
 }
 

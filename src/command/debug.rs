@@ -294,7 +294,7 @@ impl Digest {
     }
 
     fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        num::hex(&self.0)
     }
 }
 

@@ -99,7 +99,7 @@ mod tests {
             Err(error) => crate::resp::Reply::new(&mut reply, client.version).error(&error),
         }
         t.engine.leave(&client.peer);
-        write_result(&reply, Encoding::Plain, &mut out);
+        write_result(&reply, Encoding::Plain, &mut out).expect("a vector takes all");
         String::from_utf8(out).expect("JSON is text")
     }
 

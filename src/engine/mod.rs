@@ -553,5 +553,5 @@ impl Engine {
 fn random_id() -> String {
     let mut id = [0; 20];
     getrandom::fill(&mut id).expect("the system has randomness");
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::num::hex(&id)
 }

@@ -36,7 +36,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// How long after a failure it is tried again, if no sign-out asks for it before.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Bytes that wait for a disk that takes none; some hundred thousand sign-outs. What comes on top is lost.
+/// Bytes that wait for a disk that takes none; some hundred thousand sign-outs. What comes on top is lost, which is said
+/// and counted. As many wait to be handed to the thread while it waits for the disk.
 const UNSAVED_MAX: usize = 16 << 20;
 
 /// What is counted.
@@ -45,6 +46,7 @@ struct Counters {
     added: AtomicU64,
     syncs: AtomicU64,
     failures: AtomicU64,
+    lost: AtomicU64,
     restored: AtomicU64,
     compactions: AtomicU64,
 }
@@ -69,6 +71,8 @@ struct State {
     pending: Vec<u8>,
     /// The deadline and the bytes of each.
     sizes: Vec<(u64, u64)>,
+    /// Sign-outs that found no room since then.
+    lost: u64,
     /// Sign-outs so far, and those that are on the disk or were given up.
     added: u64,
     settled: u64,
@@ -141,6 +145,7 @@ impl FenceLog {
                 ("added", "Sign-outs handed to the fence log", &counters.added),
                 ("syncs", "Times the fence log was synced to the disk", &counters.syncs),
                 ("failures", "Times the fence log could not be written in time", &counters.failures),
+                ("lost", "Sign-outs that a restart would undo, as the disk took none for too long", &counters.lost),
                 ("restored", "Names fenced at start", &counters.restored),
                 ("compactions", "Times the fence log was written anew", &counters.compactions),
             ]
@@ -159,12 +164,14 @@ impl Drop for FenceLog {
 impl Desk {
     fn add(&self, names: &[&[u8]], until: u64) {
         let mut state = self.state.lock();
-        if state.pending.len() < UNSAVED_MAX {
-            let before = state.pending.len();
-            file::write(&mut state.pending, until, names);
+        let before = state.pending.len();
+        file::write(&mut state.pending, until, names);
+        if state.pending.len() <= UNSAVED_MAX {
             let size = (state.pending.len() - before) as u64;
             state.sizes.push((until, size));
         } else {
+            state.pending.truncate(before);
+            state.lost += 1;
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
         }
         state.added += 1;
@@ -197,8 +204,9 @@ impl Desk {
                 }
             }
             let (bytes, sizes) = (std::mem::take(&mut state.pending), std::mem::take(&mut state.sizes));
-            let (number, is_ending) = (state.added, state.is_ending);
+            let (number, is_ending, lost) = (state.added, state.is_ending, std::mem::take(&mut state.lost));
             drop(state);
+            writer.lose(lost, &self.counters);
             writer.write(&bytes, &sizes, unix_millis(), &self.counters);
             let mut state = self.state.lock();
             state.settled = number;

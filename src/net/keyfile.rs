@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::snapshot::about;
 use super::system::{for_owner, grants, sync_dir};
+use crate::num::{hex, unhex};
 use crate::store::NamingKey;
 
 /// The file's name in `dir`.
@@ -120,8 +121,7 @@ pub(super) fn keep(dir: &Path, key: &NamingKey) -> Result<(), String> {
 }
 
 fn write_draft(draft: &Path, key: &NamingKey) -> io::Result<()> {
-    let digits: String = key.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    write_secret(draft, &format!("{PREFACE}{digits}\n"))
+    write_secret(draft, &format!("{PREFACE}{}\n", hex(key.bytes())))
 }
 
 /// Writes a file that only its owner may read, and sees to it that it is on the disk.
@@ -141,14 +141,7 @@ pub(super) fn warn_if_open(file: &File, path: &Path) {
 fn parse(text: &str) -> Option<NamingKey> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let (digits, None) = (lines.next()?, lines.next()) else { return None };
-    if digits.len() != NamingKey::LEN * 2 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; NamingKey::LEN];
-    for (byte, at) in bytes.iter_mut().zip((0..digits.len()).step_by(2)) {
-        *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
-    }
-    Some(NamingKey::new(bytes))
+    Some(NamingKey::new(unhex(digits)?.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! Keys are kept in `cloakroom.signing` in `dir`, so that what was signed before a restart can be checked after it. A key is
 //! drawn in memory and written down when it is first of use, so a server that signs nothing leaves no file behind. After
-//! `verify-key-age` there is another: published at once, it signs from ten minutes later on, when everybody who keeps a copy
-//! of the published keys may know it; the one before it stays published. Signing itself touches no disk.
+//! `verify-key-age` there is another: published once it is in the file, it signs from ten minutes later on, when everybody
+//! who keeps a copy of the published keys may know it; the one before it stays published. Signing itself touches no disk.
 //!
 //! The file is text: lines that begin with `#`, and for each key, the newest first, the Unix time in seconds it is from and
 //! its PKCS #8 form in hexadecimal digits.
@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::keyfile::write_secret;
 use super::system::sync_dir;
 use crate::clock::Ttl;
+use crate::num::{hex, unhex};
 
 /// The file's name in `dir`.
 pub(super) const NAME: &str = "cloakroom.signing";
@@ -52,16 +53,18 @@ struct Shared {
     dir: PathBuf,
     /// After how many seconds another key is due.
     max_age: AtomicU64,
-    /// The newest first; never empty.
-    keys: RwLock<Arc<[Arc<Key>]>>,
+    keys: RwLock<Keys>,
     random: SystemRandom,
     /// When the disk is looked at next, in seconds of Unix time.
     next_look: AtomicU64,
     /// Whether the file has the keys. Held while the file is looked at.
     saved: Mutex<bool>,
-    /// Whether it was said that they cannot be kept.
+    /// Whether it was said that they cannot be kept, until they can.
     said: AtomicBool,
 }
+
+/// The newest first; never empty.
+type Keys = Arc<[Arc<Key>]>;
 
 struct Key {
     /// In seconds of Unix time.
@@ -81,7 +84,7 @@ impl SigningKeys {
         let random = SystemRandom::new();
         let kept = read(dir, &random)?;
         let saved = kept.is_some();
-        let keys: Arc<[Arc<Key>]> = match kept {
+        let keys: Keys = match kept {
             Some(keys) => keys.into(),
             None => Arc::new([Arc::new(Key::draw(now, &random)?)]),
         };
@@ -153,9 +156,8 @@ impl SigningKeys {
                 *saved = true;
             }
             None if *saved => {
-                *saved = false;
-                shared.turn_over(now)?;
-                shared.save(&mut saved).map_err(|error| shared.unsaved(&error))?;
+                let keys = shared.next(now)?;
+                shared.create(keys).map_err(|error| shared.unsaved(&error))?;
             }
             None => {}
         }
@@ -165,73 +167,78 @@ impl SigningKeys {
 
 impl Shared {
     fn look_at_disk(&self, now: u64) {
-        let mut saved = self.saved.lock();
-        let newest = self.keys.read()[0].made;
-        let is_due = now >= newest.saturating_add(self.max_age.load(Ordering::Relaxed));
-        let done = self.save(&mut saved).map_err(|error| self.unsaved(&error)).and_then(|()| {
-            if is_due {
-                self.turn_over(now)?;
-                self.replace().map_err(|error| self.unsaved(&error))?;
-            }
-            Ok(())
-        });
-        if let Err(why) = done {
-            self.next_look.store(now + LOOK_AGAIN, Ordering::Relaxed);
-            if !self.said.swap(true, Ordering::Relaxed) {
-                tracing::warn!("after a restart another key signs sessions: {why}");
+        match self.save(&mut self.saved.lock(), now) {
+            Ok(()) => self.said.store(false, Ordering::Relaxed),
+            Err(why) => {
+                self.next_look.store(now + LOOK_AGAIN, Ordering::Relaxed);
+                if !self.said.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("{why}");
+                }
             }
         }
+    }
+
+    /// Sees to it that the keys are in their file, and that another is there when it is due.
+    fn save(&self, saved: &mut bool, now: u64) -> Result<(), String> {
+        let unsaved = |error: io::Error| self.unsaved(&error);
+        if !*saved {
+            let keys = self.keys.read().clone();
+            let kept = self.create(keys).map_err(unsaved);
+            kept.map_err(|why| format!("after a restart another key signs sessions: {why}"))?;
+            *saved = true;
+        }
+        let newest = self.keys.read()[0].made;
+        if now < newest.saturating_add(self.max_age.load(Ordering::Relaxed)) {
+            return Ok(());
+        }
+        let replaced = self.next(now).and_then(|keys| self.replace(keys).map_err(unsaved));
+        replaced.map_err(|why| format!("the key that signs sessions stays, older than verify-key-age: {why}"))
     }
 
     fn unsaved(&self, error: &io::Error) -> String {
         format!("{} cannot be written: {error}", self.dir.join(NAME).display())
     }
 
-    /// Draws another key. Of the others the one that signs now stays.
-    fn turn_over(&self, now: u64) -> Result<(), String> {
+    /// The keys with another before them. Of the others the one that signs now stays.
+    fn next(&self, now: u64) -> Result<Keys, String> {
         let fresh = Arc::new(Key::draw(now, &self.random)?);
-        let mut keys = self.keys.write();
-        let signing = signs(&keys, now).clone();
-        *keys = Arc::new([fresh, signing]);
-        Ok(())
+        let signing = signs(&self.keys.read(), now).clone();
+        Ok(Arc::new([fresh, signing]))
     }
 
-    /// Puts the keys in their file if there is none yet. If another process was first, its keys are ours.
-    fn save(&self, saved: &mut bool) -> io::Result<()> {
-        if *saved {
-            return Ok(());
-        }
-        let draft = self.draft()?;
+    /// Takes keys once they are in their file, where there is none yet. If another process was first, its keys are ours.
+    fn create(&self, keys: Keys) -> io::Result<()> {
+        let draft = self.draft(&keys)?;
         let linked = fs::hard_link(&draft, self.dir.join(NAME));
         let done = match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let theirs = read(&self.dir, &self.random).ok().flatten().ok_or(error)?;
-                *self.keys.write() = theirs.into();
-                Ok(())
+                read(&self.dir, &self.random).ok().flatten().map(Keys::from).ok_or(error)
             }
             // Not every file system has links.
-            Err(_) => fs::rename(&draft, self.dir.join(NAME)),
-            Ok(()) => Ok(()),
+            Err(_) => fs::rename(&draft, self.dir.join(NAME)).map(|()| keys),
+            Ok(()) => Ok(keys),
         };
         let _ = fs::remove_file(&draft);
-        done?;
+        let kept = done?;
         sync_dir(&self.dir)?;
-        *saved = true;
+        *self.keys.write() = kept;
         Ok(())
     }
 
-    /// Puts the keys in the place of those that are in the file.
-    fn replace(&self) -> io::Result<()> {
-        fs::rename(self.draft()?, self.dir.join(NAME))?;
-        sync_dir(&self.dir)
+    /// Takes keys once they are in the place of those in the file: what nobody could check after a restart signs nothing.
+    fn replace(&self, keys: Keys) -> io::Result<()> {
+        let draft = self.draft(&keys)?;
+        fs::rename(&draft, self.dir.join(NAME)).inspect_err(|_| drop(fs::remove_file(&draft)))?;
+        sync_dir(&self.dir)?;
+        *self.keys.write() = keys;
+        Ok(())
     }
 
-    fn draft(&self) -> io::Result<PathBuf> {
+    fn draft(&self, keys: &[Arc<Key>]) -> io::Result<PathBuf> {
         let draft = self.dir.join(format!("{NAME}.{}", std::process::id()));
         let mut text = PREFACE.to_owned();
-        for key in self.keys.read().iter() {
-            let digits: String = key.pkcs8.iter().map(|byte| format!("{byte:02x}")).collect();
-            text.push_str(&format!("{} {digits}\n", key.made));
+        for key in keys {
+            text.push_str(&format!("{} {}\n", key.made, hex(&key.pkcs8)));
         }
         write_secret(&draft, &text)?;
         Ok(draft)
@@ -287,11 +294,7 @@ fn parse(text: &str, random: &SystemRandom) -> Option<Vec<Arc<Key>>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let key = |line: &str| {
         let (made, digits) = line.split_once(' ')?;
-        let pairs = digits.as_bytes().chunks(2).map(|pair| {
-            let digits = std::str::from_utf8(pair).ok().filter(|digits| digits.len() == 2)?;
-            u8::from_str_radix(digits, 16).ok()
-        });
-        Key::new(made.parse().ok()?, pairs.collect::<Option<_>>()?, random).map(Arc::new)
+        Key::new(made.parse().ok()?, unhex(digits)?, random).map(Arc::new)
     };
     let keys: Vec<_> = lines.map(key).collect::<Option<_>>()?;
     (1..=KEYS_MAX).contains(&keys.len()).then_some(keys)
@@ -409,6 +412,38 @@ mod tests {
         }
         fs::write(&path, text).expect("written");
         keys.reread(3).expect("as it was");
+    }
+
+    #[test]
+    fn another_key_signs_only_once_it_is_written_down() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (dir, away) = (home.path().join("keys"), home.path().join("away"));
+        fs::create_dir(&dir).expect("a directory");
+        let keys = open(&dir, 1);
+        // Not by signing, which would have a thread look at the disk as well.
+        let signing = |keys: &SigningKeys, now| signs(&keys.0.keys.read(), now).jwk.clone();
+        keys.0.look_at_disk(1);
+        let (first, due) = (signing(&keys, 1), 90 * DAY + 1);
+        let later = due + LOOK_AGAIN + AHEAD;
+        fs::rename(&dir, &away).expect("moved");
+        keys.0.look_at_disk(due);
+        assert_eq!((keys.0.keys.read().len(), signing(&keys, later)), (1, first.clone()));
+        assert_eq!(keys.0.next_look.load(Ordering::Relaxed), due + LOOK_AGAIN);
+        fs::rename(&away, &dir).expect("moved back");
+        keys.0.look_at_disk(due + LOOK_AGAIN);
+        assert_ne!(signing(&keys, later), first);
+        let again = open(&dir, later);
+        assert_eq!((signing(&again, due), signing(&again, later)), (first, signing(&keys, later)));
+        // The same for a file that was removed, whose directory went with it.
+        let second = signing(&keys, later);
+        fs::remove_dir_all(&dir).expect("removed");
+        assert!(keys.reread(later).is_err());
+        assert_eq!(signing(&keys, later + AHEAD), second);
+        fs::create_dir(&dir).expect("a directory");
+        keys.reread(later).expect("another key");
+        let third = signing(&keys, later + AHEAD);
+        assert_ne!(third, second);
+        assert_eq!(signing(&open(&dir, later), later + AHEAD), third);
     }
 
     #[test]

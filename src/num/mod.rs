@@ -1,8 +1,8 @@
 //! Numbers exactly as Redis reads and writes them.
 //!
 //! Redis is strict about integers (no `+`, no blanks, no leading zeros), takes what C's `strtod` takes for floats, and
-//! adds floats in x86's 80-bit format ([`LongDouble`]). Nothing here allocates but what returns a `String`, and the
-//! long doubles.
+//! adds floats in x86's 80-bit format ([`LongDouble`]). Nothing here allocates but what returns texts or bytes, and
+//! the long doubles.
 
 mod long;
 mod scan;
@@ -32,6 +32,19 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         magnitude = magnitude * 10 + u64::from(byte - b'0');
     }
     if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
+}
+
+/// Bytes in hexadecimal digits, small letters, as Redis writes hashes.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |digit: u8| char::from(b"0123456789abcdef"[usize::from(digit & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+/// The bytes that hexadecimal digits stand for, in letters of any size; `None` if they are anything else.
+pub fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).map(|digit| digit as u8);
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 /// An unsigned integer as Redis reads the parts of stream IDs: blanks before it, a `+` and leading zeros are let pass.

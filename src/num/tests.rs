@@ -43,6 +43,16 @@ fn an_integer_has_one_spelling() {
 }
 
 #[test]
+fn bytes_are_two_digits_each() {
+    let bytes: Vec<u8> = (0..=255).collect();
+    assert_eq!(hex(&[0x00, 0x9a, 0xff]), "009aff");
+    assert_eq!((unhex(&hex(&bytes)), unhex(&hex(&bytes).to_uppercase())), (Some(bytes.clone()), Some(bytes)));
+    for odd in ["0", "+f", "0g", " 0", "0x", "é"] {
+        assert_eq!(unhex(odd), None, "{odd}");
+    }
+}
+
+#[test]
 fn a_stream_id_is_read_more_generously() {
     for (text, number) in [("5", 5), ("007", 7), ("+5", 5), (" 5", 5), ("18446744073709551615", u64::MAX)] {
         assert_eq!(parse_u64(text.as_bytes()), Some(number), "{text:?}");

@@ -7,8 +7,11 @@
 //! Nothing here recurses: what is nested as deep as a body or a script likes costs no stack.
 
 use std::fmt;
+use std::io::{self, Write};
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
+use base64::display::Base64Display;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serializer as _;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -207,51 +210,51 @@ pub enum Encoding {
     Base64,
 }
 
-/// Writes one whole reply, in version 2 of the protocol, as a result or an error.
-pub fn write_result(reply: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
-    write_one(&mut Written { rest: reply }, encoding, out);
+/// Writes one whole reply, in version 2 of the protocol, as a result or an error. It fails where `out` does.
+pub fn write_result(reply: &[u8], encoding: Encoding, out: &mut impl Write) -> io::Result<()> {
+    write_one(&mut Written { rest: reply }, encoding, out)
 }
 
-/// Writes an array of replies, which is what EXEC answers, as an array of results and errors.
-pub fn write_results(reply: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
+/// Writes an array of replies, which is what EXEC answers, as an array of results and errors. It fails where `out` does.
+pub fn write_results(reply: &[u8], encoding: Encoding, out: &mut impl Write) -> io::Result<()> {
     let mut reader = Written { rest: reply.strip_prefix(b"*").unwrap_or_default() };
-    out.push(b'[');
+    out.write_all(b"[")?;
     for at in 0..reader.number() {
         if reader.rest.is_empty() {
             break;
         }
         if at > 0 {
-            out.push(b',');
+            out.write_all(b",")?;
         }
-        write_one(&mut reader, encoding, out);
+        write_one(&mut reader, encoding, out)?;
     }
-    out.push(b']');
+    out.write_all(b"]")
 }
 
-/// Writes an error with its code.
-pub fn write_error(text: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"error\":");
-    write_text(text, Encoding::Plain, out);
-    out.push(b'}');
+/// Writes an error with its code. It fails where `out` does.
+pub fn write_error(text: &[u8], out: &mut impl Write) -> io::Result<()> {
+    out.write_all(b"{\"error\":")?;
+    write_text(text, Encoding::Plain, out)?;
+    out.write_all(b"}")
 }
 
-fn write_one(reader: &mut Written<'_>, encoding: Encoding, out: &mut Vec<u8>) {
+fn write_one(reader: &mut Written<'_>, encoding: Encoding, out: &mut impl Write) -> io::Result<()> {
     if let Some(rest) = reader.rest.strip_prefix(b"-") {
         reader.rest = rest;
         return write_error(reader.line(), out);
     }
-    out.extend_from_slice(b"{\"result\":");
+    out.write_all(b"{\"result\":")?;
     match reader.rest.strip_prefix(b"+OK\r\n") {
         Some(rest) => {
             reader.rest = rest;
-            out.extend_from_slice(b"\"OK\"");
+            out.write_all(b"\"OK\"")?;
         }
-        None => write_value(reader, encoding, out),
+        None => write_value(reader, encoding, out)?,
     }
-    out.push(b'}');
+    out.write_all(b"}")
 }
 
-fn write_value(reader: &mut Written<'_>, encoding: Encoding, out: &mut Vec<u8>) {
+fn write_value(reader: &mut Written<'_>, encoding: Encoding, out: &mut impl Write) -> io::Result<()> {
     // How many elements are left of each array that is open.
     let mut open: Vec<i64> = Vec::new();
     loop {
@@ -260,52 +263,55 @@ fn write_value(reader: &mut Written<'_>, encoding: Encoding, out: &mut Vec<u8>) 
         match kind {
             b':' => {
                 let number = reader.number();
-                out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+                out.write_all(itoa::Buffer::new().format(number).as_bytes())?;
             }
-            b'+' | b'-' => write_text(reader.line(), encoding, out),
+            b'+' | b'-' => write_text(reader.line(), encoding, out)?,
             b'$' => match usize::try_from(reader.number()) {
-                Ok(length) => write_text(reader.bytes(length), encoding, out),
-                Err(_) => out.extend_from_slice(b"null"),
+                Ok(length) => write_text(reader.bytes(length), encoding, out)?,
+                Err(_) => out.write_all(b"null")?,
             },
             b'*' => match reader.number() {
-                0 => out.extend_from_slice(b"[]"),
-                1.. if reader.rest.is_empty() => out.extend_from_slice(b"[]"),
+                0 => out.write_all(b"[]")?,
+                1.. if reader.rest.is_empty() => out.write_all(b"[]")?,
                 count @ 1.. => {
-                    out.push(b'[');
+                    out.write_all(b"[")?;
                     open.push(count);
                     continue;
                 }
-                _ => out.extend_from_slice(b"null"),
+                _ => out.write_all(b"null")?,
             },
-            _ => out.extend_from_slice(b"null"),
+            _ => out.write_all(b"null")?,
         }
         loop {
-            let Some(left) = open.last_mut() else { return };
+            let Some(left) = open.last_mut() else { return Ok(()) };
             *left -= 1;
             if *left > 0 && !reader.rest.is_empty() {
-                out.push(b',');
+                out.write_all(b",")?;
                 break;
             }
-            out.push(b']');
+            out.write_all(b"]")?;
             open.pop();
         }
     }
 }
 
-fn write_text(bytes: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
+/// Bit by bit, so that no more is ever made of a text than `out` takes.
+fn write_text(bytes: &[u8], encoding: Encoding, out: &mut impl Write) -> io::Result<()> {
     match encoding {
-        Encoding::Plain => {
-            // Writing to a Vec cannot fail, and a text is always JSON.
-            let _ = serde_json::to_writer(&mut *out, &String::from_utf8_lossy(bytes));
-        }
-        Encoding::Base64 => {
-            out.push(b'"');
-            let start = out.len();
-            out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-            // There is as much room as it takes.
-            let _ = BASE64_STANDARD.encode_slice(bytes, &mut out[start..]);
-            out.push(b'"');
-        }
+        Encoding::Plain => serde_json::Serializer::new(out).collect_str(&Lossy(bytes)).map_err(io::Error::from),
+        Encoding::Base64 => write!(out, "\"{}\"", Base64Display::new(bytes, &BASE64_STANDARD)),
+    }
+}
+
+/// Bytes as text; what is no UTF-8 is replaced.
+struct Lossy<'b>(&'b [u8]);
+
+impl fmt::Display for Lossy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.utf8_chunks().try_for_each(|chunk| {
+            f.write_str(chunk.valid())?;
+            if chunk.invalid().is_empty() { Ok(()) } else { f.write_str("\u{fffd}") }
+        })
     }
 }
 
@@ -332,7 +338,7 @@ mod tests {
 
     fn result(reply: &str, encoding: Encoding) -> String {
         let mut out = Vec::new();
-        write_result(reply.as_bytes(), encoding, &mut out);
+        write_result(reply.as_bytes(), encoding, &mut out).expect("a vector takes all");
         String::from_utf8(out).expect("JSON is text")
     }
 
@@ -414,19 +420,21 @@ mod tests {
             assert_eq!(result(reply, Encoding::Base64), json, "{reply:?}");
         }
         let mut out = Vec::new();
-        write_result(b"$2\r\n\xff\x00\r\n", Encoding::Base64, &mut out);
-        write_result(b"$2\r\n\xff\x00\r\n", Encoding::Plain, &mut out);
+        for encoding in [Encoding::Base64, Encoding::Plain] {
+            write_result(b"$2\r\n\xff\x00\r\n", encoding, &mut out).expect("a vector takes all");
+        }
         assert_eq!(String::from_utf8_lossy(&out), "{\"result\":\"/wA=\"}{\"result\":\"\u{fffd}\\u0000\"}");
     }
 
     #[test]
     fn what_exec_answers_is_an_array_of_results() {
         let mut out = Vec::new();
-        write_results(b"*3\r\n+OK\r\n-ERR x\r\n*1\r\n$2\r\nOK\r\n", Encoding::Base64, &mut out);
+        let reply = b"*3\r\n+OK\r\n-ERR x\r\n*1\r\n$2\r\nOK\r\n";
+        write_results(reply, Encoding::Base64, &mut out).expect("a vector takes all");
         let json = r#"[{"result":"OK"},{"error":"ERR x"},{"result":["T0s="]}]"#;
         assert_eq!(String::from_utf8_lossy(&out), json);
         out.clear();
-        write_results(b"*0\r\n", Encoding::Plain, &mut out);
+        write_results(b"*0\r\n", Encoding::Plain, &mut out).expect("a vector takes all");
         assert_eq!(out, b"[]");
     }
 
@@ -436,5 +444,18 @@ mod tests {
         let reply = format!("{}:1\r\n", "*1\r\n".repeat(depth));
         let json = result(&reply, Encoding::Plain);
         assert_eq!(json, format!("{{\"result\":{}1{}}}", "[".repeat(depth), "]".repeat(depth)));
+    }
+
+    #[test]
+    fn no_more_is_made_of_a_reply_than_is_taken() {
+        for (letter, encoding) in
+            [(1, Encoding::Plain), (0xff, Encoding::Plain), (b'"', Encoding::Plain), (1, Encoding::Base64)]
+        {
+            let reply = [b"$100000\r\n".as_slice(), &[letter; 100_000], b"\r\n"].concat();
+            let mut room = [0; 1000];
+            let mut out = &mut room[..];
+            assert!(write_result(&reply, encoding, &mut out).is_err(), "{letter} {encoding:?}");
+            assert!(out.len() < 6, "{letter} {encoding:?}: {} bytes were left", out.len());
+        }
     }
 }

@@ -41,11 +41,29 @@ pub struct Answer {
 }
 
 /// What every session answer says to caches on its way.
-pub(super) const PRIVATE: &str = "private, no-cache, no-store";
+pub const PRIVATE: &str = "private, no-cache, no-store";
 
 /// The header lines of a session answer made here, which are NextAuth's own.
 pub(super) const PLAIN: [(&str, &str); 4] =
     [("cache-control", PRIVATE), ("content-type", "application/json"), ("expires", "0"), ("pragma", "no-cache")];
+
+/// Header lines that are ours to write, whatever the source says: the message is a new one (RFC 9110, 6.6.1; RFC 9111, 5.1),
+/// which nobody has kept yet, and what took how long is told of this request.
+const OURS: [&str; 4] = ["age", "date", "x-response-time", "x-session-source"];
+
+/// Header lines of one exchange with the source (RFC 9110, 11.6.3 and 11.7.3; RFC 9211; Server Timing): told to who waited for
+/// it, and to nobody again.
+const OF_ONE_EXCHANGE: [&str; 4] =
+    ["authentication-info", "cache-status", "proxy-authentication-info", "server-timing"];
+
+fn among(names: &[&str], name: &[u8]) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Whether a header line may be told again with a stored answer. Cookies are one asker's.
+pub(super) fn may_be_told_again(name: &[u8]) -> bool {
+    name != b"set-cookie" && !among(&OF_ONE_EXCHANGE, name)
+}
 
 impl Answer {
     /// The first header line of this name.
@@ -53,9 +71,10 @@ impl Answer {
         super::source::header(&self.headers, name)
     }
 
-    /// The value of `Cache-Status`.
+    /// The value of our own `Cache-Status`, which is behind those of caches that the source is behind.
     pub fn cache_status(&self) -> &str {
-        self.header("cache-status").and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
+        let own = self.headers.iter().rev().find(|(name, _)| name.as_ref() == b"cache-status");
+        own.and_then(|(_, value)| std::str::from_utf8(value).ok()).unwrap_or_default()
     }
 
     /// A session answer made here, not yet marked.
@@ -68,7 +87,7 @@ impl Answer {
     /// The source's answer as its asker gets it: every header that is meant for it, kept private.
     pub(super) fn of(answer: SourceAnswer, origin: Origin) -> Answer {
         let mut headers = answer.headers;
-        keep(&mut headers, |name, _| passes_down(name) && !shares_beyond(name) && name != b"x-session-source");
+        keep(&mut headers, |name, _| passes_down(name) && !speaks_to_caches(name) && !among(&OURS, name));
         make_private(&mut headers);
         Answer { status: answer.status, headers, body: answer.body, origin }
     }
@@ -117,13 +136,25 @@ fn keep(headers: &mut Vec<Header>, mut keeps: impl FnMut(&[u8], &[u8]) -> bool) 
 
 /// Makes header lines say `private` and `no-store`, whatever the app says.
 pub(super) fn make_private(headers: &mut Vec<Header>) {
-    let says = |word: &[u8]| {
-        let lines = headers.iter().filter(|(name, _)| name.as_ref() == b"cache-control");
-        let mut parts = lines.flat_map(|(_, value)| value.split(|byte| *byte == b','));
-        parts.any(|part| part.trim_ascii().eq_ignore_ascii_case(word))
-    };
-    if !(says(b"private") && says(b"no-store")) || says(b"public") {
+    let lines = headers.iter().filter(|(name, _)| name.as_ref() == b"cache-control");
+    if !is_private(lines.map(|(_, value)| value.as_ref())) {
         keep(headers, |name, _| name != b"cache-control");
         headers.push(line("cache-control", PRIVATE.as_bytes()));
     }
+}
+
+/// Whether the values of an answer's `Cache-Control` lines keep it from everybody but its asker; else [`PRIVATE`] is due.
+pub fn is_private<'v>(values: impl Iterator<Item = &'v [u8]>) -> bool {
+    let (mut is_private, mut is_kept, mut is_public) = (false, true, false);
+    for word in values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
+        is_private |= word.eq_ignore_ascii_case(b"private");
+        is_kept &= !word.eq_ignore_ascii_case(b"no-store");
+        is_public |= word.eq_ignore_ascii_case(b"public");
+    }
+    is_private && !is_kept && !is_public
+}
+
+/// Whether a header line of an answer is for caches on its way alone, and says what `cache-control` then cannot take back.
+pub fn speaks_to_caches(name: &[u8]) -> bool {
+    shares_beyond(name)
 }

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::answer::Header;
 use super::cache::PassWhy;
 use super::headers::profile_of_helper;
+use super::nextauth::is_https_alone;
 use super::{Profile, Service, Settings};
 use crate::store::{NameBuf, Store};
 
@@ -158,7 +159,7 @@ impl Service {
             std::iter::once(name.clone().into_owned()).chain(secure)
         });
         names.map(|name| {
-            let side = if name.starts_with("__") { Side::Secure } else { Side::Plain };
+            let side = if is_https_alone(name.as_bytes()) { Side::Secure } else { Side::Plain };
             Known { profile: Profile::NextAuth, side, name }
         })
     }
@@ -213,7 +214,7 @@ impl CookieNames {
         match &settings.cookie {
             _ if !service.is_next_auth() => known.extend(service.cookie_names(settings.cookie.is_some())),
             Some(name) => {
-                let side = if name.starts_with("__") { Side::Secure } else { Side::Plain };
+                let side = if is_https_alone(name.as_bytes()) { Side::Secure } else { Side::Plain };
                 let profile = settings.profile.unwrap_or(Profile::NextAuth);
                 known.push(Known { profile, side, name: name.clone() });
             }

@@ -13,13 +13,10 @@ use super::jwt::DICE;
 use super::jwt::Secrets;
 use super::nextauth::side_of;
 use crate::engine::acl::same_secret;
+use crate::num::hex;
 
 /// Letters of a token: 32 bytes in hexadecimal.
 const TOKEN: usize = 64;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn hash(token: &[u8], secret: &str) -> String {
     hex(&Sha256::new().chain_update(token).chain_update(secret).finalize())
@@ -39,13 +36,26 @@ fn name(profile: Profile, is_secure: bool) -> String {
     if is_secure { format!("__Host-{name}") } else { name.to_owned() }
 }
 
+/// What stands behind the bar between token and hash, which a cookie may have escaped.
+fn behind_bar(rest: &[u8]) -> Option<&[u8]> {
+    match rest {
+        [b'|', hash @ ..] | [b'%', b'7', b'C' | b'c', hash @ ..] => Some(hash),
+        _ => None,
+    }
+}
+
+/// Whether a cookie may vouch for a csrf token, as a page on another site cannot make it: NextAuth keeps `token|hash` in one,
+/// under a name that an app may choose. Whether the hash is right only the app can tell. `cookies` are the values of a
+/// request's `Cookie` headers.
+pub fn may_vouch<'a>(cookies: impl IntoIterator<Item = &'a [u8]>, token: &[u8]) -> bool {
+    let mut values = cookies.into_iter().flat_map(cookies_of).filter_map(|cookie| halves(cookie).1);
+    !token.is_empty() && values.any(|value| value.strip_prefix(token).is_some_and(|rest| behind_bar(rest).is_some()))
+}
+
 /// The token in a cookie's value, if its hash is right.
 fn authentic<'v>(value: &'v [u8], known: &Secrets) -> Option<&'v [u8]> {
     let (token, rest) = value.split_at_checked(TOKEN)?;
-    let given = match rest {
-        [b'|', given @ ..] | [b'%', b'7', b'C' | b'c', given @ ..] => given,
-        _ => return None,
-    };
+    let given = behind_bar(rest)?;
     secrets(known).any(|secret| same_secret(hash(token, &secret).as_bytes(), given)).then_some(token)
 }
 
@@ -108,5 +118,21 @@ impl SessionCache {
         let mut answer = said(&token);
         answer.set_cookie(format!("{name}={token}%7C{hash}; Path=/; HttpOnly{secure}; SameSite=Lax").into());
         Some(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_csrf_token_counts_with_its_cookie_whatever_that_is_called() {
+        let is = |cookies: &str, token: &str| may_vouch([cookies.as_bytes()], token.as_bytes());
+        assert!(is("a=1; next-auth.csrf-token=ab%7C12", "ab"));
+        assert!(is("__Host-authjs.csrf-token=ab|12; a=1", "ab"));
+        assert!(is("my.csrf=ab%7c12", "ab"));
+        for (cookies, token) in [("a=1", "ab"), ("c=abc|1", "ab"), ("c=ab", "ab"), ("c=|12", ""), ("ab|12", "ab")] {
+            assert!(!is(cookies, token), "{cookies} {token}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 use super::OnError;
-use super::answer::{Answer, Origin};
+use super::answer::{Answer, Origin, may_be_told_again};
 use super::cache::{Core, Flights, Glance};
 use super::cookie::{Change, Seen, Tokens};
 use super::counters::add;
@@ -172,7 +172,7 @@ impl Core {
         }
         let mut record = self.whole_record(family, now).unwrap_or_default();
         record.status = shown.status;
-        let lasts = |name: &[u8]| name != b"set-cookie" && !self.service.is_fleeting(name);
+        let lasts = |name: &[u8]| may_be_told_again(name) && !self.service.is_fleeting(name);
         record.headers = shown.headers.iter().filter(|(name, _)| lasts(name)).cloned().collect();
         record.body = shown.body.clone();
         record.fresh_until = fresh_until;

@@ -110,12 +110,13 @@ mod tests;
 use crate::clock::Ttl;
 use crate::config::ClaimHeaders;
 
-pub use answer::{Answer, Header, Origin};
+pub use answer::{Answer, Header, Origin, PRIVATE, is_private, speaks_to_caches};
 pub use cache::{LookUp, PassWhy, SessionCache};
 pub use claims::Claims;
 pub use cookie::Tokens;
 pub use counters::{Counters, Row};
 pub use credential::is_credential;
+pub use csrf::may_vouch;
 pub use family::for_disk;
 pub use flight::{Fill, Wait};
 pub use headers::{Route, carries_via, connection_names, passes_down, passes_up, route};

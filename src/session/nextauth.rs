@@ -14,7 +14,7 @@ use super::Profile;
 use super::answer::{Answer, Header, PLAIN, line};
 use super::cache::{Core, SessionCache};
 use super::claims::Claims;
-use super::cookie::{Held, Seen, Side, Tokens};
+use super::cookie::{Held, Seen, Side, Tokens, cookies_of, halves};
 use super::flight::Fill;
 use super::jwt::{DICE, Keyring, Secrets, TokenFault};
 use super::source::{Failure, Outcome, Source, SourceAnswer};
@@ -181,12 +181,27 @@ impl SessionCache {
         SourceAnswer { status: 200, headers, body }
     }
 
-    /// The `set-cookie` lines that take away the session cookies of a request, as NextAuth writes them.
-    pub fn deletions<'a>(&self, tokens: &Tokens, cookies: impl IntoIterator<Item = &'a [u8]>) -> Vec<Bytes> {
-        let held = self.core.names.held(cookies, tokens);
-        let lines = |held: &Held<'_>| Cookies::gone(held).lines(held).map(|(_, value)| value).collect();
-        held.as_ref().map(lines).unwrap_or_default()
+    /// The `set-cookie` lines that take away the session cookies of a request, whose `Cookie` headers these are the values of.
+    /// Those that do not count go too, or the next check would be about them.
+    pub fn deletions<'a>(&self, cookies: impl IntoIterator<Item = &'a [u8]>) -> Vec<Bytes> {
+        let names = cookies.into_iter().flat_map(cookies_of).map(|cookie| halves(cookie).0);
+        let mut own: Vec<&[u8]> = Vec::new();
+        for name in names.filter(|name| self.is_session_cookie(name)) {
+            if own.len() < DELETIONS_MAX && !own.contains(&name) {
+                own.push(name);
+            }
+        }
+        own.into_iter().map(|name| deletion(name, is_https_alone(name))).collect()
     }
+}
+
+/// Cookies that are deleted at once, which is more than a session of NextAuth's has chunks.
+const DELETIONS_MAX: usize = 32;
+
+/// The line that deletes a cookie, as NextAuth writes it. The path is the one that the libraries set, and no domain is named.
+fn deletion(name: &[u8], is_secure: bool) -> Bytes {
+    let secure: &[u8] = if is_secure { b"; Secure" } else { b"" };
+    [name, b"=; Max-Age=0; Path=/; HttpOnly", secure, b"; SameSite=Lax"].concat().into()
 }
 
 /// What becomes of the cookies that a token is in, in NextAuth's order: those that came, then those that are new.
@@ -222,18 +237,17 @@ impl Cookies {
         }
     }
 
-    fn lines<'a>(&'a self, held: &Held<'_>) -> impl Iterator<Item = Header> + use<'a> {
+    fn lines<'a>(&'a self, held: &'a Held<'_>) -> impl Iterator<Item = Header> {
         let secure = if held.is_secure { "; Secure" } else { "" };
         self.0.iter().filter(|(name, _)| is_cookie_name(name)).map(move |(name, value)| {
-            let name = String::from_utf8_lossy(name);
             let line = match value {
                 Some((value, ends)) => {
-                    let ends = ends.http();
-                    format!("{name}={value}; Path=/; Expires={ends}; HttpOnly{secure}; SameSite=Lax")
+                    let (name, ends) = (String::from_utf8_lossy(name), ends.http());
+                    format!("{name}={value}; Path=/; Expires={ends}; HttpOnly{secure}; SameSite=Lax").into()
                 }
-                None => format!("{name}=; Max-Age=0; Path=/; HttpOnly{secure}; SameSite=Lax"),
+                None => deletion(name, held.is_secure),
             };
-            (Bytes::from_static(b"set-cookie"), Bytes::from(line))
+            (Bytes::from_static(b"set-cookie"), line)
         })
     }
 }
@@ -241,6 +255,13 @@ impl Cookies {
 /// Whether a browser can be told of a cookie by this name (RFC 6265).
 fn is_cookie_name(name: &[u8]) -> bool {
     name.iter().all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(byte))
+}
+
+/// Whether browsers take a cookie of this name over HTTPS alone, and only with `Secure`: by its prefix, in letters of any
+/// size (RFC 6265bis, 4.1.3; `__Http-` is newer).
+pub(super) fn is_https_alone(name: &[u8]) -> bool {
+    let begins = |prefix: &str| name.get(..prefix.len()).is_some_and(|own| own.eq_ignore_ascii_case(prefix.as_bytes()));
+    ["__secure-", "__host-", "__http-"].into_iter().any(begins)
 }
 
 /// The side whose cookie counts where both came: the one that only HTTPS can set.

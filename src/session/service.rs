@@ -185,7 +185,7 @@ impl Service {
             _ if self.signs_out(method, path) => return Route::SignOut,
             _ => {}
         }
-        match (path.strip_prefix("/api/auth/"), method) {
+        match (path.strip_prefix(BASE).and_then(|rest| rest.strip_prefix('/')), method) {
             (Some("signout"), "POST") => Route::Clear,
             (Some("signout-everywhere"), "POST") => Route::SignOutEverywhere,
             _ if means(path, &self.path) || means(path, SESSION_PATH) => past(method),

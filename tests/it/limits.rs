@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use cloakroom::net::Patience;
 
 use crate::binary::Binary;
+use crate::browser::ask;
 use crate::support::{Bound, PATIENCE, Peer, Running, until};
 
 /// What a server says of each of its clients.
@@ -127,6 +128,27 @@ fn a_million_large_replies_that_nobody_reads_cost_32_mb_and_the_client() {
     stats.send("INFO stats\r\nQUIT\r\n");
     let said = String::from_utf8_lossy(&stats.rest()).into_owned();
     assert!(said.contains("client_output_buffer_limit_disconnections:1\r\n"), "{said}");
+}
+
+#[test]
+fn an_answer_over_http_grows_no_further_than_it_may() {
+    let binary = Binary::start(&["--rest-token", "sesame"]);
+    let mut setter = Peer::connect(binary.resp);
+    // Six letters each in JSON.
+    let value = vec![1; 20 << 20];
+    setter
+        .send(format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${}\r\n", value.len()))
+        .send(&value)
+        .send("\r\n")
+        .hears("+OK\r\n");
+    let before = binary.memory("VmHWM:");
+    let token = [("Authorization", "Bearer sesame")];
+    let answer = ask(binary.http, "POST", "/redis", &token, r#"["GET","big"]"#);
+    assert!(answer.status == 400 && answer.body.contains("longer than 64 MB"), "{}", answer.status);
+    let grown = binary.memory("VmHWM:").saturating_sub(before);
+    println!("too long an answer over HTTP: memory grew by {} MB at most", grown >> 20);
+    // The reply, and an answer of 64 MB, which is copied as it grows. It was one of 120 MB, and 200 in all.
+    assert!(grown < 130 << 20, "{grown} bytes at the worst moment");
 }
 
 #[test]

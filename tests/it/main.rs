@@ -1,5 +1,6 @@
 //! The server as its neighbours see it: over real sockets, on loopback.
 
+mod answers;
 mod binary;
 mod blocking;
 mod browser;

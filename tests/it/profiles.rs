@@ -15,7 +15,7 @@ use super::support::{Peer, Running, until};
 
 /// A request as the upstream saw it.
 #[derive(Clone, Debug)]
-struct Seen {
+pub struct Seen {
     method: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -41,28 +41,28 @@ impl Seen {
 }
 
 /// A status, header lines and a body.
-struct Said(u16, Vec<(&'static str, String)>, String);
+pub struct Said(u16, Vec<(&'static str, String)>, String);
 
-fn said(status: u16, body: &str) -> Said {
+pub fn said(status: u16, body: &str) -> Said {
     Said(status, vec![("Content-Type", "application/json".to_owned())], body.to_owned())
 }
 
 impl Said {
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Said {
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Said {
         self.1.push((name, value.into()));
         self
     }
 }
 
 /// An upstream that answers as it is told.
-struct Fake {
-    addr: SocketAddr,
+pub struct Fake {
+    pub addr: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Fake {
     /// One on a port and threads of its own, which live as long as the tests do.
-    fn start(answer: impl Fn(&Seen) -> Said + Send + Sync + 'static) -> Fake {
+    pub fn start(answer: impl Fn(&Seen) -> Said + Send + Sync + 'static) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("an address");
         let (seen, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answer));
@@ -76,7 +76,7 @@ impl Fake {
         fake
     }
 
-    fn calls(&self, method: &str, target: &str) -> usize {
+    pub fn calls(&self, method: &str, target: &str) -> usize {
         self.seen.lock().iter().filter(|seen| seen.is(method, target)).count()
     }
 
@@ -127,12 +127,12 @@ fn front(fake: &Fake, settings: &[(&str, &str)]) -> Running {
     before(fake.addr, settings)
 }
 
-fn get(server: &Running, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub fn get(server: &Running, path: &str, headers: &[(&str, &str)]) -> Answer {
     ask(server.http, "GET", path, headers, "")
 }
 
 /// The same on a connection that is kept, where the plain door answers it.
-fn get_plainly(server: &Running, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub fn get_plainly(server: &Running, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut peer = Peer::connect(server.http);
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     peer.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
@@ -550,7 +550,7 @@ fn a_sign_out_holds_while_better_auth_is_down() {
     let out = ask(server.http, "POST", "/api/auth/sign-out", &alice, "{}");
     assert_eq!(
         (out.status, out.header("set-cookie")),
-        (503, "better-auth.session_token=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
+        (503, "better-auth.session_token=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax")
     );
     assert_eq!(get(&server, BETTER, &alice).header("cache-status"), "cloakroom; hit; detail=signed-out");
 }

@@ -245,7 +245,7 @@ impl Rules {
 
     /// The digests of the passwords, in hexadecimal.
     pub fn hashes(&self) -> impl ExactSizeIterator<Item = String> {
-        self.passwords.iter().map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        self.passwords.iter().map(|hash| crate::num::hex(hash))
     }
 
     /// What the user may do by rules of their own.

@@ -212,3 +212,59 @@ fn what_is_dead_goes_when_it_is_most_of_the_file() {
     assert!(opened.is_ok());
     assert_eq!(found, 99);
 }
+
+/// So many sign-outs of about a thousand bytes each, and what the desk says of them.
+fn batch(count: usize) -> (Vec<u8>, Vec<(u64, u64)>) {
+    let (mut bytes, names) = (Vec::new(), [[b'n'; 250].as_slice(); 4]);
+    file::write(&mut bytes, u64::MAX, &names);
+    let sizes = vec![(u64::MAX, bytes.len() as u64); count];
+    (bytes.repeat(count), sizes)
+}
+
+#[test]
+fn a_batch_larger_than_what_may_wait_is_written_by_a_disk_that_works() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let keyfile = Arc::new(KeyFile::open(dir.path()).expect("a key"));
+    let counters = Counters::default();
+    let mut writer = Writer::open(keyfile, 0, |_| {}).unwrap_or_else(|why| panic!("{why}"));
+    let (bytes, sizes) = batch((UNSAVED_MAX + 5000) / 1000);
+    assert!(bytes.len() > UNSAVED_MAX);
+    writer.write(&bytes, &sizes, 0, &counters);
+    assert_eq!(counters.failures.load(Ordering::Relaxed), 0);
+    let len = fs::metadata(dir.path().join(NAME)).expect("a log").len();
+    assert_eq!(len, (file::HEAD + bytes.len()) as u64);
+}
+
+#[test]
+fn what_a_disk_that_fails_leaves_no_room_for_is_counted_and_the_rest_is_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let keyfile = Arc::new(KeyFile::open(dir.path()).expect("a key"));
+    let counters = Counters::default();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let mut writer = Writer::open(keyfile, 0, |_| {}).unwrap_or_else(|why| panic!("{why}"));
+    let path = dir.path().join(NAME);
+    fs::create_dir(&path).expect("a directory");
+    let (bytes, sizes) = batch(UNSAVED_MAX / 10 * 6 / 1000);
+    writer.write(&bytes, &sizes, 0, &counters);
+    assert_eq!((count(&counters.failures), count(&counters.lost)), (1, 0));
+    writer.write(&bytes, &sizes, 0, &counters);
+    let fit = UNSAVED_MAX / sizes[0].1 as usize;
+    assert_eq!((count(&counters.failures), count(&counters.lost)), (2, (2 * sizes.len() - fit) as u64));
+    fs::remove_dir(&path).expect("it was empty");
+    writer.write(&[], &[], 0, &counters);
+    assert_eq!(fs::metadata(&path).expect("a log").len(), (file::HEAD + fit * sizes[0].1 as usize) as u64);
+    assert!(!writer.owes());
+}
+
+#[test]
+fn what_comes_while_the_disk_is_waited_for_has_room_or_is_counted() {
+    let desk = Desk::default();
+    let names = [[b'n'; 250].as_slice(); 60];
+    let mut record = Vec::new();
+    file::write(&mut record, u64::MAX, &names);
+    let fit = UNSAVED_MAX / record.len();
+    (0..fit + 2).for_each(|_| desk.add(&names, u64::MAX));
+    let state = desk.state.lock();
+    assert_eq!((state.pending.len(), state.sizes.len(), state.lost), (fit * record.len(), fit, 2));
+    assert_eq!(state.added, fit as u64 + 2);
+}

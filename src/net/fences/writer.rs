@@ -40,6 +40,8 @@ pub(super) struct Writer {
     look_at: u64,
     /// Whether the last attempt failed, which is said once.
     fails: bool,
+    /// Sign-outs that were given up since one last went well, the first of which is said.
+    lost: u64,
 }
 
 impl Writer {
@@ -56,6 +58,7 @@ impl Writer {
             lives: BTreeMap::new(),
             look_at: SMALL,
             fails: false,
+            lost: 0,
             path,
         };
         let shown = writer.path.display().to_string();
@@ -152,30 +155,25 @@ impl Writer {
         self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Writes records and whatever is owed, in one write and one sync.
+    /// Writes records and whatever is owed, in one write and one sync; in more where it is more than may wait. What has no
+    /// room is lost only if the disk takes none.
     pub fn write(&mut self, bytes: &[u8], sizes: &[(u64, u64)], now: u64, counters: &Counters) {
-        if self.unsaved.len() + bytes.len() <= UNSAVED_MAX {
-            self.unsaved.extend_from_slice(bytes);
-            for (until, size) in sizes {
-                *self.lives.entry(until / HOUR).or_default() += size;
+        let (mut bytes, mut sizes) = (bytes, sizes);
+        loop {
+            (bytes, sizes) = self.take(bytes, sizes);
+            if self.unsaved.is_empty() {
+                break;
             }
-        }
-        if self.unsaved.is_empty() {
-            return;
-        }
-        match self.append() {
-            Ok(()) => {
-                counters.syncs.fetch_add(1, Ordering::Relaxed);
-                if std::mem::take(&mut self.fails) {
-                    tracing::warn!("sign-outs are kept again");
-                }
-            }
-            Err(error) => {
+            if let Err(error) = self.append() {
                 counters.failures.fetch_add(1, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.fails, true) {
                     tracing::error!(%error, "sign-outs cannot be kept: a restart now would sign them in again; trying on");
                 }
-                return;
+                return self.lose(sizes.len() as u64, counters);
+            }
+            counters.syncs.fetch_add(1, Ordering::Relaxed);
+            if std::mem::take(&mut self.fails) | (std::mem::take(&mut self.lost) > 0) {
+                tracing::warn!("sign-outs are kept again");
             }
         }
         if self.good > self.look_at {
@@ -191,6 +189,34 @@ impl Writer {
                 Err(error) => tracing::warn!(%error, "kept sign-outs cannot be written anew"),
             }
             self.look_at = SMALL.max(self.good * 2);
+        }
+    }
+
+    /// Takes as many records as have room, and gives back the others. One has room where nothing else waits.
+    fn take<'b>(&mut self, mut bytes: &'b [u8], mut sizes: &'b [(u64, u64)]) -> (&'b [u8], &'b [(u64, u64)]) {
+        while let Some(((until, size), others)) = sizes.split_first() {
+            let (record, rest) = bytes.split_at(bytes.len().min(*size as usize));
+            if !self.unsaved.is_empty() && self.unsaved.len() + record.len() > UNSAVED_MAX {
+                break;
+            }
+            self.unsaved.extend_from_slice(record);
+            *self.lives.entry(until / HOUR).or_default() += size;
+            (bytes, sizes) = (rest, others);
+        }
+        (bytes, sizes)
+    }
+
+    /// Counts sign-outs that are given up, and says so once until one goes well.
+    pub fn lose(&mut self, count: u64, counters: &Counters) {
+        if count > 0 {
+            counters.lost.fetch_add(count, Ordering::Relaxed);
+            if self.lost == 0 {
+                tracing::error!(
+                    count,
+                    "sign-outs are lost: a restart would sign them in again, as the disk takes none"
+                );
+            }
+            self.lost += count;
         }
     }
 

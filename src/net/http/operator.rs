@@ -16,14 +16,11 @@ use super::answer::{self, Out};
 use super::{Caller, Visit};
 use crate::engine::acl::same_secret;
 
-/// What proxies add. Each browser adds none of them.
-const HANDED_ON: [HeaderName; 5] = [
-    FORWARDED,
-    VIA,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-real-ip"),
-];
+/// What proxies add, beside whatever begins with [`X_FORWARDED`]. Each browser adds none of them.
+const HANDED_ON: [HeaderName; 3] = [FORWARDED, VIA, HeaderName::from_static("x-real-ip")];
+
+/// `-for`, `-host` and `-proto`, `-port`, `-server`, `-prefix`: some proxies add but one of them.
+const X_FORWARDED: &str = "x-forwarded-";
 
 impl Visit {
     /// The refusal of who is no operator.
@@ -95,7 +92,7 @@ pub(super) fn secret(value: &[u8]) -> Option<Vec<u8>> {
 /// browser on this machine ask whatever its own name leads to.
 fn is_here(peer: Caller, headers: &HeaderMap) -> bool {
     peer.ip().is_loopback()
-        && !HANDED_ON.iter().any(|name| headers.contains_key(name))
+        && !headers.keys().any(|name| HANDED_ON.contains(name) || name.as_str().starts_with(X_FORWARDED))
         && headers.get_all(HOST).iter().all(|host| names_here(host.as_bytes()))
 }
 
@@ -129,7 +126,9 @@ mod tests {
         {
             assert!(!here("127.0.0.1:4000", &[("host", host)]), "{host}");
         }
-        for name in HANDED_ON {
+        let forwarded = ["for", "host", "proto", "port"].map(|what| format!("{X_FORWARDED}{what}"));
+        let forwarded = forwarded.iter().map(|name| name.parse().expect("a name"));
+        for name in HANDED_ON.into_iter().chain(forwarded) {
             let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
             headers.insert(name.clone(), HeaderValue::from_static("127.0.0.1"));
             let local: SocketAddr = "127.0.0.1:4000".parse().expect("an address");

@@ -2,7 +2,7 @@
 //! one connection only.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, VIA};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, VIA};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 use tracing::{Span, error_span};
@@ -10,7 +10,8 @@ use tracing::{Span, error_span};
 use super::Caller;
 use crate::net::otlp::{TraceParent, Trail};
 use crate::net::upstream::Outgoing;
-use crate::session::{Header, SourceAnswer, carries_via, connection_names, is_credential, passes_down, passes_up};
+use crate::session::{Header, PRIVATE, SourceAnswer, carries_via, connection_names, is_credential};
+use crate::session::{is_private, passes_down, passes_up, speaks_to_caches};
 
 /// The name that `Via` lines know this gateway by.
 const PSEUDONYM: &str = "cloakroom";
@@ -20,9 +21,6 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// What every answer from under the base path says to caches on its way.
-const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-store");
 
 /// Whether the request came by here before.
 pub(super) fn is_loop(headers: &HeaderMap) -> bool {
@@ -102,12 +100,12 @@ pub(super) fn down(headers: &mut HeaderMap) {
 
 /// Makes an answer from under the base path private, whatever the app says.
 pub(super) fn keep_private(headers: &mut HeaderMap) {
-    let says = |word: &str| {
-        let mut lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-        lines.any(|line| line.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
-    };
-    if !(says("private") && says("no-store")) || says("public") {
-        headers.insert(CACHE_CONTROL, PRIVATE);
+    let for_caches = |name: &&HeaderName| speaks_to_caches(name.as_str().as_bytes());
+    for name in headers.keys().filter(for_caches).cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+    if !is_private(headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes)) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(PRIVATE));
     }
 }
 
@@ -180,38 +178,6 @@ pub(super) fn csrf_token(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
     body.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(b"csrfToken=")).map(<[u8]>::to_vec)
 }
 
-/// Whether a cookie vouches for a csrf token, as a page on another site cannot make it: NextAuth keeps `token|hash` in
-/// one, under a name that an app may choose. Whether the hash is right only the app can tell.
-pub(super) fn is_vouched_for(headers: &HeaderMap, token: &[u8]) -> bool {
-    let cookies = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let vouches = |cookie: &[u8]| {
-        let value = cookie.splitn(2, |byte| *byte == b'=').nth(1).unwrap_or_default();
-        let rest = value.trim_ascii().strip_prefix(token).unwrap_or_default();
-        rest.first() == Some(&b'|') || rest.get(..3).is_some_and(|bar| bar.eq_ignore_ascii_case(b"%7c"))
-    };
-    !token.is_empty() && cookies.into_iter().any(vouches)
-}
-
-/// The lines that delete the session cookies which a request came with.
-pub(super) fn deletions(headers: &HeaderMap, is_session: impl Fn(&[u8]) -> bool) -> Vec<HeaderValue> {
-    let cookies = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let names = cookies.filter_map(|cookie| cookie.trim_ascii().split(|byte| *byte == b'=').next());
-    let mut lines: Vec<HeaderValue> = Vec::new();
-    for name in names.filter(|name| is_session(name)).take(DELETIONS_MAX) {
-        let secure: &[u8] = if name.starts_with(b"__Secure-") { b"; Secure" } else { b"" };
-        let line = [name, b"=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax", secure].concat();
-        if let Ok(line) = HeaderValue::from_bytes(&line)
-            && !lines.contains(&line)
-        {
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-/// Chunks of a session cookie that are deleted here; NextAuth makes a handful.
-const DELETIONS_MAX: usize = 32;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,17 +243,6 @@ mod tests {
             ("x-forwarded-host", "shop.example")
         ]));
         assert!(!is(&[("host", "shop.example")]));
-    }
-
-    #[test]
-    fn a_csrf_token_counts_with_its_cookie_whatever_that_is_called() {
-        let is = |cookies: &str, token: &str| is_vouched_for(&parts(&[("cookie", cookies)]).headers, token.as_bytes());
-        assert!(is("a=1; next-auth.csrf-token=ab%7C12", "ab"));
-        assert!(is("__Host-authjs.csrf-token=ab|12; a=1", "ab"));
-        assert!(is("my.csrf=ab%7c12", "ab"));
-        for (cookies, token) in [("a=1", "ab"), ("c=abc|1", "ab"), ("c=ab", "ab"), ("c=|12", ""), ("ab|12", "ab")] {
-            assert!(!is(cookies, token), "{cookies} {token}");
-        }
     }
 
     #[test]

@@ -229,7 +229,8 @@ fn spelled(path: &str, query: &[u8], body: &[u8]) -> Batch {
 /// A refusal with its code.
 fn refusal(status: StatusCode, text: &str) -> Response<Out> {
     let mut json = Vec::new();
-    write_error(text.as_bytes(), &mut json);
+    // A vector takes all.
+    let _ = write_error(text.as_bytes(), &mut json);
     let mut response = answer::text(status, "");
     *response.body_mut() = Out::Full(json.into());
     as_json(response)

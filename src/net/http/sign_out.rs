@@ -8,7 +8,7 @@
 //! Whatever is answered, the sign-out is on the disk by then (`net/fences.rs`), or was said not to be.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::COOKIE;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
@@ -18,9 +18,9 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::answer::{self, Out};
-use super::{Alarm, SIGN_OUT_MAX, Visit, lines, relay};
+use super::{Alarm, SIGN_OUT_MAX, Visit, cookies, lines, relay};
 use crate::net::upstream::{Outgoing, Upstream};
-use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer, Tokens};
+use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer, Tokens, may_vouch};
 
 /// For a sign-out that a page of another site has sent.
 pub(super) const FOREIGN: &str = "a sign-out must come from the application's own pages";
@@ -41,7 +41,7 @@ impl Visit {
         };
         match upstream {
             Some(upstream) if let Some(token) = relay::csrf_token(&parts.headers, &body) => {
-                match relay::is_vouched_for(&parts.headers, &token) {
+                match may_vouch(cookies(&parts), &token) {
                     true => self.sign_out_upstream(upstream, parts, body).await,
                     false => self.leave_to_upstream(upstream, parts, body).await,
                 }
@@ -184,9 +184,7 @@ impl Visit {
         let (status, _) = relay::head(status, Vec::new());
         let why = format!("the session is closed here, but {why}");
         let mut response = answer::json(status, &serde_json::json!({ "error": why }));
-        for line in relay::deletions(&parts.headers, |name| self.door.hall.sessions.is_session_cookie(name)) {
-            response.headers_mut().append(SET_COOKIE, line);
-        }
+        self.delete_cookies(parts, &mut response);
         response
     }
 }

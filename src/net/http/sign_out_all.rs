@@ -10,8 +10,8 @@ use tracing::info;
 use super::answer::{self, Out};
 use super::form::form_field;
 use super::sign_out::{FOREIGN, SHORTER};
-use super::{Visit, relay};
-use crate::session::{Origin, SESSION_PATH, User};
+use super::{Visit, cookies, relay};
+use crate::session::{Origin, SESSION_PATH, User, may_vouch};
 
 impl Visit {
     pub(super) async fn sign_out_everywhere(&self, mut parts: Parts, body: Incoming) -> Response<Out> {
@@ -29,7 +29,7 @@ impl Visit {
             // Others than NextAuth have no such token; where the request comes from is all that they look at, too.
             _ if !sessions.service().is_next_auth() => true,
             _ if sessions.decodes() => token.is_some_and(|token| self.is_guarded(&parts, &token)),
-            (Some(_), Some(token)) => relay::is_vouched_for(&parts.headers, token),
+            (Some(_), Some(token)) => may_vouch(cookies(&parts), token),
             (Some(_), None) => false,
             // With the store alone nobody makes such tokens, and there is no other guard for a sign-out either.
             (None, _) => true,
@@ -55,7 +55,7 @@ impl Visit {
         };
         let ended = self.end_all(user).await;
         // The token that was shown may be new here, or stand beside another.
-        door.with_sessions(|sessions, now| sessions.sign_out(&tokens, super::cookies(&parts), now));
+        door.with_sessions(|sessions, now| sessions.sign_out(&tokens, cookies(&parts), now));
         door.hall.settle().await;
         let mut response = answer::json(StatusCode::OK, &json!({ "success": true, "sessions": ended }));
         self.delete_cookies(&parts, &mut response);

@@ -54,17 +54,8 @@ impl Visit {
 
     /// Takes the session cookies away that the request came with.
     pub(super) fn delete_cookies(&self, parts: &Parts, response: &mut Response<Out>) {
-        let (sessions, tokens) = (&self.door.hall.sessions, self.door.tokens(parts));
-        let name = |line: &HeaderValue| line.as_bytes().split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
-        let own = sessions.deletions(&tokens, cookies(parts)).into_iter();
-        let mut lines: Vec<_> = own.filter_map(|line| HeaderValue::from_maybe_shared(line).ok()).collect();
-        // Those that do not count go too, or the next check would be about them.
-        for line in relay::deletions(&parts.headers, |name| sessions.is_session_cookie(name)) {
-            if !lines.iter().any(|known| name(known) == name(&line)) {
-                lines.push(line);
-            }
-        }
-        for line in lines {
+        let lines = self.door.hall.sessions.deletions(cookies(parts));
+        for line in lines.into_iter().filter_map(|line| HeaderValue::from_maybe_shared(line).ok()) {
             response.headers_mut().append(SET_COOKIE, line);
         }
     }

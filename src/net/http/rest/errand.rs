@@ -1,6 +1,7 @@
 //! The commands of one request, run to their end even when the asker leaves, with turns for others in between.
 
 use std::future::{Future, poll_fn};
+use std::io::{self, Write};
 use std::pin::pin;
 use std::task::Poll;
 
@@ -48,10 +49,8 @@ pub(super) struct Errand {
     reply: Vec<u8>,
     /// What was refused first when a transaction was put together.
     spoiled: Option<Vec<u8>>,
-    answer: Vec<u8>,
+    answer: Growing,
     status: StatusCode,
-    /// What the two take.
-    hold: Hold,
     /// A script that takes long.
     script: Option<Script>,
 }
@@ -76,8 +75,8 @@ impl Errand {
     pub fn new(guest: Guest, batch: Batch, kind: Kind, format: Format) -> Errand {
         let around = [&b"MULTI"[..], b"EXEC"].into_iter().collect();
         let hold = guest.door.hall.engine.charges().hold(Charge::Http, 0);
-        let (reply, answer) = Default::default();
-        let status = StatusCode::OK;
+        let answer = Growing { bytes: Vec::new(), beside: 0, hold };
+        let (reply, status) = (Vec::new(), StatusCode::OK);
         Errand {
             guest,
             batch,
@@ -90,7 +89,6 @@ impl Errand {
             spoiled: None,
             answer,
             status,
-            hold,
             script: None,
         }
     }
@@ -200,74 +198,75 @@ impl Errand {
     fn settle(&mut self, flow: Flow) -> Then {
         let then = match flow {
             Flow::Hold(until) => return Then::Hold(until),
-            Flow::Again if self.reply.len() <= ANSWER_MAX => {
-                self.charge();
+            _ if self.reply.len() > ANSWER_MAX => return Then::Fail(TOO_LONG),
+            Flow::Again => {
+                self.answer.charge_with(self.reply.capacity());
                 return Then::Yield;
             }
-            Flow::Again => return Then::Fail(TOO_LONG),
             Flow::Sleep(ttl) => Then::Sleep(ttl),
             Flow::Close => Then::End,
             // For no element, but for what is offered again at that instant.
             Flow::Block(until) => return Then::Sleep(until.since(self.guest.door.hall.engine.clock.now())),
             Flow::Go => Then::Go,
         };
-        let is_over = self.take();
+        self.answer.charge_with(self.reply.capacity());
+        let taken = self.take();
         self.reply.clear();
         self.reply.shrink_to(KEPT);
-        self.charge();
-        match (self.answer.len() > ANSWER_MAX, is_over) {
-            (true, _) => Then::Fail(TOO_LONG),
-            (false, true) => Then::End,
-            (false, false) => then,
+        self.answer.charge_with(self.reply.capacity());
+        match taken {
+            Err(_) => Then::Fail(TOO_LONG),
+            Ok(true) => Then::End,
+            Ok(false) => then,
         }
     }
 
-    /// Takes the reply to a request, and tells whether that was all.
-    fn take(&mut self) -> bool {
+    /// Takes the reply to a request, and tells whether that was all. It fails if the answer is too long then.
+    fn take(&mut self) -> io::Result<bool> {
         let Format::Json(encoding) = self.format else {
-            self.answer.extend_from_slice(&self.reply);
+            self.answer.write_all(&self.reply)?;
             self.fail_if(self.kind == Kind::One && error_of(&self.reply).is_some());
             self.count();
-            return false;
+            return Ok(false);
         };
         match self.kind {
             Kind::One => {
                 self.fail_if(error_of(&self.reply).is_some());
-                write_result(&self.reply, encoding, &mut self.answer);
+                write_result(&self.reply, encoding, &mut self.answer)?;
             }
             Kind::Pipeline => {
-                self.answer.push(if self.done == 0 { b'[' } else { b',' });
-                write_result(&self.reply, encoding, &mut self.answer);
+                self.answer.write_all(if self.done == 0 { b"[" } else { b"," })?;
+                write_result(&self.reply, encoding, &mut self.answer)?;
             }
             Kind::Transaction => return self.take_of_transaction(encoding),
         }
         self.count();
-        false
+        Ok(false)
     }
 
-    fn take_of_transaction(&mut self, encoding: Encoding) -> bool {
+    fn take_of_transaction(&mut self, encoding: Encoding) -> io::Result<bool> {
         let error = error_of(&self.reply);
         match (error, self.done) {
             (Some(error), 0) => {
-                write_error(error, &mut self.answer);
+                write_error(error, &mut self.answer)?;
                 self.fail_if(true);
-                return true;
+                return Ok(true);
             }
             (Some(error), done) if done <= self.batch.len() => {
                 self.spoiled.get_or_insert_with(|| error.to_vec());
             }
             (Some(error), _) => {
                 match &self.spoiled {
-                    Some(first) => write_error(discarded(first).as_bytes(), &mut self.answer),
-                    None => write_error(error, &mut self.answer),
+                    Some(first) => write_error(discarded(first).as_bytes(), &mut self.answer)?,
+                    None => write_error(error, &mut self.answer)?,
                 }
                 self.fail_if(true);
             }
-            (None, done) if done > self.batch.len() => write_results(&self.reply, encoding, &mut self.answer),
+            (None, done) if done > self.batch.len() => write_results(&self.reply, encoding, &mut self.answer)?,
             (None, _) => {}
         }
         self.count();
-        false
+        Ok(false)
     }
 
     fn fail_if(&mut self, failed: bool) {
@@ -285,19 +284,15 @@ impl Errand {
         self.done += 1;
     }
 
-    fn charge(&mut self) {
-        self.hold.set(self.reply.capacity() + self.answer.capacity());
-    }
-
     fn answered(mut self) -> Response<Out> {
         if self.kind == Kind::Pipeline && self.format != Format::Resp2 {
-            self.answer.push(b']');
+            self.answer.bytes.push(b']');
         }
         let mut response = answer::text(self.status, "");
-        self.hold.set(self.answer.capacity());
-        let Errand { answer, hold, format, .. } = self;
+        self.answer.charge_with(0);
+        let Errand { answer, format, .. } = self;
         // Charged for until the last byte is with the system.
-        *response.body_mut() = Out::Full(Bytes::from_owner(Charged(answer, hold)));
+        *response.body_mut() = Out::Full(Bytes::from_owner(answer));
         match format {
             Format::Json(_) => as_json(response),
             Format::Resp2 => {
@@ -323,11 +318,42 @@ fn discarded(first: &[u8]) -> String {
     format!("EXECABORT Transaction discarded because of previous errors. {}", String::from_utf8_lossy(first))
 }
 
-/// Bytes on their way out, and the charge for them.
-struct Charged(Vec<u8>, #[expect(dead_code, reason = "it is there to be dropped")] Hold);
+/// An answer that is being written and takes no more than it may have, and the charge for it.
+struct Growing {
+    bytes: Vec<u8>,
+    /// What is charged beside them.
+    beside: usize,
+    hold: Hold,
+}
 
-impl AsRef<[u8]> for Charged {
+impl Growing {
+    fn charge_with(&mut self, beside: usize) {
+        self.beside = beside;
+        self.hold.set(self.bytes.capacity() + beside);
+    }
+}
+
+impl Write for Growing {
+    #[inline]
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + more.len() > ANSWER_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let before = self.bytes.capacity();
+        self.bytes.extend_from_slice(more);
+        if self.bytes.capacity() != before {
+            self.charge_with(self.beside);
+        }
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsRef<[u8]> for Growing {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
