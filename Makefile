@@ -27,7 +27,9 @@ lint: toolchain ## Formatting, lints and dependencies; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) clippy --no-default-features --lib --example embed --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked --quiet --no-default-features
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked --quiet
+	tests/examples.py
 	tests/deny.sh
 
 unit: toolchain ## Rust tests: units, transcripts, models, sockets, docs

@@ -2,17 +2,24 @@
 //!
 //! `cargo run --example embed --no-default-features` shows each way in, and checks what it shows.
 
-use cloakroom::clock::{ManualClock, Millis, Ttl};
+use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+use cloakroom::command::Client;
 use cloakroom::config::Namespace;
-use cloakroom::error::Error;
-use cloakroom::store::{Store, Sweep};
+use cloakroom::engine::Engine;
+use cloakroom::resp::{Limits, Parser};
+use cloakroom::session::{LookUp, Outcome, SessionCache, Settings, Source, SourceAnswer};
+use cloakroom::store::Sweep;
+use cloakroom::{Config, Error, Store};
 
 fn main() -> Result<(), Error> {
     the_shortest_way()?;
     time_that_a_test_moves()?;
     named_caches()?;
     closures()?;
-    several_keys_at_once()
+    several_keys_at_once()?;
+    a_bound_of_memory()?;
+    session_checks();
+    redis_without_a_socket()
 }
 
 /// `put` and `fetch` ask the machine's clock and copy; `sweep_now` gives memory back.
@@ -53,16 +60,8 @@ fn time_that_a_test_moves() -> Result<(), Error> {
 /// A namespace is a prefix with a TTL and a policy. `SESSION` is there already; others come from code or settings.
 fn named_caches() -> Result<(), Error> {
     let clock = ManualClock::default();
-    let menus = Namespace {
-        name: "MENU".to_owned(),
-        prefix: b"menu:".to_vec(),
-        ttl: Ttl::seconds(100),
-        secret: false,
-        fence: false,
-        login: false,
-        // Up to a fifth shorter, so that what was stored together is not asked for again all at once.
-        jitter: 0.2,
-    };
+    // Up to a fifth shorter, so that what was stored together is not asked for again all at once.
+    let menus = Namespace { jitter: 0.2, ..Namespace::new("MENU", "menu:", Ttl::seconds(100)) };
     let mut namespaces = Namespace::predefined();
     namespaces.push(menus);
     let store = Store::builder().clock(clock.clone()).namespaces(namespaces).build();
@@ -136,5 +135,55 @@ fn several_keys_at_once() -> Result<(), Error> {
     })?;
     println!("with_all: moved, {} entry of {} bytes in all", store.len(), store.used_memory());
     assert!(store.fetch(b"hook:1").is_none() && store.fetch(b"hook:2").is_some());
+    Ok(())
+}
+
+/// A cache that may not take more than so much: what was read lately stays.
+fn a_bound_of_memory() -> Result<(), Error> {
+    const BOUND: usize = 1 << 20;
+    let store = Store::new();
+    for number in 0..10_000_u32 {
+        store.put(&number.to_be_bytes(), &[b'x'; 200], Ttl::seconds(60))?;
+        store.shrink_to(BOUND);
+    }
+    println!("shrink_to: {} entries in {} bytes", store.len(), store.used_memory());
+    assert!(store.used_memory() <= BOUND && store.stats().evicted > 0);
+    Ok(())
+}
+
+/// The session engine without a door: one call for many checks, and a sign-out that is final.
+fn session_checks() {
+    let hands = ManualClock::default();
+    let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    let sessions = SessionCache::embedded(settings, hands.clone());
+    let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+
+    let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!("nothing is known yet") };
+    assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Wait(_)), "it is being asked");
+    let answer = SourceAnswer::new(200, r#"{"user":{"name":"alice"}}"#);
+    sessions.complete(fill, Outcome::Answered(answer), hands.now());
+    let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!("it was stored") };
+    println!("session: {}", String::from_utf8_lossy(&answer.body));
+
+    let sign_out = sessions.begin_sign_out(&tokens, hands.now());
+    sessions.end_sign_out(sign_out, None, hands.now());
+    let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!("nobody is asked") };
+    println!("signed out: {}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(&answer.body[..], b"{}");
+}
+
+/// Requests in, replies out: whoever has a socket carries the bytes.
+fn redis_without_a_socket() -> Result<(), Error> {
+    let engine = Engine::embedded(Config::default(), Clock::system());
+    let mut client = Client::connect(&engine, ([127, 0, 0, 1], 50_000).into());
+    let (mut parser, mut out) = (Parser::new(), Vec::new());
+    let mut input = &b"SET coat blue EX 60\r\nTTL coat\r\n"[..];
+    while let Some(used) = parser.parse(input, &Limits::default())? {
+        client.run(&engine, parser.args(input), engine.clock.now(), &mut out);
+        input = &input[used..];
+    }
+    println!("RESP: {}", String::from_utf8_lossy(&out).escape_debug());
+    assert_eq!(out, b"+OK\r\n:60\r\n");
+    client.leave(&engine);
     Ok(())
 }

@@ -2,11 +2,38 @@
 //!
 //! RESP texts are Redis' own, word for word, because clients match on them. [`Error::faces`] is exhaustive: a new
 //! variant does not compile until both protocols know it.
+//!
+//! ```
+//! use cloakroom::Error;
+//!
+//! let (code, status) = Error::WrongType.faces();
+//! let line = format!("-{code} {}", Error::WrongType);
+//! assert_eq!(line, "-WRONGTYPE Operation against a key holding the wrong kind of value");
+//! assert_eq!(status, 409);
+//! ```
 
 use std::borrow::Cow;
 use std::fmt;
 
 /// Why a request was refused. Nothing was changed when one of these is returned.
+///
+/// Shown, it is Redis' text; [`faces`](Error::faces) has the code that goes before it.
+///
+/// ```
+/// use cloakroom::{Error, Store, clock::Ttl};
+///
+/// let store = Store::new();
+/// let sessions = store.cache("SESSION").expect("predefined");
+/// sessions.put(b"a-token", b"{}")?;
+/// sessions.remove(b"a-token");
+///
+/// // Who was late with an answer cannot bring the session back.
+/// let refused = sessions.put(b"a-token", b"{}").unwrap_err();
+/// assert_eq!(refused, Error::Fenced);
+/// assert!(refused.to_string().starts_with("this session was signed out"));
+/// # Ok::<(), Error>(())
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The options of a command do not fit together.
@@ -71,16 +98,34 @@ pub enum Error {
     Protocol(Cow<'static, str>),
 }
 
-/// What handlers return.
+/// What handlers and all calls of the store return.
+///
+/// ```
+/// use cloakroom::{Store, clock::Ttl, error::Result};
+///
+/// fn hang_up(store: &Store) -> Result<usize> {
+///     store.put(b"coat", b"blue", Ttl::seconds(60))?;
+///     Ok(store.len())
+/// }
+/// assert_eq!(hang_up(&Store::new()), Ok(1));
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// A plain `ERR` with a fixed text.
+    #[cfg_attr(doc, doc(hidden))]
     pub const fn refused(text: &'static str) -> Error {
         Error::Refused(Cow::Borrowed(text))
     }
 
     /// The error's RESP code and its HTTP status.
+    ///
+    /// ```
+    /// use cloakroom::Error;
+    ///
+    /// assert_eq!(Error::OutOfMemory.faces(), ("OOM", 507));
+    /// assert_eq!(Error::NoAuth.faces(), ("NOAUTH", 401));
+    /// ```
     pub fn faces(&self) -> (&'static str, u16) {
         match self {
             Error::Syntax

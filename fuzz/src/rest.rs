@@ -1,6 +1,6 @@
 //! Bodies of the REST door: whatever is sent, it is refused or answered with JSON that says what the reply says.
 
-use cloakroom::command::check_alone;
+use cloakroom::command::{Scope, check_alone};
 use cloakroom::error::Error;
 use cloakroom::resp::Limits;
 use cloakroom::resp::error_of;
@@ -42,7 +42,7 @@ pub fn run(input: &[u8]) {
     }
     let (Ok(batch), mut desk) = (batch, Desk::new()) else { return };
     for args in batch.commands() {
-        if let Err(error) = check_alone(args) {
+        if let Err(error) = check_alone(args, Scope::All) {
             assert!(matches!(error, Error::Refused(_)));
             continue;
         }

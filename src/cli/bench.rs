@@ -16,9 +16,8 @@ use self::load::{Kind, Load, Outcome};
 use super::paint::{Paint, count};
 use super::target::Server;
 use super::{Done, Problem, Row, Way, json, say, target};
-use crate::config::Upstream;
 use crate::metrics::Short;
-use crate::net::client::Address;
+use crate::net::client::{Address, Place, Site};
 
 /// Columns of a bar.
 const BAR: usize = 40;
@@ -42,14 +41,17 @@ fn arguments(command: Command) -> Command {
             .value_parser(value_parser!(u64).range(1..=most))
     };
     let command =
-        command
-            .arg(Arg::new("url").long("url").value_name("URL").help("Measures session checks at this HTTP port."))
+        target::trusted(command)
             .arg(
-                Arg::new("redis")
-                    .long("redis")
+                Arg::new("url")
+                    .long("url")
                     .value_name("URL")
-                    .help("Measures GET and SET at redis://[user:password@]host[:port][/database]."),
+                    .help("Measures session checks at this HTTP port: http://, https:// or unix:///path."),
             )
+            .arg(Arg::new("redis").long("redis").value_name("URL").help(
+                "Measures GET and SET at redis:// or rediss://[user:password@]host[:port][/database], or \
+                         unix:///path[?db=database].",
+            ))
             .arg(
                 Arg::new("token").long("token").value_name("-").value_parser(["-"]).requires("url").help(
                     "Checks the session of the token on standard input, with next-auth.session-token as its cookie.",
@@ -71,7 +73,7 @@ fn arguments(command: Command) -> Command {
 
 /// What is measured where.
 struct Plan {
-    url: Option<Upstream>,
+    url: Option<Site>,
     redis: Option<Address>,
     cookie: Option<String>,
     /// A server that ends with the plan.
@@ -85,9 +87,6 @@ impl Plan {
             Some(_) => Some(Server::of(matches)?.url),
             None => None,
         };
-        if url.as_ref().is_some_and(|url| url.is_secure) {
-            return Err(Problem::wrong("--url: what is measured is plain HTTP: https is for the proxy before it"));
-        }
         let cookie = match target::text(matches, "token") {
             Some(_) => {
                 let mut line = String::new();
@@ -105,8 +104,8 @@ impl Plan {
             return Ok(Plan { url, redis, cookie, _own: None });
         }
         let own = own::Own::start().map_err(Problem::failed)?;
-        let url =
-            Upstream { host: own.http.ip().to_string(), is_secure: false, port: own.http.port(), base: String::new() };
+        let place = Place::Tcp { host: own.http.ip().to_string(), port: own.http.port(), tls: None };
+        let url = Site { place, base: String::new() };
         let redis = Address::own(own.resp.port(), String::new());
         Ok(Plan { url: Some(url), redis: Some(redis), cookie, _own: Some(own) })
     }
@@ -129,7 +128,7 @@ fn bench(matches: &ArgMatches) -> Done {
             (None, Some(redis)) => load::put_sessions(redis, &load).map_err(Problem::failed)?,
             (None, None) => Vec::new(),
         };
-        kinds.push(Kind::Checks { to: (url.host.clone(), url.port), base: url.base.clone(), cookies });
+        kinds.push(Kind::Checks { to: url.clone(), cookies });
     }
     kinds.extend(plan.redis.as_ref().map(|redis| Kind::Commands { to: redis.clone(), ratio }));
     let (is_json, paint) = (matches.get_flag("json"), Paint::stdout());

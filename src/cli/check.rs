@@ -1,6 +1,7 @@
 //! `cloakroom check`: what a server with these settings would meet, without starting it. Each finding is a line that says
 //! what is, and what helps.
 
+mod certificates;
 mod doors;
 mod hazards;
 mod here;
@@ -140,6 +141,7 @@ fn check(args: Vec<OsString>) -> Result<ExitCode, Unserved> {
             }
             doors::look(&mut found, &loaded.config);
             here::look(&mut found, &loaded.config);
+            certificates::look(&mut found, &loaded.config);
             hazards::look(&mut found, &loaded);
             upstream::look(&mut found, &loaded.config);
             otlp::look(&mut found, &loaded.config);

@@ -31,7 +31,7 @@ fn import_arguments(command: Command) -> Command {
         command,
         ["into", "URL|FILE"],
         [
-            "The Redis: redis://[user:password@]host[:port][/database]. Without a database all are copied.",
+            "The Redis: redis:// or rediss://[user:password@]host[:port][/database], or unix:///path. Without a database all are copied.",
             "Where to: redis:// and so on, or the name of a snapshot. [default: 127.0.0.1, with CLOAKROOM_PORT and \
              CLOAKROOM_REQUIREPASS]",
         ],
@@ -43,7 +43,7 @@ fn export_arguments(command: Command) -> Command {
         command,
         ["from", "URL"],
         [
-            "The Redis: redis://[user:password@]host[:port][/database].",
+            "The Redis: redis:// or rediss://[user:password@]host[:port][/database], or unix:///path.",
             "Where from: redis:// and so on; with a database only that one. [default: 127.0.0.1, with CLOAKROOM_PORT and \
              CLOAKROOM_REQUIREPASS]",
         ],
@@ -51,7 +51,7 @@ fn export_arguments(command: Command) -> Command {
 }
 
 fn arguments(command: Command, [other, value]: [&'static str; 2], [given, help]: [&'static str; 2]) -> Command {
-    command
+    target::trusted(command)
         .arg(Arg::new("address").value_name("URL").required(true).help(given))
         .arg(Arg::new("other").long(other).value_name(value).value_parser(NonEmptyStringValueParser::new()).help(help))
         .arg(
@@ -64,10 +64,10 @@ fn arguments(command: Command, [other, value]: [&'static str; 2], [given, help]:
 
 fn copy(matches: &ArgMatches, imports: bool) -> Done {
     let (given, other) = (target::text(matches, "address").unwrap_or_default(), target::text(matches, "other"));
-    let (own, replace) = (target::own_redis(), matches.get_flag("replace"));
+    let (own, trust, replace) = (target::own_redis(), target::trust(matches)?, matches.get_flag("replace"));
     let order = match imports {
-        true => Order::import(given, other, own, replace),
-        false => Order::export(given, other, own, replace),
+        true => Order::import(given, other, own, &trust, replace),
+        false => Order::export(given, other, own, &trust, replace),
     };
     let report = order.map_err(Problem::wrong)?.carry_out(std::env::vars_os()).map_err(Problem::failed)?;
     if report.is_whole() {

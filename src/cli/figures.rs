@@ -33,7 +33,7 @@ impl Source {
     pub fn place(&self) -> String {
         match self {
             Source::Http(server) => server.url.to_string(),
-            Source::Redis(address) => format!("redis://{address}"),
+            Source::Redis(address) => address.to_string(),
         }
     }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::Problem;
 use crate::config::{Config, Upstream};
-use crate::net::client::{Address, Http};
+use crate::net::client::{Address, Http, Site, Trust};
 use crate::net::settings;
 use crate::session::Failure;
 
@@ -21,17 +21,50 @@ pub(super) const GONE: &str = "is the server still running there?";
 
 /// Adds the flags that name a server.
 pub(super) fn arguments(command: Command) -> Command {
-    command
+    trusted(command)
         .arg(Arg::new("url").long("url").value_name("URL").help(
-            "The server's HTTP port. [default: http://127.0.0.1:8379, or as CLOAKROOM_HTTP_PORT and the like have it]",
+            "The server's HTTP port: http://, https:// or unix:///path. [default: http://127.0.0.1:8379, or as \
+             CLOAKROOM_HTTP_PORT and the like have it]",
         ))
+        .arg(Arg::new("redis").long("redis").value_name("URL").conflicts_with("url").help(
+            "Asks it as a Redis client does: redis:// or rediss://[user:password@]host[:port][/database], or \
+                     unix:///path[?db=database].",
+        ))
+}
+
+/// Adds the flags that say by what a server over TLS is known, by the names they have in redis-cli.
+pub(super) fn trusted(command: Command) -> Command {
+    let file = |name: &'static str| Arg::new(name).long(name).value_name("FILE");
+    command
+        .next_help_heading("Over TLS")
+        .arg(file("cacert").help(
+            "The authorities that may have signed the server's certificate. [default: the system's, or SSL_CERT_FILE]",
+        ))
+        .arg(file("cert").requires("key").help("A certificate to show, where the server asks for one."))
+        .arg(file("key").requires("cert").help("Its private key."))
         .arg(
-            Arg::new("redis")
-                .long("redis")
-                .value_name("URL")
-                .conflicts_with("url")
-                .help("Asks it as a Redis client does: redis://[user:password@]host[:port][/database]."),
+            Arg::new("insecure")
+                .long("insecure")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("cacert")
+                .help("Takes any certificate: whoever is in between may read and change everything."),
         )
+        .next_help_heading(None)
+}
+
+/// What those flags say.
+pub(super) fn trust(matches: &ArgMatches) -> Result<Trust, Problem> {
+    let file = |name| text(matches, name).map(str::to_owned);
+    let trust = Trust {
+        authorities: file("cacert"),
+        is_blind: matches.get_flag("insecure"),
+        shown: file("cert").zip(file("key")),
+    };
+    // What is wrong with a file is said before anybody is asked. Without one there is nothing that could be.
+    match trust.authorities.is_some() || trust.shown.is_some() {
+        true => trust.config().map(|_| trust).map_err(Problem::wrong),
+        false => Ok(trust),
+    }
 }
 
 /// The text behind a flag or in a place.
@@ -53,12 +86,14 @@ pub(super) fn own_redis() -> Address {
 
 /// The address behind `--redis`, if it is named.
 pub(super) fn redis(matches: &ArgMatches) -> Result<Option<Address>, Problem> {
-    text(matches, "redis").map(Address::parse).transpose().map_err(|why| Problem::wrong(format!("--redis: {why}")))
+    let Some(url) = text(matches, "redis") else { return Ok(None) };
+    let address = Address::parse(url, &trust(matches)?);
+    address.map(Some).map_err(|why| Problem::wrong(format!("--redis: {why}")))
 }
 
 /// A server that is asked over HTTP.
 pub(super) struct Server {
-    pub url: Upstream,
+    pub url: Site,
     /// The settings of the environment.
     pub config: Config,
     http: Http,
@@ -69,10 +104,10 @@ impl Server {
     pub fn of(matches: &ArgMatches) -> Result<Server, Problem> {
         let config = own_config()?;
         let url = match text(matches, "url") {
-            Some(url) => {
-                url.parse().map_err(|_| Problem::wrong("--url: a URL such as http://127.0.0.1:8379 is wanted"))?
-            }
-            None => own_url(&config)?,
+            Some(url) => Site::parse(url, &trust(matches)?).ok_or_else(|| {
+                Problem::wrong("--url: a URL such as http://127.0.0.1:8379, or unix:///path, is wanted")
+            })?,
+            None => Site::of(&own_url(&config)?, &trust(matches)?),
         };
         let http = Http::new(&url).map_err(|error| Problem::failed(format!("cannot ask anybody: {error}")))?;
         Ok(Server { url, config, http })
@@ -107,6 +142,9 @@ impl Server {
 
     fn trouble(&self, failure: Failure) -> Problem {
         let (url, word) = (&self.url, failure.word());
+        if let Some(why) = self.http.trouble() {
+            return Problem::failed(format!("cannot reach {url}: {why}"));
+        }
         let cure = match failure {
             Failure::Refused => "is cloakroom running there? --url names another, as does CLOAKROOM_HTTP_PORT",
             Failure::Timeout => "it says nothing: is it cloakroom's HTTP port, and not busy?",

@@ -2,14 +2,15 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::{Arg, ArgMatches, value_parser};
 
 use super::figures::{Figures, Source};
-use super::paint::{Paint, bytes, count, share, within};
+use super::paint::{Paint, bytes, count, share, span, within};
 use super::stats::summary;
-use super::{Done, Problem, Row, Way, say, target};
+use super::{Done, Problem, Row, Way, complain, say, target};
 use crate::metrics::STEPS;
 
 /// How often the figures are asked for.
@@ -18,7 +19,8 @@ const EACH: Duration = Duration::from_secs(1);
 pub(super) const ROW: Row = Row {
     name: "top",
     about: "Shows a running server's figures each second",
-    more: "On a terminal q ends it; elsewhere it prints a line each second.",
+    more: "On a terminal q ends it; elsewhere it prints a line each second. A server that goes away is asked again each \
+           second until it is back.",
     way: Way::Own(
         |command| {
             target::arguments(command).arg(
@@ -33,46 +35,133 @@ pub(super) const ROW: Row = Row {
     ),
 };
 
+/// What happens to it.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no keys are heard there"))]
+enum Event {
+    /// The figures of a moment, or why there are none.
+    Told(Box<Result<Figures, Problem>>, Instant),
+    /// A key was pressed.
+    Key(u8),
+    /// Nobody is at the terminal any more.
+    HungUp,
+}
+
 fn top(matches: &ArgMatches) -> Done {
     let source = Source::of(matches)?;
     let most = matches.get_one::<u64>("count").copied().unwrap_or(u64::MAX);
     // Whoever asks in vain is told so before the screen is taken.
-    let mut last = (source.read()?, Instant::now());
+    let first = (source.read()?, Instant::now());
+    let mut view = View { place: source.place(), paint: Paint::stdout(), last: first, page: String::new(), lost: None };
+    let (tell, events) = channel();
     let is_screen = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-    let keys = if is_screen { Some(terminal::Keys::take().map_err(Problem::failed)?) } else { None };
-    let paint = Paint::stdout();
+    let _keys = if is_screen { Some(terminal::Keys::take(tell.clone()).map_err(Problem::failed)?) } else { None };
     if !is_screen {
         say(&format!("{HEADS}\n"));
     }
-    for _ in 0..most {
-        if !wait(keys.as_ref(), last.1 + EACH) {
-            break;
+    std::thread::spawn(move || ask_again_and_again(&source, &tell));
+    let mut told = 0;
+    while told < most {
+        match events.recv_timeout(2 * EACH) {
+            Ok(Event::Key(b'q' | b'Q' | 3 | 27) | Event::HungUp) | Err(RecvTimeoutError::Disconnected) => {
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(Event::Key(_)) => continue,
+            Ok(Event::Told(figures, at)) => {
+                told += 1;
+                match *figures {
+                    Ok(figures) => view.hears((figures, at), is_screen),
+                    Err(problem) => view.loses(problem.line, is_screen),
+                }
+            }
+            // It takes long to answer; perhaps it will.
+            Err(RecvTimeoutError::Timeout) => view.loses("no answer yet".to_owned(), is_screen),
         }
-        let now = (source.read()?, Instant::now());
-        let moved = Moved::between(&last, &now);
+        if is_screen {
+            view.draw();
+        }
+    }
+    match view.lost {
+        Some(lost) => Err(Problem::failed(lost.why)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Tells the figures each second for as long as somebody listens. A server that is gone may come back.
+fn ask_again_and_again(source: &Source, tell: &Sender<Event>) {
+    let mut due = Instant::now() + EACH;
+    loop {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let figures = source.read();
+        let at = Instant::now();
+        due = (due + EACH).max(at);
+        if tell.send(Event::Told(Box::new(figures), at)).is_err() {
+            return;
+        }
+    }
+}
+
+/// What is shown.
+struct View {
+    place: String,
+    paint: Paint,
+    last: (Figures, Instant),
+    /// What was drawn of the last figures.
+    page: String,
+    lost: Option<Lost>,
+}
+
+/// A server that has no answer.
+struct Lost {
+    since: SystemTime,
+    why: String,
+}
+
+impl Lost {
+    /// Since when, on the clock and in seconds.
+    fn says(&self) -> String {
+        let date = httpdate::fmt_http_date(self.since);
+        let clock = date.split(' ').find(|word| word.contains(':')).unwrap_or_default();
+        format!("gone since {clock} UTC, for {}", span(self.since.elapsed().unwrap_or_default().as_secs()))
+    }
+}
+
+impl View {
+    fn hears(&mut self, now: (Figures, Instant), is_screen: bool) {
+        let moved = Moved::between(&self.last, &now);
+        if let Some(lost) = self.lost.take()
+            && !is_screen
+        {
+            complain(&format!("{} is back: it was {}", self.place, lost.says()));
+        }
         match is_screen {
             false => say(&format!("{}\n", moved.line(&now.0))),
             true => {
-                let page =
-                    format!("{}\n{}\n\n  q ends this\n", summary(&now.0, &source.place(), paint), moved.page(paint));
-                // From the top, each line to its end, and the rest cleared: nothing flickers.
-                say(&format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n")));
+                self.page = format!("{}\n{}\n", summary(&now.0, &self.place, self.paint), moved.page(self.paint));
             }
         }
-        last = now;
+        self.last = now;
     }
-    Ok(ExitCode::SUCCESS)
-}
 
-/// Waits, and tells whether to go on.
-fn wait(keys: Option<&terminal::Keys>, until: Instant) -> bool {
-    let left = until.saturating_duration_since(Instant::now());
-    match keys {
-        Some(keys) => !keys.ended(left),
-        None => {
-            std::thread::sleep(left);
-            true
+    fn loses(&mut self, why: String, is_screen: bool) {
+        match &mut self.lost {
+            Some(lost) => lost.why = why,
+            None => {
+                if !is_screen {
+                    complain(&format!("{why}; it is asked again each second"));
+                }
+                self.lost = Some(Lost { since: SystemTime::now(), why });
+            }
         }
+    }
+
+    fn draw(&self) {
+        let lost = self
+            .lost
+            .as_ref()
+            .map_or_else(String::new, |lost| format!("{}: {}\nlast heard:\n", self.paint.red(&lost.says()), lost.why));
+        let page = format!("{lost}{}\n  q ends this\n", self.page);
+        // From the top, each line to its end, and the rest cleared: nothing flickers.
+        say(&format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n")));
     }
 }
 
@@ -144,21 +233,20 @@ impl Moved {
 #[cfg(target_os = "linux")]
 mod terminal {
     use std::io::Read as _;
-    use std::sync::mpsc::{Receiver, channel};
-    use std::time::Duration;
+    use std::sync::mpsc::Sender;
 
     use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
     use super::super::say;
+    use super::Event;
 
     pub struct Keys {
         before: Termios,
-        heard: Receiver<u8>,
     }
 
     impl Keys {
-        /// Takes the terminal: another screen, no cursor, no echo.
-        pub fn take() -> Result<Keys, String> {
+        /// Takes the terminal: another screen, no cursor, no echo. Its keys are events from now on.
+        pub fn take(tell: Sender<Event>) -> Result<Keys, String> {
             let failed = |error| format!("cannot take the terminal: {error}");
             let before = tcgetattr(std::io::stdin()).map_err(failed)?;
             let mut own = before.clone();
@@ -166,28 +254,15 @@ mod terminal {
             own.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
             tcsetattr(std::io::stdin(), OptionalActions::Now, &own).map_err(failed)?;
             say("\x1b[?1049h\x1b[?25l\x1b[H\x1b[J");
-            let (tell, heard) = channel();
             std::thread::spawn(move || {
                 for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
-                    if tell.send(key).is_err() {
+                    if tell.send(Event::Key(key)).is_err() {
                         return;
                     }
                 }
+                let _ = tell.send(Event::HungUp);
             });
-            Ok(Keys { before, heard })
-        }
-
-        /// Waits so long, or until somebody has pressed q, Escape or Ctrl-C, or has hung up.
-        pub fn ended(&self, within: Duration) -> bool {
-            let until = std::time::Instant::now() + within;
-            loop {
-                use std::sync::mpsc::RecvTimeoutError;
-                match self.heard.recv_timeout(until.saturating_duration_since(std::time::Instant::now())) {
-                    Ok(b'q' | b'Q' | 3 | 27) | Err(RecvTimeoutError::Disconnected) => return true,
-                    Ok(_) => {}
-                    Err(RecvTimeoutError::Timeout) => return false,
-                }
-            }
+            Ok(Keys { before })
         }
     }
 
@@ -204,13 +279,8 @@ mod terminal {
     pub struct Keys;
 
     impl Keys {
-        pub fn take() -> Result<Keys, String> {
+        pub fn take(_: std::sync::mpsc::Sender<super::Event>) -> Result<Keys, String> {
             Ok(Keys)
-        }
-
-        pub fn ended(&self, within: std::time::Duration) -> bool {
-            std::thread::sleep(within);
-            false
         }
     }
 }

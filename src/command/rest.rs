@@ -4,7 +4,7 @@
 //! send it later, it is refused; what would wait for an element finds out at once that there is none, as in a transaction.
 
 use super::table::lookup;
-use super::{Client, Flags, Flow, Found, blocking, run};
+use super::{Client, Flags, Flow, Found, Group, blocking, run};
 use crate::clock::Millis;
 use crate::engine::Engine;
 use crate::engine::acl::DEFAULT;
@@ -37,9 +37,22 @@ const NEED_CONNECTION: &[&str] = &[
     "watch",
 ];
 
+/// Commands that may be asked for by who only reads, though they read no data.
+const READ_NOTHING: &[&str] = &["echo", "ping", "select", "time"];
+
+/// What a client whose requests stand alone may ask for, besides what its user may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// Data, by its key. No walks over all keys, as their names may be what is secret, and no scripts, which can take long.
+    Reads,
+}
+
 impl Client {
     /// Makes it the user of this name, who has shown another secret than a password; `WRONGPASS` if nobody may log in as
     /// this user.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn act_as(&mut self, engine: &Engine, name: &str) -> Result<()> {
         let user = engine.acl.user(name.as_bytes()).filter(|user| user.rules().is_on()).ok_or(Error::WrongPass)?;
         self.authenticated = true;
@@ -48,15 +61,28 @@ impl Client {
     }
 }
 
-/// Refuses a request that needs a connection. Whether it may run otherwise [`run_alone`] tells.
-pub fn check_alone(args: Args<'_>) -> Result<()> {
+/// Refuses a request that needs a connection, or is out of this scope. Whether it may run otherwise [`run_alone`] tells.
+pub fn check_alone(args: Args<'_>, scope: Scope) -> Result<()> {
     match lookup(args) {
+        Ok(found) if !is_in(found, scope) => {
+            // In the words of Redis 6, which Upstash has.
+            let name = found.full_name();
+            Err(Error::NoPerm(format!("this user has no permissions to run the '{name}' command or its subcommand")))
+        }
         Ok(found) if needs_connection(found) => {
             let name = found.full_name();
             Err(Error::Refused(format!("'{name}' needs a connection, and a request over HTTP has none").into()))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a command is in a scope.
+fn is_in(found: &Found, scope: Scope) -> bool {
+    const NOT: Flags = Flags::KEYSPACE.and(Flags::DANGEROUS).and(Flags::ADMIN).and(Flags::WRITE);
+    let (flags, group) = (found.spec.flags, found.spec.group);
+    let reads = || flags.has(Flags::READONLY) && !flags.has(NOT) && group != Group::Scripting;
+    scope == Scope::All || reads() || READ_NOTHING.contains(&&*found.full_name())
 }
 
 fn needs_connection(found: &Found) -> bool {
@@ -69,7 +95,7 @@ fn needs_connection(found: &Found) -> bool {
     }
 }
 
-/// Runs one request as [`run`] does, without waiting for an element.
+/// Runs one request as `run` does, without waiting for an element.
 pub fn run_alone(engine: &Engine, client: &mut Client, args: Args<'_>, now: Millis, out: &mut Vec<u8>) -> Flow {
     client.never_waits = lookup(args).is_ok_and(|found| found.spec.flags.has(Flags::BLOCKING));
     let flow = run(engine, client, args, None, now, out);
@@ -90,11 +116,15 @@ mod tests {
 
     /// What a body is answered by a client of its own.
     fn post(t: &mut Transcript, body: &str) -> String {
+        post_in(Scope::All, t, body)
+    }
+
+    fn post_in(scope: Scope, t: &mut Transcript, body: &str) -> String {
         let batch = Batch::one(body.as_bytes(), &Limits::default()).expect("a command");
         let (args, mut client, mut out) = (batch.commands().next().expect("one"), t.enter(), Vec::new());
         client.act_as(&t.engine, "default").expect("a user");
         let mut reply = Vec::new();
-        match check_alone(args) {
+        match check_alone(args, scope) {
             Ok(()) => while run_alone(&t.engine, &mut client, args, t.clock.now(), &mut reply) == Flow::Again {},
             Err(error) => crate::resp::Reply::new(&mut reply, client.version).error(&error),
         }
@@ -146,6 +176,41 @@ mod tests {
         }
         assert!(post(&mut t, r#"["subscribe","a"]"#).contains("'subscribe' needs a connection"));
         assert_eq!(t.engine.clients.len(), 1);
+    }
+
+    #[test]
+    fn who_only_reads_changes_nothing_and_walks_over_nothing() {
+        let mut t = Transcript::start();
+        t.say("MSET k 1 n 2").hears("+OK");
+        let mut reads = |body: &str| post_in(Scope::Reads, &mut t, body);
+        assert_eq!(reads(r#"["GET","k"]"#), r#"{"result":"1"}"#);
+        assert_eq!(reads(r#"["MGET","k","n"]"#), r#"{"result":["1","2"]}"#);
+        assert_eq!(reads(r#"["PING"]"#), r#"{"result":"PONG"}"#);
+        let refused = r#"{"error":"NOPERM this user has no permissions to run the 'set' command or its subcommand"}"#;
+        assert_eq!(reads(r#"["SET","k",2]"#), refused);
+        assert!(reads(r#"["NOSUCH"]"#).contains("unknown command"));
+        for found in crate::command::all() {
+            let is_read = is_in(found, Scope::Reads);
+            let flags = found.spec.flags;
+            assert!(!is_read || !flags.has(Flags::WRITE.and(Flags::ADMIN).and(Flags::PUBSUB).and(Flags::KEYSPACE)));
+        }
+        for name in [
+            "KEYS",
+            "SCAN",
+            "RANDOMKEY",
+            "DBSIZE",
+            "EVAL",
+            "EVAL_RO",
+            "FCALL_RO",
+            "PUBLISH",
+            "SUBSCRIBE",
+            "INFO",
+            "FLUSHALL",
+        ] {
+            let found = find_full(name.to_ascii_lowercase().as_bytes()).expect(name);
+            assert!(!is_in(found, Scope::Reads), "{name}");
+        }
+        assert!(is_in(find_full(b"ttl").expect("a command"), Scope::Reads));
     }
 
     #[test]

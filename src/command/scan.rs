@@ -228,6 +228,7 @@ impl Walk {
 
 impl Client {
     /// Bytes that a walk of its has yet to send.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn gathered(&self) -> usize {
         let walk = self.begun.as_ref().and_then(|begun| begun.walk.as_ref());
         walk.map_or(0, |walk| walk.bytes)

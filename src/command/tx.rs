@@ -107,7 +107,7 @@ impl Queue {
 
     /// Bytes that it needs at least.
     fn len(&self) -> usize {
-        self.words.len() + self.rows.len() * size_of::<(&Found, usize)>()
+        self.words.size() + self.rows.len() * size_of::<(&Found, usize)>()
     }
 
     /// Frees what will not run.
@@ -153,6 +153,7 @@ impl Client {
     }
 
     /// Forgets what was begun, queued and watched: on DISCARD and RESET, and when the client has left.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn forget_transaction(&mut self, engine: &Engine) {
         self.forget_watched(engine);
         if self.begun.take().is_some() {

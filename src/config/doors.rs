@@ -7,6 +7,8 @@ use super::{Bind, Config};
 pub struct Rest {
     /// `rest-token`; empty for no such door.
     pub token: String,
+    /// `rest-readonly-token`; empty for none.
+    pub readonly_token: String,
     /// `rest-path`, with a slash before it and none behind it.
     pub path: String,
     /// `rest-user`
@@ -15,6 +17,7 @@ pub struct Rest {
 
 impl Config {
     /// The addresses of the HTTP door.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn http_addresses(&self) -> &[Bind] {
         if self.http_bind.0.is_empty() { &self.bind.0 } else { &self.http_bind.0 }
     }
@@ -44,23 +47,27 @@ impl Config {
 
     /// The port for Redis clients without TLS, 0 for any that is free; `None` for no such door. As in Redis, 0 means
     /// none where there is another way in.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn plain_port(&self) -> Option<u16> {
         let other = self.tls_port.is_on() || !self.unixsocket.is_empty();
         (self.port != 0 || !other).then_some(self.port)
     }
 
     /// The same for HTTP.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn plain_http_port(&self) -> Option<u16> {
         let other = self.http_tls_port.is_on() || !self.http_unixsocket.is_empty();
         (self.http_port != 0 || !other).then_some(self.http_port)
     }
 
     /// Whether any door speaks TLS.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn uses_tls(&self) -> bool {
         self.tls_port.is_on() || self.http_tls_port.is_on()
     }
 
     /// Whether clients from elsewhere are kept out or must log in; the reason if not, with its cure.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn check_doors(&self, needs_auth: bool) -> Result<(), String> {
         if self.plain_port().is_none() && !self.tls_port.is_on() {
             return Ok(());

@@ -1,15 +1,14 @@
 //! All settings, and the one table they come from.
 //!
-//! [`PARAMS`] is the truth: flags, environment variables, TOML keys, redis.conf directives, CONFIG GET and SET,
-//! `--help` and docs/settings.md are computed from its rows. Reading files and arguments is done elsewhere;
-//! nothing here does I/O, and no refusal or `Debug` output shows a secret.
+//! The table, `PARAMS`, is the truth: flags, environment variables, TOML keys, redis.conf directives, CONFIG GET and SET,
+//! `--help` and docs/settings.md, which says what each does, are computed from its rows. Reading files and
+//! arguments is done elsewhere; nothing here does I/O, and no refusal or `Debug` output shows a secret.
 //!
 //! ```
 //! use cloakroom::config::Config;
 //!
 //! let mut config = Config::default();
 //! config.set("maxmemory", "64mb")?;
-//! assert_eq!(config.maxmemory, 64 << 20);
 //! assert_eq!(config.get("maxmemory").as_deref(), Some("67108864"));
 //! # Ok::<(), cloakroom::config::Refusal>(())
 //! ```
@@ -29,6 +28,7 @@ mod source;
 mod toml;
 mod values;
 mod verify;
+#[cfg_attr(doc, doc(hidden))]
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -36,209 +36,241 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::clock::Ttl;
-pub use compact::Compact;
-pub use doors::Rest;
-pub use lazily::Lazily;
-pub use namespace::{Namespace, Namespaces};
-pub use otlp::Otlp;
-pub use param::{Change, Group, Kind, Lines, Param, env_name};
-pub use params::PARAMS;
-pub use reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in};
-pub use rewrite::render_redis_conf;
-pub use source::{Nobody, SessionClaims, SessionNobody};
-pub use toml::{defaults_toml, in_force_toml, masked};
-pub use values::{
-    Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
-    Permission, Policy, Profile, PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
-};
-pub use verify::{ClaimHeader, ClaimHeaders, Redirect, Verify};
 
-/// The settings of one server. [`PARAMS`] documents each.
+pub use namespace::Namespace;
+pub use source::Nobody;
+pub use verify::{ClaimHeader, ClaimHeaders};
+
+#[cfg_attr(doc, doc(hidden))]
+pub use {
+    compact::Compact,
+    doors::Rest,
+    lazily::Lazily,
+    namespace::Namespaces,
+    otlp::Otlp,
+    param::{Change, Group, Kind, Lines, Param, env_name},
+    params::PARAMS,
+    reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in},
+    rewrite::render_redis_conf,
+    source::{SessionClaims, SessionNobody},
+    toml::{defaults_toml, in_force_toml, masked},
+    values::{
+        Bind, Binds, BufferLimit, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode,
+        Permission, Policy, Profile, PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream,
+    },
+    verify::{Redirect, Verify},
+};
+
+/// The settings of one server, by the names and in the words of docs/settings.md. `Debug` shows what differs from the
+/// defaults, secrets covered.
+///
+/// ```
+/// use cloakroom::Config;
+///
+/// let mut config = Config::default();
+/// config.set("requirepass", "a-password")?;
+/// config.set("session-ttl", "10s")?;
+/// let shown = format!("{config:?}");
+/// assert!(shown.contains("***") && !shown.contains("a-password"));
+///
+/// let refused = config.set("session-ttl", "soon").unwrap_err();
+/// assert!(refused.to_string().contains("session-ttl"));
+/// # Ok::<(), cloakroom::config::Refusal>(())
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct Config {
     /// `port`
-    pub port: u16,
+    pub(crate) port: u16,
     /// `bind`
-    pub bind: Binds,
+    pub(crate) bind: Binds,
     /// `http-port`
-    pub http_port: u16,
+    pub(crate) http_port: u16,
     /// `http-bind`; empty for the same as `bind`, see [`Config::http_addresses`].
-    pub http_bind: Binds,
+    pub(crate) http_bind: Binds,
     /// `unixsocket`; empty for none.
-    pub unixsocket: String,
+    pub(crate) unixsocket: String,
     /// `unixsocketperm`; 0 for what the umask leaves.
-    pub unixsocketperm: Mode,
+    pub(crate) unixsocketperm: Mode,
     /// `http-unixsocket`; empty for none.
-    pub http_unixsocket: String,
+    pub(crate) http_unixsocket: String,
     /// `http-unixsocketperm`; 0 for what the umask leaves.
-    pub http_unixsocketperm: Mode,
+    pub(crate) http_unixsocketperm: Mode,
     /// `tls-port`
-    pub tls_port: TlsPort,
+    pub(crate) tls_port: TlsPort,
     /// `http-tls-port`
-    pub http_tls_port: TlsPort,
+    pub(crate) http_tls_port: TlsPort,
     /// `tls-cert-file`; empty for none.
-    pub tls_cert_file: String,
+    pub(crate) tls_cert_file: String,
     /// `tls-key-file`; empty for none.
-    pub tls_key_file: String,
+    pub(crate) tls_key_file: String,
     /// `tls-ca-cert-file`; empty for none.
-    pub tls_ca_cert_file: String,
+    pub(crate) tls_ca_cert_file: String,
     /// `tls-ca-cert-dir`; empty for none.
-    pub tls_ca_cert_dir: String,
+    pub(crate) tls_ca_cert_dir: String,
     /// `tls-auth-clients`
-    pub tls_auth_clients: ClientAuth,
+    pub(crate) tls_auth_clients: ClientAuth,
     /// `tls-protocols`; none named for all there are.
-    pub tls_protocols: TlsVersions,
+    pub(crate) tls_protocols: TlsVersions,
     /// `requirepass`; empty for none.
-    pub requirepass: String,
+    pub(crate) requirepass: String,
     /// `aclfile`; empty for none.
-    pub aclfile: String,
+    pub(crate) aclfile: String,
     /// `acl-pubsub-default`
-    pub acl_pubsub_default: PubsubDefault,
+    pub(crate) acl_pubsub_default: PubsubDefault,
     /// `protected-mode`
-    pub protected_mode: bool,
+    pub(crate) protected_mode: bool,
     /// `admin-token`; empty for none.
-    pub admin_token: String,
+    pub(crate) admin_token: String,
     /// `rest-token` and those that begin with `rest-`.
-    pub rest: Rest,
+    pub(crate) rest: Rest,
     /// `enable-debug-command`
-    pub enable_debug_command: Permission,
+    pub(crate) enable_debug_command: Permission,
     /// `enable-protected-configs`
-    pub enable_protected_configs: Permission,
+    pub(crate) enable_protected_configs: Permission,
     /// `timeout`, in seconds; 0 for never.
-    pub timeout: u32,
+    pub(crate) timeout: u32,
     /// `tcp-keepalive`, in seconds; 0 for none.
-    pub tcp_keepalive: u32,
+    pub(crate) tcp_keepalive: u32,
     /// `tcp-backlog`
-    pub tcp_backlog: u32,
+    pub(crate) tcp_backlog: u32,
     /// `workers`; 0 for one per core.
-    pub workers: u32,
+    pub(crate) workers: u32,
     /// `maxmemory`, in bytes; 0 for unlimited.
-    pub maxmemory: u64,
+    pub(crate) maxmemory: u64,
     /// Whether nobody has said how much that is, or `auto`.
-    pub maxmemory_auto: bool,
+    pub(crate) maxmemory_auto: bool,
     /// What `auto` comes to on this machine; 0 where that is not known. It is no setting: see [`Config::found_memory`].
-    pub maxmemory_found: u64,
+    pub(crate) maxmemory_found: u64,
     /// `maxmemory-clients`
-    pub maxmemory_clients: MemoryShare,
+    pub(crate) maxmemory_clients: MemoryShare,
     /// `maxmemory-policy`
-    pub maxmemory_policy: Policy,
+    pub(crate) maxmemory_policy: Policy,
     /// `maxmemory-samples`
-    pub maxmemory_samples: u32,
+    pub(crate) maxmemory_samples: u32,
     /// `tracking-table-max-keys`
-    pub tracking_table_max_keys: usize,
+    pub(crate) tracking_table_max_keys: usize,
     /// `lfu-log-factor`
-    pub lfu_log_factor: u32,
+    pub(crate) lfu_log_factor: u32,
     /// `lfu-decay-time`, in minutes.
-    pub lfu_decay_time: u32,
+    pub(crate) lfu_decay_time: u32,
     /// `hash-max-listpack-entries` and its like.
-    pub compact: Compact,
+    pub(crate) compact: Compact,
     /// What is freed little by little.
-    pub lazily: Lazily,
+    pub(crate) lazily: Lazily,
     /// Whether a flush that does not say so is freed by somebody else.
-    pub lazy_flush: bool,
+    pub(crate) lazy_flush: bool,
     /// `databases`
-    pub databases: usize,
+    pub(crate) databases: usize,
     /// `namespace`; `session-prefix` and `session-ttl` are those of the namespace of sessions.
-    pub namespaces: Namespaces,
+    pub(crate) namespaces: Namespaces,
     /// `upstream`
-    pub upstream: Option<Upstream>,
+    pub(crate) upstream: Option<Upstream>,
     /// `source`; what `auto` comes to tells [`Config::session_source`].
-    pub source: SessionSource,
+    pub(crate) source: SessionSource,
     /// `secret-file`; empty for none.
-    pub secret_file: String,
+    pub(crate) secret_file: String,
     /// `session-claims`
-    pub session_claims: SessionClaims,
+    pub(crate) session_claims: SessionClaims,
     /// `upstream-timeout`
-    pub upstream_timeout: Ttl,
+    pub(crate) upstream_timeout: Ttl,
     /// `upstream-body-limit`, in bytes.
-    pub upstream_body_limit: u64,
+    pub(crate) upstream_body_limit: u64,
     /// `upstream-connections`
-    pub upstream_connections: u32,
+    pub(crate) upstream_connections: u32,
     /// `profile`
-    pub profile: Profile,
+    pub(crate) profile: Profile,
     /// `session-cookie`; empty for the profile's own.
-    pub session_cookie: String,
+    pub(crate) session_cookie: String,
     /// `session-path`; empty for the profile's own.
-    pub session_path: String,
+    pub(crate) session_path: String,
     /// `session-signout-path`; empty for the profile's own.
-    pub session_signout_path: String,
+    pub(crate) session_signout_path: String,
     /// `session-nobody`; empty for the profile's own.
-    pub session_nobody: SessionNobody,
+    pub(crate) session_nobody: SessionNobody,
     /// `session-stale`
-    pub session_stale: Ttl,
+    pub(crate) session_stale: Ttl,
     /// `session-error`
-    pub session_error: SessionError,
+    pub(crate) session_error: SessionError,
     /// `session-revoke`
-    pub session_revoke: bool,
+    pub(crate) session_revoke: bool,
     /// `session-max-age`
-    pub session_max_age: Ttl,
+    pub(crate) session_max_age: Ttl,
     /// `verify` and those that begin with `verify-`.
-    pub verify: Verify,
+    pub(crate) verify: Verify,
     /// `fence-log`
-    pub fence_log: FenceLogging,
+    pub(crate) fence_log: FenceLogging,
     /// `maxclients`
-    pub maxclients: u32,
+    pub(crate) maxclients: u32,
     /// `http-maxclients`
-    pub http_maxclients: u32,
+    pub(crate) http_maxclients: u32,
     /// `proto-max-bulk-len`, in bytes.
-    pub proto_max_bulk_len: u64,
+    pub(crate) proto_max_bulk_len: u64,
     /// `client-query-buffer-limit`, in bytes.
-    pub client_query_buffer_limit: u64,
+    pub(crate) client_query_buffer_limit: u64,
     /// `client-output-buffer-limit`
-    pub client_output_buffer_limit: BufferLimits,
+    pub(crate) client_output_buffer_limit: BufferLimits,
     /// `loglevel`
-    pub loglevel: LogLevel,
+    pub(crate) loglevel: LogLevel,
     /// `logfile`; empty for standard error.
-    pub logfile: String,
+    pub(crate) logfile: String,
     /// `log-format`
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// `metrics`
-    pub metrics: bool,
+    pub(crate) metrics: bool,
     /// Those that begin with `otlp-`.
-    pub otlp: Otlp,
+    pub(crate) otlp: Otlp,
+    /// `metrics`
     /// `slowlog-log-slower-than`, in microseconds; negative for never.
-    pub slowlog_log_slower_than: i64,
+    pub(crate) slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
-    pub slowlog_max_len: usize,
+    pub(crate) slowlog_max_len: usize,
     /// `acllog-max-len`
-    pub acllog_max_len: usize,
+    pub(crate) acllog_max_len: usize,
     /// `latency-monitor-threshold`, in milliseconds; 0 for off.
-    pub latency_monitor_threshold: u64,
+    pub(crate) latency_monitor_threshold: u64,
     /// `latency-tracking`
-    pub latency_tracking: bool,
+    pub(crate) latency_tracking: bool,
     /// `latency-tracking-info-percentiles`, separated by spaces.
-    pub latency_percentiles: String,
+    pub(crate) latency_percentiles: String,
     /// `save`: pairs of seconds and changes; empty for none.
-    pub save: String,
+    pub(crate) save: String,
     /// `dir`
-    pub dir: String,
+    pub(crate) dir: String,
     /// `dbfilename`
-    pub dbfilename: String,
+    pub(crate) dbfilename: String,
     /// `rdbcompression`
-    pub rdbcompression: bool,
+    pub(crate) rdbcompression: bool,
     /// `rdbchecksum`
-    pub rdbchecksum: bool,
+    pub(crate) rdbchecksum: bool,
     /// `rdb-key-save-delay`, in microseconds.
-    pub rdb_key_save_delay: i64,
+    pub(crate) rdb_key_save_delay: i64,
     /// `stop-writes-on-bgsave-error`
-    pub stop_writes: bool,
+    pub(crate) stop_writes: bool,
     /// `shutdown-on-sigint`: `default`, or words among which `save` or `nosave` may be.
-    pub shutdown_on_sigint: String,
+    pub(crate) shutdown_on_sigint: String,
     /// `shutdown-on-sigterm`, likewise.
-    pub shutdown_on_sigterm: String,
+    pub(crate) shutdown_on_sigterm: String,
     /// `busy-reply-threshold`, in milliseconds; 0 for never.
-    pub busy_reply_threshold: u64,
+    pub(crate) busy_reply_threshold: u64,
     /// `notify-keyspace-events`, in Redis' order; empty for none.
-    pub notify_keyspace_events: String,
+    pub(crate) notify_keyspace_events: String,
     /// The users of a redis.conf: the words behind `user`, each a name and its rules. They are no setting either.
-    pub users: Vec<Vec<String>>,
+    pub(crate) users: Vec<Vec<String>>,
     /// The file the settings were read from, if any. It is no setting itself: CONFIG REWRITE writes it.
-    pub config_file: Option<PathBuf>,
+    pub(crate) config_file: Option<PathBuf>,
     /// Values of rows that nothing here acts on.
     kept: BTreeMap<&'static str, String>,
 }
 
 /// Why a setting was not changed. Its text is Redis' answer to CONFIG SET.
+///
+/// ```
+/// use cloakroom::{Config, config::Refusal};
+///
+/// let mut config = Config::default();
+/// assert_eq!(config.set("colour", "blue"), Err(Refusal::Unknown("colour".to_owned())));
+/// assert!(matches!(config.set("port", "many"), Err(Refusal::Value(name, _)) if name == "port"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no such setting; the name as given.
@@ -249,6 +281,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// The bare reason, for messages of other forms.
+    ///
+    /// ```
+    /// # use cloakroom::Config;
+    /// let refused = Config::default().set("colour", "blue").unwrap_err();
+    /// assert_eq!(refused.reason(), "there is no such setting");
+    /// ```
     pub fn reason(&self) -> &str {
         match self {
             Refusal::Unknown(_) => "there is no such setting",
@@ -273,16 +311,19 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// The row that answers to a name, in any case.
+#[cfg_attr(doc, doc(hidden))]
 pub fn find(name: &str) -> Option<&'static Param> {
     PARAMS.iter().find(|param| param.answers_to(name))
 }
 
 /// The name that was probably meant, if any is near enough to be worth saying.
+#[cfg_attr(doc, doc(hidden))]
 pub fn nearest(name: &str) -> Option<&'static str> {
     nearest_of(name, PARAMS.iter().filter(|param| !param.is_hidden()).flat_map(Param::names))
 }
 
 /// The candidate with the fewest letters to change, when those are about a third of the name or less.
+#[cfg_attr(doc, doc(hidden))]
 pub fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A longer name is no slip of the finger, and the distance costs its square.
     const NAME_MAX: usize = 64;
@@ -313,7 +354,16 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 }
 
 impl Config {
-    /// Sets one value, as a file, a flag or a program may before the server starts.
+    /// Sets one value, as a file, a flag or a program may before the server starts. Names are taken in any case.
+    ///
+    /// ```
+    /// # use cloakroom::Config;
+    /// let mut config = Config::default();
+    /// config.set("maxmemory", "64mb")?;
+    /// assert!(config.set("maxmemory", "much").is_err());
+    /// assert_eq!(config.get("maxmemory").as_deref(), Some("67108864"), "as it was");
+    /// # Ok::<(), cloakroom::config::Refusal>(())
+    /// ```
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         let param = find(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
         param.set(self, value).map_err(|reason| Refusal::Value(name.to_ascii_lowercase(), reason))
@@ -321,6 +371,7 @@ impl Config {
 
     /// Sets the values of one CONFIG SET: all of them, or none and the first thing that is wrong. Returns the rows
     /// whose values have changed, for those who act on them. `local` says that the client is on this machine.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn set_live(&mut self, pairs: &[(&str, &str)], local: bool) -> Result<Vec<&'static Param>, Refusal> {
         let mut rows = Vec::with_capacity(pairs.len());
         for (i, (name, value)) in pairs.iter().enumerate() {
@@ -349,12 +400,25 @@ impl Config {
         Ok(rows)
     }
 
-    /// The value of a setting, as CONFIG GET shows it: secrets too.
+    /// The value of a setting, as CONFIG GET shows it: secrets too. `None` if there is no such setting.
+    ///
+    /// ```
+    /// # use cloakroom::Config;
+    /// let config = Config::default();
+    /// assert_eq!(config.get("port").as_deref(), Some("6379"));
+    /// assert_eq!(config.get("colour"), None);
+    /// ```
     pub fn get(&self, name: &str) -> Option<String> {
         find(name).map(|param| param.get(self))
     }
 
     /// Names and values of all settings whose name fits, other names included, hidden ones not.
+    ///
+    /// ```
+    /// # use cloakroom::Config;
+    /// let ports = Config::default().matching(|name| name == "port" || name == "http-port");
+    /// assert_eq!(ports, [("port", "6379".to_owned()), ("http-port", "8379".to_owned())]);
+    /// ```
     pub fn matching(&self, fits: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
         let shown = PARAMS.iter().filter(|param| !param.is_hidden());
         let names = shown.flat_map(|param| param.names().map(move |name| (param, name)));
@@ -362,6 +426,7 @@ impl Config {
     }
 
     /// The namespace of sessions.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn session(&self) -> &Namespace {
         match self.namespaces.named(Namespace::SESSION) {
             Some(session) => session,
@@ -370,6 +435,7 @@ impl Config {
     }
 
     /// Tells how much `maxmemory auto` is here, in bytes.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn found_memory(&mut self, bytes: u64) {
         self.maxmemory_found = bytes;
         if self.maxmemory_auto {
@@ -378,6 +444,15 @@ impl Config {
     }
 
     /// Whether these settings make sense together; the reason if not, with its cure. Asked before the server starts.
+    ///
+    /// ```
+    /// # use cloakroom::Config;
+    /// let mut config = Config::default();
+    /// assert_eq!(config.check(), Ok(()));
+    /// config.set("tls-port", "6380")?;
+    /// assert!(config.check().is_err_and(|why| why.contains("tls-cert-file")));
+    /// # Ok::<(), cloakroom::config::Refusal>(())
+    /// ```
     pub fn check(&self) -> Result<(), String> {
         // Where users are named, only they can tell whether anybody may come in.
         if self.users.is_empty() && self.aclfile.is_empty() {
@@ -403,6 +478,7 @@ impl Config {
     }
 
     /// Adds a user: a name and its rules.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn add_user(&mut self, words: &[String]) -> Result<(), String> {
         let name = words.first().ok_or("user: a name is missing")?;
         if self.users.iter().any(|user| user.first() == Some(name)) {
@@ -413,21 +489,25 @@ impl Config {
     }
 
     /// The file of users, which counts from the working directory that `dir` names.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn acl_path(&self) -> Option<PathBuf> {
         (!self.aclfile.is_empty()).then(|| self.directory().join(&self.aclfile))
     }
 
     /// `dir`, where the server's own files are.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn directory(&self) -> PathBuf {
         PathBuf::from(&self.dir)
     }
 
     /// The file that snapshots are kept in.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn snapshot_path(&self) -> PathBuf {
         self.directory().join(&self.dbfilename)
     }
 
     /// The pairs of `save`: so many seconds after the last snapshot, if there were so many changes.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn save_points(&self) -> Vec<(u64, u64)> {
         let numbers: Vec<u64> = self.save.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
         numbers.as_chunks().0.iter().map(|[seconds, changes]| (*seconds, *changes)).collect()

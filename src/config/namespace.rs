@@ -11,6 +11,17 @@ use super::words;
 use crate::clock::Ttl;
 
 /// A named part of the key space and its rules.
+///
+/// ```
+/// use cloakroom::{Store, clock::Ttl, config::Namespace};
+///
+/// let mut namespaces = Namespace::predefined();
+/// // Up to a fifth shorter, so that what was stored together is not asked for again all at once.
+/// namespaces.push(Namespace { jitter: 0.2, ..Namespace::new("MENU", "menu:", Ttl::seconds(100)) });
+/// let store = Store::builder().namespaces(namespaces).build();
+/// store.cache("MENU").expect("named above").put(b"monday", b"soup")?;
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Namespace {
     /// The name, as `CACHE_CONFIGS.SESSION` has it.
@@ -31,20 +42,40 @@ pub struct Namespace {
 
 impl Namespace {
     /// The name of the namespace of sessions.
+    ///
+    /// ```
+    /// use cloakroom::{Store, config::Namespace};
+    ///
+    /// assert!(Store::new().cache(Namespace::SESSION).is_some());
+    /// ```
     pub const SESSION: &str = "SESSION";
+
+    /// A namespace that asks for nothing but a prefix and a TTL.
+    ///
+    /// ```
+    /// use cloakroom::{clock::Ttl, config::Namespace};
+    ///
+    /// let menus = Namespace::new("MENU", "menu:", Ttl::seconds(100));
+    /// assert!(!menus.secret && !menus.fence && menus.jitter == 0.0);
+    /// ```
+    pub fn new(name: impl Into<String>, prefix: impl Into<Vec<u8>>, ttl: Ttl) -> Namespace {
+        let (name, prefix) = (name.into(), prefix.into());
+        Namespace { name, prefix, ttl, secret: false, fence: false, login: false, jitter: 0.0 }
+    }
 
     /// Session answers, user profiles, dashboards, and the logins that session stores keep under `sess:`: what is there
     /// when nobody configures any.
+    ///
+    /// ```
+    /// use cloakroom::config::Namespace;
+    ///
+    /// let predefined = Namespace::predefined();
+    /// let names: Vec<&str> = predefined.iter().map(|namespace| namespace.name.as_str()).collect();
+    /// assert_eq!(names, ["SESSION", "USER_PROFILE", "DASHBOARD", "LOGIN"]);
+    /// assert!(predefined[0].secret && predefined[0].fence);
+    /// ```
     pub fn predefined() -> Vec<Namespace> {
-        let plain = |name: &str, prefix: &str, ttl| Namespace {
-            name: name.to_owned(),
-            prefix: prefix.into(),
-            ttl,
-            secret: false,
-            fence: false,
-            login: false,
-            jitter: 0.0,
-        };
+        let plain = |name: &str, prefix: &str, ttl| Namespace::new(name, prefix, ttl);
         vec![
             Namespace { secret: true, fence: true, ..plain(Namespace::SESSION, "auth:session:", Ttl::seconds(5)) },
             plain("USER_PROFILE", "user:", Ttl::seconds(300)),
@@ -113,15 +144,7 @@ impl Namespaces {
         if self.0.len() == NAMESPACES_MAX {
             return Err(format!("there may be {NAMESPACES_MAX} namespaces"));
         }
-        self.0.push(Namespace {
-            name: name.to_owned(),
-            prefix: Vec::new(),
-            ttl: Ttl(0),
-            secret: false,
-            fence: false,
-            login: false,
-            jitter: 0.0,
-        });
+        self.0.push(Namespace::new(name, Vec::new(), Ttl(0)));
         Ok(self.0.len() - 1)
     }
 

@@ -41,6 +41,14 @@ impl fmt::Display for SessionClaims {
 }
 
 /// What a session service says of nobody: a status, or a body of a 200.
+///
+/// ```
+/// use cloakroom::{config::Nobody, session::Service};
+///
+/// // 204 says so, and is what is said here; so is 404 taken for it.
+/// let service = Service::generic("/me").with_nobody(&[Nobody::Status(204), Nobody::Status(404)]);
+/// assert_eq!(service.path(), "/me");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nobody {
     /// An answer of this status.
@@ -130,6 +138,7 @@ impl Config {
     }
 
     /// What sessions come from, `auto` resolved.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn session_source(&self) -> SessionSource {
         match self.source {
             SessionSource::Auto if self.upstream.is_some() => SessionSource::Upstream,

@@ -61,7 +61,16 @@ const REMOTE: &str = "user.id|user.email=Remote-User,user.name=Remote-Name,user.
 /// What can be named in place of lines.
 const PRESETS: &[(&str, &str)] = &[("x-auth-request", X_AUTH_REQUEST), ("remote", REMOTE)];
 
-/// Which claim of a session becomes which header line.
+/// Which claim of a session becomes which header line: one of [`ClaimHeaders`].
+///
+/// ```
+/// use cloakroom::config::ClaimHeaders;
+///
+/// let headers: ClaimHeaders = "user.role|user.group=X-Role".parse()?;
+/// let line = &headers.lines()[0];
+/// assert_eq!((line.name.as_str(), line.claims[1].join(".")), ("x-role", "user.group".to_owned()));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimHeader {
     /// Where the claim may lie, as names of members from the outside in. The first that is there counts.
@@ -71,6 +80,15 @@ pub struct ClaimHeader {
 }
 
 /// `verify-headers`: names of presets and `claim=Header`, separated by commas.
+///
+/// ```
+/// use cloakroom::config::ClaimHeaders;
+///
+/// let headers: ClaimHeaders = "remote,user.plan=X-Plan".parse()?;
+/// assert_eq!(headers.lines().len(), 5);
+/// assert!("user.plan=Set-Cookie".parse::<ClaimHeaders>().is_err(), "that means something else");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimHeaders {
     text: String,
@@ -79,6 +97,13 @@ pub struct ClaimHeaders {
 
 impl ClaimHeaders {
     /// The lines, those of presets among them.
+    ///
+    /// ```
+    /// # use cloakroom::config::ClaimHeaders;
+    /// let headers: ClaimHeaders = "user.plan=X-Plan".parse()?;
+    /// assert_eq!(headers.lines()[0].name, "x-plan");
+    /// # Ok::<(), String>(())
+    /// ```
     pub fn lines(&self) -> &[ClaimHeader] {
         &self.lines
     }

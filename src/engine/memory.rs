@@ -24,6 +24,14 @@ const PEAK_STEP: u64 = 64 * 1024;
 
 impl Engine {
     /// Bytes in use: entries and what belongs to them, and what lies in no store.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, clock::{Clock, Ttl}, engine::Engine};
+    /// # let engine = Engine::embedded(Config::default(), Clock::system());
+    /// engine.store(0).put(b"coat", &[0; 100_000], Ttl::seconds(60))?;
+    /// assert!(engine.used_memory() > 100_000);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn used_memory(&self) -> u64 {
         let used = self.in_use();
         if used > self.peak.load(Ordering::Relaxed) + PEAK_STEP {
@@ -38,17 +46,20 @@ impl Engine {
     }
 
     /// The most bytes that were ever seen in use.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn peak_memory(&self) -> u64 {
         self.peak.fetch_max(self.in_use(), Ordering::Relaxed);
         self.peak.load(Ordering::Relaxed)
     }
 
     /// Bytes that are no entries'.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn charges(&self) -> &std::sync::Arc<Charges> {
         &self.charges
     }
 
     /// Whether there is less room than there has to be: more is in use than `maxmemory`, less what nothing counts.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn is_short(&self) -> bool {
         let limit = self.hot.maxmemory();
         limit > 0 && self.kept() > limit - self.waste()
@@ -65,6 +76,7 @@ impl Engine {
 
     /// Makes room below `maxmemory`. `false`: there is none to be made. A bounded number of entries goes each time, so
     /// that one command never pays for a large shortage; the next one goes on, and so does the janitor.
+    #[cfg_attr(doc, doc(hidden))]
     #[inline]
     pub fn make_room(&self, now: Millis) -> bool {
         // Nearly always there is room, and that is one comparison.
@@ -127,6 +139,7 @@ impl Engine {
 
     /// Takes note of what the process takes. What is more than is counted counts too, so that data leaves room for it: from
     /// the start, as it would be too late for that once the limit was reached.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn weigh(&self, resident: u64) {
         let is_weighed = self.hot.maxmemory() >= WEIGHED_MIN;
         let waste = if is_weighed { resident.saturating_sub(self.in_use()) } else { 0 };
@@ -136,6 +149,7 @@ impl Engine {
     }
 
     /// Bytes of `maxmemory` that are given up for what nothing counts.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn waste(&self) -> u64 {
         // Also while what was found under another limit is remembered.
         match self.hot.maxmemory() {
@@ -145,12 +159,14 @@ impl Engine {
     }
 
     /// Whether that is more than a program of this size has to have.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn is_wasteful(&self) -> bool {
         self.waste() > self.hot.maxmemory() / WASTEFUL_SHARE
     }
 
     /// Whether who would read more lets those go first that were cut, as clients hold more than `maxmemory-clients`. So often
     /// and no more: a worker that has some of them may be busy.
+    #[cfg_attr(doc, doc(hidden))]
     #[inline]
     pub fn is_to_stand_back(&self) -> bool {
         self.turns_to_go.load(Ordering::Relaxed) > 0 && self.stands_back()
@@ -169,6 +185,7 @@ impl Engine {
     }
 
     /// Cuts the clients that hold most, if all of them hold more than `maxmemory-clients` in sum.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn cut_clients(&self, worker: usize) {
         let limit = self.hot.clients_max();
         if limit == 0 || self.charges.clients() <= limit {

@@ -2,11 +2,26 @@
 //!
 //! RESP and HTTP meet only here, and only in the store. The engine knows no socket and no runtime; whoever waits gives
 //! it a waker.
+//!
+//! ```
+//! use cloakroom::{Config, clock::{Clock, Ttl}, command::Client, engine::Engine, resp::Words};
+//!
+//! let engine = Engine::embedded(Config::default(), Clock::system());
+//! engine.store(0).put(b"coat", b"blue", Ttl::seconds(60))?;
+//!
+//! let mut client = Client::connect(&engine, ([127, 0, 0, 1], 50_000).into());
+//! let (request, mut out) = (Words::of_line(b"TTL coat").expect("words"), Vec::new());
+//! client.run(&engine, request.args(), engine.clock.now(), &mut out);
+//! assert_eq!(out, b":60\r\n");
+//! # Ok::<(), cloakroom::Error>(())
+//! ```
 
+#[cfg_attr(doc, doc(hidden))]
 pub mod acl;
 mod addr;
 mod charges;
 mod clients;
+mod ending;
 mod functions;
 mod gate;
 #[cfg(test)]
@@ -31,24 +46,28 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
+#[cfg_attr(doc, doc(hidden))]
+pub use {
+    addr::Addr,
+    charges::{Charge, Charges, Hold},
+    clients::{Clients, Labels, Peer, Pending},
+    functions::{Function, Functions, Libraries, Library, Restoring},
+    gate::Turn,
+    hot::Hot,
+    latency::{Event, Latency},
+    pubsub::{Pubsub, Topic},
+    rates::{Now, Rates},
+    room::{Room, Waiting},
+    scripts::{Called, Killed, Running, Scripts, Sha},
+    slowlog::{Slow, Slowlog},
+    snapshots::{Keeper, Snapshots, Standing},
+    tracking::{Gathering, Mode, Overlap, Tracked, Tracking},
+    unusual::{Oddity, Unusual},
+};
+
 use acl::Acl;
-pub use addr::Addr;
-pub use charges::{Charge, Charges, Hold};
-pub use clients::{Clients, Labels, Peer, Pending};
-pub use functions::{Function, Functions, Libraries, Library, Restoring};
 use gate::Gate;
-pub use gate::Turn;
 use guesses::Guesses;
-pub use hot::Hot;
-pub use latency::{Event, Latency};
-pub use pubsub::{Pubsub, Topic};
-pub use rates::{Now, Rates};
-pub use room::{Room, Waiting};
-pub use scripts::{Called, Killed, Running, Scripts, Sha};
-pub use slowlog::{Slow, Slowlog};
-pub use snapshots::{Keeper, Snapshots, Standing};
-pub use tracking::{Gathering, Mode, Overlap, Tracked, Tracking};
-pub use unusual::{Oddity, Unusual};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal, SessionSource};
@@ -60,42 +79,65 @@ use crate::store::{Lot, NamingKey, Stats, Store};
 /// earlier answer may be shown while the upstream fails, and this.
 const FENCE_MARGIN: Ttl = Ttl::seconds(3);
 
-/// The state of one server.
+/// The state of one server: its databases, settings, users and channels, for all clients. It owns no socket and no thread.
+///
+/// [`Client`](crate::command::Client) runs commands on it.
+///
+/// ```
+/// use cloakroom::{Config, clock::{Clock, Ttl}, engine::Engine};
+///
+/// let mut config = Config::default();
+/// config.set("databases", "2")?;
+/// let engine = Engine::embedded(config, Clock::system());
+/// // What the program stores itself is what its clients see.
+/// engine.store(0).put(b"coat", b"blue", Ttl::seconds(60)).expect("room");
+///
+/// // Whoever runs an engine sweeps: here, and again when it is told to.
+/// let next = engine.all_stores().map(|store| store.sweep_now()).min();
+/// assert!(next > Some(engine.clock.now()));
+/// # Ok::<(), cloakroom::config::Refusal>(())
+/// ```
 pub struct Engine {
     /// The clock that the edge reads.
     pub clock: Clock,
     /// The settings that requests look at.
+    #[cfg_attr(doc, doc(hidden))]
     pub hot: Hot,
     /// What is out of the ordinary now.
-    pub unusual: Arc<Unusual>,
+    pub(crate) unusual: Arc<Unusual>,
     /// Who may do what.
+    #[cfg_attr(doc, doc(hidden))]
     pub acl: Acl,
     /// Who guesses passwords.
-    pub guesses: Guesses,
+    pub(crate) guesses: Guesses,
     /// The clients of the RESP door.
+    #[cfg_attr(doc, doc(hidden))]
     pub clients: Arc<Clients>,
     /// Who of the workers is at the stores, and who must be alone.
     gate: Gate,
     /// Who hears what.
+    #[cfg_attr(doc, doc(hidden))]
     pub pubsub: Arc<Pubsub>,
     /// Who has read which keys.
-    pub tracking: Tracking,
+    pub(crate) tracking: Tracking,
     /// Commands that took long.
-    pub slowlog: Slowlog,
+    pub(crate) slowlog: Slowlog,
     /// Events that took long.
-    pub latency: Latency,
+    pub(crate) latency: Latency,
     /// Counters.
+    #[cfg_attr(doc, doc(hidden))]
     pub metrics: Metrics,
     /// Scripts.
+    #[cfg_attr(doc, doc(hidden))]
     pub scripts: Scripts,
     /// Libraries of functions.
-    pub functions: Functions,
+    pub(crate) functions: Functions,
     /// How snapshots stand.
-    pub snapshots: Snapshots,
+    pub(crate) snapshots: Snapshots,
     /// When the server started.
-    pub started: Millis,
+    pub(crate) started: Millis,
     /// 40 hexadecimal digits that name this run.
-    pub run_id: String,
+    pub(crate) run_id: String,
     config: RwLock<Config>,
     stores: Vec<Store>,
     /// Which store each database is; SWAPDB exchanges them.
@@ -141,12 +183,14 @@ pub struct Engine {
 type Judge = dyn Fn(&Config, &Config, &[&'static Param]) -> Result<Option<Deed>, Refusal> + Send + Sync;
 
 /// What is to be done once settings stand. It cannot fail.
+#[cfg_attr(doc, doc(hidden))]
 pub type Deed = Box<dyn FnOnce()>;
 
 /// Is shown the settings after each change.
 type Follower = dyn Fn(&Config) + Send + Sync;
 
 /// Somebody else's rows in INFO and `/metrics`: (name, help, value).
+#[cfg_attr(doc, doc(hidden))]
 pub type Rows = Vec<(&'static str, &'static str, u64)>;
 
 /// A section of INFO that is not the engine's own.
@@ -157,11 +201,13 @@ struct Report {
 
 impl Engine {
     /// An engine for so many workers and commands, whose secret names nobody but itself can match.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn new(config: Config, clock: Clock, workers: usize, commands: usize) -> Engine {
         Engine::with_key(config, clock, workers, commands, NamingKey::random())
     }
 
     /// The same, with the key that secret names are hashed under.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn with_key(config: Config, clock: Clock, workers: usize, commands: usize, key: NamingKey) -> Engine {
         let stale = config.upstream.as_ref().map_or(Ttl(0), |_| config.session_stale);
         let longest = config.upstream_timeout.max(stale);
@@ -239,12 +285,14 @@ impl Engine {
 
     /// Lets a worker at the stores for a batch of requests. Where a script takes so long that others are told, it is left
     /// outside.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn enter(&self, worker: usize) -> Turn<'_> {
         self.gate.enter(worker, || self.scripts.is_busy())
     }
 
     /// Runs something while no other worker is at the stores, unless a script takes so long that others are told. It is told
     /// the time: what it was when it was asked for may be long ago.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn alone<R>(&self, worker: usize, asked: Millis, f: impl FnOnce(Millis) -> R) -> Result<R, Error> {
         let ran = self.gate.alone(
             worker,
@@ -255,21 +303,36 @@ impl Engine {
     }
 
     /// Says that what a worker does alone rests while it does other things, or goes on.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn set_resting(&self, worker: usize, rests: bool) {
         self.gate.set_resting(worker, rests);
     }
 
     /// A copy of the settings.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, clock::{Clock, Ttl}, engine::Engine};
+    /// # let engine = Engine::embedded(Config::default(), Clock::system());
+    /// assert_eq!(engine.config().get("databases").as_deref(), Some("16"));
+    /// ```
     pub fn config(&self) -> Config {
         self.config.read().clone()
     }
 
     /// Reads the settings in place.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, clock::{Clock, Ttl}, engine::Engine};
+    /// # let engine = Engine::embedded(Config::default(), Clock::system());
+    /// let policy = engine.with_config(|config| config.get("maxmemory-policy"));
+    /// assert_eq!(policy.as_deref(), Some("logins-last"));
+    /// ```
     pub fn with_config<R>(&self, f: impl FnOnce(&Config) -> R) -> R {
         f(&self.config.read())
     }
 
     /// CONFIG SET: all pairs or none.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn configure(&self, pairs: &[(&str, &str)], local: bool) -> Result<Vec<&'static Param>, Refusal> {
         let mut config = self.config.write();
         let mut draft = config.clone();
@@ -288,11 +351,13 @@ impl Engine {
     }
 
     /// Whether these settings could be taken over on this machine.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn consider(&self, draft: &Config) -> Result<(), Refusal> {
         self.judge.get().map_or(Ok(()), |judge| judge(&self.config.read(), draft, &[]).map(drop))
     }
 
     /// Takes these settings over from others, which were read again and make sense together.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn adopt(&self, params: &[&'static Param], from: &Config) {
         let mut config = self.config.write();
         for param in params {
@@ -308,6 +373,7 @@ impl Engine {
     /// Names who may refuse settings that are to change while the server runs: it is shown the settings as they are and as
     /// they would be, and those that were named, and gives what is to be done once they stand. The first one stays. It must
     /// not ask the engine for its settings.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn on_configure(
         &self,
         judge: impl Fn(&Config, &Config, &[&'static Param]) -> Result<Option<Deed>, Refusal> + Send + Sync + 'static,
@@ -317,6 +383,7 @@ impl Engine {
     }
 
     /// Names who is shown the settings whenever they have changed. It must not ask the engine for them.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn follow(&self, follower: impl Fn(&Config) + Send + Sync + 'static) {
         self.followers.write().push(Box::new(follower));
     }
@@ -335,6 +402,7 @@ impl Engine {
     }
 
     /// Strikes a client that is gone off all lists.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn leave(&self, peer: &Peer) {
         self.tracking.disable(peer);
         self.pubsub.leave(peer);
@@ -356,31 +424,49 @@ impl Engine {
     }
 
     /// Notes the port that was picked for port 0.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn set_port(&self, port: u16) {
         self.port.store(port, Ordering::Relaxed);
     }
 
     /// The port of the RESP door.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn port(&self) -> u16 {
         self.port.load(Ordering::Relaxed)
     }
 
     /// How many databases there are.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, clock::{Clock, Ttl}, engine::Engine};
+    /// # let engine = Engine::embedded(Config::default(), Clock::system());
+    /// assert_eq!(engine.databases(), 16);
+    /// ```
     pub fn databases(&self) -> usize {
         self.stores.len()
     }
 
     /// The store behind a database number that exists.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, clock::{Clock, Ttl}, engine::Engine};
+    /// # let engine = Engine::embedded(Config::default(), Clock::system());
+    /// engine.store(3).put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// assert_eq!(engine.store(0).fetch(b"coat"), None);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn store(&self, db: usize) -> &Store {
         &self.stores[self.order[db].load(Ordering::Relaxed)]
     }
 
     /// Every database's store, by number.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn keyspaces(&self) -> impl Iterator<Item = &Store> {
         (0..self.databases()).map(|db| self.store(db))
     }
 
     /// Entries in all databases, and what became of them and of reads.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn keyspace_totals(&self) -> (u64, Stats) {
         let (mut keys, mut seen) = (0, Stats::default());
         for store in self.keyspaces() {
@@ -391,6 +477,7 @@ impl Engine {
     }
 
     /// Every database's store with its number, as they are at one instant.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn numbered_stores(&self) -> Vec<(usize, Store)> {
         // SWAPDB holds the same lock.
         let _still = self.config.read();
@@ -398,16 +485,33 @@ impl Engine {
     }
 
     /// All stores and the hidden one, in no order that means anything.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, clock::{Clock, Ttl}, engine::Engine};
+    /// # let engine = Engine::embedded(Config::default(), Clock::system());
+    /// assert_eq!(engine.all_stores().count(), 16 + 1);
+    /// ```
     pub fn all_stores(&self) -> impl Iterator<Item = &Store> {
         self.stores.iter().chain([&self.records])
     }
 
     /// The store that no command can name.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, clock::{Clock, Ttl}, engine::Engine};
+    /// # let engine = Engine::embedded(Config::default(), Clock::system());
+    /// use cloakroom::session::{SessionCache, Settings};
+    ///
+    /// // Sessions that Redis' commands see, and their records, which they do not.
+    /// let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), Settings::default());
+    /// # let _ = sessions;
+    /// ```
     pub fn records(&self) -> &Store {
         &self.records
     }
 
     /// Exchanges two databases for all clients at once. Who calls it is alone.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn swap(&self, one: usize, other: usize, now: Millis) {
         // The write lock on the settings serves as the mutex; two swaps at once must not lose a store.
         let _alone = self.config.write();
@@ -418,11 +522,13 @@ impl Engine {
     }
 
     /// The room of requests that wait, locked. It is locked before any shard.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn room(&self) -> MutexGuard<'_, Room> {
         self.room.lock()
     }
 
     /// A number that nobody can foresee from outside; not for secrets.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn chance(&self) -> u64 {
         let mut dice = self.dice.load(Ordering::Relaxed);
         dice ^= dice << 13;
@@ -433,6 +539,7 @@ impl Engine {
     }
 
     /// How many commands and bytes a second there are, as far as INFO has been asked.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn rates(&self) -> Now {
         self.rates.ask(self.clock.micros(), &self.metrics.sums())
     }
@@ -440,22 +547,26 @@ impl Engine {
     // ---- flushing and expiring --------------------------------------------------------------------------------
 
     /// Empties databases, whole. What they held is freed little by little.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn flush<'s>(&self, stores: impl IntoIterator<Item = &'s Store>, lot: &Lot) {
         stores.into_iter().for_each(|store| store.clear_for(lot));
         self.tell_flushed();
     }
 
     /// Tells those who keep copies that databases were emptied.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn tell_flushed(&self) {
         self.tracking.flush();
     }
 
     /// Collections and entries that wait to be freed little by little, and those that were.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn lazily_freed(&self) -> (u64, u64) {
         self.records.lazily_freed()
     }
 
     /// Starts all counters anew.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn reset_stats(&self) {
         self.metrics.reset();
         self.all_stores().for_each(Store::reset_stats);
@@ -463,87 +574,39 @@ impl Engine {
     }
 
     /// Whether the janitor may reclaim what has died; DEBUG SET-ACTIVE-EXPIRE.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn expires_actively(&self) -> bool {
         self.active_expire.load(Ordering::Relaxed)
     }
 
     /// Lets the janitor work, or not.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn set_active_expire(&self, on: bool) {
         self.active_expire.store(on, Ordering::Relaxed);
     }
 
     /// 40 hexadecimal digits that name the data set.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn replication_id(&self) -> String {
         self.replication_id.lock().clone()
     }
 
     /// Gives the data set another name.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn change_replication_id(&self) {
         *self.replication_id.lock() = random_id();
-    }
-
-    // ---- pausing and ending ---------------------------------------------------------------------------------
-
-    /// Holds commands that write, or all, until then. A pause is never shortened or weakened by a second one.
-    pub fn pause(&self, until: Millis, all: bool, now: Millis) {
-        let mut pause = self.pause.lock();
-        *pause = match *pause {
-            (before, held) if now < before => (until.max(before), all || held),
-            _ => (until, all),
-        };
-        self.unusual.set(Oddity::Paused, true);
-    }
-
-    /// Ends a pause.
-    pub fn unpause(&self) {
-        {
-            let mut pause = self.pause.lock();
-            *pause = Default::default();
-            self.unusual.set(Oddity::Paused, false);
-        }
-        self.clients.ring_all();
-    }
-
-    /// Until when commands are held, and whether all are; `None` if none is.
-    pub fn paused_until(&self, now: Millis) -> Option<(Millis, bool)> {
-        if !self.unusual.is(Oddity::Paused) {
-            return None;
-        }
-        let pause = self.pause.lock();
-        if now >= pause.0 {
-            self.unusual.set(Oddity::Paused, false);
-            return None;
-        }
-        Some(*pause)
-    }
-
-    /// Whether a client has asked the server to end.
-    pub fn is_to_end(&self) -> bool {
-        self.shutdown.load(Ordering::Relaxed)
-    }
-
-    /// Asks the server to end.
-    pub fn shut_down(&self) {
-        self.shutdown.store(true, Ordering::Relaxed);
-        if let Some(bell) = self.shutdown_bell.lock().take() {
-            bell.wake();
-        }
-    }
-
-    /// Whether the server was asked to end; if not, `waker` is woken when it is.
-    pub fn is_shutting_down(&self, waker: &Waker) -> bool {
-        *self.shutdown_bell.lock() = Some(waker.clone());
-        self.shutdown.load(Ordering::Relaxed)
     }
 
     // ---- reports --------------------------------------------------------------------------------------------
 
     /// Adds a section to INFO and `/metrics`.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn add_report(&self, section: &'static str, rows: impl Fn() -> Rows + Send + Sync + 'static) {
         self.reports.write().push(Report { section, rows: Box::new(rows) });
     }
 
     /// The added sections and their rows.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn reports(&self) -> Vec<(&'static str, Rows)> {
         self.reports.read().iter().map(|report| (report.section, (report.rows)())).collect()
     }
@@ -554,4 +617,12 @@ fn random_id() -> String {
     let mut id = [0; 20];
     getrandom::fill(&mut id).expect("the system has randomness");
     crate::num::hex(&id)
+}
+
+impl std::fmt::Debug for Engine {
+    /// Counts only.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Engine");
+        out.field("databases", &self.databases()).field("clients", &self.clients.len()).finish_non_exhaustive()
+    }
 }

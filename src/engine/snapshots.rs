@@ -85,6 +85,7 @@ impl Snapshots {
     }
 }
 
+#[cfg_attr(doc, doc(hidden))]
 impl Engine {
     /// Changes that commands made to keys since the start.
     pub fn changes_made(&self) -> u64 {

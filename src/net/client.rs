@@ -4,8 +4,10 @@
 
 mod address;
 mod http;
+mod line;
 mod wire;
 
+pub use super::dial::{Dial, Io, Place, Trust};
 pub use address::Address;
-pub use http::Http;
+pub use http::{Http, Site};
 pub use wire::{Reply, Wire, write_request};

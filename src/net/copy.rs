@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::client::{Address, Reply, Wire};
+use super::client::{Address, Reply, Trust, Wire};
 use super::keyfile::KeyFile;
 use super::settings;
 use super::snapshot;
@@ -84,19 +84,32 @@ impl fmt::Display for Report {
 
 impl Order {
     /// What a Redis at `given` holds, into `other`, which is an address or the name of a file. Without one it is `own`.
-    pub fn import(given: &str, other: Option<&str>, own: Address, replace: bool) -> Result<Order, String> {
+    /// Who is reached over TLS is known by this.
+    pub fn import(
+        given: &str,
+        other: Option<&str>,
+        own: Address,
+        trust: &Trust,
+        replace: bool,
+    ) -> Result<Order, String> {
         let target = match other {
             None => Target::Server(own),
-            Some(into) if into.contains("://") => Target::Server(Address::parse(into)?),
+            Some(into) if into.contains("://") => Target::Server(Address::parse(into, trust)?),
             Some(file) => Target::File(file.into()),
         };
-        Ok(Order { source: Address::parse(given)?, target, replace })
+        Ok(Order { source: Address::parse(given, trust)?, target, replace })
     }
 
-    /// What a server at `other` holds, or `own`, into the Redis at `given`.
-    pub fn export(given: &str, other: Option<&str>, own: Address, replace: bool) -> Result<Order, String> {
-        let source = other.map_or(Ok(own), Address::parse)?;
-        Ok(Order { source, target: Target::Server(Address::parse(given)?), replace })
+    /// What a server at `other` holds, or `own`, into the Redis at `given`. Who is reached over TLS is known by this.
+    pub fn export(
+        given: &str,
+        other: Option<&str>,
+        own: Address,
+        trust: &Trust,
+        replace: bool,
+    ) -> Result<Order, String> {
+        let source = other.map_or(Ok(own), |from| Address::parse(from, trust))?;
+        Ok(Order { source, target: Target::Server(Address::parse(given, trust)?), replace })
     }
 
     /// Carries everything over. The environment has the settings of a snapshot that is made.
@@ -353,14 +366,17 @@ mod tests {
     #[test]
     fn an_order_has_two_ends() {
         let own = || Address::own(7777, String::new());
-        let order = Order::import("redis://old:6380/2", None, own(), false).expect("an order");
+        let order = Order::import("redis://old:6380/2", None, own(), &Trust::default(), false).expect("an order");
         assert_eq!((order.source.to_string(), order.source.database), ("old:6380".to_owned(), Some(2)));
         assert!(matches!(order.target, Target::Server(own) if own.to_string() == "127.0.0.1:7777"));
-        let order = Order::import("redis://old", Some("a.rdb"), own(), false).expect("an order");
+        let order = Order::import("redis://old", Some("a.rdb"), own(), &Trust::default(), false).expect("an order");
         assert!(matches!(order.target, Target::File(_)));
-        let order = Order::export("redis://new", Some("redis://x:1"), own(), true).expect("an order");
+        let order =
+            Order::export("redis://new", Some("redis://x:1"), own(), &Trust::default(), true).expect("an order");
         assert_eq!((order.source.to_string(), order.replace), ("x:1".to_owned(), true));
-        assert!(Order::import("http://x", None, own(), false).is_err_and(|why| why.contains("redis://")));
+        assert!(
+            Order::import("http://x", None, own(), &Trust::default(), false).is_err_and(|why| why.contains("redis://"))
+        );
     }
 
     #[test]

@@ -14,6 +14,12 @@ use super::worker::{Entrance, Guest};
 use crate::config::{Bind, Config};
 
 /// What comes in at a door.
+///
+/// ```
+/// use cloakroom::server::Way;
+///
+/// assert!(Way::Unix.is_resp() && !Way::HttpTls.is_resp());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// RESP over TCP.
@@ -32,6 +38,11 @@ pub enum Way {
 
 impl Way {
     /// Whether Redis clients come in here.
+    ///
+    /// ```
+    /// # use cloakroom::server::Way;
+    /// assert!(Way::RespTls.is_resp());
+    /// ```
     pub fn is_resp(self) -> bool {
         matches!(self, Way::Resp | Way::RespTls | Way::Unix)
     }
@@ -42,6 +53,11 @@ impl Way {
     }
 
     /// What the server prints of it.
+    ///
+    /// ```
+    /// # use cloakroom::server::Way;
+    /// assert_eq!(Way::HttpTls.name(), "https");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Way::Resp => "resp",

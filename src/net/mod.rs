@@ -3,6 +3,7 @@
 pub mod client;
 pub mod copy;
 mod descriptors;
+mod dial;
 mod doors;
 mod fences;
 mod figures;
@@ -12,6 +13,7 @@ mod keyfile;
 mod machine;
 mod otlp;
 mod patience;
+mod pem;
 pub mod probe;
 mod prometheus;
 mod reload;

@@ -1,5 +1,7 @@
 //! What can be found out of a server before it starts, by the very code that will start it. Nothing is left behind.
 
+mod certificates;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -11,6 +13,7 @@ use crate::command;
 use crate::config::Config;
 use crate::engine::Engine;
 
+pub use self::certificates::{Certificate, certificates};
 pub use super::descriptors::Outlook;
 pub use super::otlp::METRICS_PATH;
 
@@ -65,7 +68,7 @@ pub fn doors(config: &Config) -> Vec<Door> {
 
 /// Why a socket could not be put there. One that nobody listens at is replaced.
 fn socket(path: &str) -> Option<io::Error> {
-    if system::is_listened_at(Path::new(path)) {
+    if system::connect_unix(Path::new(path)).is_ok() {
         return Some(io::ErrorKind::AddrInUse.into());
     }
     let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,4 +1,17 @@
 //! The server: binds its doors, starts the workers, deals out clients, and ends in good order.
+//!
+//! ```
+//! use cloakroom::{Config, server::{Server, Way}};
+//!
+//! let mut config = Config::default();
+//! for (name, value) in [("port", "0"), ("http-port", "0"), ("bind", "127.0.0.1")] {
+//!     config.set(name, value)?;
+//! }
+//! let server = Server::bind(config)?;
+//! println!("RESP at {:?}, HTTP at {:?}", server.addresses(Way::Resp), server.addresses(Way::Http));
+//! // `server.run()` serves until it is told to end.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fmt;
 use std::io;
@@ -15,6 +28,7 @@ use super::http::Hall;
 use super::keyfile::KeyFile;
 use super::otlp::Otlp;
 use super::reload::Reloader;
+#[cfg_attr(doc, doc(hidden))]
 pub use super::reload::Settings;
 use super::signing::SigningKeys;
 use super::snapshot::{self, Keeper};
@@ -46,9 +60,29 @@ const HOUSE_FULL: &[u8] =
     max number of clients reached";
 /// What of the memory `maxmemory auto` is. The rest is for what is counted nowhere: code, stacks, the kernel's buffers of
 /// sockets, and what the allocator cannot fill.
+#[cfg_attr(doc, doc(hidden))]
 pub const MEMORY_PERCENT: u64 = 75;
 
 /// A server whose doors are open, but who does not yet answer.
+///
+/// ```
+/// use std::net::TcpStream;
+/// use cloakroom::{Config, server::{Server, Way}};
+///
+/// let mut config = Config::default();
+/// for (name, value) in [("port", "0"), ("http-port", "0"), ("bind", "127.0.0.1"), ("fence-log", "no")] {
+///     config.set(name, value)?;
+/// }
+/// let server = Server::bind(config)?;
+/// let (address, engine) = (server.addresses(Way::Resp)[0], server.engine().clone());
+/// let served = std::thread::spawn(move || server.run());
+///
+/// let client = TcpStream::connect(address)?;
+/// engine.shut_down();
+/// served.join().expect("no panic")?;
+/// # drop(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Server {
     shared: Arc<Shared>,
     doors: Vec<Listener>,
@@ -62,6 +96,19 @@ pub struct Server {
 }
 
 /// Why a server could not start, in one line that says the cure.
+///
+/// ```
+/// # use cloakroom::{Config, server::Server};
+/// # let mut config = Config::default();
+/// # for (name, value) in [("port", "0"), ("http-port", "0"), ("bind", "127.0.0.1"), ("fence-log", "no"), ("workers", "1")] {
+/// #     config.set(name, value)?;
+/// # }
+/// let somebody_else = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// config.set("port", &somebody_else.local_addr()?.port().to_string())?;
+/// let why = Server::bind(config).err().expect("there can be only one").to_string();
+/// assert!(why.contains("port"), "{why}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct StartError(String);
 
@@ -76,6 +123,17 @@ impl std::error::Error for StartError {}
 impl Server {
     /// Opens the doors. Raises the limit of descriptors of this process if `maxclients` and `http-maxclients` need more,
     /// or lowers these two to what there is.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, server::{Server, Way}};
+    /// # let mut config = Config::default();
+    /// # for (name, value) in [("port", "0"), ("http-port", "0"), ("bind", "127.0.0.1"), ("fence-log", "no"), ("workers", "1")] {
+    /// #     config.set(name, value)?;
+    /// # }
+    /// let server = Server::bind(config)?;
+    /// assert_ne!(server.addresses(Way::Resp)[0].port(), 0, "one that was free");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bind(mut config: Config) -> Result<Server, StartError> {
         let tell_budget = budget(&mut config);
         let tls = config.uses_tls().then(|| Papers::read(&config)).transpose().map_err(StartError)?.map(Tls::new);
@@ -129,6 +187,7 @@ impl Server {
     }
 
     /// The same with another patience, for tests that have none themselves.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn with_patience(mut self, patience: Patience) -> Server {
         // Before the workers start nobody else has them.
         let hall = Arc::get_mut(&mut self.shared).and_then(|shared| Arc::get_mut(&mut shared.hall));
@@ -140,27 +199,82 @@ impl Server {
 
     /// The same, which reads its settings in this way when it gets a SIGHUP. Without one it reads only users and
     /// certificates again.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn with_settings(self, settings: Settings) -> Server {
         Server { settings: Some(settings), ..self }
     }
 
     /// The addresses of the doors of a kind; a Unix socket has none.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, server::{Server, Way}};
+    /// # let mut config = Config::default();
+    /// # for (name, value) in [("port", "0"), ("http-port", "0"), ("bind", "127.0.0.1"), ("fence-log", "no"), ("workers", "1")] {
+    /// #     config.set(name, value)?;
+    /// # }
+    /// let server = Server::bind(config)?;
+    /// assert_eq!(server.addresses(Way::Http).len(), 1);
+    /// assert!(server.addresses(Way::HttpTls).is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn addresses(&self, way: Way) -> Vec<SocketAddr> {
         addresses(&self.doors, way)
     }
 
     /// Every door: where it is, and what is spoken there.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, server::{Server, Way}};
+    /// # let mut config = Config::default();
+    /// # for (name, value) in [("port", "0"), ("http-port", "0"), ("bind", "127.0.0.1"), ("fence-log", "no"), ("workers", "1")] {
+    /// #     config.set(name, value)?;
+    /// # }
+    /// let server = Server::bind(config)?;
+    /// for (place, way) in server.doors() {
+    ///     println!("{} at {place}", way.name());
+    /// }
+    /// assert_eq!(server.doors().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn doors(&self) -> impl Iterator<Item = (String, Way)> {
         self.doors.iter().map(|door| (door.to_string(), door.way))
     }
 
     /// What all clients share.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, server::{Server, Way}};
+    /// # let mut config = Config::default();
+    /// # for (name, value) in [("port", "0"), ("http-port", "0"), ("bind", "127.0.0.1"), ("fence-log", "no"), ("workers", "1")] {
+    /// #     config.set(name, value)?;
+    /// # }
+    /// use cloakroom::clock::Ttl;
+    ///
+    /// let server = Server::bind(config)?;
+    /// // What the program puts there is what its clients find.
+    /// server.engine().store(0).put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn engine(&self) -> &Arc<Engine> {
         &self.shared.engine
     }
 
     /// Serves until somebody asks for the end: [`Engine::shut_down`], SHUTDOWN, SIGTERM or SIGINT. Then every client
     /// may finish what it is doing.
+    ///
+    /// ```
+    /// # use cloakroom::{Config, server::{Server, Way}};
+    /// # let mut config = Config::default();
+    /// # for (name, value) in [("port", "0"), ("http-port", "0"), ("bind", "127.0.0.1"), ("fence-log", "no"), ("workers", "1")] {
+    /// #     config.set(name, value)?;
+    /// # }
+    /// let server = Server::bind(config)?;
+    /// let engine = server.engine().clone();
+    /// let served = std::thread::spawn(move || server.run());
+    /// engine.shut_down();
+    /// served.join().expect("no panic")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run(self) -> io::Result<()> {
         let mut workers = Vec::with_capacity(self.workers);
         for number in 0..self.workers {
@@ -201,6 +315,14 @@ impl Server {
             })?;
         }
         accepted
+    }
+}
+
+impl fmt::Debug for Server {
+    /// Where its doors are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doors: Vec<String> = self.doors().map(|(place, way)| format!("{} at {place}", way.name())).collect();
+        f.debug_struct("Server").field("doors", &doors).finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::server::TlsStream;
 
+use super::pem;
 use super::strangers::is_tls;
 use crate::config::{ClientAuth, Config, Param, Refusal, TlsVersions};
 use crate::engine::Deed;
@@ -77,8 +77,11 @@ impl Papers {
                 .with_protocol_versions(&versions(config))
                 .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain.clone(), key));
             let (cert_file, key_file) = (&config.tls_cert_file, &config.tls_key_file);
-            built.map(Arc::new).map_err(|error| {
-                format!("tls-cert-file {cert_file} and tls-key-file {key_file} cannot be used together: {error}")
+            built.map(Arc::new).map_err(|error| match error {
+                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => format!(
+                    "tls-key-file {key_file} does not belong to tls-cert-file {cert_file}: name the key that it was made with"
+                ),
+                error => format!("tls-cert-file {cert_file} and tls-key-file {key_file} cannot be used together: {error}"),
             })
         };
         Ok(Papers { resp: build(verifier, key.clone_key())?, http: build(Arc::new(NoClientAuth), key)? })
@@ -177,24 +180,11 @@ fn versions(config: &Config) -> Vec<&'static SupportedProtocolVersion> {
 }
 
 fn chain(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = certificates(Path::new(file)).map_err(|why| format!("tls-cert-file {file}: {why}"))?;
-    if chain.is_empty() { Err(format!("tls-cert-file {file}: there is no certificate in it")) } else { Ok(chain) }
+    pem::chain(file).map_err(|why| format!("tls-cert-file {file}: {why}"))
 }
 
 fn key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
-    let text = fs::read(file).map_err(|error| format!("tls-key-file {file}: {error}"))?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
-        let why = match error {
-            _ if memchr::memmem::find(&text, b"ENCRYPTED").is_some() => {
-                "the key is encrypted; write it to a file of its own without a password (openssl pkey -in key.pem -out \
-                 plain.pem)"
-                    .to_owned()
-            }
-            pem::Error::NoItemsFound => "there is no private key in it".to_owned(),
-            error => error.to_string(),
-        };
-        format!("tls-key-file {file}: {why}")
-    })
+    pem::key(file).map_err(|why| format!("tls-key-file {file}: {why}"))
 }
 
 /// What the certificates of clients are checked by.
@@ -211,7 +201,7 @@ fn authorities(config: &Config) -> Result<RootCertStore, String> {
     }
     for file in files {
         let wrong = |why: String| format!("tls-ca-cert-file {}: {why}", file.display());
-        for certificate in certificates(&file).map_err(wrong)? {
+        for certificate in pem::certificates(&file).map_err(wrong)? {
             roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
         }
     }
@@ -219,9 +209,4 @@ fn authorities(config: &Config) -> Result<RootCertStore, String> {
         return Err("tls-ca-cert-file: there is no certificate in it".to_owned());
     }
     Ok(roots)
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = fs::read(file).map_err(|error| error.to_string())?;
-    CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|error| error.to_string())
 }

@@ -4,8 +4,6 @@
 //! workers share (how many calls run at once, whether the application answers) is in [`Reach`]. Redirects are not
 //! followed, nothing is decompressed, and nothing here knows what a session is.
 
-mod secure;
-
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
@@ -22,11 +20,10 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-use self::secure::{Io, Security};
+use super::dial::{Dial, Io, Place, Trust};
 use crate::config;
 use crate::session::Failure;
 
@@ -50,11 +47,9 @@ const DOWN_AFTER: u32 = 3;
 
 /// What all workers know of the application.
 pub struct Reach {
-    host: String,
-    port: u16,
+    dial: Dial,
     authority: String,
     base: String,
-    security: Option<Security>,
     slots: Arc<Semaphore>,
     news: Mutex<News>,
 }
@@ -69,12 +64,17 @@ struct News {
 impl Reach {
     /// The application there, asked over at most so many connections at once.
     pub fn new(to: &config::Upstream, connections: usize) -> Reach {
+        let tls = to.is_secure.then(Trust::default);
+        let place = Place::Tcp { host: to.host.clone(), port: to.port, tls };
+        Reach::by(Dial::new(place), to.authority(), to.base.clone(), connections)
+    }
+
+    /// What is reached by other ways too: its `Host`, and what goes before each path.
+    pub fn by(dial: Dial, authority: String, base: String, connections: usize) -> Reach {
         Reach {
-            host: to.host.clone(),
-            port: to.port,
-            authority: to.authority(),
-            base: to.base.clone(),
-            security: to.is_secure.then(|| Security::new(&to.host)),
+            dial,
+            authority,
+            base,
             slots: Arc::new(Semaphore::new(connections.max(1))),
             news: Mutex::new(News { failures: 0, at: None, last: None }),
         }
@@ -127,13 +127,12 @@ impl Reach {
 impl Reach {
     /// A connection to it.
     async fn connect(&self) -> Result<Box<dyn Io>, Failure> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|_| Failure::Refused)?;
-        // A request is one write; there is nothing for Nagle to gather. A socket that refuses works all the same.
-        let _ = stream.set_nodelay(true);
-        match &self.security {
-            None => Ok(Box::new(stream)),
-            Some(security) => security.shake_hands(stream).await,
-        }
+        self.dial.connect().await.map_err(|_| Failure::Refused)
+    }
+
+    /// Why TLS to it failed the last time, if it did.
+    pub fn trouble(&self) -> Option<String> {
+        self.dial.trouble()
     }
 }
 

@@ -10,6 +10,18 @@ use crate::error::Error;
 use crate::num::Double;
 
 /// The protocol a client has chosen with `HELLO`.
+///
+/// ```
+/// use cloakroom::resp::{Reply, Version};
+///
+/// let null = |version| {
+///     let mut out = Vec::new();
+///     Reply::new(&mut out, version).null();
+///     out
+/// };
+/// assert_eq!(null(Version::default()), b"$-1\r\n");
+/// assert_eq!(null(Version::Resp3), b"_\r\n");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// What every client speaks.
@@ -19,7 +31,22 @@ pub enum Version {
     Resp3,
 }
 
-/// Where a handler writes its answer.
+/// Where a reply is written. The caller says what it means; the version decides how it looks.
+///
+/// ```
+/// use cloakroom::resp::{Reply, Version};
+///
+/// let tell = |version| {
+///     let mut out = Vec::new();
+///     let mut reply = Reply::new(&mut out, version);
+///     reply.map(1);
+///     reply.bulk(b"warm");
+///     reply.boolean(true);
+///     String::from_utf8(out).expect("text")
+/// };
+/// assert_eq!(tell(Version::Resp2), "*2\r\n$4\r\nwarm\r\n:1\r\n");
+/// assert_eq!(tell(Version::Resp3), "%1\r\n$4\r\nwarm\r\n#t\r\n");
+/// ```
 #[derive(Debug)]
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
@@ -28,36 +55,65 @@ pub struct Reply<'a> {
 
 impl<'a> Reply<'a> {
     /// Answers are added at the end of `out`.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).ok();
+    /// assert_eq!(out, b"+OK\r\n");
+    /// ```
     pub fn new(out: &'a mut Vec<u8>, version: Version) -> Reply<'a> {
         Reply { out, version }
     }
 
     /// The version this client speaks.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// assert_eq!(Reply::new(&mut Vec::new(), Version::Resp3).version(), Version::Resp3);
+    /// ```
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// The same reply for a while, for a helper that takes it by value.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn reborrow(&mut self) -> Reply<'_> {
         Reply { out: self.out, version: self.version }
     }
 
     /// The bytes themselves, for who runs other commands and lets them answer.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         self.out
     }
 
     /// Goes on in another version, as HELLO does.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn set_version(&mut self, version: Version) {
         self.version = version;
     }
 
     /// `OK`.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).ok();
+    /// assert_eq!(out, b"+OK\r\n");
+    /// ```
     pub fn ok(&mut self) {
         self.raw(b"+OK\r\n");
     }
 
     /// A short status without line breaks.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).simple("PONG");
+    /// assert_eq!(out, b"+PONG\r\n");
+    /// ```
     pub fn simple(&mut self, text: &str) {
         debug_assert!(!text.contains(['\r', '\n']), "a status is one line: {text:?}");
         self.out.push(b'+');
@@ -65,12 +121,26 @@ impl<'a> Reply<'a> {
     }
 
     /// A refusal, with its code.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).error(&cloakroom::Error::WrongType);
+    /// assert_eq!(out, b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
+    /// ```
     pub fn error(&mut self, error: &Error) {
         let (code, _) = error.faces();
         self.raw_error(&format!("{code} {error}"));
     }
 
     /// A refusal that brings its own code. It stays one line, whatever a client has smuggled into the text.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).raw_error("LOADING not\r\nyet");
+    /// assert_eq!(out, b"-LOADING not  yet\r\n");
+    /// ```
     pub fn raw_error(&mut self, text: &str) {
         self.out.push(b'-');
         let text = text.trim_matches(['\r', '\n']);
@@ -82,16 +152,37 @@ impl<'a> Reply<'a> {
     }
 
     /// An integer.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).int(-7);
+    /// assert_eq!(out, b":-7\r\n");
+    /// ```
     pub fn int(&mut self, number: i64) {
         self.header(b':', number);
     }
 
     /// A count. Redis writes counts as signed integers too.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).count([1, 2].len());
+    /// assert_eq!(out, b":2\r\n");
+    /// ```
     pub fn count(&mut self, number: usize) {
         self.int(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
     /// A binary-safe string.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).bulk(b"a\r\nb");
+    /// assert_eq!(out, b"$4\r\na\r\nb\r\n");
+    /// ```
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.out.reserve(bytes.len() + HEADER_MAX + 2);
         self.length(b'$', bytes.len());
@@ -99,6 +190,16 @@ impl<'a> Reply<'a> {
     }
 
     /// A binary-safe string, or null.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).bulk_or_null(None);
+    /// assert_eq!(out, b"$-1\r\n");
+    /// out.clear();
+    /// Reply::new(&mut out, Version::Resp3).bulk_or_null(None);
+    /// assert_eq!(out, b"_\r\n");
+    /// ```
     pub fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
         match bytes {
             Some(bytes) => self.bulk(bytes),
@@ -107,6 +208,13 @@ impl<'a> Reply<'a> {
     }
 
     /// A string that is written out here and nowhere before.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).bulk_display(1_234);
+    /// assert_eq!(out, b"$4\r\n1234\r\n");
+    /// ```
     pub fn bulk_display(&mut self, text: impl Display) {
         let mark = self.mark();
         self.display(text);
@@ -116,38 +224,124 @@ impl<'a> Reply<'a> {
     }
 
     /// Nothing there.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).null();
+    /// assert_eq!(out, b"$-1\r\n");
+    /// out.clear();
+    /// Reply::new(&mut out, Version::Resp3).null();
+    /// assert_eq!(out, b"_\r\n");
+    /// ```
     pub fn null(&mut self) {
         self.either(b"$-1\r\n", b"_\r\n");
     }
 
     /// No array there: a transaction or a blocking command that came to nothing.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).null_array();
+    /// assert_eq!(out, b"*-1\r\n");
+    /// out.clear();
+    /// Reply::new(&mut out, Version::Resp3).null_array();
+    /// assert_eq!(out, b"_\r\n");
+    /// ```
     pub fn null_array(&mut self) {
         self.either(b"*-1\r\n", b"_\r\n");
     }
 
     /// The head of an array; `len` elements follow.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp2);
+    /// reply.array(2);
+    /// reply.int(1);
+    /// reply.int(2);
+    /// assert_eq!(out, b"*2\r\n:1\r\n:2\r\n");
+    /// ```
     pub fn array(&mut self, len: usize) {
         self.length(b'*', len);
     }
 
     /// The head of a map; `len` keys with their values follow.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp2);
+    /// reply.map(1);
+    /// reply.bulk(b"a");
+    /// reply.int(1);
+    /// assert_eq!(out, b"*2\r\n$1\r\na\r\n:1\r\n");
+    /// out.clear();
+    /// let mut reply = Reply::new(&mut out, Version::Resp3);
+    /// reply.map(1);
+    /// reply.bulk(b"a");
+    /// reply.int(1);
+    /// assert_eq!(out, b"%1\r\n$1\r\na\r\n:1\r\n");
+    /// ```
     pub fn map(&mut self, len: usize) {
         let (kind, len) = self.map_head(len);
         self.length(kind, len);
     }
 
     /// The head of a set; `len` elements follow.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp2);
+    /// reply.set(1);
+    /// reply.int(7);
+    /// assert_eq!(out, b"*1\r\n:7\r\n");
+    /// out.clear();
+    /// let mut reply = Reply::new(&mut out, Version::Resp3);
+    /// reply.set(1);
+    /// reply.int(7);
+    /// assert_eq!(out, b"~1\r\n:7\r\n");
+    /// ```
     pub fn set(&mut self, len: usize) {
         self.length(self.kind(b'*', b'~'), len);
     }
 
     /// The head of a message that answers no request; `len` elements follow.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp2);
+    /// reply.push(1);
+    /// reply.int(7);
+    /// assert_eq!(out, b"*1\r\n:7\r\n");
+    /// out.clear();
+    /// let mut reply = Reply::new(&mut out, Version::Resp3);
+    /// reply.push(1);
+    /// reply.int(7);
+    /// assert_eq!(out, b">1\r\n:7\r\n");
+    /// ```
     pub fn push(&mut self, len: usize) {
         self.length(self.kind(b'*', b'>'), len);
     }
 
     /// The head of `len` pairs about the reply that comes after them. `false`, and nothing written, for a client that
     /// does not know of such a thing; then the pairs must be left out.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp3);
+    /// if reply.attribute(1) {
+    ///     reply.simple("ttl");
+    ///     reply.int(3_600);
+    /// }
+    /// reply.ok();
+    /// assert_eq!(out, b"|1\r\n+ttl\r\n:3600\r\n+OK\r\n");
+    /// ```
     #[must_use]
     pub fn attribute(&mut self, len: usize) -> bool {
         let known = self.version == Version::Resp3;
@@ -158,11 +352,22 @@ impl<'a> Reply<'a> {
     }
 
     /// A float with as many digits as it takes to read the same one back.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).double(0.5);
+    /// assert_eq!(out, b"$3\r\n0.5\r\n");
+    /// out.clear();
+    /// Reply::new(&mut out, Version::Resp3).double(0.5);
+    /// assert_eq!(out, b",0.5\r\n");
+    /// ```
     pub fn double(&mut self, number: f64) {
         self.double_display(Double(number));
     }
 
     /// A float that is written its own way, such as a distance with four decimals.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn double_display(&mut self, text: impl Display) {
         match self.version {
             Version::Resp2 => self.bulk_display(text),
@@ -175,6 +380,16 @@ impl<'a> Reply<'a> {
     }
 
     /// An integer of any size, in decimal.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).big_number("-12");
+    /// assert_eq!(out, b"$3\r\n-12\r\n");
+    /// out.clear();
+    /// Reply::new(&mut out, Version::Resp3).big_number("-12");
+    /// assert_eq!(out, b"(-12\r\n");
+    /// ```
     pub fn big_number(&mut self, digits: &str) {
         match self.version {
             Version::Resp2 => self.bulk(digits.as_bytes()),
@@ -186,6 +401,16 @@ impl<'a> Reply<'a> {
     }
 
     /// Yes or no.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).boolean(true);
+    /// assert_eq!(out, b":1\r\n");
+    /// out.clear();
+    /// Reply::new(&mut out, Version::Resp3).boolean(true);
+    /// assert_eq!(out, b"#t\r\n");
+    /// ```
     pub fn boolean(&mut self, yes: bool) {
         if yes {
             self.either(b":1\r\n", b"#t\r\n");
@@ -195,6 +420,16 @@ impl<'a> Reply<'a> {
     }
 
     /// Text for people; `kind` is `txt` or `mkd`.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).verbatim("txt", "hi");
+    /// assert_eq!(out, b"$2\r\nhi\r\n");
+    /// out.clear();
+    /// Reply::new(&mut out, Version::Resp3).verbatim("txt", "hi");
+    /// assert_eq!(out, b"=6\r\ntxt:hi\r\n");
+    /// ```
     pub fn verbatim(&mut self, kind: &str, text: &str) {
         debug_assert_eq!(kind.len(), 3);
         match self.version {
@@ -209,37 +444,95 @@ impl<'a> Reply<'a> {
     }
 
     /// Bytes that are RESP of this version already.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// Reply::new(&mut out, Version::Resp2).raw(b"+QUEUED\r\n");
+    /// assert_eq!(out, b"+QUEUED\r\n");
+    /// ```
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Where the next byte will be written.
+    /// Where the next byte will be written: what [`rewind`](Reply::rewind) and [`array_from`](Reply::array_from) are given.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// let mut out = b"+OK\r\n".to_vec();
+    /// assert_eq!(Reply::new(&mut out, Version::Resp2).mark(), 5);
+    /// ```
     pub fn mark(&self) -> usize {
         self.out.len()
     }
 
     /// Whether what was written since `mark` is an error.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn is_error(&self, mark: usize) -> bool {
         self.out.get(mark) == Some(&b'-')
     }
 
     /// Takes back what was written since `mark`.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp2);
+    /// let mark = reply.mark();
+    /// reply.array(2);
+    /// reply.rewind(mark);
+    /// reply.null_array();
+    /// assert_eq!(out, b"*-1\r\n");
+    /// ```
     pub fn rewind(&mut self, mark: usize) {
         self.out.truncate(mark);
     }
 
     /// Makes an array of the `len` elements written since `mark`.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp2);
+    /// let mark = reply.mark();
+    /// reply.int(1);
+    /// reply.int(2);
+    /// reply.array_from(mark, 2);
+    /// assert_eq!(out, b"*2\r\n:1\r\n:2\r\n");
+    /// ```
     pub fn array_from(&mut self, mark: usize, len: usize) {
         self.insert(mark, b'*', len);
     }
 
     /// Makes a map of the `len` keys and values written since `mark`.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp3);
+    /// let mark = reply.mark();
+    /// reply.int(1);
+    /// reply.int(2);
+    /// reply.map_from(mark, 1);
+    /// assert_eq!(out, b"%1\r\n:1\r\n:2\r\n");
+    /// ```
     pub fn map_from(&mut self, mark: usize, len: usize) {
         let (kind, len) = self.map_head(len);
         self.insert(mark, kind, len);
     }
 
     /// Makes a set of the `len` elements written since `mark`.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Reply, Version};
+    /// # let mut out = Vec::new();
+    /// let mut reply = Reply::new(&mut out, Version::Resp3);
+    /// let mark = reply.mark();
+    /// reply.int(1);
+    /// reply.int(2);
+    /// reply.set_from(mark, 2);
+    /// assert_eq!(out, b"~2\r\n:1\r\n:2\r\n");
+    /// ```
     pub fn set_from(&mut self, mark: usize, len: usize) {
         self.insert(mark, self.kind(b'*', b'~'), len);
     }

@@ -8,35 +8,22 @@
 //! header and skips the byte after it unseen, and skips the two bytes after a bulk string unseen.
 
 use std::borrow::Cow;
-use std::ops::Index;
 
 use memchr::{memchr, memchr2};
 
+pub use super::args::{Args, Span, Words};
 use crate::error::{Error, Result};
 use crate::num::parse_i64;
 
-/// Where one word of a request lies in the bytes it was parsed from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    start: u32,
-    end: u32,
-}
-
-/// Words of one request, still lying in the read buffer.
-#[derive(Clone, Copy)]
-pub struct Args<'a> {
-    bytes: &'a [u8],
-    spans: &'a [Span],
-}
-
-/// Words of one request that own their bytes: a queued command, or one that no client sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
-}
-
 /// What a request may cost before it is refused.
+///
+/// ```
+/// use cloakroom::resp::{Limits, Parser};
+///
+/// let limits = Limits { bulk: 1_000, ..Limits::default() };
+/// let refused = Parser::new().parse(b"*1\r\n$1001\r\n", &limits).unwrap_err();
+/// assert_eq!(refused.to_string(), "Protocol error: invalid bulk length");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one bulk string (`proto-max-bulk-len`).
@@ -79,140 +66,22 @@ impl Limits {
     }
 }
 
-impl<'a> Args<'a> {
-    /// How many words there are, the command's name included.
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    /// Whether there is no word at all.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// The word at `index`, if there is one.
-    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
-        Some(self.slice(*self.spans.get(index)?))
-    }
-
-    /// All words in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
-        let args = *self;
-        self.spans.iter().map(move |&span| args.slice(span))
-    }
-
-    /// The words up to `to`; all when there are fewer.
-    pub fn head(&self, to: usize) -> Args<'a> {
-        Args { bytes: self.bytes, spans: &self.spans[..to.min(self.spans.len())] }
-    }
-
-    /// The words from `from` on; none when there are fewer.
-    pub fn tail(&self, from: usize) -> Args<'a> {
-        Args { bytes: self.bytes, spans: self.spans.get(from..).unwrap_or_default() }
-    }
-
-    /// So many words from `from` on, as far as there are any.
-    pub fn slice_of(&self, from: usize, count: usize) -> Args<'a> {
-        let spans = self.spans.get(from..).unwrap_or_default();
-        Args { bytes: self.bytes, spans: &spans[..count.min(spans.len())] }
-    }
-
-    fn slice(&self, span: Span) -> &'a [u8] {
-        &self.bytes[span.start as usize..span.end as usize]
-    }
-}
-
-impl Index<usize> for Args<'_> {
-    type Output = [u8];
-
-    /// The word at `index`, which the caller knows to be there.
-    fn index(&self, index: usize) -> &[u8] {
-        self.slice(self.spans[index])
-    }
-}
-
-impl Words {
-    /// No words.
-    pub fn new() -> Words {
-        Words::default()
-    }
-
-    /// The words of a line, split as those of an inline request; `None` for quotes that do not match.
-    pub fn of_line(line: &[u8]) -> Option<Words> {
-        let mut words = Words::new();
-        split_line(line, &mut words).map(|()| words)
-    }
-
-    /// Adds a word at the end.
-    pub fn push(&mut self, word: &[u8]) {
-        self.bytes.extend_from_slice(word);
-        self.close();
-    }
-
-    /// The words, borrowed as those of any request.
-    pub fn args(&self) -> Args<'_> {
-        Args { bytes: &self.bytes, spans: &self.spans }
-    }
-
-    /// Bytes that these words need at least.
-    pub fn len(&self) -> usize {
-        self.bytes.len() + self.spans.len() * size_of::<Span>()
-    }
-
-    /// Whether there is no word.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// Bytes that the words of a request would add.
-    pub fn size_of(args: Args<'_>) -> usize {
-        args.iter().map(|word| word.len() + size_of::<Span>()).sum()
-    }
-
-    /// Bytes of heap these words hold.
-    pub fn heap(&self) -> usize {
-        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
-    }
-
-    /// Ends the word whose bytes were written since the last one.
-    fn close(&mut self) {
-        let start = self.spans.last().map_or(0, |span| span.end as usize);
-        self.spans.push(Span::new(start, self.bytes.len()));
-    }
-
-    /// Forgets them, and keeps their room.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.spans.clear();
-    }
-}
-
-impl From<Args<'_>> for Words {
-    fn from(args: Args<'_>) -> Words {
-        let mut words = Words::new();
-        words.spans.reserve_exact(args.len());
-        words.bytes.reserve_exact(args.iter().map(<[u8]>::len).sum());
-        args.iter().for_each(|word| words.push(word));
-        words
-    }
-}
-
-impl<'w> FromIterator<&'w [u8]> for Words {
-    fn from_iter<I: IntoIterator<Item = &'w [u8]>>(list: I) -> Words {
-        let mut words = Words::new();
-        list.into_iter().for_each(|word| words.push(word));
-        words
-    }
-}
-
-impl Span {
-    fn new(start: usize, end: usize) -> Span {
-        debug_assert!(start <= end && end <= u32::MAX as usize);
-        Span { start: start as u32, end: end as u32 }
-    }
-}
-
 /// Finds one request after the other in what a client sends.
+///
+/// ```
+/// use cloakroom::resp::{Limits, Parser};
+///
+/// let (mut parser, limits) = (Parser::new(), Limits::default());
+/// // It comes in pieces, and the parser sees them all, from the beginning of the request on.
+/// let whole = b"*2\r\n$3\r\nGET\r\n$4\r\ncoat\r\n";
+/// assert_eq!(parser.parse(&whole[..9], &limits)?, None);
+/// assert_eq!(parser.parse(whole, &limits)?, Some(whole.len()));
+/// assert!(parser.args(whole).iter().eq([&b"GET"[..], b"coat"]));
+///
+/// // After an error nobody knows where the next one would begin.
+/// assert!(parser.parse(b"*1\r\n+PING\r\n", &limits).is_err());
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Parser {
     state: State,
@@ -246,6 +115,13 @@ enum State {
 
 impl Parser {
     /// A parser at the beginning of a request.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Limits, Parser};
+    /// # let (mut parser, limits) = (Parser::new(), Limits::default());
+    /// assert!(!Parser::new().is_midway());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn new() -> Parser {
         Parser::default()
     }
@@ -255,6 +131,15 @@ impl Parser {
     /// `Some(used)`: it lies in `bytes[..used]` and [`args`](Parser::args) has its words; no words means an empty
     /// request, to be skipped. `None`: call again with the same bytes and more behind them. After an error the
     /// stream cannot be followed any further.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Limits, Parser};
+    /// # let (mut parser, limits) = (Parser::new(), Limits::default());
+    /// assert_eq!(parser.parse(b"PING\r\nPI", &limits)?, Some(6));
+    /// assert_eq!(parser.parse(b"PI", &limits)?, None);
+    /// assert_eq!(parser.parse(b"*0\r\n", &limits)?, Some(4), "an empty one");
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn parse(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>> {
         self.count(1);
         self.seen = bytes.len();
@@ -266,6 +151,15 @@ impl Parser {
     }
 
     /// The words of the request that [`parse`](Parser::parse) just found in `bytes`.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Limits, Parser};
+    /// # let (mut parser, limits) = (Parser::new(), Limits::default());
+    /// let input = b"GET 'my coat'\r\n";
+    /// parser.parse(input, &limits)?;
+    /// assert_eq!(&parser.args(input)[1], b"my coat");
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn args<'a>(&'a self, bytes: &'a [u8]) -> Args<'a> {
         let inline = !self.words.bytes.is_empty();
         Args { bytes: if inline { &self.words.bytes } else { bytes }, spans: &self.words.spans }
@@ -273,6 +167,18 @@ impl Parser {
 
     /// How much room to make for the rest of the request. Never more than has arrived already, or 64 KB with it, so that
     /// announcing a size costs the announcer as much as it costs the server.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Limits, Parser};
+    /// # let (mut parser, limits) = (Parser::new(), Limits::default());
+    /// let input = b"*2\r\n$4\r\nECHO\r\n$100\r\n";
+    /// parser.parse(input, &limits)?;
+    /// assert_eq!(parser.needs(), 100 + 2, "the rest of the last word");
+    /// parser.restart();
+    /// parser.parse(b"*1\r\n$400000000\r\n", &limits)?;
+    /// assert!(parser.needs() <= 64 * 1024);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn needs(&self) -> usize {
         let most = match self.seen {
             few if few <= REQUEST_BEFORE_AUTH => RESERVE_MIN - few,
@@ -287,22 +193,51 @@ impl Parser {
     }
 
     /// Whether part of a request has been read and the rest is awaited.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Limits, Parser};
+    /// # let (mut parser, limits) = (Parser::new(), Limits::default());
+    /// parser.parse(b"*1\r\n$4\r\nPI", &limits)?;
+    /// assert!(parser.is_midway());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn is_midway(&self) -> bool {
         !matches!(self.state, State::Start)
     }
 
     /// Bytes of heap the parser holds.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn heap(&self) -> usize {
         self.words.heap()
     }
 
     /// Forgets what was begun: the next bytes are those of another client.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Limits, Parser};
+    /// # let (mut parser, limits) = (Parser::new(), Limits::default());
+    /// parser.parse(b"*1\r\n$4\r\nPI", &limits)?;
+    /// parser.restart();
+    /// assert_eq!(parser.parse(b"PING\r\n", &limits)?, Some(6));
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn restart(&mut self) {
         self.state = State::Start;
     }
 
     /// The client pauses: gives back what a large request has left behind. Must not be called while the words of a
     /// request are still needed.
+    ///
+    /// ```
+    /// # use cloakroom::resp::{Limits, Parser};
+    /// # let (mut parser, limits) = (Parser::new(), Limits::default());
+    /// let input = [b"MGET".to_vec(), b" coat".repeat(1_000), b"\r\n".to_vec()].concat();
+    /// parser.parse(&input, &limits)?;
+    /// assert_eq!(parser.args(&input).len(), 1_001);
+    /// parser.rest();
+    /// assert!(parser.args(&[]).is_empty());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn rest(&mut self) {
         if self.is_midway() {
             return;
@@ -545,7 +480,7 @@ fn announced(bytes: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
 
 /// Splits a line into words as Redis does: blanks between, `"…"` with escapes, `'…'` with `\'` only. `None` when a
 /// quote is not closed or something but a blank follows one.
-fn split_line(line: &[u8], words: &mut Words) -> Option<()> {
+pub(super) fn split_line(line: &[u8], words: &mut Words) -> Option<()> {
     let mut rest = line;
     loop {
         let blanks = rest.iter().take_while(|&&byte| is_space(byte)).count();

@@ -8,9 +8,29 @@ use super::headers::{passes_down, shares_beyond};
 use super::source::SourceAnswer;
 
 /// A header line: its name in lower case, and its value.
+///
+/// ```
+/// use cloakroom::session::{Header, SourceAnswer};
+///
+/// let line: Header = ("content-type".into(), "application/json".into());
+/// let answer = SourceAnswer { status: 200, headers: vec![line], body: "{}".into() };
+/// assert_eq!(answer.header("Content-Type"), Some(&b"application/json"[..]));
+/// ```
 pub type Header = (Bytes, Bytes);
 
 /// Where an answer comes from.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::StoreAlone, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// // Nobody has asked for this one, so nobody knows it.
+/// let LookUp::Answer(answer) = sessions.look_up(&sessions.tokens([]), hands.now()) else { panic!() };
+/// assert_eq!(answer.origin, Origin::Nothing);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A stored answer.
@@ -28,6 +48,21 @@ pub enum Origin {
 }
 
 /// An answer, ready to be written.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+/// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!("it was stored") };
+/// assert_eq!((answer.status, answer.origin), (200, Origin::Cache));
+/// assert_eq!(&answer.body[..], br#"{"user":{"id":"7","name":"alice"}}"#);
+/// assert_eq!(answer.header("x-session-source"), Some(&b"cache"[..]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
@@ -67,11 +102,38 @@ pub(super) fn may_be_told_again(name: &[u8]) -> bool {
 
 impl Answer {
     /// The first header line of this name.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// assert_eq!(answer.header("Cache-Control"), Some(&b"private, no-cache, no-store"[..]));
+    /// assert_eq!(answer.header("etag"), None);
+    /// ```
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         super::source::header(&self.headers, name)
     }
 
     /// The value of our own `Cache-Status`, which is behind those of caches that the source is behind.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// assert_eq!(answer.cache_status(), "cloakroom; hit; ttl=5");
+    /// ```
     pub fn cache_status(&self) -> &str {
         let own = self.headers.iter().rev().find(|(name, _)| name.as_ref() == b"cache-status");
         own.and_then(|(_, value)| std::str::from_utf8(value).ok()).unwrap_or_default()

@@ -23,14 +23,35 @@ use super::fill::Trouble;
 use super::flight::{Fill, Flight, Landing, Wait};
 use super::hit::Hit;
 use super::nextauth::Vault;
-use super::source::{Failure, Kind, Outcome};
+use super::source::{Failure, Kind, Outcome, Source};
 use super::story::{Event, Story};
 use super::sync::Steps;
 use super::{Profile, Service, Settings};
-use crate::clock::{Millis, Ttl};
+use crate::clock::{Clock, Millis, Ttl};
+use crate::config::Namespace;
 use crate::store::{Look, NameBuf, Store};
 
 /// What a session check comes to.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// // Whoever serves a check does one of four things.
+/// match sessions.look_up(&tokens, hands.now()) {
+///     LookUp::Answer(answer) => println!("{} {:?}", answer.status, answer.body),
+///     LookUp::Fill(fill) => {
+///         // Ask the source with the request's own cookies, in a task that ends even if the client leaves, and then:
+///         let outcome = Outcome::Answered(SourceAnswer::new(200, "{}"));
+///         println!("{:?}", sessions.complete(fill, outcome, hands.now()).body);
+///     }
+///     LookUp::Wait(_wait) => println!("poll_wait() until it is there"),
+///     LookUp::Pass(why) => println!("ask the source for this request alone: {why:?}"),
+/// }
+/// ```
 #[derive(Debug)]
 pub enum LookUp {
     /// This is the answer.
@@ -44,6 +65,18 @@ pub enum LookUp {
 }
 
 /// Why a check goes past the cache.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// // Which of the two NextAuth reads cannot be told.
+/// let twice = sessions.tokens([&b"next-auth.session-token=a; next-auth.session-token=b"[..]]);
+/// assert!(matches!(sessions.look_up(&twice, hands.now()), LookUp::Pass(PassWhy::Ambiguous)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassWhy {
     /// It cannot be told which token the source will read.
@@ -55,6 +88,32 @@ pub enum PassWhy {
 }
 
 /// The session cache. Clones share it; all of it may be called from any thread.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// // The first check asks, and all that come meanwhile wait for the same answer.
+/// let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!("nothing is known yet") };
+/// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Wait(_)));
+/// let session = SourceAnswer::new(200, r#"{"user":{"name":"alice"}}"#);
+/// sessions.complete(fill, Outcome::Answered(session), hands.now());
+///
+/// // Then nobody asks, for as long as the settings' `ttl`.
+/// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Answer(_)));
+/// hands.advance(Ttl::seconds(5));
+/// let LookUp::Fill(late) = sessions.look_up(&tokens, hands.now()) else { panic!("it has died") };
+///
+/// // A sign-out is final, also for an answer that was under way.
+/// let sign_out = sessions.begin_sign_out(&tokens, hands.now());
+/// sessions.end_sign_out(sign_out, None, hands.now());
+/// let session = SourceAnswer::new(200, r#"{"user":{"name":"alice"}}"#);
+/// let answer = sessions.complete(late, Outcome::Answered(session), hands.now());
+/// assert_eq!((answer.origin, &answer.body[..]), (Origin::Fence, &b"{}"[..]));
+/// ```
 #[derive(Clone)]
 pub struct SessionCache {
     pub(super) core: Arc<Core>,
@@ -116,9 +175,89 @@ pub(super) enum Glance {
 }
 
 impl SessionCache {
+    /// A cache with a store of its own, whose namespace and fences are as the settings need them.
+    ///
+    /// ```
+    /// use cloakroom::clock::{Clock, Ttl};
+    /// use cloakroom::session::{LookUp, SessionCache, Settings};
+    ///
+    /// // The app writes its sessions itself, and nobody else is asked.
+    /// let sessions = SessionCache::embedded(Settings::default(), Clock::system());
+    /// sessions.store().put(b"auth:session:abc", br#"{"user":{"name":"alice"}}"#, Ttl::seconds(60))?;
+    ///
+    /// let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, sessions.store().clock().now()) else { panic!() };
+    /// assert_eq!(&answer.body[..], br#"{"user":{"name":"alice"}}"#);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
+    pub fn embedded(settings: Settings, clock: impl Into<Clock>) -> SessionCache {
+        let sessions = Namespace {
+            secret: true,
+            fence: true,
+            login: settings.source == Source::StoreAlone,
+            ..Namespace::new(Namespace::SESSION, settings.prefix.clone(), settings.ttl)
+        };
+        let builder = Store::builder().clock(clock).namespaces(vec![sessions]).fence(settings.fence());
+        let mut stores = builder.build_family(2);
+        let families = stores.pop().unwrap_or_default();
+        SessionCache::new(stores.pop().unwrap_or_default(), families, settings)
+    }
+
+    /// Where the sessions' bodies lie, under the settings' prefix: what an app may read, write and remove itself.
+    ///
+    /// ```
+    /// use cloakroom::clock::Clock;
+    /// use cloakroom::session::{LookUp, Origin, SessionCache, Settings};
+    ///
+    /// let sessions = SessionCache::embedded(Settings::default(), Clock::system());
+    /// sessions.store().remove(b"auth:session:abc"); // a sign-out, as a Redis client does it
+    ///
+    /// let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, sessions.store().clock().now()) else { panic!() };
+    /// assert_eq!(answer.origin, Origin::Fence);
+    /// ```
+    pub fn store(&self) -> &Store {
+        &self.core.answers
+    }
+
+    /// Gives back the memory of all that has died, by the store's own clock, and tells when to come again.
+    ///
+    /// ```
+    /// use cloakroom::clock::{ManualClock, Ttl};
+    /// use cloakroom::session::{SessionCache, Settings};
+    ///
+    /// let hands = ManualClock::default();
+    /// let sessions = SessionCache::embedded(Settings::default(), hands.clone());
+    /// sessions.store().put(b"auth:session:abc", b"{}", Ttl::seconds(5))?;
+    /// hands.advance(Ttl::seconds(5));
+    /// sessions.sweep_now();
+    /// assert!(sessions.store().is_empty());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
+    pub fn sweep_now(&self) -> Millis {
+        self.core.answers.sweep_now().min(self.core.families.sweep_now())
+    }
+
     /// A cache on two stores of one family: `answers` is what commands see, `families` is reached by nobody else. The
     /// namespace of the settings' `prefix` should be secret and fenced; where it is not, a `DEL` is no sign-out and
     /// nothing stale is shown.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// use cloakroom::{Config, engine::Engine};
+    ///
+    /// // On the stores of an engine, so that Redis clients see the same sessions.
+    /// let engine = Engine::embedded(Config::default(), hands.clone());
+    /// let sessions = SessionCache::new(engine.store(0).clone(), engine.records().clone(), Settings::default());
+    /// sessions.store().put(b"auth:session:abc", br#"{"user":{}}"#, Ttl::seconds(5))?;
+    /// assert!(engine.store(0).fetch(b"auth:session:abc").is_some());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn new(answers: Store, families: Store, settings: Settings) -> SessionCache {
         let service = settings.service.clone().with_cookie(settings.cookie.as_deref());
         let core = Core {
@@ -146,6 +285,16 @@ impl SessionCache {
     }
 
     /// The settings as they are now.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert_eq!(sessions.settings().ttl, Ttl::seconds(5));
+    /// ```
     pub fn settings(&self) -> Arc<Settings> {
         self.core.settings()
     }
@@ -153,6 +302,17 @@ impl SessionCache {
     /// Changes `ttl`, `stale`, `timeout`, `on_error`, `revoke`, `max_age`, `fences_room`, `body_max`, `headers` and `signs` for
     /// what comes from now on, and the secrets and claims of [`Source::NextAuth`](super::Source::NextAuth). The others, and the
     /// store's fences, stay as they were at the start.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// sessions.change(|settings| settings.ttl = Ttl::seconds(10));
+    /// assert_eq!(sessions.settings().ttl, Ttl::seconds(10));
+    /// ```
     pub fn change(&self, change: impl FnOnce(&mut Settings)) {
         let mut settings = self.core.settings.write();
         change(Arc::make_mut(&mut settings));
@@ -164,21 +324,65 @@ impl SessionCache {
     }
 
     /// Whose sessions they are.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert!(sessions.service().is_next_auth());
+    /// ```
     pub fn service(&self) -> &Service {
         &self.core.service
     }
 
     /// What it counts.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// sessions.look_up(&tokens, hands.now());
+    /// let misses = sessions.counters().rows().into_iter().find(|(name, _, _)| *name == "misses");
+    /// assert_eq!(misses.map(|(_, _, count)| count), Some(1));
+    /// ```
     pub fn counters(&self) -> &Counters {
         &self.core.counters
     }
 
     /// Reads the values of a request's `Cookie` headers, once.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let tokens = sessions.tokens([&b"theme=dark"[..], b"__Secure-next-auth.session-token=abc"]);
+    /// assert!(!tokens.is_empty());
+    /// assert!(sessions.tokens([&b"theme=dark"[..]]).is_empty());
+    /// ```
     pub fn tokens<'a>(&self, cookies: impl IntoIterator<Item = &'a [u8]>) -> Tokens {
         self.core.names.read(&self.core.answers, cookies, self.core.learned())
     }
 
     /// A name that the session cookie has.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert_eq!(sessions.cookie_name(), "next-auth.session-token");
+    /// ```
     pub fn cookie_name(&self) -> String {
         let settings = self.settings();
         if let Some(cookie) = &self.core.service.cookie {
@@ -190,6 +394,19 @@ impl SessionCache {
 
     /// Shows a stored session where it lies, if that is what the check is to be answered with, without allocating. If
     /// not, [`look_up`](SessionCache::look_up) tells what is to be done.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// let len = sessions.hit(&tokens, hands.now(), |hit| hit.body.len());
+    /// assert_eq!(len, Some(34));
+    /// ```
     pub fn hit<R>(&self, tokens: &Tokens, now: Millis, f: impl FnOnce(&Hit<'_>) -> R) -> Option<R> {
         // Of two cookies one may be signed out, which takes more than one look.
         let Seen::One { key, .. } = &tokens.seen else { return None };
@@ -202,6 +419,19 @@ impl SessionCache {
     }
 
     /// Looks a session up: `GET` on exactly the session path, without a query.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+    /// // Who shows no cookie is nobody, and no call is made for that.
+    /// let v4 = sessions.tokens([&b"next-auth.csrf-token=x"[..]]);
+    /// assert!(matches!(sessions.look_up(&v4, hands.now()), LookUp::Answer(_)));
+    /// ```
     pub fn look_up(&self, tokens: &Tokens, now: Millis) -> LookUp {
         let core = &self.core;
         let (asks, passes) = (core.source != Kind::StoreAlone, core.source == Kind::Upstream);
@@ -276,6 +506,20 @@ impl SessionCache {
     }
 
     /// Ends a fill: stores what may be stored, wakes who waits, and gives the asker's answer.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// // The source is down, and nothing earlier is known: as for a visitor, and nothing is stored.
+    /// let answer = sessions.complete(fill, Outcome::Failed(Failure::Refused), hands.now());
+    /// assert_eq!((answer.status, answer.origin, &answer.body[..]), (200, Origin::Failure, &b"{}"[..]));
+    /// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+    /// ```
     pub fn complete(&self, mut fill: Fill, outcome: Outcome, now: Millis) -> Answer {
         fill.user = self.core.user_in(&outcome, fill.subject.as_deref()).map(|user| user.as_slice().into());
         let (answer, landing) = {
@@ -296,6 +540,25 @@ impl SessionCache {
     }
 
     /// The shared answer, when it is there; otherwise `waker` is woken when it is. Ask again with the time it is then.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// use std::task::{Poll, Waker};
+    ///
+    /// let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// let LookUp::Wait(wait) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// assert!(sessions.poll_wait(&wait, Waker::noop(), hands.now()).is_pending());
+    ///
+    /// let session = SourceAnswer::new(200, r#"{"user":{"name":"alice"}}"#);
+    /// sessions.complete(fill, Outcome::Answered(session), hands.now());
+    /// let Poll::Ready(answer) = sessions.poll_wait(&wait, Waker::noop(), hands.now()) else { panic!() };
+    /// assert!(answer.cache_status().ends_with("collapsed"));
+    /// ```
     pub fn poll_wait(&self, wait: &Wait, waker: &Waker, now: Millis) -> Poll<Answer> {
         let Some(landing) = wait.flight.landing(waker, &self.core.steps) else { return Poll::Pending };
         let core = &self.core;
@@ -314,6 +577,19 @@ impl SessionCache {
     }
 
     /// The answer for one who can wait no longer: the last good one, or the failure.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let LookUp::Fill(_fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// let LookUp::Wait(wait) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// hands.advance(sessions.settings().timeout);
+    /// assert_eq!(sessions.give_up(wait, hands.now()).origin, Origin::Failure);
+    /// ```
     pub fn give_up(&self, wait: Wait, now: Millis) -> Answer {
         self.core.counters.check(&self.core.counters.waits);
         self.core.after_failure(&wait.tokens, Trouble::Failure(Failure::Timeout), now)

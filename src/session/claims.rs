@@ -11,27 +11,69 @@ use serde_json::value::RawValue;
 use super::jwt::{TOLERANCE, TokenFault};
 
 /// The claims of a token.
+///
+/// ```
+/// use cloakroom::session::Claims;
+///
+/// let mut claims = Claims::read(br#"{"name":"alice","exp":1700000000}"#)?;
+/// claims.set("role", "\"admin\"".to_owned());
+/// assert_eq!(claims.get("name"), Some("\"alice\""));
+/// assert_eq!(claims.to_json(), r#"{"name":"alice","exp":1700000000,"role":"admin"}"#);
+/// # Ok::<(), cloakroom::session::TokenFault>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Claims(Vec<(String, String)>);
 
 impl Claims {
     /// Reads a JSON object; [`TokenFault::Malformed`] if it is none.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Claims, TokenFault};
+    /// # let mut claims = Claims::read(br#"{"name":"alice","exp":1700000000}"#)?;
+    /// assert!(Claims::read(b"{}").is_ok());
+    /// assert_eq!(Claims::read(b"[]").err(), Some(TokenFault::Malformed));
+    /// # Ok::<(), TokenFault>(())
+    /// ```
     pub fn read(text: &[u8]) -> Result<Claims, TokenFault> {
         let text = std::str::from_utf8(text).map_err(|_| TokenFault::Malformed)?;
         serde_json::from_str(text).map_err(|_| TokenFault::Malformed)
     }
 
     /// The value of a claim, as JSON.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Claims, TokenFault};
+    /// # let mut claims = Claims::read(br#"{"name":"alice","exp":1700000000}"#)?;
+    /// assert_eq!(claims.get("name"), Some("\"alice\""));
+    /// assert_eq!(claims.get("role"), None);
+    /// # Ok::<(), TokenFault>(())
+    /// ```
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
     /// The value of a claim that is a number.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Claims, TokenFault};
+    /// # let mut claims = Claims::read(br#"{"name":"alice","exp":1700000000}"#)?;
+    /// assert_eq!(claims.number("exp"), Some(1_700_000_000.0));
+    /// assert_eq!(claims.number("name"), None);
+    /// # Ok::<(), TokenFault>(())
+    /// ```
     pub fn number(&self, name: &str) -> Option<f64> {
         serde_json::from_str(self.get(name)?).ok()
     }
 
     /// Sets a claim to a JSON value: where it stood, or at the end.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Claims, TokenFault};
+    /// # let mut claims = Claims::read(br#"{"name":"alice","exp":1700000000}"#)?;
+    /// claims.set("exp", "1".to_owned());
+    /// assert_eq!(claims.number("exp"), Some(1.0));
+    /// # Ok::<(), TokenFault>(())
+    /// ```
     pub fn set(&mut self, name: &str, json: String) {
         match self.0.iter_mut().find(|(own, _)| own == name) {
             Some((_, value)) => *value = json,
@@ -40,6 +82,13 @@ impl Claims {
     }
 
     /// All of them as one JSON object.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Claims, TokenFault};
+    /// # let mut claims = Claims::read(br#"{"name":"alice","exp":1700000000}"#)?;
+    /// assert_eq!(claims.to_json(), r#"{"name":"alice","exp":1700000000}"#);
+    /// # Ok::<(), TokenFault>(())
+    /// ```
     pub fn to_json(&self) -> String {
         object(self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }

@@ -4,11 +4,31 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A row of the figures: name, what it says, value.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// let (name, help, value): Row = sessions.counters().rows()[0];
+/// assert_eq!((name, help, value), ("hits", "Session checks answered from the store", 0));
+/// ```
 pub type Row = (&'static str, &'static str, u64);
 
 macro_rules! counters {
     ($($name:ident $help:literal)*) => {
         /// The counters of a [`SessionCache`](super::SessionCache).
+        ///
+        /// ```
+        /// # use cloakroom::clock::Clock;
+        /// # use cloakroom::session::{SessionCache, Settings};
+        /// # let sessions = SessionCache::embedded(Settings::default(), Clock::system());
+        /// let count = |name| sessions.counters().rows().into_iter().find(|row| row.0 == name).map(|row| row.2);
+        /// sessions.look_up(&sessions.tokens([]), sessions.store().clock().now());
+        /// assert_eq!((count("empty"), count("hits")), (Some(1), Some(0)));
+        /// ```
         #[derive(Debug, Default)]
         pub struct Counters {
             $(pub(super) $name: AtomicU64,)*
@@ -18,11 +38,27 @@ macro_rules! counters {
 
         impl Counters {
             /// Every counter now, for INFO and for Prometheus.
+            ///
+            /// ```
+            /// # use cloakroom::clock::Clock;
+            /// # use cloakroom::session::{SessionCache, Settings};
+            /// # let sessions = SessionCache::embedded(Settings::default(), Clock::system());
+            /// assert!(sessions.counters().rows().iter().all(|(_, _, count)| *count == 0));
+            /// ```
             pub fn rows(&self) -> Vec<Row> {
                 vec![$((stringify!($name), $help, self.$name.load(Ordering::Relaxed)),)*]
             }
 
             /// Sets every counter to zero.
+            ///
+            /// ```
+            /// # use cloakroom::clock::Clock;
+            /// # use cloakroom::session::{SessionCache, Settings};
+            /// # let sessions = SessionCache::embedded(Settings::default(), Clock::system());
+            /// sessions.look_up(&sessions.tokens([]), sessions.store().clock().now());
+            /// sessions.counters().reset();
+            /// assert!(sessions.counters().rows().iter().all(|(_, _, count)| *count == 0));
+            /// ```
             pub fn reset(&self) {
                 $(self.$name.store(0, Ordering::Relaxed);)*
             }

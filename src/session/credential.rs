@@ -34,6 +34,14 @@ fn values<'a>(lines: impl Iterator<Item = Line<'a>>, name: &'static [u8]) -> Sho
     lines.map(|(_, value)| value.trim_ascii()).filter(|value| !value.is_empty()).collect()
 }
 
+/// A line of a head that may show who a request is with.
+fn shown_line(line: &[u8]) -> Option<Line<'_>> {
+    const NAMES: [&[u8]; 4] = [b"cookie", b"authorization", b"x-session-token", b"x-session-cookie"];
+    let colon = memchr::memchr(b':', line)?;
+    let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)).then_some((name, value))
+}
+
 /// The token of an `Authorization` header's value.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;
@@ -43,6 +51,20 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 impl SessionCache {
     /// Reads what a request shows who it is with, once: from all its header lines, names and values.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let settings = Settings { source: Source::Upstream, service: Service::supabase(), ..Settings::default() };
+    /// let sessions = SessionCache::embedded(settings, hands.clone());
+    /// let lines: [(&[u8], &[u8]); 2] = [(b"accept", b"*/*"), (b"authorization", b"Bearer a.b.c")];
+    /// let tokens = sessions.credentials(|| lines.into_iter());
+    /// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+    /// ```
     pub fn credentials<'a, L: Iterator<Item = Line<'a>>>(&self, lines: impl Fn() -> L) -> Tokens {
         let service = &self.core.service;
         let cookies = lines().filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie")).map(|(_, value)| value);
@@ -64,7 +86,40 @@ impl SessionCache {
         }
     }
 
+    /// Reads what a person has pasted: lines of a request's head, what stands in `Cookie` or behind `Authorization`, or a
+    /// token alone.
+    pub fn pasted(&self, text: &[u8]) -> Tokens {
+        let text = text.trim_ascii();
+        let lines: SmallVec<[Line<'_>; 4]> = text.split(|byte| *byte == b'\n').filter_map(shown_line).collect();
+        if !lines.is_empty() {
+            return self.credentials(|| lines.iter().copied());
+        }
+        if bearer(text).is_some() {
+            return self.credentials(|| std::iter::once((&b"authorization"[..], text)));
+        }
+        // The names of cookies tell nothing of a single token.
+        match self.tokens([text]) {
+            tokens if !tokens.is_empty() || text.is_empty() => tokens,
+            _ if self.core.service.is_next_auth() => {
+                self.tokens([&[self.cookie_name().as_bytes(), b"=", text].concat()[..]])
+            }
+            _ => self.token(text),
+        }
+    }
+
     /// The token that stands alone, as if a request had shown it in a header.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// sessions.store().put(b"auth:session:abc", br#"{"user":{"name":"alice"}}"#, Ttl::seconds(5))?;
+    /// assert!(sessions.hit(&sessions.token(b"abc"), hands.now(), |_| ()).is_some());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn token(&self, token: &[u8]) -> Tokens {
         let name = self.name(token);
         let why = match plain_value(token) {
@@ -94,6 +149,7 @@ impl SessionCache {
     }
 
     /// Whom the bearer of a request names, if it is a JWT. It is true only if the service has taken that bearer.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn bearer_user<'a, L: Iterator<Item = Line<'a>>>(&self, lines: impl Fn() -> L) -> Option<User> {
         let shown = self.shown(lines);
         let [token] = shown.tokens.as_slice() else { return None };
@@ -102,6 +158,7 @@ impl SessionCache {
     }
 
     /// Tells a fill when the token of its request ends, if that is a JWT that says so: these are the request's lines.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn bound<'a, L: Iterator<Item = Line<'a>>>(&self, fill: &mut Fill, lines: impl Fn() -> L) {
         if fill.tokens.by_header
             && let [token] = self.shown(lines).tokens.as_slice()

@@ -81,6 +81,7 @@ impl SessionCache {
 
     /// Whether a request may change something: its cookies vouch for the token that it gives. `cookies` are the values of its
     /// `Cookie` headers, `is_https` says that a browser came over HTTPS.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn vouches<'a>(
         &self,
         tokens: &Tokens,
@@ -94,6 +95,7 @@ impl SessionCache {
 
     /// The answer to `GET /api/auth/csrf`: the token that the cookies vouch for, or a new one of these random bytes. `None`
     /// where there are no secrets.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn csrf<'a>(
         &self,
         tokens: &Tokens,

@@ -62,6 +62,21 @@ impl Flight {
 
 /// The right and the duty to ask the source once. Hand it to [`SessionCache::complete`] with what the source said. Who
 /// drops it ends the flight, and those who wait are answered as after a failure: nobody is stuck, nobody is let loose.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// use std::task::Waker;
+///
+/// let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// let LookUp::Wait(wait) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// drop(fill); // whoever had it has failed
+/// assert!(sessions.poll_wait(&wait, Waker::noop(), hands.now()).is_ready());
+/// ```
 #[must_use = "a dropped fill answers those who wait with a failure"]
 pub struct Fill {
     pub(super) cache: SessionCache,
@@ -85,6 +100,17 @@ pub struct Fill {
 
 impl Fill {
     /// When the call began; it may take the settings' `timeout` from here.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// assert_eq!(fill.started(), hands.now());
+    /// ```
     pub fn started(&self) -> Millis {
         self.started
     }
@@ -100,6 +126,21 @@ impl Drop for Fill {
 }
 
 /// A share in a call that is under way. Poll it with [`SessionCache::poll_wait`].
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// use std::future::poll_fn;
+///
+/// async fn shared(sessions: SessionCache, wait: Wait) -> Answer {
+///     let clock = sessions.store().clock().clone();
+///     poll_fn(|context| sessions.poll_wait(&wait, context.waker(), clock.now())).await
+/// }
+/// ```
 pub struct Wait {
     pub(super) flight: Arc<Flight>,
     /// The family's name when the wait began.

@@ -7,6 +7,17 @@ use percent_encoding::percent_decode;
 use super::Profile;
 
 /// Which door a request is at.
+///
+/// ```
+/// use cloakroom::session::{Route, Service};
+///
+/// let service = Service::next_auth();
+/// let route = |method, path, query| service.route(method, path, query, true);
+/// assert_eq!(route("GET", "/api/auth/session", None), Route::Check);
+/// assert_eq!(route("GET", "/api/auth/session", Some("x=1")), Route::OtherCheck);
+/// assert_eq!(route("POST", "/api/auth/signout", None), Route::SignOut);
+/// assert_eq!(route("GET", "/", None), Route::Elsewhere);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// `GET` on exactly the session path without a query: [`look_up`](super::SessionCache::look_up).

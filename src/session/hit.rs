@@ -9,6 +9,23 @@ use super::source::{Says, says};
 use crate::clock::Ttl;
 
 /// A stored session that a check is answered with.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+/// let written = sessions.hit(&tokens, hands.now(), |hit| {
+///     let mut head = format!("HTTP/1.1 {} OK\r\n", hit.status).into_bytes();
+///     hit.lines(|name, value| head.extend_from_slice(&[name, b": ", value, b"\r\n"].concat()));
+///     [head.as_slice(), b"\r\n", hit.body].concat()
+/// });
+/// assert!(written.is_some_and(|written| written.ends_with(br#""name":"alice"}}"#)));
+/// ```
 pub struct Hit<'a> {
     /// The HTTP status.
     pub status: u16,
@@ -35,6 +52,20 @@ impl<'a> Hit<'a> {
     }
 
     /// Every header line in turn, names in lower case; no framing, no hop-by-hop.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// let mut names = Vec::new();
+    /// sessions.hit(&tokens, hands.now(), |hit| hit.lines(|name, _| names.push(name.to_vec())));
+    /// assert!(names.contains(&b"cache-status".to_vec()) && !names.contains(&b"content-length".to_vec()));
+    /// ```
     pub fn lines(&self, mut line: impl FnMut(&[u8], &[u8])) {
         match self.filled {
             Some(record) => record.headers().for_each(|(name, value)| line(name, value)),
@@ -70,5 +101,12 @@ impl<'a> Hit<'a> {
         let mut block = block.freeze();
         let headers = ends.into_iter().map(|(name, value)| (block.split_to(name), block.split_to(value))).collect();
         Answer { status: self.status, headers, body: Bytes::copy_from_slice(self.body), origin: Origin::Cache }
+    }
+}
+
+impl std::fmt::Debug for Hit<'_> {
+    /// Nothing of what is in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hit").field("status", &self.status).field("len", &self.body.len()).finish_non_exhaustive()
     }
 }

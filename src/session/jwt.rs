@@ -26,6 +26,17 @@ use super::claims::Claims;
 pub(super) const TOLERANCE: u64 = 15;
 
 /// Random bytes that the making of a token takes: an initialization vector and an identifier.
+///
+/// ```
+/// # use cloakroom::session::{Claims, DICE, Keyring, Profile, Secrets, TokenFault};
+/// # let secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
+/// # let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+/// # let claims = Claims::read(br#"{"name":"alice"}"#)?;
+/// let mut dice = [0; DICE];
+/// getrandom::fill(&mut dice).expect("the system has randomness");
+/// assert!(keyring.encode(claims, 1_700_000_000, 60, dice).len() > 100);
+/// # Ok::<(), TokenFault>(())
+/// ```
 pub const DICE: usize = 32;
 
 /// Bytes of a key at most: two of 32, for the tag and for the text.
@@ -39,6 +50,19 @@ const CBC_TAG: usize = 32;
 const BLOCK: usize = 16;
 
 /// Why a token is no session.
+///
+/// ```
+/// # use cloakroom::session::{Claims, DICE, Keyring, Profile, Secrets, TokenFault};
+/// # let secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
+/// # let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+/// # let claims = Claims::read(br#"{"name":"alice"}"#)?;
+/// let token = keyring.encode(claims, 1_700_000_000, 60, [7; DICE]);
+/// let decode = |token: &str, unix| keyring.decode(token.as_bytes(), unix).map(drop);
+/// assert_eq!(decode(&token, 1_700_000_060), Ok(()));
+/// assert_eq!(decode(&token, 1_700_000_075), Err(TokenFault::Expired), "15 seconds are for clocks that differ");
+/// assert_eq!(decode("a.b.c", 0), Err(TokenFault::Malformed));
+/// # Ok::<(), TokenFault>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
     /// It is no encrypted token at all, or what is in it is no set of claims.
@@ -59,6 +83,11 @@ pub enum TokenFault {
 
 impl TokenFault {
     /// The word for it in logs.
+    ///
+    /// ```
+    /// # use cloakroom::session::TokenFault;
+    /// assert_eq!(TokenFault::UnknownKey.word(), "unknown-key");
+    /// ```
     pub fn word(self) -> &'static str {
         match self {
             TokenFault::Malformed => "malformed",
@@ -73,6 +102,18 @@ impl TokenFault {
 }
 
 /// The secrets of an application, newest first: the first makes tokens, all of them open some.
+///
+/// ```
+/// # use cloakroom::session::{Claims, DICE, Keyring, Profile, Secrets, TokenFault};
+/// # let _secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
+/// # let claims = Claims::read(br#"{"name":"alice"}"#)?;
+/// let before = Secrets::new(["an old secret"]).expect("a secret");
+/// let now = Secrets::new(["a new secret", "an old secret"]).expect("two secrets");
+/// let ring = |secrets| Keyring::new(Profile::AuthJs, "authjs.session-token", secrets);
+/// let token = ring(&before).encode(claims, 1_700_000_000, 60, [7; DICE]);
+/// assert!(ring(&now).decode(token.as_bytes(), 1_700_000_000).is_ok());
+/// # Ok::<(), TokenFault>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secrets {
     newest: String,
@@ -81,6 +122,13 @@ pub struct Secrets {
 
 impl Secrets {
     /// The secrets in this order; `None` if there is none or one is empty.
+    ///
+    /// ```
+    /// # use cloakroom::session::Secrets;
+    /// assert!(Secrets::new(["a secret"]).is_some());
+    /// assert!(Secrets::new(["a secret", ""]).is_none());
+    /// assert!(Secrets::new::<&str>([]).is_none());
+    /// ```
     pub fn new<S: Into<String>>(secrets: impl IntoIterator<Item = S>) -> Option<Secrets> {
         let mut secrets = secrets.into_iter().map(S::into);
         let secrets = Secrets { newest: secrets.next()?, older: secrets.collect() };
@@ -94,6 +142,11 @@ impl Secrets {
     }
 
     /// How many there are.
+    ///
+    /// ```
+    /// # use cloakroom::session::Secrets;
+    /// assert_eq!(Secrets::new(["new", "old"]).map(|secrets| secrets.count()), Some(2));
+    /// ```
     pub fn count(&self) -> usize {
         1 + self.older.len()
     }
@@ -163,6 +216,18 @@ impl Derived {
 }
 
 /// The keys of one session cookie.
+///
+/// ```
+/// # use cloakroom::session::{Claims, DICE, Keyring, Profile, Secrets, TokenFault};
+/// # let secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
+/// # let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+/// # let claims = Claims::read(br#"{"name":"alice"}"#)?;
+/// let token = keyring.encode(claims, 1_700_000_000, 3_600, [7; DICE]);
+/// let read = keyring.decode(token.as_bytes(), 1_700_000_001)?;
+/// assert_eq!(read.get("name"), Some("\"alice\""));
+/// assert_eq!(read.number("exp"), Some(1_700_003_600.0));
+/// # Ok::<(), TokenFault>(())
+/// ```
 #[derive(Clone)]
 pub struct Keyring {
     profile: Profile,
@@ -197,6 +262,19 @@ impl Header {
 
 impl Keyring {
     /// Derives the keys for a session cookie's name.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Claims, DICE, Keyring, Profile, Secrets, TokenFault};
+    /// # let secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
+    /// # let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+    /// # let claims = Claims::read(br#"{"name":"alice"}"#)?;
+    /// // Auth.js has other keys for each name, over HTTPS too.
+    /// let secure = Keyring::new(Profile::AuthJs, "__Secure-authjs.session-token", &secrets);
+    /// let plain = Keyring::new(Profile::AuthJs, "authjs.session-token", &secrets);
+    /// let token = secure.encode(claims, 1_700_000_000, 60, [7; DICE]);
+    /// assert_eq!(plain.decode(token.as_bytes(), 1_700_000_000).err(), Some(TokenFault::UnknownKey));
+    /// # Ok::<(), TokenFault>(())
+    /// ```
     pub fn new(profile: Profile, cookie: &str, secrets: &Secrets) -> Keyring {
         let derive = |secret: &str| Derived::new(profile, cookie, secret);
         Keyring {
@@ -207,6 +285,17 @@ impl Keyring {
     }
 
     /// The claims in a token, as the library reads it at this Unix time in seconds.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Claims, DICE, Keyring, Profile, Secrets, TokenFault};
+    /// # let secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
+    /// # let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+    /// # let claims = Claims::read(br#"{"name":"alice"}"#)?;
+    /// let token = keyring.encode(claims, 1_700_000_000, 60, [7; DICE]);
+    /// assert_eq!(keyring.decode(token.as_bytes(), 1_700_000_001)?.get("name"), Some("\"alice\""));
+    /// assert_eq!(keyring.decode(&token.as_bytes()[1..], 0).err(), Some(TokenFault::Malformed));
+    /// # Ok::<(), TokenFault>(())
+    /// ```
     pub fn decode(&self, token: &[u8], unix: u64) -> Result<Claims, TokenFault> {
         let claims = self.open(token)?;
         claims.check(unix)?;
@@ -256,6 +345,16 @@ impl Keyring {
 
     /// A new token with these claims, made at this Unix time in seconds to end so many seconds later. `dice` are random
     /// bytes that are used for nothing else: with the same ones twice, the key is given away.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Claims, DICE, Keyring, Profile, Secrets, TokenFault};
+    /// # let secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
+    /// # let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+    /// # let claims = Claims::read(br#"{"name":"alice"}"#)?;
+    /// let token = keyring.encode(claims, 1_700_000_000, 60, [7; DICE]);
+    /// assert_eq!(token.split('.').count(), 5, "a JWE in its compact form");
+    /// # Ok::<(), TokenFault>(())
+    /// ```
     pub fn encode(&self, mut claims: Claims, unix: u64, max_age: u64, dice: [u8; DICE]) -> String {
         let (vector, identifier) = dice.split_at(CBC_IV);
         claims.set("iat", unix.to_string());

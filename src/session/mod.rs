@@ -13,71 +13,48 @@
 //! Words: a *family* is one login: the token that was seen first and those it was rotated to. A *fill* asks the source
 //! once, a *wait* shares the answer under way, a *fence* refuses what began before a sign-out.
 //!
+//! A [`SessionCache`] with a store of its own is [`embedded`](SessionCache::embedded); the first check is a call to the
+//! source, and those after it are not:
+//!
 //! ```
 //! use cloakroom::clock::{ManualClock, Ttl};
 //! use cloakroom::session::{LookUp, Origin, Outcome, SessionCache, Settings, Source, SourceAnswer};
-//! use cloakroom::store::Store;
 //!
-//! let clock = ManualClock::default();
+//! let hands = ManualClock::default();
 //! let settings = Settings { source: Source::Upstream, ..Settings::default() };
-//! let mut stores = Store::builder().clock(clock.clone()).fence(settings.fence()).build_family(2);
-//! let (families, answers) = (stores.remove(1), stores.remove(0));
-//! let sessions = SessionCache::new(answers, families, settings);
+//! let sessions = SessionCache::embedded(settings, hands.clone());
 //!
-//! // The first check is a call to the source ...
-//! let tokens = sessions.tokens([b"next-auth.session-token=abc".as_slice()]);
-//! let LookUp::Fill(fill) = sessions.look_up(&tokens, clock.now()) else { panic!("nothing is known yet") };
+//! let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+//! let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!("nothing is known yet") };
 //! let body = r#"{"user":{"name":"alice"},"expires":"2099-01-01T00:00:00.000Z"}"#;
 //! let answer = SourceAnswer::new(200, body).with("content-type", "application/json");
-//! sessions.complete(fill, Outcome::Answered(answer), clock.now());
+//! sessions.complete(fill, Outcome::Answered(answer), hands.now());
 //!
-//! // ... and the next is not.
-//! clock.advance(Ttl::seconds(4));
-//! let LookUp::Answer(answer) = sessions.look_up(&tokens, clock.now()) else { panic!("it was stored") };
+//! hands.advance(Ttl::seconds(4));
+//! let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!("it was stored") };
 //! assert_eq!((answer.origin, &answer.body[..]), (Origin::Cache, body.as_bytes()));
-//! ```
-//!
-//! A library that needs no door of its own keeps sessions in the store alone:
-//!
-//! ```
-//! use cloakroom::session::{LookUp, SessionCache, Settings};
-//! use cloakroom::clock::Ttl;
-//! use cloakroom::store::Store;
-//!
-//! let mut stores = Store::builder().build_family(2);
-//! let (families, answers) = (stores.remove(1), stores.remove(0));
-//! let sessions = SessionCache::new(answers.clone(), families, Settings::default());
-//!
-//! answers.put(b"auth:session:abc", br#"{"user":{"name":"alice"}}"#, Ttl::seconds(5)).unwrap();
-//! let tokens = sessions.tokens([b"next-auth.session-token=abc".as_slice()]);
-//! let LookUp::Answer(answer) = sessions.look_up(&tokens, answers.clock().now()) else { panic!("nobody else to ask") };
-//! assert_eq!(&answer.body[..], br#"{"user":{"name":"alice"}}"#);
 //! ```
 //!
 //! With the application's secret the tokens tell themselves whose they are, and nobody is asked:
 //!
 //! ```
-//! # use cloakroom::clock::{ManualClock, Ttl};
-//! # use cloakroom::store::Store;
+//! # use cloakroom::clock::ManualClock;
 //! use cloakroom::session::{Claims, Keyring, LookUp, NextAuth, Profile, Secrets, SessionCache, Settings, Source};
 //!
-//! # let clock = ManualClock::default();
-//! # let unix = clock.now().0 / 1000;
-//! let secrets = Secrets::new(["NEXTAUTH_SECRET"]).unwrap();
+//! # let hands = ManualClock::default();
+//! let secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
 //! let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
-//! let token = keyring.encode(Claims::read(br#"{"name":"alice"}"#).unwrap(), unix, 3600, [7; 32]);
+//! let token = keyring.encode(Claims::read(br#"{"name":"alice"}"#)?, hands.now().0 / 1000, 3600, [7; 32]);
 //!
 //! let settings = Settings { source: Source::NextAuth(NextAuth::new(secrets)), ..Settings::default() };
-//! let mut stores = Store::builder().clock(clock.clone()).fence(settings.fence()).build_family(2);
-//! let (families, answers) = (stores.remove(1), stores.remove(0));
-//! let sessions = SessionCache::new(answers, families, settings);
-//!
-//! let cookies = [format!("next-auth.session-token={token}")];
-//! let cookies = || cookies.iter().map(String::as_bytes);
-//! let LookUp::Fill(fill) = sessions.look_up(&sessions.tokens(cookies()), clock.now()) else { panic!("not stored yet") };
+//! let sessions = SessionCache::embedded(settings, hands.clone());
+//! let cookie = format!("next-auth.session-token={token}");
+//! let cookies = || [cookie.as_bytes()];
+//! let LookUp::Fill(fill) = sessions.look_up(&sessions.tokens(cookies()), hands.now()) else { panic!("not stored yet") };
 //! let dice = [8; 32]; // from the system's randomness
-//! let answer = sessions.decode(fill, cookies(), false, dice, clock.now());
+//! let answer = sessions.decode(fill, cookies(), false, dice, hands.now());
 //! assert!(answer.body.starts_with(br#"{"user":{"name":"alice"},"expires":"#));
+//! # Ok::<(), cloakroom::session::TokenFault>(())
 //! ```
 
 mod answer;
@@ -110,28 +87,42 @@ mod tests;
 use crate::clock::Ttl;
 use crate::config::ClaimHeaders;
 
-pub use answer::{Answer, Header, Origin, PRIVATE, is_private, speaks_to_caches};
+pub use answer::{Answer, Header, Origin};
 pub use cache::{LookUp, PassWhy, SessionCache};
 pub use claims::Claims;
 pub use cookie::Tokens;
 pub use counters::{Counters, Row};
-pub use credential::is_credential;
-pub use csrf::may_vouch;
-pub use family::for_disk;
 pub use flight::{Fill, Wait};
-pub use headers::{Route, carries_via, connection_names, passes_down, passes_up, route};
+pub use headers::Route;
 pub use hit::Hit;
 pub use jwt::{DICE, Keyring, Secrets, TokenFault};
 pub use nextauth::NextAuth;
 pub use pass::{Observed, Passage};
-pub use service::{SESSION_PATH, Service};
+pub use service::Service;
 pub use signout::{Ended, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
-pub use story::{Account, Event, State, Told};
 pub use users::{Everywhere, User};
 pub use verify::Verified;
 
+#[cfg_attr(doc, doc(hidden))]
+pub use {
+    answer::{PRIVATE, is_private, speaks_to_caches},
+    credential::is_credential,
+    csrf::may_vouch,
+    family::for_disk,
+    headers::{carries_via, connection_names, passes_down, passes_up, route},
+    service::SESSION_PATH,
+    story::{Account, Event, State, Told},
+};
+
 /// Which of NextAuth's libraries has made a session cookie, and with it what an empty session looks like.
+///
+/// ```
+/// use cloakroom::session::Profile;
+///
+/// assert_eq!(Profile::NextAuth.cookie(), "next-auth.session-token");
+/// assert_eq!(Profile::AuthJs.empty_body(), "null");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// next-auth 4: `next-auth.session-token`, `{}`.
@@ -142,6 +133,11 @@ pub enum Profile {
 
 impl Profile {
     /// The session cookie over plain HTTP; over HTTPS the same with `__Secure-` in front.
+    ///
+    /// ```
+    /// # use cloakroom::session::Profile;
+    /// assert_eq!(Profile::AuthJs.cookie(), "authjs.session-token");
+    /// ```
     pub fn cookie(self) -> &'static str {
         match self {
             Profile::NextAuth => "next-auth.session-token",
@@ -150,6 +146,11 @@ impl Profile {
     }
 
     /// The body of a check that found nobody signed in.
+    ///
+    /// ```
+    /// # use cloakroom::session::Profile;
+    /// assert_eq!(Profile::NextAuth.empty_body(), "{}");
+    /// ```
     pub fn empty_body(self) -> &'static str {
         match self {
             Profile::NextAuth => "{}",
@@ -159,6 +160,20 @@ impl Profile {
 }
 
 /// What a check is answered when the source fails and no earlier answer may be shown.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// let settings = Settings { source: Source::Upstream, on_error: OnError::Pass, ..Settings::default() };
+/// let sessions = SessionCache::embedded(settings, hands.clone());
+/// let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// let answer = sessions.complete(fill, Outcome::Failed(Failure::Timeout), hands.now());
+/// assert_eq!(answer.status, 504);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
     /// The failure, with `Retry-After`: a status that claims nothing about the user.
@@ -168,6 +183,15 @@ pub enum OnError {
 }
 
 /// How sessions are cached.
+///
+/// ```
+/// use cloakroom::clock::Ttl;
+/// use cloakroom::session::{Settings, Source};
+///
+/// let settings = Settings { source: Source::Upstream, ttl: Ttl::seconds(10), ..Settings::default() };
+/// assert_eq!(settings.prefix, b"auth:session:");
+/// assert_eq!(settings.stale, Ttl::seconds(30));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// What is asked when the store knows nothing.
@@ -246,6 +270,16 @@ impl Settings {
     /// How long a fence must stand so that nothing that began before it is around when it falls: neither a call to the
     /// source and what is stored from it, nor an earlier answer that may be shown while the source fails. The store
     /// is to be built with this (`Store::builder().fence(..)`), as its own fences are laid by commands.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Clock, session::{SessionCache, Settings, Source}};
+    ///
+    /// let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// let mut stores = Store::builder().fence(settings.fence()).build_family(2);
+    /// let (families, answers) = (stores.remove(1), stores.remove(0));
+    /// let sessions = SessionCache::new(answers, families, settings);
+    /// # let _ = sessions;
+    /// ```
     pub fn fence(&self) -> Ttl {
         let stale = if self.source == Source::Upstream { self.stale } else { Ttl(0) };
         let longest = self.timeout.0.saturating_add(self.ttl.0).max(self.ttl.0.saturating_add(stale.0));

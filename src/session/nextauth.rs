@@ -27,6 +27,15 @@ const CHUNK_V4: usize = 4096 - 163;
 const CHUNK_V5: usize = 4096 - 160;
 
 /// What is needed to answer in NextAuth's place.
+///
+/// ```
+/// use cloakroom::session::{NextAuth, Secrets, Settings, Source};
+///
+/// let secrets = Secrets::new(["NEXTAUTH_SECRET"]).expect("one that is not empty");
+/// let source = NextAuth::new(secrets).with_claims(vec![("id".to_owned(), "sub".to_owned())]);
+/// let settings = Settings { source: Source::NextAuth(source), ..Settings::default() };
+/// assert_eq!(settings.source.secrets().map(|secrets| secrets.count()), Some(1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextAuth {
     secrets: Secrets,
@@ -35,17 +44,50 @@ pub struct NextAuth {
 
 impl NextAuth {
     /// With these secrets, and the session of NextAuth's default callbacks: `name`, `email` and `image`.
+    ///
+    /// ```
+    /// # use cloakroom::session::{NextAuth, Secrets};
+    /// let secrets = Secrets::new(["new", "old"]).expect("secrets");
+    /// assert_eq!(NextAuth::new(secrets.clone()).secrets(), &secrets);
+    /// ```
     pub fn new(secrets: Secrets) -> NextAuth {
         NextAuth { secrets, claims: Vec::new() }
     }
 
     /// The same, which shows more of the token: pairs of a field of `user` and the claim that it is a copy of. What a token
     /// does not have is left out.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let secrets = Secrets::new(["a secret"]).unwrap();
+    /// # let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+    /// # let claims = Claims::read(br#"{"name":"alice","sub":"7","role":"admin"}"#).unwrap();
+    /// # let token = keyring.encode(claims, hands.now().0 / 1000, 3_600, [7; DICE]);
+    /// # let cookie = format!("next-auth.session-token={token}");
+    /// # let cookies = || [cookie.as_bytes()];
+    /// let source = NextAuth::new(secrets).with_claims(vec![("role".to_owned(), "role".to_owned())]);
+    /// let settings = Settings { source: Source::NextAuth(source), ..Settings::default() };
+    /// let sessions = SessionCache::embedded(settings, hands.clone());
+    /// let LookUp::Fill(fill) = sessions.look_up(&sessions.tokens(cookies()), hands.now()) else { panic!() };
+    /// let answer = sessions.decode(fill, cookies(), false, [8; DICE], hands.now());
+    /// assert!(answer.body.starts_with(br#"{"user":{"name":"alice","role":"admin"},"expires":"#));
+    /// ```
     pub fn with_claims(self, claims: Vec<(String, String)>) -> NextAuth {
         NextAuth { claims, ..self }
     }
 
     /// The application's secrets.
+    ///
+    /// ```
+    /// # use cloakroom::session::{NextAuth, Secrets};
+    /// # let secrets = Secrets::new(["new", "old"]).expect("secrets");
+    /// assert_eq!(NextAuth::new(secrets).secrets().count(), 2);
+    /// ```
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -117,12 +159,42 @@ impl Core {
 
 impl SessionCache {
     /// Whether tokens are decoded here, so that [`decode`](SessionCache::decode) is what a fill is for.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::NextAuth(NextAuth::new(Secrets::new(["a secret"]).unwrap())), ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert!(sessions.decodes());
+    /// ```
     pub fn decodes(&self) -> bool {
         self.core.vault.read().is_some()
     }
 
     /// Completes a fill from the token itself, read from the values of the request's `Cookie` headers. `is_https` says that a
     /// browser came over HTTPS, `dice` are random bytes that are used for nothing else. Without secrets it ends as a call that was refused.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::NextAuth(NextAuth::new(Secrets::new(["a secret"]).unwrap())), ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let secrets = Secrets::new(["a secret"]).unwrap();
+    /// # let keyring = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+    /// # let claims = Claims::read(br#"{"name":"alice","sub":"7","role":"admin"}"#).unwrap();
+    /// # let token = keyring.encode(claims, hands.now().0 / 1000, 3_600, [7; DICE]);
+    /// # let cookie = format!("next-auth.session-token={token}");
+    /// # let cookies = || [cookie.as_bytes()];
+    /// let LookUp::Fill(fill) = sessions.look_up(&sessions.tokens(cookies()), hands.now()) else { panic!() };
+    /// let dice = [8; DICE]; // from the system's randomness, rather
+    /// let answer = sessions.decode(fill, cookies(), false, dice, hands.now());
+    /// assert!(answer.body.starts_with(br#"{"user":{"name":"alice"},"expires":"#));
+    /// assert!(answer.header("set-cookie").is_some(), "the token made anew");
+    /// ```
     pub fn decode<'a>(
         &self,
         mut fill: Fill,
@@ -183,6 +255,7 @@ impl SessionCache {
 
     /// The `set-cookie` lines that take away the session cookies of a request, whose `Cookie` headers these are the values of.
     /// Those that do not count go too, or the next check would be about them.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn deletions<'a>(&self, cookies: impl IntoIterator<Item = &'a [u8]>) -> Vec<Bytes> {
         let names = cookies.into_iter().flat_map(cookies_of).map(|cookie| halves(cookie).0);
         let mut own: Vec<&[u8]> = Vec::new();

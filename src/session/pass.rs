@@ -10,6 +10,22 @@ use crate::clock::Millis;
 use crate::store::NameBuf;
 
 /// What kind of request goes past the cache.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+/// // update() changes the session: what was known of it is not shown again.
+/// let updated = Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"name":"bob"}}"#));
+/// assert!(sessions.admit(&tokens, Passage::Update, hands.now()).is_none());
+/// sessions.passed(&tokens, Passage::Update, updated, hands.now());
+/// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
     /// A session check that is not plain, or whose token is not clear.
@@ -23,6 +39,17 @@ pub enum Passage {
 }
 
 /// What is to be done with an answer that went past the cache.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// let said = sessions.observe(&tokens, Passage::Page, 200, &[], hands.now());
+/// assert_eq!(said, Observed::Untouched);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
     /// Hand it on as it is.
@@ -36,6 +63,19 @@ pub enum Observed {
 
 impl SessionCache {
     /// Before a request is handed on past the cache. `Some`: it is not to be handed on, this is the answer.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert!(sessions.admit(&tokens, Passage::Check, hands.now()).is_none());
+    /// sessions.sign_out(&tokens, [], hands.now());
+    /// let refused = sessions.admit(&tokens, Passage::Check, hands.now()).expect("an answer");
+    /// assert_eq!(refused.origin, Origin::Fence);
+    /// ```
     pub fn admit(&self, tokens: &Tokens, passage: Passage, now: Millis) -> Option<Answer> {
         let core = &self.core;
         match passage {
@@ -69,6 +109,21 @@ impl SessionCache {
     ///
     /// What a check or an update sets is the same login's next token. What a page sets may be another user's, as where an app
     /// switches accounts or signs in by a link: nothing is shared with it, but a sign-out of the one ends the other.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// // A page of the app's own has signed somebody out.
+    /// let gone = ("set-cookie".into(), "next-auth.session-token=; Max-Age=0; Path=/".into());
+    /// let said = sessions.observe(&tokens, Passage::Page, 200, &[gone], hands.now());
+    /// assert_eq!(said, Observed::Ended);
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// assert_eq!(answer.origin, Origin::Fence);
+    /// ```
     pub fn observe(&self, tokens: &Tokens, passage: Passage, status: u16, headers: &[Header], now: Millis) -> Observed {
         let core = &self.core;
         let change = core.change(headers);
@@ -117,6 +172,18 @@ impl SessionCache {
     }
 
     /// The same for an answer that is there whole, as checks and updates are: what to hand out.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let outcome = Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"name":"alice"}}"#));
+    /// let answer = sessions.passed(&tokens, Passage::Check, outcome, hands.now());
+    /// assert_eq!(answer.cache_status(), "cloakroom; fwd=bypass; fwd-status=200");
+    /// ```
     pub fn passed(&self, tokens: &Tokens, passage: Passage, outcome: Outcome, now: Millis) -> Answer {
         let core = &self.core;
         let answer = match outcome {
@@ -151,12 +218,36 @@ impl SessionCache {
     }
 
     /// Whether a `set-cookie` line is about a session cookie.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert!(sessions.is_session_cookie(b"next-auth.session-token=abc; Path=/"));
+    /// assert!(!sessions.is_session_cookie(b"theme=dark"));
+    /// ```
     pub fn is_session_cookie(&self, set_cookie: &[u8]) -> bool {
         self.core.names.is_session(set_cookie)
     }
 
     /// Forgets a family: the next check asks the source anew. Nothing is fenced. With the store alone there is nothing
     /// to ask anew, and nothing is forgotten.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// sessions.drop_family(&tokens, hands.now());
+    /// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+    /// ```
     pub fn drop_family(&self, tokens: &Tokens, now: Millis) {
         let mut flights = self.core.steps.lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {
@@ -165,6 +256,19 @@ impl SessionCache {
     }
 
     /// Forgets what was answered; the families stay, and the next check asks anew.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// sessions.invalidate(&tokens, hands.now());
+    /// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+    /// ```
     pub fn invalidate(&self, tokens: &Tokens, now: Millis) {
         let mut flights = self.core.steps.lock(&self.core.flights);
         for family in self.core.forgettable(tokens, now) {

@@ -21,6 +21,20 @@ pub const BASE: &str = "/api/auth";
 pub const SESSION_PATH: &str = "/api/auth/session";
 
 /// A session service: NextAuth, or another whose sessions are asked for by one request.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// let settings = Settings { source: Source::Upstream, service: Service::kratos(), ..Settings::default() };
+/// let sessions = SessionCache::embedded(settings, hands.clone());
+/// assert_eq!(sessions.service().path(), "/sessions/whoami");
+/// let tokens = sessions.tokens([&b"ory_kratos_session=abc"[..]]);
+/// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     kind: Kind,
@@ -71,17 +85,32 @@ impl Service {
     }
 
     /// NextAuth or Auth.js.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// assert_eq!(Service::next_auth().path(), "/api/auth/session");
+    /// ```
     pub fn next_auth() -> Service {
         Service { bearer: false, ..Service::new(Kind::NextAuth, SESSION_PATH, "/api/auth/signout") }
     }
 
     /// better-auth: `session_token` in a signed cookie, or as bearer where its plugin is in use.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// assert_eq!(Service::better_auth().path(), "/api/auth/get-session");
+    /// ```
     pub fn better_auth() -> Service {
         let service = Service::new(Kind::BetterAuth, "/api/auth/get-session", "/api/auth/sign-out");
         Service { cookie: Some(Cow::Borrowed("better-auth.session_token")), ..service }
     }
 
     /// Ory Kratos: a cookie, `X-Session-Token` or a bearer; 401 is nobody, and 403 somebody without his second factor.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// assert_eq!(Service::kratos().path(), "/sessions/whoami");
+    /// ```
     pub fn kratos() -> Service {
         Service {
             nobody: Cow::Borrowed(&[401]),
@@ -92,6 +121,11 @@ impl Service {
     }
 
     /// Supabase (GoTrue): a JWT as bearer; 401 and 403 are nobody.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// assert_eq!(Service::supabase().path(), "/auth/v1/user");
+    /// ```
     pub fn supabase() -> Service {
         Service {
             nobody: Cow::Borrowed(&[401, 403]),
@@ -101,22 +135,55 @@ impl Service {
     }
 
     /// Any other: asked on this path, with a bearer, or with the cookie that is [named](super::Settings::cookie).
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// let service = Service::generic("/me");
+    /// assert_eq!(service.route("GET", "/me", None, false), Route::Check);
+    /// ```
     pub fn generic(path: &str) -> Service {
         let service = Service::new(Kind::Generic, SESSION_PATH, "").with_nobody(&[Nobody::Status(401)]);
         service.with_path(path)
     }
 
     /// The same on another path.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// assert_eq!(Service::kratos().with_path("/kratos/sessions/whoami").path(), "/kratos/sessions/whoami");
+    /// ```
     pub fn with_path(self, path: &str) -> Service {
         Service { path: path.to_owned().into(), ..self }
     }
 
     /// The same with another path that signs out.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// let service = Service::generic("/me").with_sign_out("/bye");
+    /// assert_eq!(service.route("POST", "/bye", None, false), Route::SignOut);
+    /// ```
     pub fn with_sign_out(self, path: &str) -> Service {
         Service { sign_out: path.to_owned().into(), ..self }
     }
 
     /// The same with other words for nobody. The first one is what is answered here.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// use cloakroom::config::Nobody;
+    ///
+    /// let service = Service::generic("/me").with_nobody(&[Nobody::Status(204)]);
+    /// let settings = Settings { source: Source::Upstream, service, ..Settings::default() };
+    /// let sessions = SessionCache::embedded(settings, hands.clone());
+    /// let LookUp::Answer(answer) = sessions.look_up(&sessions.credentials(|| [].into_iter()), hands.now()) else { panic!() };
+    /// assert_eq!((answer.status, answer.body.len()), (204, 0));
+    /// ```
     pub fn with_nobody(mut self, words: &[Nobody]) -> Service {
         let status = |word: &Nobody| if let Nobody::Status(status) = word { Some(*status) } else { None };
         self.nobody = words.iter().filter_map(status).collect::<Vec<_>>().into();
@@ -139,11 +206,21 @@ impl Service {
     }
 
     /// Whether it is NextAuth or Auth.js.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// assert!(Service::next_auth().is_next_auth() && !Service::kratos().is_next_auth());
+    /// ```
     pub fn is_next_auth(&self) -> bool {
         self.kind == Kind::NextAuth
     }
 
     /// The path that is asked for a session.
+    ///
+    /// ```
+    /// # use cloakroom::session::Service;
+    /// assert_eq!(Service::better_auth().path(), "/api/auth/get-session");
+    /// ```
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -173,6 +250,14 @@ impl Service {
 /// Which door a request is at.
 impl Service {
     /// The door for a method, a path, which is compared as it was sent, and a query, which goes with it.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// let service = Service::next_auth();
+    /// assert_eq!(service.route("GET", "/api/auth/session", None, true), Route::Check);
+    /// assert_eq!(service.route("GET", "/api/auth/verify", None, true), Route::Verify);
+    /// assert_eq!(service.route("GET", "/api/auth/verify", None, false), Route::Page, "not spoken here");
+    /// ```
     pub fn route(&self, method: &str, path: &str, query: Option<&str>, verifies: bool) -> Route {
         if self.is_next_auth() {
             return route(BASE, method, path, query, verifies);
@@ -220,6 +305,7 @@ impl Service {
     }
 
     /// Whose sign-out a request body names, where the headers tell nothing.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn token_in(&self, body: &[u8]) -> Option<String> {
         if self.kind != Kind::Kratos {
             return None;
@@ -229,11 +315,13 @@ impl Service {
     }
 
     /// Whether a sign-out with this query is that of all other sessions, and this one's no.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn spares_itself(&self, query: Option<&str>) -> bool {
         self.kind == Kind::Supabase && scope(query) == Some("others")
     }
 
     /// Whether a sign-out with this query ends all sessions of its user.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn ends_all(&self, query: Option<&str>) -> bool {
         self.kind == Kind::Supabase && matches!(scope(query), None | Some("" | "global"))
     }

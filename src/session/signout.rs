@@ -26,6 +26,20 @@ pub(super) const FENCE_BYTES: usize = 88;
 
 /// A sign-out that was begun: its fences stand. Give it to [`SessionCache::end_sign_out`]; dropped, it counts as one
 /// that took place, as one whose source did not answer does: logging out works while the source is down.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+/// drop(sessions.begin_sign_out(&tokens, hands.now()));
+/// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// assert_eq!(answer.origin, Origin::Fence);
+/// ```
 #[must_use = "a dropped sign-out is taken for one that took place"]
 pub struct SignOut {
     cache: SessionCache,
@@ -41,6 +55,17 @@ pub struct SignOut {
 }
 
 /// How a sign-out ended.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// let sign_out = sessions.begin_sign_out(&tokens, hands.now());
+/// assert_eq!(sessions.end_sign_out(sign_out, None, hands.now()), Ended::SignedOut);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The token is dead here.
@@ -51,6 +76,22 @@ pub enum Ended {
 
 impl SessionCache {
     /// Fences the family of a token, before the sign-out is handed on.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// let sign_out = sessions.begin_sign_out(&tokens, hands.now());
+    /// // While the source is asked, nobody is told of a session any more.
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// assert_eq!(answer.origin, Origin::Fence);
+    /// # drop(sign_out);
+    /// ```
     pub fn begin_sign_out(&self, tokens: &Tokens, now: Millis) -> SignOut {
         let ticket = self.core.tickets.fetch_add(1, Ordering::Relaxed);
         let mut sign_out = SignOut {
@@ -69,6 +110,19 @@ impl SessionCache {
 
     /// The sign-out of whoever decodes the tokens, told with the values of the request's `Cookie` headers: a token that opens
     /// is dead until its own end at least.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::NextAuth(NextAuth::new(Secrets::new(["a secret"]).unwrap())), ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let cookies = || [&b"next-auth.session-token=abc"[..]];
+    /// sessions.sign_out(&sessions.tokens(cookies()), cookies(), hands.now());
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// assert_eq!(answer.origin, Origin::Fence);
+    /// ```
     pub fn sign_out<'a>(&self, tokens: &Tokens, cookies: impl IntoIterator<Item = &'a [u8]>, now: Millis) {
         let ends = self.core.token_end(tokens, cookies);
         let mut sign_out = self.begin_sign_out(tokens, now);
@@ -95,6 +149,20 @@ impl SessionCache {
     }
 
     /// Ends a sign-out with what the source said; `None` if it said nothing. The source's answer is handed out as it is.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let sign_out = sessions.begin_sign_out(&tokens, hands.now());
+    /// // NextAuth answers without deleting the cookie: the csrf token was wrong, and the session lives.
+    /// let refused = SourceAnswer::new(200, "{}");
+    /// assert_eq!(sessions.end_sign_out(sign_out, Some(&refused), hands.now()), Ended::Refused);
+    /// assert!(!matches!(sessions.look_up(&tokens, hands.now()), LookUp::Answer(_)), "asked anew, not refused");
+    /// ```
     pub fn end_sign_out(&self, mut sign_out: SignOut, answer: Option<&SourceAnswer>, now: Millis) -> Ended {
         sign_out.done = true;
         let lives = |answer: &SourceAnswer| !answer.is_failure() && !self.core.ends_session(answer);
@@ -110,6 +178,19 @@ impl SessionCache {
 
     /// Clears what is stored for a token: the first of the five steps of a logout button, which changes nothing at the
     /// source. With the store alone it is the sign-out itself. The answer is `{"success":true}`.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// assert_eq!(&sessions.clear(&tokens, hands.now()).body[..], br#"{"success":true}"#);
+    /// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)));
+    /// ```
     pub fn clear(&self, tokens: &Tokens, now: Millis) -> Answer {
         if self.core.source == Kind::StoreAlone {
             let sign_out = self.begin_sign_out(tokens, now);
@@ -132,12 +213,41 @@ impl SessionCache {
 impl SessionCache {
     /// Names who is told of each sign-out that took place, before it is answered: the names that are dead, hashed and without
     /// the namespace's prefix, and until when, in milliseconds of Unix time. It must not take long. The first one stays.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// use std::sync::mpsc;
+    ///
+    /// let (told, heard) = mpsc::channel();
+    /// sessions.on_sign_out(move |names, until| drop(told.send((names.len(), until))));
+    /// sessions.sign_out(&tokens, [], hands.now());
+    /// let (names, until) = heard.recv()?;
+    /// assert!(names == 1 && until > hands.now().0);
+    /// # Ok::<(), mpsc::RecvError>(())
+    /// ```
     pub fn on_sign_out(&self, witness: impl Fn(&[&[u8]], u64) + Send + Sync + 'static) {
         // A second one is not asked for by anybody.
         let _ = self.core.witness.set(Box::new(witness));
     }
 
     /// Fences names again that an earlier process has told of. They match if the store hashes under the same key.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let until = hands.now().0 + 60_000;
+    /// assert_eq!(sessions.restore_sign_out([&b"~AAAAAAAAAAAAAAAAAAAAAA"[..]].into_iter(), until), 1);
+    /// assert_eq!(sessions.restore_sign_out([&b"~AAAAAAAAAAAAAAAAAAAAAA"[..]].into_iter(), 0), 0, "it has fallen");
+    /// ```
     pub fn restore_sign_out<'n>(&self, names: impl Iterator<Item = &'n [u8]>, until: u64) -> u64 {
         let core = &self.core;
         let (now, until) = (core.answers.clock().now(), core.answers.clock().from_wall(until));

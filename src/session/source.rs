@@ -10,6 +10,13 @@ use super::nextauth::NextAuth;
 use super::time::unix_millis;
 
 /// What is asked when the store knows nothing of a token.
+///
+/// ```
+/// use cloakroom::session::{Settings, Source};
+///
+/// // The default: an app keeps its sessions in the store.
+/// assert_eq!(Settings::default().source, Source::StoreAlone);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Nobody: an app writes its sessions into the store, and what is not there is no session.
@@ -38,6 +45,11 @@ impl Source {
     }
 
     /// The secrets that tokens are decoded with, if they are.
+    ///
+    /// ```
+    /// # use cloakroom::session::Source;
+    /// assert_eq!(Source::Upstream.secrets(), None);
+    /// ```
     pub fn secrets(&self) -> Option<&super::Secrets> {
         match self {
             Source::NextAuth(source) => Some(source.secrets()),
@@ -47,6 +59,15 @@ impl Source {
 }
 
 /// An answer of the source, whole.
+///
+/// ```
+/// use cloakroom::session::SourceAnswer;
+///
+/// let answer = SourceAnswer::new(200, r#"{"user":{}}"#)
+///     .with("content-type", "application/json")
+///     .with("set-cookie", "next-auth.session-token=def; Path=/; HttpOnly");
+/// assert_eq!(answer.headers.len(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceAnswer {
     /// The HTTP status.
@@ -58,6 +79,18 @@ pub struct SourceAnswer {
 }
 
 /// Why the source gave no answer.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// let answer = sessions.complete(fill, Outcome::Failed(Failure::Timeout), hands.now());
+/// assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; detail=timeout; detail=empty");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// No connection: refused, no such host, no route.
@@ -75,6 +108,14 @@ pub enum Failure {
 }
 
 /// How a call to the source ended.
+///
+/// ```
+/// use cloakroom::session::{Outcome, SourceAnswer};
+///
+/// // A 500 is an answer too; what is made of it is not the caller's affair.
+/// let outcome = Outcome::Answered(SourceAnswer::new(500, "oh no"));
+/// assert!(matches!(outcome, Outcome::Answered(answer) if answer.is_failure()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// With an answer, whatever it says.
@@ -85,6 +126,11 @@ pub enum Outcome {
 
 impl Failure {
     /// The word for it in `Cache-Status` and logs.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Failure, SourceAnswer};
+    /// assert_eq!(Failure::TooLarge.word(), "too-large");
+    /// ```
     pub fn word(self) -> &'static str {
         match self {
             Failure::Refused => "refused",
@@ -97,6 +143,11 @@ impl Failure {
     }
 
     /// The status of a gateway that tells of it.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Failure, SourceAnswer};
+    /// assert_eq!(Failure::Timeout.status(), 504);
+    /// ```
     pub fn status(self) -> u16 {
         match self {
             Failure::Timeout => 504,
@@ -108,22 +159,45 @@ impl Failure {
 
 impl SourceAnswer {
     /// An answer without headers.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Failure, SourceAnswer};
+    /// assert_eq!(SourceAnswer::new(200, "{}").body, "{}");
+    /// ```
     pub fn new(status: u16, body: impl Into<Bytes>) -> SourceAnswer {
         SourceAnswer { status, headers: Vec::new(), body: body.into() }
     }
 
     /// The same with one more header line. The name is to be given in lower case.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Failure, SourceAnswer};
+    /// let answer = SourceAnswer::new(429, "").with("retry-after", "7");
+    /// assert_eq!(answer.header("retry-after"), Some(&b"7"[..]));
+    /// ```
     pub fn with(mut self, name: &'static str, value: impl Into<Bytes>) -> SourceAnswer {
         self.headers.push((Bytes::from_static(name.as_bytes()), value.into()));
         self
     }
 
     /// The first header line of this name.
+    ///
+    /// ```
+    /// # use cloakroom::session::SourceAnswer;
+    /// let answer = SourceAnswer::new(200, "{}").with("content-type", "application/json");
+    /// assert_eq!(answer.header("Content-Type"), Some(&b"application/json"[..]));
+    /// ```
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         header(&self.headers, name)
     }
 
     /// Whether the source is in trouble, so that its answer says nothing about the user.
+    ///
+    /// ```
+    /// # use cloakroom::session::{Failure, SourceAnswer};
+    /// assert!([429, 500, 503].map(|status| SourceAnswer::new(status, "")).iter().all(SourceAnswer::is_failure));
+    /// assert!(!SourceAnswer::new(401, "").is_failure());
+    /// ```
     pub fn is_failure(&self) -> bool {
         is_failure(self.status)
     }

@@ -213,11 +213,13 @@ impl SessionCache {
     }
 
     /// The newest decisions that were no hits, newest first.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn events(&self, most: usize) -> Vec<Told> {
         self.core.story.0.lock().1.iter().take(most).cloned().collect()
     }
 
     /// What is known of a request's token, and what became of its last checks. Nothing is counted, and nobody is asked.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn account(&self, tokens: &Tokens, now: Millis) -> Account {
         let core = &self.core;
         let mut account = Account {

@@ -31,6 +31,19 @@ const STEP: usize = 512;
 
 /// A user, by his hashed id: `user.id` of the session; else the token's `sub`, where tokens are decoded here; else
 /// `user.email`.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+/// let user = sessions.user(&tokens, hands.now());
+/// assert_eq!(user, Some(sessions.user_called("7")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User(NameBuf);
 
@@ -140,11 +153,34 @@ impl Core {
 
 impl SessionCache {
     /// Who has this id.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// assert_ne!(sessions.user_called("7"), sessions.user_called("8"));
+    /// ```
     pub fn user_called(&self, id: &str) -> User {
         User(self.core.user_name(id))
     }
 
     /// Who is signed in with these tokens, as far as it is stored here.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// assert!(sessions.user(&tokens, hands.now()).is_some());
+    /// assert!(sessions.user(&sessions.tokens([]), hands.now()).is_none());
+    /// ```
     pub fn user(&self, tokens: &Tokens, now: Millis) -> Option<User> {
         let core = &self.core;
         let names = match &tokens.seen {
@@ -176,6 +212,21 @@ impl SessionCache {
 
     /// Begins to end every session of a user. Nothing of his that began before this is stored any more, and no token of his
     /// that was made before is taken where tokens are decoded here. [`Everywhere::step`] does the rest.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// let mut everywhere = sessions.end_everywhere(sessions.user_called("7"), hands.now());
+    /// while !everywhere.step(hands.now()) {}
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// assert_eq!(answer.origin, Origin::Fence);
+    /// ```
     pub fn end_everywhere(&self, user: User, now: Millis) -> Everywhere {
         let alone = self.core.source == Kind::StoreAlone;
         if !alone {
@@ -192,6 +243,22 @@ impl SessionCache {
 }
 
 /// A sign-out everywhere that was begun.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+/// let mut everywhere = sessions.end_everywhere(sessions.user_called("7"), hands.now());
+/// while !everywhere.step(hands.now()) {
+///     std::thread::yield_now(); // others have their turn
+/// }
+/// assert_eq!(everywhere.ended(), 1);
+/// ```
 #[must_use = "step() ends the sessions"]
 pub struct Everywhere {
     cache: SessionCache,
@@ -207,6 +274,17 @@ const ENDS: usize = 16;
 
 impl Everywhere {
     /// Ends some of the sessions; `true` when all are. Each step takes less than a millisecond or so.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let mut everywhere = sessions.end_everywhere(sessions.user_called("nobody"), hands.now());
+    /// assert!(everywhere.step(hands.now()));
+    /// ```
     pub fn step(&mut self, now: Millis) -> bool {
         if self.families.is_empty()
             && let Some(cursor) = self.cursor
@@ -223,6 +301,21 @@ impl Everywhere {
     }
 
     /// How many sessions were ended so far.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// let mut everywhere = sessions.end_everywhere(sessions.user_called("7"), hands.now());
+    /// assert_eq!(everywhere.ended(), 0);
+    /// while !everywhere.step(hands.now()) {}
+    /// assert_eq!(everywhere.ended(), 1);
+    /// ```
     pub fn ended(&self) -> usize {
         self.ended
     }

@@ -52,6 +52,24 @@ const ID: &[&[&str]] = &[&["user", "id"], &["user", "sub"]];
 type Block = SmallVec<[u8; 2048]>;
 
 /// A session that a proxy is told of, where it lies.
+///
+/// ```
+/// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+/// # let sessions = SessionCache::embedded(settings, hands.clone());
+/// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+/// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+/// # let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+/// # sessions.verdict(&tokens, answer, hands.now());
+/// let mut id = Vec::new();
+/// sessions.verified_hit(&tokens, hands.now(), |verified| {
+///     verified.lines(|name, value| if name == b"x-session-user-id" { id = value.to_vec() });
+/// });
+/// assert_eq!(id, b"7");
+/// ```
 pub struct Verified<'a> {
     /// The badge's lines.
     lines: Reader<'a>,
@@ -60,6 +78,22 @@ pub struct Verified<'a> {
 
 impl Verified<'_> {
     /// Every header line in turn, names in lower case. The status is 200 and there is no body.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// # let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.verdict(&tokens, answer, hands.now());
+    /// let mut names = Vec::new();
+    /// sessions.verified_hit(&tokens, hands.now(), |verified| verified.lines(|name, _| names.push(name.to_vec())));
+    /// assert!(names.contains(&b"x-session-user-id".to_vec()));
+    /// ```
     pub fn lines(&self, mut line: impl FnMut(&[u8], &[u8])) {
         line(b"cache-control", PRIVATE.as_bytes());
         let mut from = self.lines;
@@ -87,17 +121,48 @@ enum Verdict {
 impl SessionCache {
     /// Names who signs sessions: given claims as JSON and the Unix time in seconds, it gives a JWS in its compact form. It
     /// is called while no other worker is alone with the stores, and must not wait. The first one stays.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// sessions.sign_with(|_claims, _unix| Some("header.claims.signature".to_owned()));
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// let verdict = sessions.verdict(&tokens, answer, hands.now());
+    /// assert_eq!(verdict.header("x-session"), Some(&b"header.claims.signature"[..]));
+    /// ```
     pub fn sign_with(&self, signer: impl Fn(&[u8], u64) -> Option<String> + Send + Sync + 'static) {
         drop(self.core.signer.set(Box::new(signer)));
     }
 
     /// Has everything that was signed so far signed anew when it is asked for.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn sign_anew(&self) {
         self.core.changes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Shows what a proxy is told where it lies, if it has been made already, without allocating. If not, look the session
     /// up and have its answer turned into one for the proxy by [`verdict`](SessionCache::verdict).
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// assert!(sessions.verified_hit(&tokens, hands.now(), |_| ()).is_none(), "not made yet");
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// sessions.verdict(&tokens, answer, hands.now());
+    /// assert!(sessions.verified_hit(&tokens, hands.now(), |_| ()).is_some());
+    /// ```
     pub fn verified_hit<R>(&self, tokens: &Tokens, now: Millis, f: impl FnOnce(&Verified<'_>) -> R) -> Option<R> {
         let core = &self.core;
         let Seen::One { key, .. } = &tokens.seen else { return None };
@@ -114,12 +179,38 @@ impl SessionCache {
     }
 
     /// The answer to a check that came without a session cookie.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// let nobody = sessions.tokens([]);
+    /// let verdict = sessions.verdict(&nobody, sessions.nobody(&nobody), hands.now());
+    /// assert_eq!(verdict.status, 401);
+    /// ```
     pub fn nobody(&self, tokens: &Tokens) -> Answer {
         self.core.nothing(tokens, NO_COOKIE)
     }
 
     /// Turns the answer to a session check into one for a proxy: 200 with who it is, 401 if nobody is signed in, 403 if
     /// somebody is who must show a second factor, 503 if the source failed and nothing earlier may be shown. The body is empty.
+    ///
+    /// ```
+    /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let settings = Settings { source: Source::Upstream, ..Settings::default() };
+    /// # let sessions = SessionCache::embedded(settings, hands.clone());
+    /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
+    /// # let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// # sessions.complete(fill, Outcome::Answered(SourceAnswer::new(200, r#"{"user":{"id":"7","name":"alice"}}"#)), hands.now());
+    /// let LookUp::Answer(answer) = sessions.look_up(&tokens, hands.now()) else { panic!() };
+    /// let verdict = sessions.verdict(&tokens, answer, hands.now());
+    /// assert_eq!((verdict.status, verdict.header("x-session-user-id")), (200, Some(&b"7"[..])));
+    /// ```
     pub fn verdict(&self, tokens: &Tokens, answer: Answer, now: Millis) -> Answer {
         let core = &self.core;
         let mut headers = vec![line("cache-control", PRIVATE.as_bytes())];
@@ -335,4 +426,11 @@ fn claims(service: &Service, session: &Value, body: &[u8], issued: u64, until: u
     }
     out.push(b'}');
     out
+}
+
+impl std::fmt::Debug for Verified<'_> {
+    /// Nothing of what is in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verified").field("hit", &self.hit).finish_non_exhaustive()
+    }
 }

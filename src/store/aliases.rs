@@ -8,6 +8,7 @@ use super::entry::Kind;
 use super::{HOPS_MAX, NameBuf, Place, Store};
 use crate::clock::{Millis, Ttl};
 
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// Lets a name stand for another until `until`. What lies there is replaced; a fence is not, and `false` says so.
     /// A name is never made to stand for itself.

@@ -54,6 +54,7 @@ impl Changes {
     }
 }
 
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// The number of this store among its family.
     pub fn number(&self) -> usize {

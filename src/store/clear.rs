@@ -81,7 +81,7 @@ impl Clearing {
     }
 
     /// Removes everything that commands can see, one shard after the other. It is freed by [`Store::sweep`] and
-    /// [`Store::free_some`].
+    /// `Store::free_some`.
     pub fn finish(self, lot: &Lot) {
         for (number, stage) in self.stages.into_iter().enumerate() {
             self.store.clear_shard(number, stage, lot);
@@ -90,13 +90,26 @@ impl Clearing {
 }
 
 impl Store {
-    /// Removes everything that commands can see, one shard after the other. It is freed by [`Store::sweep`] and
-    /// [`Store::free_some`].
+    /// Removes everything that commands can see, one shard after the other; sign-outs stay. What it held is freed by
+    /// [`Store::sweep`], little by little.
+    ///
+    /// ```
+    /// use cloakroom::{Error, Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// store.remove(b"auth:session:a-token");
+    /// store.clear();
+    /// assert!(store.is_empty());
+    /// assert_eq!(store.put(b"auth:session:a-token", b"{}", Ttl::seconds(5)), Err(Error::Fenced));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn clear(&self) {
         self.clear_for(&Lot::default());
     }
 
     /// The same, for a flush that wants to know when it is freed.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn clear_for(&self, lot: &Lot) {
         Clearing::new(self).finish(lot);
     }

@@ -95,6 +95,7 @@ impl<'a> Event<'a> {
     }
 }
 
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// As [`Store::glance`], but nobody is told of a miss: for those who ask about keys rather than for them.
     pub fn inspect<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {

@@ -30,6 +30,9 @@ const LEAD_MAX: i32 = 256;
 /// Entries that `logins-last` looks at for each sample that Redis' policies would take: it keeps no pool of what it saw.
 const LOOKS: usize = 4;
 
+/// Samples of [`Store::shrink_to`]: the default of `maxmemory-samples`.
+const SAMPLES: usize = 5;
+
 /// Buckets that are looked at in one shard before the next is tried, which is some 20 µs. Only when nothing to evict lies
 /// in any of these stretches are whole shards walked.
 const STRETCH: usize = 512;
@@ -103,6 +106,47 @@ impl Which {
     }
 }
 
+impl Store {
+    /// Evicts entries until the whole family uses no more than so many bytes, or none is left in this store, and tells how
+    /// many went. What was read lately or often goes last, logins behind all others; fences are never evicted. By the
+    /// store's own clock.
+    ///
+    /// A bounded cache calls it behind its writes: while there is room it is one comparison.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// for number in 0..1_000_u32 {
+    ///     store.put(&number.to_be_bytes(), &[0; 1_000], Ttl::seconds(60))?;
+    ///     store.shrink_to(500_000);
+    /// }
+    /// assert!(store.used_memory() <= 500_000);
+    /// assert!(store.len() > 400 && store.stats().evicted > 400);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
+    pub fn shrink_to(&self, bytes: usize) -> usize {
+        if self.kept_memory() <= bytes {
+            return 0;
+        }
+        let now = self.clock().now();
+        // Which entries are looked at need not be more than hard to foresee.
+        let mut dice = self.hash(&now.0.to_le_bytes());
+        let mut chance = || {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            dice >> u32::BITS
+        };
+        let mut gone = 0;
+        while self.kept_memory() > bytes
+            && Store::evict(std::slice::from_ref(self), Policy::LoginsLast, SAMPLES, &mut chance, now)
+        {
+            gone += 1;
+        }
+        gone
+    }
+}
+
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// Sets how accesses are counted, for the whole family.
     pub fn set_policy(&self, policy: Policy, lfu_log_factor: u32, lfu_decay_time: u32) {

@@ -19,6 +19,7 @@ pub struct Foreseen<'k> {
 /// Bytes of a key that is foreseen: a longer one takes longer to hash than is won.
 const KEY_MAX: usize = 1024;
 
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// Says that a key will be asked for, perhaps to put a value of `len` bytes there. Changes nothing, and waits for
     /// nobody. `None`: it is not worth it.

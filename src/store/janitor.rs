@@ -23,6 +23,13 @@ pub const SWEEP_MAX: usize = 16;
 const PIECES_EACH: usize = 16;
 
 /// What a sweep found.
+///
+/// ```
+/// use cloakroom::{Store, clock::Millis, store::Sweep};
+///
+/// let store = Store::new();
+/// assert_eq!(store.sweep(store.clock().now()), Sweep::Idle(Millis::NEVER));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
     /// More is due now; call again when others have had their turn.
@@ -54,12 +61,31 @@ impl Alarm {
 impl Store {
     /// Reclaims what has died, in slices that hold no lock for long. Each call begins where the last one stopped, so
     /// that a shard in which much dies keeps no other waiting.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::{ManualClock, Ttl}, store::Sweep};
+    ///
+    /// let hands = ManualClock::default();
+    /// let store = Store::builder().clock(hands.clone()).build();
+    /// for number in 0..1_000_u32 {
+    ///     store.put(&number.to_be_bytes(), b"blue", Ttl::seconds(5))?;
+    /// }
+    /// hands.advance(Ttl::seconds(5));
+    /// // Some microseconds each; whoever has other things to do does them in between.
+    /// let mut slices = 0;
+    /// while store.sweep(hands.now()) == Sweep::MoreDue {
+    ///     slices += 1;
+    /// }
+    /// assert!(slices > 1 && store.is_empty());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn sweep(&self, now: Millis) -> Sweep {
         self.sweep_some(now, SWEEP_MAX)
     }
 
     /// The same, in slices of so many reminders at most, for who sees that others wait too long for one. What waits to be
     /// freed is, in slices that take about as long.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn sweep_some(&self, now: Millis, most: usize) -> Sweep {
         match (self.free_some(most.max(1) * PIECES_EACH), self.sweep_shards(now, most)) {
             (true, Sweep::Idle(_)) => Sweep::MoreDue,
@@ -96,7 +122,19 @@ impl Store {
         if next <= now { Sweep::MoreDue } else { Sweep::Idle(next) }
     }
 
-    /// Sweeps by the store's own clock until nothing is due, and tells when something will be.
+    /// Sweeps by the store's own clock until nothing is due, and tells when something will be: the soonest deadline, or some
+    /// seconds earlier; [`Millis::NEVER`] if nothing has one.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::{ManualClock, Ttl}};
+    ///
+    /// let hands = ManualClock::default();
+    /// let store = Store::builder().clock(hands.clone()).build();
+    /// store.put(b"coat", b"blue", Ttl::seconds(1))?;
+    /// let next = store.sweep_now();
+    /// assert!(next > hands.now() && next <= hands.now() + Ttl::seconds(1));
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn sweep_now(&self) -> Millis {
         loop {
             if let Sweep::Idle(next) = self.sweep(self.clock().now()) {
@@ -105,7 +143,17 @@ impl Store {
         }
     }
 
-    /// The instant of the soonest reminder, read without a lock.
+    /// When [`sweep`](Store::sweep) has something to do next, read without a lock; [`Millis::NEVER`] if never.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::{Millis, Ttl}};
+    ///
+    /// let store = Store::new();
+    /// assert_eq!(store.next_due(), Millis::NEVER);
+    /// store.put(b"coat", b"blue", Ttl::seconds(1))?;
+    /// assert!(store.next_due() <= store.clock().now() + Ttl::seconds(1));
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn next_due(&self) -> Millis {
         let due = |cell: &super::Cell| Millis(cell.due.load(Ordering::SeqCst));
         self.cells().iter().map(due).min().unwrap_or(Millis::NEVER)
@@ -114,13 +162,56 @@ impl Store {
     /// Tells the family when the janitor means to wake next, so that an earlier deadline rings. What was written between
     /// its last sweep and this call does not ring: after planning, it asks [`Store::next_due`] of every store and sweeps
     /// again, rather than sleep, if something is due before the instant it planned.
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let (store, rings) = (Store::new(), Arc::new(AtomicU32::new(0)));
+    /// let bell = rings.clone();
+    /// store.on_earlier(move || { bell.fetch_add(1, Ordering::Relaxed); });
+    ///
+    /// store.plan(store.clock().now() + Ttl::seconds(60));
+    /// store.put(b"coat", b"blue", Ttl::seconds(3_600))?;
+    /// assert_eq!(rings.load(Ordering::Relaxed), 0, "time enough");
+    /// store.put(b"hat", b"black", Ttl::seconds(1))?;
+    /// assert_eq!(rings.load(Ordering::Relaxed), 1, "too late for this one");
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn plan(&self, at: Millis) {
         self.inner.common.alarm.planned.store(at.0, Ordering::SeqCst);
     }
 
     /// The function that is called, from under a shard's lock, when something dies before the planned instant, or waits to
-    /// be freed. It must
-    /// only wake somebody, and a wake-up before the sleep must not be lost. The first one stays.
+    /// be freed. It must only wake somebody, and a wake-up before the sleep must not be lost. The first one stays.
+    ///
+    /// A janitor of one's own, who is punctual and sleeps as long as there is nothing to do:
+    ///
+    /// ```
+    /// use std::{sync::mpsc, thread, time::Duration};
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// let (ring, bell) = mpsc::sync_channel(1);
+    /// store.on_earlier(move || drop(ring.try_send(())));
+    ///
+    /// let swept = store.clone();
+    /// thread::spawn(move || loop {
+    ///     let next = swept.sweep_now();
+    ///     swept.plan(next);
+    ///     if swept.next_due() >= next {
+    ///         let nap = next.since(swept.clock().now()).duration();
+    ///         let _ = bell.recv_timeout(nap.min(Duration::from_secs(3_600)));
+    ///     }
+    /// });
+    ///
+    /// store.put(b"coat", b"blue", Ttl(2))?;
+    /// while !store.is_empty() {
+    ///     thread::sleep(Duration::from_millis(1));
+    /// }
+    /// assert_eq!(store.stats().expired, 1, "nobody has asked for it");
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn on_earlier(&self, wake: impl Fn() + Send + Sync + 'static) {
         // A second janitor would be a mistake of the embedder; the first keeps its alarm.
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);

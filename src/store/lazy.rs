@@ -178,6 +178,7 @@ impl Bin {
     }
 }
 
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// Says what is freed little by little, for the whole family.
     pub fn set_lazily(&self, lazily: Lazily) {

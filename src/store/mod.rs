@@ -33,6 +33,7 @@ mod depot;
 mod entry;
 mod events;
 mod evict;
+mod figures;
 mod foresee;
 mod janitor;
 mod lazy;
@@ -62,26 +63,34 @@ use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 use parking_lot::{Mutex, MutexGuard};
 
-pub use access::Access;
 pub use builder::Builder;
-pub use changes::{Change, Changes};
-pub use clear::{Clearing, Lot};
-pub use events::{Class, Event};
-pub use foresee::Foreseen;
-pub use janitor::{SWEEP_MAX, Sweep};
-pub use names::{NameBuf, NamingKey};
+pub use janitor::Sweep;
+pub use names::NamingKey;
 pub use namespace::Cache;
-pub use scan::Cursor;
-pub use shard::{Cause, Stats};
+pub use shard::Stats;
 pub use slot::{Fresh, Loose, Slot};
 pub use together::Slots;
-pub use value::{
-    Collection, Element, End, Hash, List, Listpack, Object, Restored, STRING_MAX, Set, Type, Value, ZSet, ZSetIter,
-    restore, restore_content, wrong_type,
+pub use value::{STRING_MAX, Type, Value};
+
+#[cfg_attr(doc, doc(hidden))]
+pub use {
+    access::Access,
+    changes::{Change, Changes},
+    clear::{Clearing, Lot},
+    events::{Class, Event},
+    foresee::Foreseen,
+    janitor::SWEEP_MAX,
+    names::NameBuf,
+    scan::Cursor,
+    shard::Cause,
+    value::{
+        Collection, Element, End, Hash, List, Listpack, Object, Restored, Set, ZSet, ZSetIter, restore,
+        restore_content, wrong_type,
+    },
+    waits::Ticket,
+    walk::Kept,
+    watch::{Flag, Watched},
 };
-pub use waits::Ticket;
-pub use walk::Kept;
-pub use watch::{Flag, Watched};
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{Compact, Namespace};
@@ -107,7 +116,17 @@ const HOPS_MAX: usize = 4;
 /// How long a key of a fenced namespace takes no writes after a removal, unless configured.
 const FENCE_DEFAULT: Ttl = Ttl::seconds(10);
 
-/// A handle to a store. Clones share it.
+/// A handle to a store. Clones share it, from any thread; the last one that is dropped frees it.
+///
+/// ```
+/// use cloakroom::{Store, clock::Ttl};
+///
+/// let store = Store::new();
+/// let of_a_thread = store.clone();
+/// std::thread::spawn(move || of_a_thread.put(b"coat", b"blue", Ttl::seconds(60))).join().expect("no panic")?;
+/// assert_eq!(store.fetch(b"coat").as_deref(), Some(&b"blue"[..]));
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -162,7 +181,14 @@ struct Cell {
     shard: Mutex<Shard>,
 }
 
-/// What lies under a name, fences included.
+/// What lies under a name, fences included: what [`Store::look`] finds.
+///
+/// ```
+/// use cloakroom::store::Look;
+///
+/// assert_eq!(Look::Live(4).live(), Some(4));
+/// assert_eq!(Look::<usize>::Absent.live(), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look<R> {
     /// Nothing.
@@ -188,6 +214,16 @@ enum Trace {
 
 impl<R> Look<R> {
     /// What the closure made of a live value.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// let look = store.look(b"coat", store.clock().now(), |value| value.deadline());
+    /// assert!(look.live().is_some());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn live(self) -> Option<R> {
         match self {
             Look::Live(result) => Some(result),
@@ -237,42 +273,114 @@ impl Common {
 }
 
 impl Store {
-    /// A store on the machine's clock with the predefined namespaces.
+    /// A store on the machine's clock with the predefined namespaces. Until something is written it takes a few hundred bytes.
+    ///
+    /// ```
+    /// use cloakroom::Store;
+    ///
+    /// let store = Store::new();
+    /// assert!(store.is_empty());
+    /// assert!(store.cache("SESSION").is_some());
+    /// ```
     pub fn new() -> Store {
         Store::builder().build()
     }
 
     /// A store with other settings.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::{ManualClock, Ttl}};
+    ///
+    /// let store = Store::builder().clock(ManualClock::default()).fence(Ttl::seconds(30)).build();
+    /// # let _ = store;
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// The clock that the conveniences ask.
+    /// The clock that the conveniences ask: what `now` comes from for all other calls.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::{ManualClock, Millis}};
+    ///
+    /// let store = Store::builder().clock(ManualClock::at(Millis(7))).build();
+    /// assert_eq!(store.clock().now(), Millis(7));
+    /// ```
     pub fn clock(&self) -> &Clock {
         &self.inner.common.clock
     }
 
-    /// A named namespace, ready for use.
+    /// A named namespace, ready for use; `None` if there is none of this name.
+    ///
+    /// ```
+    /// use cloakroom::Store;
+    ///
+    /// let store = Store::new();
+    /// let profiles = store.cache("USER_PROFILE").expect("predefined");
+    /// profiles.put(b"7", br#"{"name":"alice"}"#)?;
+    /// assert!(store.fetch(b"user:7").is_some());
+    /// assert!(store.cache("NOBODY").is_none());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn cache(&self, name: &str) -> Option<Cache> {
         let namespace = self.inner.common.namespaces.iter().find(|namespace| namespace.name == name)?;
         Some(Cache::new(self.clone(), namespace.clone()))
     }
 
-    /// Stores a copy of `value` for `ttl`, by the store's own clock.
-    pub fn put(&self, key: &[u8], value: &[u8], ttl: Ttl) -> Result<()> {
+    /// Stores a copy of `value` for `ttl`, by the store's own clock, in place of what is there.
+    ///
+    /// [`Error::Fenced`] while a sign-out keeps the key shut, [`Error::TooLong`] for more than [`STRING_MAX`] bytes.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// store.put(b"coat", b"blue", Ttl::seconds(5))?;
+    /// store.put(b"coat", b"red", Duration::from_millis(2_500))?;
+    /// assert_eq!(store.fetch(b"coat"), Some(b"red".to_vec()));
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
+    pub fn put(&self, key: &[u8], value: &[u8], ttl: impl Into<Ttl>) -> Result<()> {
         if value.len() > STRING_MAX {
             return Err(Error::TooLong);
         }
+        let ttl = ttl.into();
         let now = self.clock().now();
         self.write(key, value, now, |slot, fresh| slot.put(fresh.until(now + ttl)))
     }
 
-    /// A copy of the value, by the store's own clock.
+    /// A copy of the value, by the store's own clock; `None` if there is none, or it is no string. [`get`](Store::get) copies
+    /// nothing.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// assert_eq!(store.fetch(b"coat"), None);
+    /// store.put(b"coat", b"blue", Ttl::seconds(5))?;
+    /// assert_eq!(store.fetch(b"coat").as_deref(), Some(&b"blue"[..]));
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn fetch(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.get(key, self.clock().now(), |value| value.string().map(<[u8]>::to_vec).ok())?
     }
 
-    /// Removes a key, by the store's own clock; `false` if there was none.
+    /// Removes a key, by the store's own clock; `false` if there was none. Under a fenced namespace it takes no writes for a
+    /// while, whether there was one or not.
+    ///
+    /// ```
+    /// use cloakroom::{Error, Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// store.put(b"coat", b"blue", Ttl::seconds(5))?;
+    /// assert!(store.remove(b"coat"));
+    /// assert!(!store.remove(b"coat"));
+    ///
+    /// store.remove(b"auth:session:a-token"); // a sign-out
+    /// assert_eq!(store.put(b"auth:session:a-token", b"{}", Ttl::seconds(5)), Err(Error::Fenced));
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn remove(&self, key: &[u8]) -> bool {
         self.with(key, self.clock().now(), |slot| slot.remove())
     }
@@ -292,11 +400,20 @@ impl Store {
     }
 
     /// The stored name of a token under a prefix, hashed whatever the token looks like.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn secret_name(&self, prefix: &[u8], token: &[u8]) -> NameBuf {
         self.inner.common.names.secret(prefix, token)
     }
 
     /// The bytes with every token of a secret namespace replaced by its hash, for logs and listings.
+    ///
+    /// ```
+    /// use cloakroom::Store;
+    ///
+    /// let store = Store::new();
+    /// let line = store.redacted(b"GET auth:session:a-token");
+    /// assert!(line.starts_with(b"GET auth:session:~") && !line.ends_with(b"a-token"));
+    /// ```
     pub fn redacted<'b>(&self, bytes: &'b [u8]) -> std::borrow::Cow<'b, [u8]> {
         self.inner.common.names.redacted(bytes)
     }
@@ -321,22 +438,62 @@ impl Store {
         Held { common: &self.inner.common, cell, shard: cell.shard.lock() }
     }
 
-    /// Shows a live value. Nothing is removed here: a reader must not pay for the clean-up of others.
+    /// Shows a live value to a closure, which answers with what it needs. The value is copied nowhere.
+    ///
+    /// The closure runs under the lock of the key's shard: it must not call the store, and should not take long. Nothing is
+    /// removed here: a reader must not pay for the clean-up of others.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// let now = store.clock().now();
+    ///
+    /// let first = store.get(b"coat", now, |value| value.string().map(|bytes| bytes[0]));
+    /// assert_eq!(first.transpose()?, Some(b'b'));
+    /// // The time that is passed decides, so the future can be asked as well.
+    /// assert!(store.get(b"coat", now + Ttl::seconds(61), |_| ()).is_none());
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn get<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Access, f).live()
     }
 
     /// Shows a live value and counts the read, but does not note the access: for those who ask about a key.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn glance<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Count, f).live()
     }
 
-    /// Shows a live value without counting a hit or noting the access.
+    /// Shows a live value without counting a hit or noting the access, as those want who look after a store.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// assert!(store.peek(b"coat", store.clock().now(), |value| value.size()).is_some());
+    /// assert_eq!(store.stats().hits, 0);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn peek<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Nothing, f).live()
     }
 
-    /// Shows what lies under a name, fences included.
+    /// Shows what lies under a name, fences included: whether a session is unknown or was signed out.
+    ///
+    /// ```
+    /// use cloakroom::{Store, store::Look};
+    ///
+    /// let store = Store::new();
+    /// let now = store.clock().now();
+    /// assert_eq!(store.look(b"auth:session:a", now, |_| ()), Look::Absent);
+    ///
+    /// store.remove(b"auth:session:a");
+    /// let look = store.look(b"auth:session:a", now, |_| ());
+    /// assert!(matches!(look, Look::Fenced(until) if until > now));
+    /// ```
     pub fn look<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Look<R> {
         self.read(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, Trace::Access, f)
     }
@@ -403,13 +560,55 @@ impl Store {
         answer
     }
 
-    /// Opens one key for reading and writing. What is replaced or removed is freed after the lock.
+    /// Opens one key for reading and writing: read, decide and write under one lock. What is replaced or removed is freed
+    /// after the lock.
+    ///
+    /// The closure must not call the store, nor wait for anything.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl, error::Result};
+    ///
+    /// // Counts visits for a minute from the first one on.
+    /// fn visit(store: &Store) -> Result<u64> {
+    ///     let now = store.clock().now();
+    ///     store.with(b"visits", now, |slot| {
+    ///         let before = slot.string()?.map_or(0, |text| text.len() as u64);
+    ///         slot.append(b"x")?;
+    ///         if before == 0 {
+    ///             slot.set_deadline(now + Ttl::seconds(60));
+    ///         }
+    ///         Ok(before + 1)
+    ///     })
+    /// }
+    /// let store = Store::new();
+    /// assert_eq!((visit(&store)?, visit(&store)?), (1, 2));
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn with<R>(&self, key: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>) -> R) -> R {
         self.enter(&self.place(key, &mut NameBuf::new()), HOPS_MAX, now, f)
     }
 
     /// Opens one key with a value that is made before the lock is taken, so that the allocation and the copy are
     /// nobody else's wait.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// let now = store.clock().now();
+    /// // Only if there is nothing, as SET with NX does.
+    /// let put_new = |value: &[u8]| {
+    ///     store.write(b"coat", value, now, |slot, fresh| {
+    ///         let is_new = slot.value().is_none();
+    ///         if is_new {
+    ///             slot.put(fresh.until(now + Ttl::seconds(60)))?;
+    ///         }
+    ///         Ok::<_, cloakroom::Error>(is_new)
+    ///     })
+    /// };
+    /// assert_eq!(put_new(b"blue"), Ok(true));
+    /// assert_eq!(put_new(b"red"), Ok(false));
+    /// ```
     pub fn write<R>(&self, key: &[u8], value: &[u8], now: Millis, f: impl FnOnce(&mut Slot<'_>, Fresh<'_>) -> R) -> R {
         self.write_at(&self.place(key, &mut NameBuf::new()), value, now, f)
     }
@@ -447,76 +646,40 @@ impl Store {
     }
 
     /// Notes an access to the value in a slot and counts the read: `true` if there was something.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn touch(&self, slot: &mut Slot<'_>) -> bool {
         let now = slot.now();
         slot.touch(|access| self.inner.common.access.touched(access, now))
     }
 
-    /// Entries that commands can see, and how many of all entries have a deadline. What has died and is not yet
-    /// reclaimed is counted, as Redis does.
-    pub fn count(&self) -> (usize, usize) {
-        self.cells().iter().fold((0, 0), |(all, mortal), cell| {
-            let shard = cell.shard.lock();
-            (all + shard.visible(), mortal + shard.expiring())
-        })
-    }
-
-    /// How many entries commands can see.
-    pub fn len(&self) -> usize {
-        self.count().0
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// What happened since the counters were last reset.
-    pub fn stats(&self) -> Stats {
-        let mut sum = Stats { misses: self.inner.early_misses.load(Ordering::Relaxed), ..Stats::default() };
-        for cell in self.cells() {
-            sum += cell.shard.lock().stats();
-        }
-        sum
-    }
-
-    /// Changes that commands made to keys since the start, those that made nothing different left out.
-    pub fn changes_made(&self) -> u64 {
-        self.cells().iter().map(|cell| cell.shard.lock().changes).sum()
-    }
-
-    /// Resets the counters.
-    pub fn reset_stats(&self) {
-        self.inner.early_misses.store(0, Ordering::Relaxed);
-        for cell in self.cells() {
-            cell.shard.lock().reset_stats();
-        }
-        self.reset_lazily_freed();
-    }
-
     /// Says which events are told, for the whole family.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn want_events(&self, classes: Class) {
         self.inner.common.events.want(classes);
     }
 
     /// Who hears events: called from under a shard's lock, so it must only note them down and not call the store. A later
     /// one takes its place.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn on_event(&self, listener: impl Fn(Event<'_>) + Send + Sync + 'static) {
         self.inner.common.events.listen(Box::new(listener));
     }
 
     /// Sets up to where collections are kept compact, for the whole family.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn set_compact(&self, compact: Compact) {
         self.inner.common.compact.set(compact);
     }
 
     /// Whether it is the turn of somebody who waits for a key of this family.
+    #[cfg_attr(doc, doc(hidden))]
     #[inline]
     pub fn has_called(&self) -> bool {
         self.inner.common.called.any.load(Ordering::Relaxed)
     }
 
     /// Whose turn it is, in the order in which their keys came to hold something. They are told once.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn take_called(&self) -> Vec<Ticket> {
         let mut tickets = self.inner.common.called.tickets.lock();
         self.inner.common.called.any.store(false, Ordering::Relaxed);
@@ -528,43 +691,6 @@ impl Store {
         let called = &self.inner.common.called;
         called.tickets.lock().extend_from_slice(tickets);
         called.any.store(true, Ordering::Relaxed);
-    }
-
-    /// Bytes of the whole family: entries, tables and reminders, and what is being freed.
-    pub fn used_memory(&self) -> usize {
-        self.kept_memory() + self.freeing()
-    }
-
-    /// Bytes of the family that wait to be freed.
-    pub fn freeing(&self) -> usize {
-        self.inner.common.bin.bytes()
-    }
-
-    /// Gives back to the system what the family keeps at hand of what it has freed, 4 MB at most, which counts as free. Done
-    /// now and then, nothing is kept for long.
-    pub fn give_back(&self) {
-        self.inner.common.depot.clear();
-    }
-
-    /// What is used without them.
-    fn kept_memory(&self) -> usize {
-        self.inner.common.used.load(Ordering::Relaxed).max(0) as usize
-    }
-
-    /// Recounts every shard against its counters, and the budget against all shards of a family. For tests.
-    #[cfg(any(test, debug_assertions))]
-    pub fn validate(family: &[Store]) {
-        let mut size = 0;
-        for store in family {
-            for cell in store.cells() {
-                let shard = cell.shard.lock();
-                shard.validate(|name| kept(store.hash(name)));
-                assert_eq!(shard.charged, shard.size(), "what the budget was charged");
-                assert_eq!(cell.due.load(Ordering::Relaxed), shard.next_due().0, "the soonest reminder");
-                size += shard.size();
-            }
-        }
-        assert_eq!(family.first().map_or(0, Store::kept_memory), size, "the family's bytes");
     }
 }
 

@@ -29,14 +29,35 @@ pub type NameBuf = SmallVec<[u8; 64]>;
 
 /// What secret names are hashed under. Stores made with the same key call a token the same, so that what one wrote down
 /// the next can match; without it nobody can tell whose hash a hash is.
+///
+/// ```
+/// use cloakroom::store::NamingKey;
+///
+/// let key = NamingKey::random();
+/// assert_ne!(key, NamingKey::random());
+/// // To be kept where only this program can read it.
+/// let kept: [u8; NamingKey::LEN] = *key.bytes();
+/// assert_eq!(NamingKey::new(kept), key);
+/// assert_eq!(format!("{key:?}"), "NamingKey(***)");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct NamingKey([u8; NamingKey::LEN]);
 
 impl NamingKey {
     /// Bytes of a key.
+    ///
+    /// ```
+    /// # use cloakroom::store::NamingKey;
+    /// assert_eq!(NamingKey::random().bytes().len(), NamingKey::LEN);
+    /// ```
     pub const LEN: usize = 32;
 
     /// A new key from the system's randomness.
+    ///
+    /// ```
+    /// # use cloakroom::store::NamingKey;
+    /// assert_ne!(NamingKey::random(), NamingKey::random());
+    /// ```
     pub fn random() -> NamingKey {
         let mut bytes = [0; NamingKey::LEN];
         getrandom::fill(&mut bytes).expect("the system has randomness");
@@ -44,16 +65,27 @@ impl NamingKey {
     }
 
     /// The key with these bytes.
+    ///
+    /// ```
+    /// # use cloakroom::store::NamingKey;
+    /// assert_eq!(NamingKey::new([7; 32]), NamingKey::new([7; 32]));
+    /// ```
     pub fn new(bytes: [u8; NamingKey::LEN]) -> NamingKey {
         NamingKey(bytes)
     }
 
     /// Its bytes: as secret as the tokens themselves.
+    ///
+    /// ```
+    /// # use cloakroom::store::NamingKey;
+    /// assert_eq!(NamingKey::new([7; 32]).bytes(), &[7; 32]);
+    /// ```
     pub fn bytes(&self) -> &[u8; NamingKey::LEN] {
         &self.0
     }
 
     /// A number that tells keys apart and gives nothing of them away.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn mark(&self) -> u64 {
         let digest = Sha256::new().chain_update(b"which key this is").chain_update(self.0).finalize();
         digest[..8].iter().fold(0, |mark, byte| mark << 8 | u64::from(*byte))

@@ -11,10 +11,11 @@ use crate::error::Result;
 /// use cloakroom::store::Store;
 ///
 /// let store = Store::new();
-/// let sessions = store.cache("SESSION").unwrap();
-/// sessions.put(b"a-token", br#"{"user":{"name":"alice"}}"#).unwrap();
+/// let sessions = store.cache("SESSION").expect("predefined");
+/// sessions.put(b"a-token", br#"{"user":{"name":"alice"}}"#)?;
 /// assert!(sessions.fetch(b"a-token").is_some());
 /// assert_eq!(store.fetch(b"auth:session:a-token"), sessions.fetch(b"a-token"));
+/// # Ok::<(), cloakroom::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -28,11 +29,31 @@ impl Cache {
     }
 
     /// Its settings.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let profiles = Store::new().cache("USER_PROFILE").expect("predefined");
+    /// assert_eq!(profiles.namespace().prefix, b"user:");
+    /// assert_eq!(profiles.namespace().ttl, Ttl::seconds(300));
+    /// ```
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    /// Stores a copy of `value` for the namespace's TTL.
+    /// Stores a copy of `value` for the namespace's TTL, less its jitter. Errors as those of [`Store::put`].
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::{ManualClock, Ttl}};
+    ///
+    /// let hands = ManualClock::default();
+    /// let store = Store::builder().clock(hands.clone()).build();
+    /// let dashboards = store.cache("DASHBOARD").expect("predefined");
+    /// dashboards.put(b"7", b"{}")?;
+    /// hands.advance(Ttl::seconds(60));
+    /// assert_eq!(dashboards.fetch(b"7"), None);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
         let name = self.name(key);
         let now = self.store.clock().now();
@@ -40,12 +61,33 @@ impl Cache {
         self.store.put(&name, value, ttl)
     }
 
-    /// A copy of the value.
+    /// A copy of the value; `None` if there is none.
+    ///
+    /// ```
+    /// use cloakroom::Store;
+    ///
+    /// let profiles = Store::new().cache("USER_PROFILE").expect("predefined");
+    /// profiles.put(b"7", b"alice")?;
+    /// assert_eq!(profiles.fetch(b"7").as_deref(), Some(&b"alice"[..]));
+    /// assert_eq!(profiles.fetch(b"8"), None);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn fetch(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.store.fetch(&self.name(key))
     }
 
-    /// Removes the key; under a fenced namespace it takes no writes for a while.
+    /// Removes the key; `false` if there was none. Under a fenced namespace it takes no writes for a while.
+    ///
+    /// ```
+    /// use cloakroom::{Error, Store};
+    ///
+    /// let store = Store::new();
+    /// let sessions = store.cache("SESSION").expect("predefined");
+    /// sessions.put(b"a-token", b"{}")?;
+    /// assert!(sessions.remove(b"a-token"));
+    /// assert_eq!(sessions.put(b"a-token", b"{}"), Err(Error::Fenced));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn remove(&self, key: &[u8]) -> bool {
         self.store.remove(&self.name(key))
     }

@@ -40,6 +40,7 @@ impl Cursor {
 impl Store {
     /// Shows up to about `count` live values from the cursor on and tells where to go on. `f` tells what it cost to look at
     /// one, as a number of those that are quickly looked at; the call ends sooner then.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn scan(&self, cursor: Cursor, count: usize, now: Millis, mut f: impl FnMut(Value<'_>) -> usize) -> Cursor {
         let mut looks = LOOKS;
         let mut left = count.max(1);
@@ -68,7 +69,20 @@ impl Store {
         Cursor::START
     }
 
-    /// Shows every live value, one shard's lock at a time.
+    /// Shows every live value, one shard's lock at a time: what comes or goes meanwhile may be seen or not.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// store.put(b"hat", b"black", Ttl::seconds(60))?;
+    /// let mut names = Vec::new();
+    /// store.for_each(store.clock().now(), |value| names.push(value.name().to_vec()));
+    /// names.sort();
+    /// assert_eq!(names, [b"coat".to_vec(), b"hat".to_vec()]);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn for_each(&self, now: Millis, mut f: impl FnMut(Value<'_>)) {
         for cell in self.cells() {
             let shard = cell.shard.lock();
@@ -81,6 +95,7 @@ impl Store {
     /// Shows one live value picked by chance; `None` if there is none, or none was met among tens of thousands that are dead
     /// or hidden. Shards are tried from a random one on, and in a shard the buckets from a random one on, so that every
     /// entry can come up.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn random<R>(&self, mut chance: impl FnMut() -> u64, now: Millis, f: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         let cells = self.cells();
         let first = chance() as usize;

@@ -57,7 +57,24 @@ pub(super) struct Spot {
 /// Bytes that are fetched behind a key that is foreseen: most values, as nobody waits for them yet.
 const AHEAD: usize = 320;
 
-/// What happened in a shard since the counters were last reset.
+/// What happened since the counters were last reset, in a store or a part of it.
+///
+/// ```
+/// use cloakroom::{Store, clock::{ManualClock, Ttl}};
+///
+/// let hands = ManualClock::default();
+/// let store = Store::builder().clock(hands.clone()).build();
+/// store.put(b"coat", b"blue", Ttl::seconds(5))?;
+/// store.fetch(b"coat");
+/// hands.advance(Ttl::seconds(5));
+/// store.fetch(b"coat");
+/// store.sweep_now();
+///
+/// let stats = store.stats();
+/// assert_eq!((stats.hits, stats.misses, stats.expired, stats.evicted), (1, 1, 1, 0));
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Reads that found a live entry.

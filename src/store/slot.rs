@@ -32,7 +32,17 @@ const TICKET: usize = size_of::<u64>();
 /// fence just stays until its time has come.
 const TICKETS_MAX: usize = 16;
 
-/// A value that is to be put, prepared as far as it can be outside of the lock.
+/// A value that is to be put, prepared as far as it can be outside of the lock. [`Store::write`](super::Store::write) makes it.
+///
+/// ```
+/// use cloakroom::{Store, clock::Millis};
+///
+/// let store = Store::new();
+/// store.write(b"coat", b"blue", store.clock().now(), |slot, fresh| slot.put(fresh))?;
+/// let deadline = store.get(b"coat", store.clock().now(), |value| value.deadline());
+/// assert_eq!(deadline, Some(Millis::NEVER), "nobody gave it one");
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
 pub struct Fresh<'v> {
     value: &'v [u8],
     deadline: Millis,
@@ -53,14 +63,37 @@ impl<'v> Fresh<'v> {
         Fresh { deadline: self.deadline, ..Fresh::new(name, self.value, depot) }
     }
 
-    /// Gives it a deadline.
+    /// Gives it a deadline; without one it never dies.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.write(b"coat", b"blue", now, |slot, fresh| slot.put(fresh.until(now + Ttl::seconds(60))))?;
+    /// assert!(store.get(b"coat", now + Ttl(59_999), |_| ()).is_some());
+    /// assert!(store.get(b"coat", now + Ttl(60_000), |_| ()).is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn until(mut self, deadline: Millis) -> Fresh<'v> {
         self.deadline = deadline;
         self
     }
 }
 
-/// A copy of a value, to be put under another key.
+/// A value without a key, to be put under another one: what [`Slot::detach`] takes out and [`Slot::copied`] copies. A
+/// collection is moved whole, however large it is.
+///
+/// ```
+/// use cloakroom::{Store, clock::Ttl};
+///
+/// let store = Store::new();
+/// let now = store.clock().now();
+/// store.put(b"hook:1", b"coat", Ttl::seconds(60))?;
+/// let coat = store.with(b"hook:1", now, |slot| slot.detach()).expect("a coat");
+/// store.with(b"hook:2", now, |slot| slot.put_loose(coat))?;
+/// assert_eq!(store.fetch(b"hook:2").as_deref(), Some(&b"coat"[..]));
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
 pub struct Loose {
     content: Content,
     deadline: Millis,
@@ -72,13 +105,41 @@ enum Content {
 }
 
 impl Loose {
-    /// When it dies.
+    /// When it dies; it takes its deadline along.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.with(b"coat", now, |slot| slot.put_bytes(b"blue", now + Ttl(7)))?;
+    /// let loose = store.with(b"coat", now, |slot| slot.copied()).expect("a coat");
+    /// assert_eq!(loose.deadline(), now + Ttl(7));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn deadline(&self) -> Millis {
         self.deadline
     }
 }
 
-/// One key's place. See the module's text.
+/// One key's place in its store, for as long as a closure runs. It shows only what is alive; whatever it changes is seen
+/// by others when the closure has ended.
+///
+/// ```
+/// use cloakroom::{Store, clock::Ttl};
+///
+/// let store = Store::new();
+/// let now = store.clock().now();
+/// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+///
+/// // Swapped, and what was there told.
+/// let before = store.with(b"coat", now, |slot| {
+///     let before = slot.string()?.map(<[u8]>::to_vec);
+///     slot.put_bytes(b"red", now + Ttl::seconds(60))?;
+///     Ok::<_, cloakroom::Error>(before)
+/// })?;
+/// assert_eq!(before.as_deref(), Some(&b"blue"[..]));
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
 pub struct Slot<'a> {
     shard: &'a mut Shard,
     name: &'a [u8],
@@ -154,21 +215,50 @@ impl<'a> Slot<'a> {
     }
 
     /// The value here, if there is one.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// assert!(store.with(b"coat", now, |slot| slot.value().is_some()));
+    /// assert!(store.with(b"hat", now, |slot| slot.value().is_none()));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn value(&self) -> Option<Value<'_>> {
         self.seen().map(|spot| self.shard.value(self.entry(spot)))
     }
 
     /// When the value here dies; [`Millis::NEVER`] if it does not; `None` if there is none.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.with(b"coat", now, |slot| slot.put_bytes(b"blue", now + Ttl(7)))?;
+    /// assert_eq!(store.with(b"coat", now, |slot| slot.deadline()), Some(now + Ttl(7)));
+    /// assert_eq!(store.with(b"hat", now, |slot| slot.deadline()), None);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn deadline(&self) -> Option<Millis> {
         self.value().map(Value::deadline)
     }
 
     /// The time this closure was given.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// assert_eq!(store.with(b"coat", now, |slot| slot.now()), now);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn now(&self) -> Millis {
         self.now
     }
 
     /// Counts a read that found something, or not, and notes the access.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn touch(&mut self, access: impl FnOnce(u32) -> u32) -> bool {
         let Some(spot) = self.seen() else {
             self.shard.misses += 1;
@@ -181,7 +271,17 @@ impl<'a> Slot<'a> {
         true
     }
 
-    /// Whether writes are taken; they are not while a sign-out settles.
+    /// Whether writes are taken: [`Error::Fenced`] while a sign-out settles. All that writes here asks it first.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.remove(b"auth:session:a-token");
+    /// assert_eq!(store.with(b"auth:session:a-token", now, |slot| slot.admits()), Err(Error::Fenced));
+    /// assert_eq!(store.with(b"coat", now, |slot| slot.admits()), Ok(()));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn admits(&self) -> Result<()> {
         match self.here {
             Some(Here { kind: Kind::Fence, .. }) => Err(Error::Fenced),
@@ -190,6 +290,15 @@ impl<'a> Slot<'a> {
     }
 
     /// Puts a value here, in place of what there is.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.write(b"coat", b"blue", now, |slot, fresh| slot.put(fresh.until(now + Ttl::seconds(60))))?;
+    /// assert_eq!(store.fetch(b"coat").as_deref(), Some(&b"blue"[..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn put(&mut self, fresh: Fresh<'_>) -> Result<()> {
         self.admits()?;
         fits_a_reply(fresh.value)?;
@@ -198,6 +307,15 @@ impl<'a> Slot<'a> {
     }
 
     /// Puts bytes here, in place of what there is: for what is short or could only be computed under the lock.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.with(b"coat", now, |slot| slot.put_bytes(b"blue", Millis::NEVER))?;
+    /// assert_eq!(store.fetch(b"coat").as_deref(), Some(&b"blue"[..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn put_bytes(&mut self, bytes: &[u8], deadline: Millis) -> Result<()> {
         self.admits()?;
         fits_a_reply(bytes)?;
@@ -205,7 +323,18 @@ impl<'a> Slot<'a> {
         Ok(())
     }
 
-    /// Puts a value here that lived under another key.
+    /// Puts a value here that lived under another key, in place of what there is. It keeps its deadline.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"hook:1", b"coat", Ttl::seconds(60))?;
+    /// let copy = store.with(b"hook:1", now, |slot| slot.copied()).expect("a coat");
+    /// store.with(b"hook:2", now, |slot| slot.put_loose(copy))?;
+    /// assert_eq!(store.fetch(b"hook:1"), store.fetch(b"hook:2"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn put_loose(&mut self, loose: Loose) -> Result<()> {
         self.admits()?;
         if self.seen().is_some() {
@@ -220,6 +349,7 @@ impl<'a> Slot<'a> {
     }
 
     /// Puts a collection here, in place of what there is. One that is empty is not kept: then nothing is here.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn put_object(&mut self, object: impl Into<Object>, deadline: Millis) -> Result<()> {
         self.admits()?;
         let object = object.into();
@@ -249,16 +379,19 @@ impl<'a> Slot<'a> {
     }
 
     /// Who has waited longest for a value of this type here.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn first_waiting(&self, kind: Type) -> Option<Ticket> {
         self.shard.waits.as_ref()?.first(self.name, kind)
     }
 
     /// Lets somebody wait until a value of this type is here. It is called then, and whenever the value has changed.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn wait(&mut self, ticket: Ticket, kind: Type) {
         self.shard.waits.get_or_insert_default().enter(self.name, ticket, kind);
     }
 
     /// Lets somebody wait no longer, and calls who comes next.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn stop_waiting(&mut self, ticket: Ticket) {
         if let Some(waits) = &mut self.shard.waits {
             waits.leave(self.name, ticket);
@@ -275,12 +408,14 @@ impl<'a> Slot<'a> {
     }
 
     /// Tells that something happened to this key.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn tell(&mut self, class: Class, name: &'static str) {
         self.shard.changes += u64::from(class.is_change());
         self.common.events.tell(Event { class, name, store: self.store, key: self.name });
     }
 
     /// Tells an event of a change that no command made, and that is not counted among those that a snapshot is due for.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn announce(&mut self, class: Class, name: &'static str) {
         self.common.events.tell(Event { class, name, store: self.store, key: self.name });
     }
@@ -293,16 +428,19 @@ impl<'a> Slot<'a> {
     }
 
     /// The collection here, if there is one; an error if something else is here.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn see<T: Collection>(&self) -> Result<Option<&T>> {
         self.value().map(|value| value.collection()).transpose()
     }
 
     /// Changes the collection here, if there is one. One that is left empty is removed.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn edit<T: Collection, R>(&mut self, f: impl FnOnce(&mut T, &Compact) -> R) -> Result<Option<R>> {
         self.edit_if(f, |_| true)
     }
 
     /// The same for what may change nothing: nobody is told then. `changes` tells by what `f` returned.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn edit_if<T: Collection, R>(
         &mut self,
         f: impl FnOnce(&mut T, &Compact) -> R,
@@ -329,11 +467,13 @@ impl<'a> Slot<'a> {
     }
 
     /// Changes the collection here, or a new one if there is none. One that is left empty is not kept.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn edit_or_new<T: Collection, R>(&mut self, f: impl FnOnce(&mut T, &Compact) -> R) -> Result<R> {
         self.edit_or_new_if(f, |_| true)
     }
 
     /// The same for what may change nothing; see [`Slot::edit_if`].
+    #[cfg_attr(doc, doc(hidden))]
     pub fn edit_or_new_if<T: Collection, R>(
         &mut self,
         f: impl FnOnce(&mut T, &Compact) -> R,
@@ -412,6 +552,7 @@ impl<'a> Slot<'a> {
     }
 
     /// Sets what the access clock of the value here says.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn set_access(&mut self, access: Access) {
         if let Some(spot) = self.seen() {
             self.shard.note_access(spot.at, self.common.access.of(access, self.now));
@@ -420,11 +561,23 @@ impl<'a> Slot<'a> {
 
     /// Removes the value here because somebody asked; `false` if there is none. In a fenced namespace the key takes no
     /// writes for a while, also when there was nothing: a fill may be under way.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// // Removed if it is still what was seen before.
+    /// let gone = store.with(b"coat", now, |slot| Ok::<_, Error>(slot.string()? == Some(b"blue") && slot.remove()))?;
+    /// assert!(gone && store.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn remove(&mut self) -> bool {
         self.remove_for(Cause::Removed)
     }
 
     /// The same for who deletes just this. It is freed little by little if it is unlinked, or deleting does that too.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn delete(&mut self, unlinks: bool) -> bool {
         let is_lazy = unlinks || self.common.bin.lazily().deleted;
         self.remove_for(if is_lazy { Cause::Unlinked } else { Cause::Removed })
@@ -446,6 +599,16 @@ impl<'a> Slot<'a> {
     }
 
     /// Takes the value out so that it can be put under another key.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// assert!(store.with(b"coat", now, |slot| slot.detach()).is_some());
+    /// assert!(store.with(b"coat", now, |slot| slot.detach()).is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn detach(&mut self) -> Option<Loose> {
         let spot = self.seen()?;
         let deadline = self.entry(spot).deadline();
@@ -464,6 +627,17 @@ impl<'a> Slot<'a> {
     }
 
     /// A copy of the value, to be put under another key.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// let copy = store.with(b"coat", now, |slot| slot.copied()).expect("a coat");
+    /// store.with(b"spare", now, |slot| slot.put_loose(copy))?;
+    /// assert_eq!(store.len(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn copied(&self) -> Option<Loose> {
         let value = self.value()?;
         let content = match value.object() {
@@ -483,6 +657,18 @@ impl<'a> Slot<'a> {
     }
 
     /// Sets when the value here dies. A deadline that has passed removes it at once.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::{Millis, Ttl}};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// store.with(b"coat", now, |slot| slot.set_deadline(Millis::NEVER));
+    /// assert_eq!(store.count(), (1, 0), "it stays");
+    /// store.with(b"coat", now, |slot| slot.set_deadline(now));
+    /// assert!(store.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn set_deadline(&mut self, deadline: Millis) {
         let Some(spot) = self.seen() else { return };
         if deadline <= self.now {
@@ -512,4 +698,26 @@ impl<'a> Slot<'a> {
 /// Whether a value is short enough to be sent in one reply.
 fn fits_a_reply(value: &[u8]) -> Result<()> {
     if value.len() <= STRING_MAX { Ok(()) } else { Err(Error::TooLong) }
+}
+
+impl std::fmt::Debug for Fresh<'_> {
+    /// How long it is; what it says is nobody's business.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fresh")
+            .field("len", &self.value.len())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Loose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loose").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Slot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot").field("value", &self.value()).field("now", &self.now).finish_non_exhaustive()
+    }
 }

@@ -9,6 +9,27 @@ use crate::clock::Millis;
 impl Store {
     /// Opens several keys, of this store and its relatives, at once. Each is opened with [`Slots::at`] in turn.
     ///
+    /// Their locks are taken in one order that all threads keep, so that nobody waits in a circle.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// let now = store.clock().now();
+    /// store.put(b"hook:1", b"blue coat", Ttl::seconds(60))?;
+    /// Store::with_all(&[(&store, b"hook:1"), (&store, b"hook:2")], now, |slots| {
+    ///     // First what could be refused, then the change.
+    ///     slots.at(1).admits()?;
+    ///     match slots.at(0).detach() {
+    ///         Some(coat) => slots.at(1).put_loose(coat),
+    ///         None => Ok(()),
+    ///     }
+    /// })?;
+    /// assert_eq!(store.fetch(b"hook:1"), None);
+    /// assert_eq!(store.fetch(b"hook:2").as_deref(), Some(&b"blue coat"[..]));
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// When the stores are not of one family: their locks would have no order.
     pub fn with_all<R>(keys: &[(&Store, &[u8])], now: Millis, f: impl FnOnce(&mut Slots<'_, '_>) -> R) -> R {
@@ -63,6 +84,21 @@ fn hold_all<'g>(keys: &[(&'g Store, &[u8])], places: &[(usize, Place<'_>)]) -> (
 type Guard<'g> = (&'g Store, Held<'g>);
 
 /// Several keys under their locks. See [`Store::with_all`].
+///
+/// ```
+/// use cloakroom::{Store, clock::Ttl};
+///
+/// let store = Store::new();
+/// store.put(b"blue", b"coat", Ttl::seconds(60))?;
+/// store.put(b"red", b"coat", Ttl::seconds(60))?;
+/// let keys: [(&Store, &[u8]); 2] = [(&store, b"blue"), (&store, b"red")];
+/// let is_same = Store::with_all(&keys, store.clock().now(), |slots| {
+///     let bytes = |at| slots.value(at).and_then(|value| value.string().ok());
+///     bytes(0) == bytes(1)
+/// });
+/// assert!(is_same);
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
 pub struct Slots<'a, 'g> {
     guards: &'a mut [Guard<'g>],
     places: &'a [(usize, Place<'a>)],
@@ -72,7 +108,19 @@ pub struct Slots<'a, 'g> {
 }
 
 impl Slots<'_, '_> {
-    /// Opens the key that was given at this position.
+    /// Opens the key that was given at this position, which there has to be.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Millis};
+    ///
+    /// let store = Store::new();
+    /// Store::with_all(&[(&store, b"a"), (&store, b"b")], store.clock().now(), |slots| {
+    ///     slots.at(0).put_bytes(b"1", Millis::NEVER)?;
+    ///     slots.at(1).put_bytes(b"2", Millis::NEVER)
+    /// })?;
+    /// assert_eq!(store.len(), 2);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn at(&mut self, position: usize) -> Slot<'_> {
         let place = &self.places[position].1;
         let (store, shard) = &mut self.guards[self.which[position]];
@@ -81,6 +129,17 @@ impl Slots<'_, '_> {
     }
 
     /// The live value at this position, to be looked at beside those of others.
+    ///
+    /// ```
+    /// use cloakroom::{Store, clock::Ttl};
+    ///
+    /// let store = Store::new();
+    /// store.put(b"a", b"1", Ttl::seconds(5))?;
+    /// let keys: [(&Store, &[u8]); 2] = [(&store, b"a"), (&store, b"b")];
+    /// let there = Store::with_all(&keys, store.clock().now(), |slots| [0, 1].map(|at| slots.value(at).is_some()));
+    /// assert_eq!(there, [true, false]);
+    /// # Ok::<(), cloakroom::Error>(())
+    /// ```
     pub fn value(&self, position: usize) -> Option<Value<'_>> {
         let place = &self.places[position].1;
         let shard = &self.guards[self.which[position]].1;
@@ -89,8 +148,24 @@ impl Slots<'_, '_> {
     }
 
     /// Whether two positions are the same key of the same store.
+    ///
+    /// ```
+    /// use cloakroom::Store;
+    ///
+    /// let stores = Store::builder().build_family(2);
+    /// let (one, other, now) = (&stores[0], &stores[1], stores[0].clock().now());
+    /// let keys: [(&Store, &[u8]); 3] = [(one, b"a"), (other, b"a"), (one, b"a")];
+    /// assert!(Store::with_all(&keys, now, |slots| !slots.same(0, 1) && slots.same(0, 2)));
+    /// ```
     pub fn same(&self, one: usize, other: usize) -> bool {
         let ((a_id, a), (b_id, b)) = (&self.places[one], &self.places[other]);
         a_id == b_id && a.name == b.name
+    }
+}
+
+impl std::fmt::Debug for Slots<'_, '_> {
+    /// How many; keys and values are nobody's business.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slots").field("keys", &self.places.len()).finish_non_exhaustive()
     }
 }

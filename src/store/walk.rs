@@ -34,6 +34,7 @@ pub enum Kept<'a> {
 /// Entries that are looked at under one lock, however few of them are live.
 const LOOKS_MAX: usize = 512;
 
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// Shows what lives, from the cursor on, until the closure wants no more for now; tells where to go on.
     pub fn walk(&self, cursor: Cursor, now: Millis, mut f: impl FnMut(Kept<'_>) -> bool) -> Cursor {

@@ -99,6 +99,7 @@ pub struct Watched {
     pub is_new: bool,
 }
 
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// Has a flag set by every change of a key from now on, until it is taken back by [`Store::unwatch`].
     pub fn watch(&self, key: &[u8], flag: &Flag, now: Millis) -> Watched {

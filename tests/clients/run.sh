@@ -179,8 +179,8 @@ if [ -n "${SERVER:-}" ]; then
 elif [ -n "${CLOAKROOM_BIN:-}" ]; then
   [ -x "$CLOAKROOM_BIN" ] || die "CLOAKROOM_BIN=$CLOAKROOM_BIN is no program"
   AUTH_PASSWORD=open-sesame
-  REST_TOKEN=open-sesame
-  start open --rest-token "$REST_TOKEN"
+  REST_TOKEN=open-sesame REST_READONLY_TOKEN=look-only
+  start open --rest-token "$REST_TOKEN" --rest-readonly-token "$REST_READONLY_TOKEN"
   SERVER=$address HTTP_URL=http://$http_address REST_URL=http://$http_address/redis
   start locked --requirepass "$AUTH_PASSWORD"
   AUTH_SERVER=$address
@@ -198,7 +198,7 @@ if [ -n "${TLS_SERVER:-}" ]; then
   [ -n "${1:-}" ] || programs+=(redis_tls)
 fi
 if [ -n "${REST_URL:-}" ]; then
-  export HTTP_URL REST_URL REST_TOKEN
+  export HTTP_URL REST_URL REST_TOKEN REST_READONLY_TOKEN
   [ -n "${1:-}" ] || programs+=(upstash metrics)
 fi
 if [ -n "${CLOAKROOM_BIN:-}" ]; then

@@ -5,8 +5,8 @@ import { Ratelimit } from "@upstash/ratelimit";
 import { Redis } from "@upstash/redis";
 import { Checks, eventually, finish } from "./checks.mjs";
 
-const { REST_URL: url, REST_TOKEN: token } = process.env;
-if (!url || !token) throw new Error("REST_URL and REST_TOKEN must be set");
+const { REST_URL: url, REST_TOKEN: token, REST_READONLY_TOKEN: readonly } = process.env;
+if (!url || !token || !readonly) throw new Error("REST_URL, REST_TOKEN and REST_READONLY_TOKEN must be set");
 /** No second attempt: what fails once is to be seen. */
 const quick = { url, token, retry: false, enableTelemetry: false };
 const P = `upstash:${process.pid}:`;
@@ -143,6 +143,46 @@ await own.check("commands that are begun together are one pipeline", async () =>
 await own.check("another token is refused", async () => {
   const client = new Redis({ ...quick, token: "another" });
   await assert.rejects(client.get("a"), /WRONGPASS invalid or missing auth token/);
+});
+await own.check("a token that only reads is refused what changes anything", async () => {
+  const client = new Redis({ ...quick, token: readonly });
+  await redis.set(`${P}shown`, { a: 1 });
+  assert.deepEqual(await client.get(`${P}shown`), { a: 1 });
+  assert.deepEqual(await client.pipeline().get(`${P}shown`).exists(`${P}none`).exec(), [{ a: 1 }, 0]);
+  await assert.rejects(client.set(`${P}shown`, 2), /NOPERM this user has no permissions to run the 'set' command or its subcommand/);
+  await assert.rejects(client.keys("*"), /NOPERM/);
+  await assert.rejects(client.eval("return 1", [], []), /NOPERM/);
+  assert.deepEqual(await redis.get(`${P}shown`), { a: 1 });
+});
+await own.check("subscribers hear what is published, until they go", async () => {
+  const [news, chat, pattern] = [`${P}news`, `${P}chat`, `${P}n*`];
+  const heard = [];
+  const subscriber = redis.subscribe([news, chat]);
+  const patterns = redis.psubscribe([pattern]);
+  let begun = 0;
+  for (const [listener, began] of [[subscriber, "subscribe"], [patterns, "psubscribe"]]) {
+    listener.on("error", (error) => heard.push(["error", String(error)]));
+    listener.on(began, () => (begun += 1));
+  }
+  subscriber.on("message", ({ channel, message }) => heard.push([channel, message]));
+  subscriber.on(`message:${news}`, ({ message }) => heard.push(["news alone", message]));
+  patterns.on("pmessage", ({ pattern, channel, message }) => heard.push([pattern, channel, message]));
+  await eventually("all have subscribed", () => begun === 3);
+  assert.equal(await redis.publish(news, { a: [1, "x, y"] }), 2);
+  assert.equal(await redis.publish(chat, "plain, text"), 1);
+  await eventually("all is heard", () => heard.length === 4);
+  const in_order = (wanted) => heard.filter(([first]) => first === wanted);
+  assert.deepEqual(in_order(news), [[news, { a: [1, "x, y"] }]]);
+  assert.deepEqual(in_order("news alone"), [["news alone", { a: [1, "x, y"] }]]);
+  assert.deepEqual(in_order(chat), [[chat, "plain, text"]]);
+  assert.deepEqual(in_order(pattern), [[pattern, news, { a: [1, "x, y"] }]]);
+  assert.equal((await redis.exec(["CLIENT", "LIST", "TYPE", "pubsub"])).match(/lib-name=rest/g).length, 3);
+  await subscriber.unsubscribe([chat]);
+  await eventually("one has gone", async () => (await redis.publish(chat, "to nobody")) === 0);
+  assert.equal(await redis.publish(news, 7), 2);
+  await eventually("that is heard", () => in_order(news).length === 2);
+  await Promise.all([subscriber.unsubscribe(), patterns.unsubscribe()]);
+  await eventually("all have gone", async () => (await redis.publish(news, 7)) === 0);
 });
 await own.check("a large value, and many at once", async () => {
   const large = "é".repeat(1_000_000);

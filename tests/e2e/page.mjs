@@ -1,6 +1,9 @@
 // The live page as a person sees it: on a desk in the light, on a phone in the dark, and by the keyboard alone.
 
+import { createServer } from "node:http";
 import { check } from "./checks.mjs";
+import { stop } from "./processes.mjs";
+import { startCloakroom } from "./servers.mjs";
 
 const LOOKS = [
   { name: "light", colorScheme: "light", viewport: { width: 1280, height: 900 } },
@@ -50,4 +53,38 @@ export async function lookAtThePage({ browser, origin, token, shoot }) {
     }
   }
   check("page: light and dark differ", papers[0] !== papers[1], papers.join(" "));
+}
+
+/** Pastes what shows a bearer into the live page of a cloakroom whose sessions are asked for by one. */
+export async function askOfABearer({ browser, binary, shoot }) {
+  const token = "opaque.canary-7";
+  const application = createServer((request, response) => {
+    const known = request.headers.authorization === `Bearer ${token}`;
+    response.writeHead(known ? 200 : 401, { "content-type": "application/json" });
+    response.end(known ? '{"id":"7","name":"Ada"}' : "{}");
+  });
+  await new Promise((listens) => application.listen(0, "127.0.0.1", listens));
+  const settings = ["--profile", "generic", "--session-path", "/me", "--session-ttl", "60s"];
+  const cloakroom = await startCloakroom(binary, [...settings, "--upstream", `http://127.0.0.1:${application.address().port}`]);
+  const context = await browser.newContext(LOOKS[0]);
+  try {
+    const answer = await fetch(`${cloakroom.origin}/me`, { headers: { authorization: `Bearer ${token}` } });
+    check("bearer: a check of it is answered", answer.status === 200, answer.status);
+    const page = await context.newPage();
+    await page.goto(`${cloakroom.origin}/`);
+    for (const pasted of [token, `Bearer ${token}`, `Authorization: Bearer ${token}`]) {
+      await page.locator("#told").evaluate((told) => told.replaceChildren());
+      await page.locator("#token").fill(pasted);
+      await page.locator("#story button").click();
+      await page.waitForFunction(() => document.querySelector("#told").textContent !== "", null, { timeout: LIMIT_MS });
+      const told = await page.locator("#told").innerText();
+      const isTold = told.includes("A session is stored") && told.includes("not known here") && !told.includes(token);
+      check(`bearer: its story is told of "${pasted.replace(token, "…")}"`, isTold, told.slice(0, 160));
+    }
+    await shoot(page, "page-bearer");
+  } finally {
+    await context.close();
+    await stop(cloakroom.program);
+    application.close();
+  }
 }

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { check, verdict } from "./checks.mjs";
 import { exchangeTokens } from "./decoded.mjs";
 import { LOGINS, load, walk } from "./flow.mjs";
-import { lookAtThePage } from "./page.mjs";
+import { askOfABearer, lookAtThePage } from "./page.mjs";
 import { freePort, killAll, stop, stopAll } from "./processes.mjs";
 import { RATE_LIMIT, buildApp, install, startApp, startCloakroom } from "./servers.mjs";
 
@@ -100,6 +100,8 @@ async function main() {
     handleSIGHUP: false,
   });
   try {
+    const shoot = (page, what) => page.screenshot({ path: join(pictures, `${what}.png`) });
+    await timed("a bearer on the live page", () => askOfABearer({ browser, binary: resolve(binary), shoot }));
     for (const [i, profile] of PROFILES.entries()) {
       const shoot = (mode) => (page, what) => page.screenshot({ path: join(pictures, `${profile.slug}-${mode}-${what}.png`) });
       const run = { browser, profile, dir: dirs[i] };

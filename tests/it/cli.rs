@@ -31,7 +31,7 @@ const NAMES: [&str; 13] = [
 ];
 
 /// Runs to the end with this on standard input.
-fn run_with(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+pub fn run_with(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let (mut command, _home) = command(arguments).into_parts();
     let mut child = command.stdin(Stdio::piped()).spawn().expect("a binary");
     // It may have ended without reading.
@@ -41,7 +41,7 @@ fn run_with(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-fn json(text: &str) -> Value {
+pub fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -83,13 +83,13 @@ fn serve_is_what_is_done_without_a_name() {
 }
 
 /// A free port that nobody else is likely to take at once.
-fn free_port() -> String {
+pub fn free_port() -> String {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
     free.expect("a free port").port().to_string()
 }
 
 /// What `check` finds, and its exit code.
-fn checked(arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
+pub fn checked(arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let (code, said, errors) = run(&[&["check", "--json"], arguments].concat());
     assert_eq!(errors, "");
     let said = json(&said);
@@ -99,7 +99,7 @@ fn checked(arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
 
 /// The level of the finding that says this, with its cure.
 #[track_caller]
-fn level<'a>(found: &'a [Value], about: &str, says: &str) -> &'a str {
+pub fn level<'a>(found: &'a [Value], about: &str, says: &str) -> &'a str {
     let has = |finding: &&Value| {
         let text = |name: &str| finding[name].as_str().unwrap_or_default();
         text("about").starts_with(about) && (text("what").contains(says) || text("cure").contains(says))

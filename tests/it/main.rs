@@ -6,6 +6,7 @@ mod blocking;
 mod browser;
 mod canaries;
 mod cli;
+mod cli_afar;
 mod clients;
 mod copies;
 mod decoded;

@@ -161,7 +161,10 @@ fn metrics_are_those_of_the_page_with_who_counts_them() {
     let resource = &all["resource"];
     assert_eq!(attribute(resource, "service.name"), "cloakroom");
     assert_eq!(attribute(resource, "service.version"), env!("CARGO_PKG_VERSION"));
-    assert_eq!(attribute(resource, "service.instance.id"), server.engine.run_id);
+    let mut client = redis::Client::open(format!("redis://{}", server.resp)).expect("an address");
+    let info: String = redis::cmd("INFO").arg("server").query(&mut client).expect("text");
+    let id = attribute(resource, "service.instance.id");
+    assert!(!id.is_empty() && info.contains(&format!("run_id:{id}")), "{id}");
     // Each family of the page is there, and is what it is there.
     let page = ask(server.http, "GET", "/metrics", &[("Accept", "application/openmetrics-text")], "").body;
     let mut families = 0;

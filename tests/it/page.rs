@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::browser::{Answer, ask, check, sign_out};
 use super::faulty::Faulty;
 use super::http::before;
+use super::profiles::{USER, front, get, jwt, supabase};
 use super::support::{PATIENCE, Peer, Running, until};
 
 /// A page's events.
@@ -170,4 +171,30 @@ fn only_so_many_pages_are_open_and_their_places_are_free_again() {
     server.client().send("PING\r\n").hears("+PONG\r\n");
     let mut byte = [0; 1];
     stalled.0.read_exact(&mut byte).expect("an answer");
+}
+
+#[test]
+fn a_bearer_has_a_story_by_whatever_shows_it() {
+    let service = supabase();
+    let server = front(&service, &[("profile", "supabase")]);
+    let token = jwt("alice", 1);
+    let state = |pasted: &str| -> String {
+        let answer = story(&server, pasted, &[]);
+        assert!(answer.status == 200 && !answer.body.contains(&token), "{}", answer.body);
+        serde_json::from_str::<Value>(&answer.body).expect("a story")["state"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(state(&token), "absent");
+    let bearer = format!("Bearer {token}");
+    assert_eq!(get(&server, USER, &[("Authorization", &bearer), ("apikey", "anon")]).status, 200);
+    let head = format!("GET /auth/v1/user HTTP/1.1\r\nHost: x\r\nAUTHORIZATION: {bearer}\r\napikey: anon\r\n");
+    for pasted in [&token, &bearer, &format!(" Authorization: {bearer}\n"), &head] {
+        assert_eq!(state(pasted), "stored", "{pasted}");
+    }
+    assert_eq!(state("Authorization: Basic YTpi"), "no-cookie");
+    assert_eq!(state(&format!("Authorization: {bearer}\nAuthorization: Bearer x")), "ambiguous");
+    // NextAuth looks at cookies alone.
+    let upstream = Faulty::start();
+    let server = before(upstream.addr, &[]);
+    let answer = story(&server, "Authorization: Bearer alice.1", &[]);
+    assert!(answer.body.contains("no-cookie"), "{}", answer.body);
 }

@@ -123,7 +123,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Seen>>, answer: &dyn Fn(&Seen) -> S
 }
 
 /// A server for a profile in front of an upstream.
-fn front(fake: &Fake, settings: &[(&str, &str)]) -> Running {
+pub fn front(fake: &Fake, settings: &[(&str, &str)]) -> Running {
     before(fake.addr, settings)
 }
 
@@ -361,10 +361,10 @@ fn kratos_is_stood_in_for_while_it_is_down_and_nobody_is_called_nobody() {
 
 // ---- Supabase -------------------------------------------------------------------------------------------------
 
-const USER: &str = "/auth/v1/user";
+pub const USER: &str = "/auth/v1/user";
 
 /// A JWT that names a user, unsigned: the upstream here looks at no signature.
-fn jwt(user: &str, number: u32) -> String {
+pub fn jwt(user: &str, number: u32) -> String {
     let payload: String = to_base64(format!(r#"{{"sub":"id-{user}","exp":4070908800}}"#).as_bytes());
     format!("eyJhbGciOiJIUzI1NiJ9.{payload}.s{number}")
 }
@@ -379,7 +379,7 @@ fn to_base64(bytes: &[u8]) -> String {
     out
 }
 
-fn supabase() -> Fake {
+pub fn supabase() -> Fake {
     let dead: Mutex<Vec<String>> = Mutex::default();
     Fake::start(move |seen| {
         let token = seen.bearer().to_owned();

@@ -1,11 +1,11 @@
 //! The REST door: who is let in, what commands are answered, and what they leave behind, which is nothing.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use super::browser::{Answer, ask, send};
 use super::http::metric;
-use super::support::{Running, until};
+use super::support::{Peer, Running, until};
 
 const TOKEN: (&str, &str) = ("Authorization", "Bearer sesame");
 
@@ -240,4 +240,105 @@ fn the_door_is_where_the_settings_say() {
     for path in ["", "/", "redis", "/redis/", "/a//b", "/metrics", "/api/auth", "/a b", "/a?b"] {
         assert!(config.set("rest-path", path).is_err(), "{path}");
     }
+}
+
+#[test]
+fn a_token_that_only_reads_changes_nothing() {
+    let server = open(&[("rest-readonly-token", "look")]);
+    assert_eq!(said(&server, r#"["SET","k","v"]"#), r#"{"result":"OK"}"#);
+    let look = |path: &str, body: &str| {
+        let answer = ask(server.http, "POST", path, &[("Authorization", "Bearer look")], body);
+        (answer.status, answer.body)
+    };
+    assert_eq!(look("/redis", r#"["GET","k"]"#), (200, r#"{"result":"v"}"#.to_owned()));
+    let no = |name: &str| {
+        format!(r#"{{"error":"NOPERM this user has no permissions to run the '{name}' command or its subcommand"}}"#)
+    };
+    assert_eq!(look("/redis", r#"["SET","k","w"]"#), (400, no("set")));
+    assert_eq!(look("/redis/del/k", ""), (400, no("del")));
+    assert_eq!(look("/redis/keys/*", ""), (400, no("keys")));
+    assert_eq!(look("/redis/subscribe/chat", ""), (400, no("subscribe")));
+    assert_eq!(
+        look("/redis/pipeline", r#"[["GET","k"],["INCR","n"]]"#),
+        (200, format!(r#"[{{"result":"v"}},{}]"#, no("incr")))
+    );
+    let (status, body) = look("/redis/multi-exec", r#"[["GET","k"],["INCR","n"]]"#);
+    assert!(status == 400 && body.contains("EXECABORT") && body.contains("NOPERM"), "{body}");
+    assert_eq!(look("/redis/multi-exec", r#"[["GET","k"]]"#), (200, r#"[{"result":"v"}]"#.to_owned()));
+    assert_eq!(said(&server, r#"["EXISTS","n"]"#), r#"{"result":0}"#);
+    // It is no other token than its own, and its rights are within those of the user.
+    assert_eq!(ask(server.http, "POST", "/redis", &[("Authorization", "Bearer ")], r#"["PING"]"#).status, 401);
+    server.client().send("ACL SETUSER web on nopass ~app:* +@read\r\n").hears("+OK\r\n");
+    server.engine.configure(&[("rest-user", "web"), ("rest-token", "")], true).expect("settings");
+    assert!(look("/redis", r#"["GET","k"]"#).1.contains("NOPERM"));
+    assert_eq!(look("/redis", r#"["GET","app:k"]"#).0, 200);
+    assert_eq!(post(&server, "/redis", r#"["PING"]"#).0, 401);
+}
+
+/// Who listens to a path of the door, behind the head of the answer.
+fn listen(server: &Running, path: &str) -> Peer {
+    let mut peer = Peer::connect(server.http);
+    peer.send(format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sesame\r\nAccept: text/event-stream\r\nContent-Length: 2\r\n\r\n[]"
+    ));
+    let head = hear(&mut peer, "\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-type: text/event-stream\r\n"), "{head}");
+    peer
+}
+
+/// Everything up to this.
+fn hear(peer: &mut Peer, end: &str) -> String {
+    let (mut heard, mut byte) = (Vec::new(), [0]);
+    while !heard.ends_with(end.as_bytes()) {
+        peer.0.read_exact(&mut byte).expect("more of it");
+        heard.push(byte[0]);
+    }
+    String::from_utf8(heard).expect("text")
+}
+
+#[test]
+fn what_is_published_comes_as_events() {
+    let server = open(&[]);
+    let mut chat = listen(&server, "/redis/subscribe/chat/a%2Fb");
+    assert!(hear(&mut chat, "data: subscribe,a/b,2\n\n").contains("data: subscribe,chat,1\n\n"));
+    let mut all = listen(&server, "/redis/PSUBSCRIBE/c*?_token=ignored");
+    hear(&mut all, "data: psubscribe,c*,1\n\n");
+    assert_eq!(said(&server, r#"["CLIENT","LIST","TYPE","pubsub"]"#).matches("lib-name=rest").count(), 2);
+    assert_eq!(said(&server, r#"["PUBLISH","chat","hello, you"]"#), r#"{"result":2}"#);
+    hear(&mut chat, "data: message,chat,hello, you\n\n");
+    hear(&mut all, "data: pmessage,c*,chat,hello, you\n\n");
+    assert_eq!(said(&server, r#"["PUBLISH","a/b","one\ntwo"]"#), r#"{"result":1}"#);
+    hear(&mut chat, "data: message,a/b,one\ndata: two\n\n");
+    // Between two messages there is a sign of life, by which proxies know that it is worth keeping.
+    hear(&mut all, ":\n\n");
+    // Who leaves is not in the way of who comes.
+    drop(chat);
+    until("the listener is gone", || said(&server, r#"["PUBLISH","a/b","x"]"#) == r#"{"result":0}"#);
+    // One that is killed hears its end, and so does everybody when the server ends.
+    assert_eq!(said(&server, r#"["CLIENT","KILL","TYPE","pubsub"]"#), r#"{"result":1}"#);
+    hear(&mut all, "0\r\n\r\n");
+    let mut last = listen(&server, "/redis/subscribe/chat");
+    hear(&mut last, "data: subscribe,chat,1\n\n");
+    server.engine.shut_down();
+    assert!(last.rest().ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
+fn who_may_not_listen_is_told_so_and_who_reads_nothing_is_cut() {
+    let server = open(&[("client-output-buffer-limit", "pubsub 256kb 0 0")]);
+    server.client().send("ACL SETUSER web on nopass ~* +@all resetchannels &news\r\n").hears("+OK\r\n");
+    assert_eq!(
+        post(&server, "/redis/subscribe", "").1,
+        r#"{"error":"ERR wrong number of arguments for 'subscribe' command"}"#
+    );
+    assert_eq!(ask(server.http, "HEAD", "/redis/subscribe/chat", &[TOKEN], "").status, 400);
+    let mut stalled = listen(&server, "/redis/subscribe/chat");
+    hear(&mut stalled, "data: subscribe,chat,1\n\n");
+    let large = format!(r#"["PUBLISH","chat","{}"]"#, "x".repeat(100_000));
+    until("it is cut", || said(&server, &large) == r#"{"result":0}"#);
+    until("its place is free", || said(&server, r#"["PUBSUB","CHANNELS"]"#) == r#"{"result":[]}"#);
+    server.engine.configure(&[("rest-user", "web")], true).expect("a setting");
+    let (status, body) = post(&server, "/redis/subscribe/chat", "");
+    assert!(status == 400 && body.contains("NOPERM"), "{body}");
+    hear(&mut listen(&server, "/redis/subscribe/news"), "data: subscribe,news,1\n\n");
 }

@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout_at;
 
 use super::super::target::{GONE, own_config};
 use crate::metrics::Histogram;
-use crate::net::client::{Address, Reply, Wire, write_request};
+use crate::net::client::{Address, Dial, Io, Place, Reply, Site, Wire, write_request};
 
 /// Keys and sessions that are asked for: more than a shard has, few enough to be put there at once.
 const KEYS: usize = 1000;
@@ -43,7 +42,7 @@ pub struct Load {
 /// Of what.
 pub enum Kind {
     /// Session checks over HTTP, by these `Cookie` headers in turn, or by none.
-    Checks { to: (String, u16), base: String, cookies: Vec<String> },
+    Checks { to: Site, cookies: Vec<String> },
     /// GETs and SETs, so many of each in turn.
     Commands { to: Address, ratio: (u32, u32) },
 }
@@ -75,10 +74,10 @@ impl Kind {
         }
     }
 
-    fn place(&self) -> (String, u16) {
+    fn place(&self) -> &Place {
         match self {
-            Kind::Checks { to, .. } => to.clone(),
-            Kind::Commands { to, .. } => (to.host.clone(), to.port),
+            Kind::Checks { to, .. } => &to.place,
+            Kind::Commands { to, .. } => &to.place,
         }
     }
 }
@@ -114,7 +113,7 @@ fn key(number: usize) -> String {
 }
 
 fn put_keys(redis: &Address, load: &Load) -> Result<(), String> {
-    let (mut wire, life) = (connect(redis)?, load.life());
+    let (mut wire, life) = (Wire::connect(redis, GONE)?, load.life());
     let value = vec![b'x'; load.size];
     for number in 0..KEYS {
         wire.send(&[b"SET", key(number).as_bytes(), &value, b"EX", life.as_bytes()])?;
@@ -122,17 +121,9 @@ fn put_keys(redis: &Address, load: &Load) -> Result<(), String> {
     answers(&mut wire, redis, KEYS)
 }
 
-fn connect(redis: &Address) -> Result<Wire, String> {
-    let mut wire = Wire::connect(redis, GONE)?;
-    if let Some(number) = redis.database {
-        wire.ask(&[b"SELECT", number.to_string().as_bytes()])?.ok().map_err(|why| redis.trouble(&why))?;
-    }
-    Ok(wire)
-}
-
 /// Takes the keys away. Where that fails they die by themselves.
 pub fn clear(redis: &Address) {
-    let Ok(mut wire) = connect(redis) else { return };
+    let Ok(mut wire) = Wire::connect(redis, GONE) else { return };
     let keys: Vec<String> = (0..KEYS).map(key).collect();
     let words: Vec<&[u8]> = [&b"UNLINK"[..]].into_iter().chain(keys.iter().map(String::as_bytes)).collect();
     let _: Result<Reply, String> = wire.ask(&words);
@@ -154,7 +145,8 @@ impl Load {
         let began = Instant::now();
         let talk = Arc::new(Talk {
             is_http: matches!(kind, Kind::Checks { .. }),
-            place: kind.place(),
+            dial: Dial::new(kind.place().clone()),
+            place: kind.place().to_string(),
             requests: self.requests(kind),
             hello: hello(kind),
             pipeline: self.pipeline,
@@ -195,8 +187,8 @@ impl Load {
     /// Requests that take turns, as bytes.
     fn requests(&self, kind: &Kind) -> Vec<Vec<u8>> {
         match kind {
-            Kind::Checks { to: (host, port), base, cookies } => {
-                let head = format!("GET {base}/api/auth/session HTTP/1.1\r\nHost: {host}:{port}\r\n");
+            Kind::Checks { to, cookies } => {
+                let head = format!("GET {}/api/auth/session HTTP/1.1\r\nHost: {}\r\n", to.base, to.authority());
                 match cookies.is_empty() {
                     true => vec![format!("{head}\r\n").into_bytes()],
                     false => {
@@ -241,7 +233,9 @@ fn hello(kind: &Kind) -> Vec<Vec<u8>> {
 /// What all connections say, and to whom.
 struct Talk {
     is_http: bool,
-    place: (String, u16),
+    dial: Dial,
+    /// Where that leads.
+    place: String,
     requests: Vec<Vec<u8>>,
     hello: Vec<Vec<u8>>,
     pipeline: usize,
@@ -274,8 +268,8 @@ impl Talk {
             }
             io::Result::Ok(())
         };
-        let (host, port) = &self.place;
-        LocalSet::new().block_on(&runtime, talks).map_err(|error| format!("{host}:{port}: {error}: {GONE}"))?;
+        let place = &self.place;
+        LocalSet::new().block_on(&runtime, talks).map_err(|error| format!("{place}: {error}: {GONE}"))?;
         let mut tally = tally.borrow_mut();
         let latency = std::mem::take(&mut tally.latency);
         Ok(Tally { latency, errors: tally.errors, first_error: tally.first_error.take(), ended: Instant::now() })
@@ -285,11 +279,10 @@ impl Talk {
     async fn converse(&self, first: usize, tally: &RefCell<Tally>) -> io::Result<()> {
         let late = || io::Error::from(io::ErrorKind::TimedOut);
         let patience = (self.until + PATIENCE).into();
-        let connect = TcpStream::connect((self.place.0.as_str(), self.place.1));
-        let mut stream = timeout_at(patience, connect).await.map_err(|_| late())??;
-        stream.set_nodelay(true)?;
+        let mut stream = timeout_at(patience, self.dial.connect()).await.map_err(|_| late())??;
         let (mut output, mut input) = (self.hello.concat(), Vec::new());
         stream.write_all(&output).await?;
+        stream.flush().await?;
         let heard = timeout_at(patience, self.hear(&mut stream, &mut input, self.hello.len())).await;
         if let Some(why) = heard.map_err(|_| late())??.1 {
             return Err(io::Error::other(why));
@@ -304,6 +297,7 @@ impl Talk {
             let began = Instant::now();
             let batch = async {
                 stream.write_all(&output).await?;
+                stream.flush().await?;
                 self.hear(&mut stream, &mut input, self.pipeline).await
             };
             let (errors, first_error) = timeout_at(patience, batch).await.map_err(|_| late())??;
@@ -321,7 +315,7 @@ impl Talk {
     /// Reads so many answers. How many were errors, and the first.
     async fn hear(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut Box<dyn Io>,
         input: &mut Vec<u8>,
         count: usize,
     ) -> io::Result<(u64, Option<String>)> {

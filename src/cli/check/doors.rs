@@ -86,7 +86,7 @@ fn who(address: SocketAddr, config: &Config) -> Who {
 
 /// What a server of Redis' protocol calls itself.
 fn named(address: SocketAddr, password: &str) -> Who {
-    let to = Address { host: address.ip().to_string(), ..Address::own(address.port(), password.to_owned()) };
+    let to = Address::at(address.ip().to_string(), address.port(), password.to_owned());
     let info = Wire::connect_within(&to, GONE, PATIENCE, PATIENCE).and_then(|mut wire| wire.ask(&[b"INFO", b"server"]));
     let Ok(Reply::Bulk(Some(info))) = info else {
         return Who::Other("a Redis, or a cloakroom with another password,".to_owned());

@@ -52,6 +52,7 @@ pub(super) fn look(found: &mut Findings, loaded: &Loaded) {
         ("requirepass", &config.requirepass, wide.is_some()),
         ("admin-token", &config.admin_token, config.http_addresses().iter().any(is_wide)),
         ("rest-token", &config.rest.token, config.http_addresses().iter().any(is_wide)),
+        ("rest-readonly-token", &config.rest.readonly_token, config.http_addresses().iter().any(is_wide)),
     ] {
         strength(found, name, secret, is_wide);
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Findings;
 use crate::config::Config;
-use crate::net::client::Http;
+use crate::net::client::{Http, Site, Trust};
 use crate::net::probe::METRICS_PATH;
 
 /// What is found is said of this setting.
@@ -23,7 +23,7 @@ const GRPC: u16 = 4317;
 
 pub(super) fn look(found: &mut Findings, config: &Config) {
     let Some(url) = &config.otlp.endpoint else { return };
-    let Ok(http) = Http::new(url) else {
+    let Ok(http) = Http::new(&Site::of(url, &Trust::default())) else {
         return found.warn(ABOUT, "no collector can be asked from here", "try again");
     };
     let cure = match url.port {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::Findings;
 use crate::config::{Config, Profile, SessionSource, Upstream};
-use crate::net::client::Http;
+use crate::net::client::{Http, Site, Trust};
 use crate::net::http::service;
 use crate::session::{Failure, Service};
 
@@ -39,14 +39,14 @@ pub(super) fn look(found: &mut Findings, config: &Config) {
         }
         return;
     };
-    let Ok(http) = Http::new(url) else {
+    let Ok(http) = Http::new(&Site::of(url, &Trust::default())) else {
         return found.problem("upstream", "nobody can be asked from here", "try again");
     };
     let app = App { url, http, service: service(config), profile: config.profile };
     let began = (SystemTime::now(), Instant::now());
     let answer = match app.ask(app.service.path(), "http") {
         Ok(answer) => answer,
-        Err(failure) => return unreachable(found, url, failure),
+        Err(failure) => return unreachable(found, &app, failure),
     };
     let took = began.1.elapsed();
     if !is_session(found, &app, &answer) {
@@ -80,7 +80,8 @@ impl App<'_> {
     }
 }
 
-fn unreachable(found: &mut Findings, url: &Upstream, failure: Failure) {
+fn unreachable(found: &mut Findings, app: &App<'_>, failure: Failure) {
+    let url = app.url;
     let connect = || -> std::io::Result<()> {
         let mut last = std::io::ErrorKind::AddrNotAvailable.into();
         for address in (url.host.as_str(), url.port).to_socket_addrs()? {

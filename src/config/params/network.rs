@@ -191,6 +191,15 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::NETWORK
     },
     Param {
+        name: "rest-readonly-token",
+        kind: Kind::Secret,
+        change: Change::Live,
+        doc: "Another token of the REST door, for commands that only read. What walks over all keys, runs scripts or \
+              subscribes is refused too. Empty: there is none.",
+        home: field!(rest.readonly_token),
+        ..Param::NETWORK
+    },
+    Param {
         name: "rest-path",
         kind: Kind::Form("path", rest_path),
         default: "/redis",
@@ -203,7 +212,7 @@ pub(super) const ROWS: &[Param] = &[
         kind: Kind::Text,
         default: "default",
         change: Change::Live,
-        doc: "User whose rights who shows the rest-token has.",
+        doc: "User whose rights who shows the rest-token has. The rest-readonly-token gives of them what only reads.",
         home: field!(rest.user),
         ..Param::NETWORK
     },

@@ -1,5 +1,6 @@
 //! A client of an HTTP server, over the connections that the upstream is asked by, with TLS where the URL says so.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +12,58 @@ use http_body_util::BodyExt as _;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
+use super::line::untrusted;
 use crate::config;
+use crate::net::dial::{Dial, Place, Trust};
 use crate::net::upstream::{Outgoing, Reach, Upstream};
 use crate::session::Failure;
 
 /// Bytes of an answer at most. The longest that is asked for are the figures, some kilobytes.
 const BODY_MAX: usize = 1 << 20;
+
+/// Where HTTP is spoken.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Where its server is.
+    pub place: Place,
+    /// What goes before each path: empty, or a path that ends without a slash.
+    pub base: String,
+}
+
+impl Site {
+    /// The one at this URL, which over TLS is known by this.
+    pub fn of(url: &config::Upstream, trust: &Trust) -> Site {
+        let tls = url.is_secure.then(|| trust.clone());
+        Site { place: Place::Tcp { host: url.host.clone(), port: url.port, tls }, base: url.base.clone() }
+    }
+
+    /// Reads `http://`, `https://` or `unix:///path/of/socket`.
+    pub fn parse(text: &str, trust: &Trust) -> Option<Site> {
+        match text.strip_prefix("unix://") {
+            Some(path) => path.starts_with('/').then(|| Site { place: Place::Unix(path.into()), base: String::new() }),
+            None => text.parse().ok().map(|url| Site::of(&url, trust)),
+        }
+    }
+
+    /// What its `Host` is.
+    pub fn authority(&self) -> String {
+        match &self.place {
+            Place::Unix(_) => "localhost".to_owned(),
+            place => place.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match &self.place {
+            Place::Unix(_) => "unix",
+            Place::Tcp { tls: Some(_), .. } => "https",
+            Place::Tcp { .. } => "http",
+        };
+        write!(f, "{scheme}://{}{}", self.place, self.base)
+    }
+}
 
 /// A client of one server.
 pub struct Http {
@@ -26,9 +73,15 @@ pub struct Http {
 
 impl Http {
     /// Of the server at this address. Nothing is asked yet.
-    pub fn new(to: &config::Upstream) -> io::Result<Http> {
+    pub fn new(to: &Site) -> io::Result<Http> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Http { reach: Arc::new(Reach::new(to, 1)), runtime })
+        let reach = Reach::by(Dial::new(to.place.clone()), to.authority(), to.base.clone(), 1);
+        Ok(Http { reach: Arc::new(reach), runtime })
+    }
+
+    /// Why TLS to it failed the last time, and what helps, if it did.
+    pub fn trouble(&self) -> Option<String> {
+        self.reach.trouble().map(|why| untrusted(&why))
     }
 
     /// Asks once, over a connection of its own, for an answer of at most a megabyte within this time.

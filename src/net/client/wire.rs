@@ -1,10 +1,10 @@
 //! A client of a Redis server, as plain as can be: requests are sent, answers are read in their order.
 
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use super::address::Address;
+use super::line::{ASKS, Line, untrusted};
 use crate::store::STRING_MAX;
 
 /// How long a server may take to accept, and to say anything, where nobody says otherwise.
@@ -19,8 +19,8 @@ const BULK_MAX: u64 = 2 * STRING_MAX as u64;
 
 /// A connection.
 pub struct Wire {
-    input: BufReader<TcpStream>,
-    output: BufWriter<TcpStream>,
+    input: BufReader<Line>,
+    output: BufWriter<Line>,
     shown: Address,
     silence: Duration,
     cure: &'static str,
@@ -82,7 +82,7 @@ pub fn write_request(out: &mut impl io::Write, words: &[&[u8]]) -> io::Result<()
 }
 
 impl Wire {
-    /// Connects and logs in. When the connection is lost later on, that is said with this cure.
+    /// Connects, logs in, and chooses the database. When the connection is lost later on, that is said with this cure.
     pub fn connect(address: &Address, cure: &'static str) -> Result<Wire, String> {
         Wire::connect_within(address, cure, CONNECT, SILENCE)
     }
@@ -94,30 +94,19 @@ impl Wire {
         accepts: Duration,
         silence: Duration,
     ) -> Result<Wire, String> {
-        let place = (address.host.as_str(), address.port);
-        let failed = |error: io::Error| format!("cannot reach {address}: {error}: is a server running there?");
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for place in place.to_socket_addrs().map_err(failed)? {
-            match TcpStream::connect_timeout(&place, accepts) {
-                Ok(stream) => return Wire::over(stream, address, cure, silence),
-                Err(error) => last = error,
-            }
-        }
-        Err(failed(last))
-    }
-
-    fn over(stream: TcpStream, address: &Address, cure: &'static str, silence: Duration) -> Result<Wire, String> {
-        let set = || -> io::Result<TcpStream> {
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(silence))?;
-            stream.set_write_timeout(Some(silence))?;
-            stream.try_clone()
+        let line = Line::open(&address.place, accepts, silence)?;
+        let mut wire = Wire {
+            input: BufReader::new(line.clone()),
+            output: BufWriter::new(line),
+            shown: Address { user: String::new(), password: String::new(), ..address.clone() },
+            silence,
+            cure,
         };
-        let output = BufWriter::new(set().map_err(|error| format!("{address}: {error}"))?);
-        let shown = Address { user: String::new(), password: String::new(), host: address.host.clone(), ..*address };
-        let mut wire = Wire { input: BufReader::new(stream), output, shown, silence, cure };
         if let Some(login) = address.login() {
             wire.ask(&login)?.ok().map_err(|why| address.trouble(&why))?;
+        }
+        if let Some(number) = address.database {
+            wire.ask(&[b"SELECT", number.to_string().as_bytes()])?.ok().map_err(|why| address.trouble(&why))?;
         }
         Ok(wire)
     }
@@ -135,6 +124,9 @@ impl Wire {
             }
             _ => error.to_string(),
         };
+        if what.contains(ASKS) {
+            return format!("{}: {}", self.shown, untrusted(&what));
+        }
         format!("{}: {what}: {}", self.shown, self.cure)
     }
 

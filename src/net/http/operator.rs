@@ -50,20 +50,26 @@ impl Visit {
 
     /// Why a token that was given, or none, lets nobody in where another is due; nothing if it does.
     pub(super) fn denies(&self, given: Option<&[u8]>, token: &str) -> Option<Denied> {
+        self.admits(given, &[token]).err()
+    }
+
+    /// Which of these tokens was given, by its place, or why nobody is let in. An empty one is nobody's.
+    pub(super) fn admits(&self, given: Option<&[u8]>, tokens: &[&str]) -> Result<usize, Denied> {
         let engine = &self.door.hall.engine;
         let (ip, now) = (self.peer.addr.map(|addr| addr.ip()), self.door.now());
         let block = engine.metrics.block(self.door.worker);
-        let Some(given) = given else { return Some(Denied::Wrong) };
+        let given = given.ok_or(Denied::Wrong)?;
         if let Some(wait) = engine.guesses.wait(ip, now) {
             block.delayed_logins.add(1);
-            return Some(Denied::Waits(wait.0.div_ceil(1000)));
+            return Err(Denied::Waits(wait.0.div_ceil(1000)));
         }
-        if same_secret(given, token.as_bytes()) {
-            return None;
+        let is_given = |token: &&str| !token.is_empty() && same_secret(given, token.as_bytes());
+        if let Some(place) = tokens.iter().position(is_given) {
+            return Ok(place);
         }
         block.auth_failures.add(1);
         engine.guesses.note(ip, now);
-        Some(Denied::Wrong)
+        Err(Denied::Wrong)
     }
 }
 

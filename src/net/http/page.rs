@@ -25,7 +25,7 @@ use super::answer::{self, Out};
 use super::{Door, Visit, relay};
 use crate::clock::{Millis, Ttl};
 use crate::engine::Slow;
-use crate::session::{Account, PassWhy, SessionCache, State, Told};
+use crate::session::{Account, PassWhy, State, Told};
 
 const PAGE: &str = include_str!("page/page.html");
 
@@ -108,7 +108,7 @@ impl Visit {
         response
     }
 
-    /// `POST /story`: what is known of the token, or of the `Cookie` header, in the body.
+    /// `POST /story`: what is known of the token, or of the header that shows one, in the body.
     pub(super) async fn story(&self, parts: &Parts, body: Incoming) -> Response<Out> {
         if parts.method != Method::POST {
             return answer::not_allowed("POST");
@@ -121,8 +121,7 @@ impl Visit {
             Err(response) => return response,
         };
         let told = self.door.with_sessions(|sessions, now| {
-            let cookie = as_cookie(sessions, body.trim_ascii());
-            let found = sessions.account(&sessions.tokens([&cookie[..]]), now);
+            let found = sessions.account(&sessions.pasted(&body), now);
             account(&found, |at| self.door.hall.engine.clock.to_wall(at))
         });
         answer::json(StatusCode::OK, &told)
@@ -140,19 +139,6 @@ fn policy() -> String {
         "default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-}
-
-/// What is pasted is a `Cookie` header, with or without its name, or a token alone.
-fn as_cookie(sessions: &SessionCache, pasted: &[u8]) -> Vec<u8> {
-    let line = match pasted.split_at_checked(7) {
-        Some((name, rest)) if name.eq_ignore_ascii_case(b"cookie:") => rest.trim_ascii(),
-        _ => pasted,
-    };
-    // The names tell nothing of a single token.
-    if sessions.tokens([line]).is_empty() && !line.is_empty() {
-        return [sessions.cookie_name().as_bytes(), b"=", line].concat();
-    }
-    line.to_vec()
 }
 
 /// All figures of this moment. Counters count from the start; whoever draws them takes differences.

@@ -7,6 +7,11 @@
 //! leave to read answers from pages of other sites.
 
 mod errand;
+mod subscription;
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 
 use std::rc::Rc;
 
@@ -16,14 +21,15 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answer::{self, Out};
 use super::form::{pairs, unescaped};
 use super::operator::{Denied, secret};
 use super::{Door, Visit};
-use crate::command::{Client, forget};
-use crate::engine::Addr;
+use crate::clock::Millis;
+use crate::command::{Client, Scope, check_alone, forget};
+use crate::engine::{Addr, Hold};
 use crate::error::Error;
 use crate::resp::json::{Batch, Encoding, write_error};
 use crate::resp::{Limits, Words};
@@ -54,6 +60,42 @@ enum Format {
 struct Guest {
     door: Rc<Door>,
     client: Client,
+    scope: Scope,
+}
+
+impl Guest {
+    /// Waits until then, or until no client is held any more.
+    async fn wait(&self, until: Millis) {
+        let (engine, peer) = (&self.door.hall.engine, &self.client.peer);
+        let mut timer = pin!(sleep(until.since(engine.clock.now()).duration()));
+        poll_fn(|cx| {
+            peer.set_bell(cx.waker());
+            match peer.is_killed() || engine.paused_until(engine.clock.now()).is_none() {
+                true => Poll::Ready(()),
+                false => timer.as_mut().poll(cx),
+            }
+        })
+        .await;
+    }
+}
+
+/// Bytes on their way out, and the charge for them.
+struct Charged {
+    bytes: Vec<u8>,
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    hold: Hold,
+}
+
+impl Charged {
+    fn new(bytes: Vec<u8>, hold: Hold) -> Charged {
+        Charged { bytes, hold }
+    }
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Drop for Guest {
@@ -75,33 +117,36 @@ impl Visit {
 
     /// Answers a request whose path goes on like this behind that of the door.
     pub(super) async fn rest(&self, parts: &Parts, path: &str, body: Incoming) -> Response<Out> {
-        let token = self.door.hall.engine.with_config(|config| config.rest.token.clone());
-        if token.is_empty() {
+        let (token, readonly) =
+            self.door.hall.engine.with_config(|config| (config.rest.token.clone(), config.rest.readonly_token.clone()));
+        if token.is_empty() && readonly.is_empty() {
             return refusal(StatusCode::NOT_FOUND, "ERR Redis commands are not taken over HTTP: set rest-token");
         }
         let query = parts.uri.query().unwrap_or_default().as_bytes();
         let in_query = || pairs(query).find(|(name, _)| *name == b"_token").map(|(_, value)| unescaped(value, true));
         let given = parts.headers.get(AUTHORIZATION).and_then(|value| secret(value.as_bytes())).or_else(in_query);
-        match self.denies(given.as_deref(), &token) {
-            None => {}
-            Some(Denied::Waits(seconds)) => {
+        let scope = match self.admits(given.as_deref(), &[&token, &readonly]) {
+            Ok(0) => Scope::All,
+            Ok(_) => Scope::Reads,
+            Err(Denied::Waits(seconds)) => {
                 let text = "ERR too many wrong tokens from this address";
                 return answer::later(refusal(StatusCode::TOO_MANY_REQUESTS, text), seconds);
             }
-            Some(Denied::Wrong) => {
+            Err(Denied::Wrong) => {
                 return refusal(StatusCode::UNAUTHORIZED, "WRONGPASS invalid or missing auth token");
             }
-        }
-        self.run(parts, path, query, body).await.unwrap_or_else(|response| *response)
+        };
+        self.run(parts, path, scope, body).await.unwrap_or_else(|response| *response)
     }
 
     async fn run(
         &self,
         parts: &Parts,
         path: &str,
-        query: &[u8],
+        scope: Scope,
         body: Incoming,
     ) -> Result<Response<Out>, Box<Response<Out>>> {
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
         let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT];
         if !methods.contains(&parts.method) {
             return Err(answer::not_allowed("GET, HEAD, POST, PUT").into());
@@ -113,10 +158,14 @@ impl Visit {
         };
         let format = format(&parts.headers, kind).map_err(|text| refusal(StatusCode::BAD_REQUEST, text))?;
         let engine = &self.door.hall.engine;
-        let mut guest = self.guest()?;
+        let mut guest = self.guest(scope)?;
         let mut limits = engine.hot.limits(true);
         limits.request = limits.request.min(BODY_MAX);
         let body = self.body(&mut guest, body, &limits).await?;
+        if kind == Kind::One && parts.method != Method::HEAD && subscription::listens(path) {
+            // What its body says is nothing: @upstash/redis sends an empty list.
+            return self.subscribe(guest, spelled(path, b"", b"")).await;
+        }
         let batch = match kind {
             Kind::Pipeline | Kind::Transaction => Batch::several(&body, &limits),
             Kind::One if path.is_empty() => Batch::one(&body, &limits),
@@ -128,8 +177,17 @@ impl Visit {
         Ok(Errand::new(guest, batch, kind, format).run().await)
     }
 
-    /// A client with the rights of `rest-user`.
-    fn guest(&self) -> Result<Guest, Box<Response<Out>>> {
+    async fn subscribe(&self, guest: Guest, batch: Batch) -> Result<Response<Out>, Box<Response<Out>>> {
+        if guest.scope == Scope::Reads
+            && let Some(error) = batch.commands().find_map(|args| check_alone(args, guest.scope).err())
+        {
+            return Err(refused(&error));
+        }
+        Ok(subscription::begin(guest, batch, self.leaving.clone()).await)
+    }
+
+    /// A client with the rights of `rest-user`, as far as this scope goes.
+    fn guest(&self, scope: Scope) -> Result<Guest, Box<Response<Out>>> {
         let (door, engine) = (self.door.clone(), &self.door.hall.engine);
         let (user, socket) = engine.with_config(|config| (config.rest.user.clone(), config.http_unixsocket.clone()));
         let addr = self.peer.addr.map_or_else(|| Addr::Unix(socket.into()), Addr::from);
@@ -139,7 +197,7 @@ impl Visit {
         let peer = engine.clients.enter(addr, local, -1, self.door.now());
         peer.label(|labels| labels.lib_name = b"rest".to_vec());
         let client = Client::new(engine, peer, door.worker, is_local);
-        let mut guest = Guest { door, client };
+        let mut guest = Guest { door, client, scope };
         match guest.client.act_as(engine, &user) {
             Ok(()) => Ok(guest),
             Err(error) => Err(refused(&error)),

@@ -24,6 +24,39 @@ pub mod unknown {
     /// There is none.
     pub enum UnixStream {}
 
+    impl UnixStream {
+        /// Whether calls wait.
+        pub fn set_nonblocking(&self, _is: bool) -> io::Result<()> {
+            match *self {}
+        }
+
+        /// How long they wait.
+        pub fn set_read_timeout(&self, _within: Option<std::time::Duration>) -> io::Result<()> {
+            match *self {}
+        }
+
+        /// How long they wait.
+        pub fn set_write_timeout(&self, _within: Option<std::time::Duration>) -> io::Result<()> {
+            match *self {}
+        }
+    }
+
+    impl io::Read for UnixStream {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            match *self {}
+        }
+    }
+
+    impl io::Write for UnixStream {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            match *self {}
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            match *self {}
+        }
+    }
+
     impl UnixListener {
         /// The same socket again.
         pub fn try_clone(&self) -> io::Result<UnixListener> {
@@ -109,14 +142,14 @@ impl AsRawSocket for UnixStream {
     }
 }
 
+/// Says that there are no such sockets.
+pub fn connect_unix(_path: &Path) -> io::Result<unknown::UnixStream> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
+}
+
 /// A socket's file.
 pub struct SocketFile {
     pub path: PathBuf,
-}
-
-/// Nobody does.
-pub fn is_listened_at(_path: &Path) -> bool {
-    false
 }
 
 /// Says that there are no such sockets.

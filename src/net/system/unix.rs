@@ -16,6 +16,11 @@ pub mod unknown {
     pub use std::os::unix::net::{UnixListener, UnixStream};
 }
 
+/// Connects to a socket.
+pub fn connect_unix(path: &Path) -> io::Result<unknown::UnixStream> {
+    unknown::UnixStream::connect(path)
+}
+
 /// Makes a file that only its owner may read and write.
 pub fn for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
@@ -97,11 +102,6 @@ fn identity(path: &Path) -> Option<Identity> {
     fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino(), data.ctime(), data.ctime_nsec()))
 }
 
-/// Whether somebody listens at a Unix socket.
-pub fn is_listened_at(path: &Path) -> bool {
-    unknown::UnixStream::connect(path).is_ok()
-}
-
 /// Opens a Unix socket. A file that a server has left behind is replaced; one that is anything else is not.
 pub fn open_unix(path: &Path, mode: u32, setting: &str) -> Result<(unknown::UnixListener, SocketFile), String> {
     let wrong = |why: &dyn std::fmt::Display| format!("cannot listen on {} ({setting}): {why}", path.display());
@@ -109,7 +109,7 @@ pub fn open_unix(path: &Path, mode: u32, setting: &str) -> Result<(unknown::Unix
         if !there.file_type().is_socket() {
             return Err(wrong(&"there is a file that is no socket; choose another path"));
         }
-        if is_listened_at(path) {
+        if connect_unix(path).is_ok() {
             return Err(wrong(&"another server listens there; stop it, or choose another path"));
         }
         fs::remove_file(path).map_err(|error| wrong(&error))?;

@@ -42,6 +42,7 @@ impl Settings {
     }
 }
 
+#[cfg_attr(doc, doc(hidden))]
 impl Store {
     /// Up to where collections are kept compact.
     pub fn compact(&self) -> Compact {

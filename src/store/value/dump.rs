@@ -24,6 +24,7 @@ pub enum Restored {
     Object(Object),
 }
 
+#[cfg_attr(doc, doc(hidden))]
 impl Value<'_> {
     /// Writes type and content; the seal is the caller's.
     pub fn dump(self, out: &mut Vec<u8>) {

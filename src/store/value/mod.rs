@@ -34,7 +34,17 @@ use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::num;
 
-/// The types that commands tell apart.
+/// The types that commands tell apart. [`Value::kind`] tells which one a value is of.
+///
+/// ```
+/// use cloakroom::{Store, clock::Ttl, store::Type};
+///
+/// let store = Store::new();
+/// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+/// assert_eq!(store.get(b"coat", store.clock().now(), |value| value.kind()), Some(Type::String));
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     /// A string of bytes.
@@ -51,6 +61,11 @@ pub enum Type {
 
 impl Type {
     /// The name that TYPE answers.
+    ///
+    /// ```
+    /// # use cloakroom::store::Type;
+    /// assert_eq!(Type::ZSet.name(), "zset");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Type::String => "string",
@@ -163,7 +178,20 @@ macro_rules! collections {
 
 collections!(List, Set, ZSet, Hash);
 
-/// A live value, for as long as a closure runs.
+/// A live value where it lies, for as long as a closure runs.
+///
+/// ```
+/// use cloakroom::{Store, clock::Ttl};
+///
+/// let store = Store::new();
+/// let now = store.clock().now();
+/// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+/// let (len, left) = store
+///     .get(b"coat", now, |value| (value.string().map_or(0, <[u8]>::len), value.deadline().since(now)))
+///     .expect("a coat");
+/// assert!(len == 4 && left >= Ttl::seconds(60));
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
     entry: Entry<'a>,
@@ -181,6 +209,15 @@ impl<'a> Value<'a> {
     }
 
     /// Its type.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::Ttl, store::Type};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// assert_eq!(store.get(b"coat", now, |value| value.kind()), Some(Type::String));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn kind(self) -> Type {
         match self.entry.kind() {
             Kind::List => Type::List,
@@ -191,7 +228,17 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The bytes, if it is a string.
+    /// The bytes, if it is a string; [`Error::WrongType`] if not.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::Ttl, store::Type};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"coat", b"blue", Ttl::seconds(60))?;
+    /// let is_blue = store.get(b"coat", now, |value| value.string() == Ok(b"blue"));
+    /// assert_eq!(is_blue, Some(true));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn string(self) -> Result<&'a [u8]> {
         match self.entry.kind() {
             Kind::String => Ok(self.entry.value()),
@@ -200,26 +247,50 @@ impl<'a> Value<'a> {
     }
 
     /// The collection of any type, if it is one.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn object(self) -> Option<&'a Object> {
         self.objects.get(self.entry.object()?)
     }
 
     /// The collection, if it is of this type.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn collection<T: Collection>(self) -> Result<&'a T> {
         self.object().and_then(T::of).ok_or(Error::WrongType)
     }
 
     /// Its key as stored; under a secret namespace that is the hashed name.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::Ttl, store::Type};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"auth:session:a-token", b"{}", Ttl::seconds(60))?;
+    /// let name = store.get(b"auth:session:a-token", now, |value| value.name().to_vec()).expect("a session");
+    /// assert!(name.starts_with(b"auth:session:~") && !name.ends_with(b"a-token"));
+    /// // It names the entry as the token does.
+    /// assert_eq!(store.fetch(&name).as_deref(), Some(&b"{}"[..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn name(self) -> &'a [u8] {
         self.entry.key()
     }
 
     /// When it dies; [`Millis::NEVER`] if it does not.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::Ttl, store::Type};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.with(b"coat", now, |slot| slot.put_bytes(b"blue", now + Ttl(7)))?;
+    /// assert_eq!(store.get(b"coat", now, |value| value.deadline()), Some(now + Ttl(7)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn deadline(self) -> Millis {
         self.entry.deadline()
     }
 
     /// The encoding that OBJECT ENCODING answers, by Redis' thresholds.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn encoding(self) -> &'static str {
         if let Some(object) = self.object() {
             return object.encoding();
@@ -237,11 +308,22 @@ impl<'a> Value<'a> {
     }
 
     /// Bytes that it takes, key and all.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, Store, clock::Ttl, store::Type};
+    /// # let store = Store::new();
+    /// # let now = store.clock().now();
+    /// store.put(b"coat", &[0; 1_000], Ttl::seconds(60))?;
+    /// let size = store.get(b"coat", now, |value| value.size()).expect("a coat");
+    /// assert!((1_004..1_040).contains(&size));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn size(self) -> usize {
         self.entry.size() + self.object().map_or(0, |object| size_of::<Object>() + object.size())
     }
 
     /// The 24-bit access clock, see [`super::Access`].
+    #[cfg_attr(doc, doc(hidden))]
     pub fn access(self) -> u32 {
         self.entry.access()
     }
@@ -250,4 +332,13 @@ impl<'a> Value<'a> {
 /// The error for a value of another type than the command works on.
 pub fn wrong_type<T>() -> Result<T> {
     Err(Error::WrongType)
+}
+
+impl std::fmt::Debug for Value<'_> {
+    /// What it is; name and bytes are nobody's business.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Value");
+        out.field("kind", &self.kind()).field("size", &self.size()).field("deadline", &self.deadline());
+        out.finish_non_exhaustive()
+    }
 }

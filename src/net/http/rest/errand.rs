@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, Write};
-use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -112,7 +111,8 @@ impl Errand {
 
     async fn go_on(mut self) -> Response<Out> {
         if self.kind == Kind::Transaction
-            && let Some(error) = self.batch.commands().find_map(|args| command::check_alone(args).err())
+            && let scope = self.guest.scope
+            && let Some(error) = self.batch.commands().find_map(|args| command::check_alone(args, scope).err())
         {
             return refusal(StatusCode::BAD_REQUEST, &discarded(format!("{} {error}", error.faces().0).as_bytes()));
         }
@@ -121,25 +121,11 @@ impl Errand {
                 Then::Go => {}
                 Then::Yield => yield_now().await,
                 Then::Sleep(ttl) => sleep(ttl.duration()).await,
-                Then::Hold(until) => self.wait(until).await,
+                Then::Hold(until) => self.guest.wait(until).await,
                 Then::End => return self.answered(),
                 Then::Fail(why) => return refusal(StatusCode::BAD_REQUEST, why),
             }
         }
-    }
-
-    /// Waits until then, or until no client is held any more.
-    async fn wait(&self, until: Millis) {
-        let (engine, peer) = (&self.guest.door.hall.engine, &self.guest.client.peer);
-        let mut timer = pin!(sleep(until.since(engine.clock.now()).duration()));
-        poll_fn(|cx| {
-            peer.set_bell(cx.waker());
-            match peer.is_killed() || engine.paused_until(engine.clock.now()).is_none() {
-                true => Poll::Ready(()),
-                false => timer.as_mut().poll(cx),
-            }
-        })
-        .await;
     }
 
     /// Runs some requests, in one go.
@@ -159,7 +145,7 @@ impl Errand {
         let micros = engine.clock.micros();
         self.guest.client.lap = micros;
         for _ in 0..IN_A_TURN {
-            let Errand { guest: Guest { client, .. }, batch, around, kind, done, words, reply, .. } = self;
+            let Errand { guest: Guest { client, scope, .. }, batch, around, kind, done, words, reply, .. } = self;
             let Some(args) = request(*kind, batch, around, *done, *words) else { return Then::End };
             if client.peer.is_killed() {
                 return Then::Fail(CUT);
@@ -168,7 +154,7 @@ impl Errand {
             client.is_outside = !turn.give_way(|| engine.scripts.is_busy(), || *lap = engine.clock.micros());
             let now = Millis(client.lap / 1000);
             let is_around = *kind == Kind::Transaction && (*done == 0 || *done > batch.len());
-            let flow = match command::check_alone(args) {
+            let flow = match command::check_alone(args, *scope) {
                 Err(error) if !is_around => {
                     Reply::new(reply, Version::Resp2).error(&error);
                     Flow::Go
