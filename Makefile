@@ -4,13 +4,15 @@
 CARGO ?= cargo
 BIN := target/release/cloakroom
 export NEXT_TELEMETRY_DISABLED := 1
+# Where tests/node.sh puts what the machine lacks.
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
-.PHONY: help run test unit lint fuzz memcheck clients compat e2e packaging dist cross soak bench peers clean tools
+.PHONY: help run test unit lint fuzz memcheck clients compat e2e packaging dist cross soak bench peers clean tools toolchain
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: ## Run the server on its defaults: Redis clients on 127.0.0.1:6379, sessions on http://127.0.0.1:8379
+run: toolchain ## Run the server on its defaults: Redis clients on 127.0.0.1:6379, sessions on http://127.0.0.1:8379
 	$(CARGO) run --release -- $(ARGS)
 
 test: tools ## Everything that must hold before anybody gets it
@@ -21,7 +23,7 @@ test: tools ## Everything that must hold before anybody gets it
 	$(MAKE) --no-print-directory -j2 -Otarget clients compat e2e packaging
 	@echo "all tests passed"
 
-lint: ## Formatting, lints and dependencies; warnings are errors
+lint: toolchain ## Formatting, lints and dependencies; warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) clippy --no-default-features --lib --example embed --locked -- -D warnings
@@ -30,7 +32,7 @@ lint: ## Formatting, lints and dependencies; warnings are errors
 	tests/examples.py
 	tests/deny.sh
 
-unit: ## Rust tests: units, transcripts, models, sockets, docs
+unit: toolchain ## Rust tests: units, transcripts, models, sockets, docs
 	$(CARGO) test --locked
 	$(CARGO) run --locked --no-default-features --example embed
 
@@ -40,7 +42,7 @@ fuzz: ## Every fuzz target for T=60 seconds, or those of TARGETS="glob http"; wh
 memcheck: tools ## The store under valgrind, as the crates below it have unsafe code
 	tests/memcheck.sh
 
-$(BIN): $(shell find src -name '*.rs') Cargo.toml Cargo.lock
+$(BIN): $(shell find src -name '*.rs') Cargo.toml Cargo.lock | toolchain
 	$(CARGO) build --release --locked
 
 clients: tools $(BIN) ## Real Redis clients and session libraries against the binary
@@ -74,6 +76,13 @@ peers: tools ## Beside Redis, nginx and others: one table, and docs/peers.svg; A
 	$(CARGO) bench --bench pauses
 	$(CARGO) bench --bench ratio
 	$(CARGO) bench --bench peers -- --report
+
+# Which of what cargo needs is missing, and what brings it.
+toolchain:
+	@command -v $(firstword $(CARGO)) >/dev/null \
+		|| { echo 'cargo is missing: install Rust 1.95 or newer, as by https://rustup.rs' >&2; exit 1; }
+	@printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | cc -x c -o /dev/null - 2>/dev/null \
+		|| { echo 'a C compiler that works is missing: on Debian, apt-get install gcc libc6-dev' >&2; exit 1; }
 
 tools: ## Debian packages that the tests drive, installed when root and missing
 	tests/tools.sh

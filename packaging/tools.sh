@@ -21,7 +21,7 @@ for kind in "$@"; do
     case $kind in
         zig) python ziglang cargo-zigbuild ;;
         deb)
-            "$tools/cargo/bin/cargo-deb" --version 2>/dev/null | grep -qx 3.8.0 \
+            "$tools/cargo/bin/cargo-deb" --version 2>/dev/null | grep -q " 3\.8\.0$" \
                 || cargo install --locked --quiet --debug --root "$tools/cargo" --version 3.8.0 cargo-deb
             ;;
         *) echo "tools.sh: $kind is neither zig nor deb" >&2; exit 1 ;;

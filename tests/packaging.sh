@@ -171,13 +171,15 @@ if [ -n "$dist" ]; then
         rm -rf "$scratch" && mkdir "$scratch"
         dpkg-deb -x "$deb" "$scratch"
         dpkg-deb -e "$deb" "$scratch/DEBIAN"
-        for file in usr/bin/cloakroom etc/cloakroom/cloakroom.toml usr/share/doc/cloakroom/copyright usr/share/doc/cloakroom/docs/verify.md; do
+        for file in usr/bin/cloakroom etc/cloakroom/cloakroom.toml usr/share/doc/cloakroom/copyright usr/share/doc/cloakroom/docs/verify.md \
+            usr/share/man/man1/cloakroom.1.gz usr/share/bash-completion/completions/cloakroom; do
             [ -s "$scratch/$file" ] || die "the package has no $file"
         done
         unit=$(find "$scratch" -name cloakroom.service)
         [ -n "$unit" ] && cmp -s "$unit" packaging/cloakroom.service || die "the package has another unit"
         grep -qx /etc/cloakroom/cloakroom.toml "$scratch/DEBIAN/conffiles" || die "the settings are no conffile"
         grep -q '^Depends: .*libc6' "$scratch/DEBIAN/control" || die "the package names no libc6"
+        grep -q 'rm -rf .*/var/lib/private/cloakroom' "$scratch/DEBIAN/postrm" || die "a purge leaves sessions behind"
         "$scratch/usr/bin/cloakroom" --version | grep -qx "cloakroom $(grep -oP '^Version: \K[0-9.]+' "$scratch/DEBIAN/control")" \
             || die "the package's version is not the binary's"
         said=$(lintian --fail-on error "$deb" 2>&1) || die "lintian: $said"

@@ -1,5 +1,5 @@
 //! The rules of the house, so that the layout cannot rot: which module may know which, where unsafe code may be, where
-//! waiting and clocks live, how long a file may be, and that what the README repeats is what the tables say.
+//! waiting and clocks live, how long a file may be, and that what the documents repeat is what the tables say.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -251,22 +251,74 @@ fn every_file_says_what_it_is_for() {
 }
 
 #[test]
-fn the_readme_repeats_the_tables() {
+fn the_documents_repeat_the_tables() {
     use cloakroom::{command, config};
-    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    let mut broken = Vec::new();
+    let page = |path: &str| fs::read_to_string(root().join(path)).expect("a page");
+    let (settings, commands) = (page("docs/settings.md"), page("docs/commands.md"));
     let tables = [
-        (config::reference_in(&readme), config::reference()),
-        (command::commands_reference_in(&readme), command::commands_reference()),
+        ("settings.md", &settings, config::reference_in(&settings), config::reference()),
+        ("commands.md", &commands, command::commands_reference_in(&commands), command::commands_reference()),
     ];
-    let mut right = readme.clone();
-    for (said, table) in tables {
+    for (name, page, said, table) in tables {
         let said = said.expect("the marks between which a table stands");
         if said != table {
-            right = right.replace(&format!("\n{said}<!-- end of"), &format!("\n{table}<!-- end of"));
+            let right = page.replace(&format!("\n{said}<!-- end of"), &format!("\n{table}<!-- end of"));
+            fs::write(root().join("target").join(name), right).expect("a file in target");
+            broken.push(format!("docs/{name} is out of date: cp target/{name} docs/{name}"));
         }
     }
-    if right != readme {
-        fs::write(root().join("target/README.md"), &right).expect("a file in target");
-        panic!("the README's tables are out of date; cp target/README.md README.md");
+    none(broken);
+}
+
+#[test]
+fn the_settings_that_the_readme_shows_have_these_defaults() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    let (_, table) = readme.split_once("\n| setting | default | |\n|---|---|---|\n").expect("the short table");
+    let mut rows = 0;
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let param = cloakroom::config::PARAMS.iter().find(|param| param.name == cells[1]).expect(row);
+        assert_eq!(param.default, cells[2], "{row}");
+        rows += 1;
     }
+    assert!(rows > 5, "{rows} rows");
+}
+
+/// What a heading is called in a link: small letters, digits and dashes.
+fn anchor(heading: &str) -> String {
+    let letters = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = letters.chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
+    kept.map(|char| if char == ' ' { '-' } else { char }).collect()
+}
+
+#[test]
+fn links_of_the_documents_lead_somewhere() {
+    let folders = [".", "docs", "examples/nextjs"].map(|folder| root().join(folder));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder").flatten());
+    let pages: Vec<PathBuf> =
+        files.map(|file| file.path()).filter(|path| path.extension() == Some("md".as_ref())).collect();
+    let (mut broken, mut links) = (Vec::new(), 0);
+    for page in &pages {
+        let text = fs::read_to_string(page).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            let known = target.exists()
+                && (heading.is_empty()
+                    || fs::read_to_string(&target)
+                        .expect("a page")
+                        .lines()
+                        .any(|line| line.starts_with('#') && anchor(line) == heading));
+            if !known {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(links > 30, "{links} links");
+    none(broken);
 }

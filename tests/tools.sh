@@ -17,17 +17,17 @@ need nginx nginx
 need caddy caddy
 need valgrind valgrind
 need chromium chromium
-need node nodejs
-need npm npm
 need python3 python3
 need musl-gcc musl-tools
 need strace strace
 need systemd-analyze systemd
 need groff groff-base
+# cargo-deb asks it what the package depends on, and without it says nothing.
+need dpkg-shlibdeps dpkg-dev
 need script bsdutils
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 
-[ ${#packages[@]} -eq 0 ] && exit 0
+[ ${#packages[@]} -gt 0 ] || exec "$(dirname "${BASH_SOURCE[0]}")/node.sh"
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
     echo "tests need these Debian packages: ${packages[*]}" >&2
     exit 1
@@ -36,3 +36,4 @@ fi
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 apt-get update -q
 apt-get install -q -y --no-install-recommends "${packages[@]}"
+"$(dirname "${BASH_SOURCE[0]}")/node.sh"

@@ -1,10 +1,10 @@
-//! The README's table of commands, computed from the rows.
+//! The table of commands in docs/commands.md, computed from the rows.
 
 use std::fmt::Write as _;
 
 use super::{Group, Spec};
 
-/// The line before the table in README.md.
+/// The line before the table in docs/commands.md.
 pub const COMMANDS_BEGIN: &str = "<!-- commands: generated from src/command -->";
 /// The line after it.
 pub const COMMANDS_END: &str = "<!-- end of commands -->";
@@ -26,8 +26,8 @@ pub fn commands_reference() -> String {
 }
 
 /// What a document has between the two marks, for a test to compare with [`commands_reference`].
-pub fn commands_reference_in(readme: &str) -> Option<&str> {
-    let (_, rest) = readme.split_once(COMMANDS_BEGIN)?;
+pub fn commands_reference_in(document: &str) -> Option<&str> {
+    let (_, rest) = document.split_once(COMMANDS_BEGIN)?;
     let (table, _) = rest.split_once(COMMANDS_END)?;
     table.strip_prefix('\n')
 }

@@ -420,7 +420,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// All of them, in the order of the command table in the README.
+    /// All of them, in the order of the table in docs/commands.md.
     pub const ALL: [Group; 13] = [
         Group::Generic,
         Group::String,

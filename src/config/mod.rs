@@ -1,7 +1,7 @@
 //! All settings, and the one table they come from.
 //!
 //! The table, `PARAMS`, is the truth: flags, environment variables, TOML keys, redis.conf directives, CONFIG GET and SET,
-//! `--help` and the README's reference, which says what each does, are computed from its rows. Reading files and
+//! `--help` and docs/settings.md, which says what each does, are computed from its rows. Reading files and
 //! arguments is done elsewhere; nothing here does I/O, and no refusal or `Debug` output shows a secret.
 //!
 //! ```
@@ -62,7 +62,7 @@ pub use {
     verify::{Redirect, Verify},
 };
 
-/// The settings of one server, by the names and in the words of the README's reference. `Debug` shows what differs from the
+/// The settings of one server, by the names and in the words of docs/settings.md. `Debug` shows what differs from the
 /// defaults, secrets covered.
 ///
 /// ```

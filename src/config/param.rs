@@ -17,7 +17,7 @@ pub struct Param {
     pub name: &'static str,
     /// Other names for the same setting, older ones of Redis mostly.
     pub aliases: &'static [&'static str],
-    /// Where help and README list it.
+    /// Where help and docs/settings.md list it.
     pub group: Group,
     /// What its values look like.
     pub kind: Kind,
@@ -41,7 +41,7 @@ pub(super) enum Home {
     Kept,
 }
 
-/// The headings of help and README.
+/// The headings of help and docs/settings.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// Doors, addresses, who may come in.
@@ -61,7 +61,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// All of them, in the order of help and README.
+    /// All of them, in the order of help and docs/settings.md.
     pub const ALL: [Group; 7] = [
         Group::Network,
         Group::Memory,
@@ -177,7 +177,7 @@ impl Kind {
         }
     }
 
-    /// What help and README call such a value.
+    /// What help and docs/settings.md call such a value.
     pub fn label(&self) -> String {
         match self {
             Kind::Int(..) => "number".to_owned(),

@@ -7,7 +7,7 @@ use crate::clock::Ttl;
 /// Every setting there is.
 pub const PARAMS: &[Param] = &ALL;
 
-/// A file for each group, as `--help` and the README show them.
+/// A file for each group, as `--help` and docs/settings.md show them.
 const GROUPS: [&[Param]; 7] =
     [network::ROWS, memory::ROWS, session::ROWS, limits::ROWS, persistence::ROWS, logging::ROWS, KEPT];
 

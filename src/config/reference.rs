@@ -1,10 +1,10 @@
-//! The README's page of settings, computed from the table.
+//! docs/settings.md, the page of settings, computed from the table.
 
 use std::fmt::Write;
 
 use super::{Change, Group, PARAMS, Param};
 
-/// The line before the page in README.md.
+/// The line before the page in docs/settings.md.
 pub const REFERENCE_BEGIN: &str = "<!-- settings: generated from src/config -->";
 /// The line after it.
 pub const REFERENCE_END: &str = "<!-- end of settings -->";

@@ -345,7 +345,8 @@ fn budget(config: &mut Config) -> impl FnOnce() + use<> {
     move || match found {
         _ if !is_auto => {}
         Some(found) => {
-            tracing::info!(maxmemory, "{MEMORY_PERCENT} % of the {} bytes of {}", found.bytes, found.place);
+            let (mib, whole) = (maxmemory >> 20, found.bytes >> 20);
+            tracing::info!("maxmemory is {mib} MiB, {MEMORY_PERCENT} % of what {} has ({whole} MiB)", found.place);
         }
         None => tracing::warn!("cannot tell how much memory there is: maxmemory is unlimited until it is set"),
     }

@@ -179,6 +179,15 @@ with checks.check("Express asks who is signed in"):
     equal((get(port)[0], get(port, COOKIE)[0]), ({"name": None}, {"name": "alice"}))
     process.kill()
 
+with checks.check("@upstash/redis as rest.md has it"):
+    serve, program = re.findall(r"^```(?:sh|js)\n(.*?)^```$", (DOCS / "rest.md").read_text(), flags=re.M | re.S)
+    equal(serve, 'cloakroom --rest-token "$TOKEN"\n')
+    _, rest = cloakroom("--rest-token", "sesame")
+    folder = Path(tempfile.mkdtemp(dir=work.name))
+    (folder / "node_modules").symlink_to(HERE / "node_modules")
+    (folder / "app.mjs").write_text(here(program, resp, rest) + 'console.log(JSON.stringify(await redis.get("cart:7")))')
+    equal(run(["node", str(folder / "app.mjs")], env=os.environ | {"TOKEN": "sesame"}), '{"apples":3}')
+
 DJANGO = """
 import json, sys
 from django.conf import settings

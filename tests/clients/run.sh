@@ -81,9 +81,8 @@ fresh() {
 }
 
 install_node_modules() {
-  debian node nodejs npm
-  debian npm npm
-  [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || die "node $(node -v) is too old: 20 or newer is needed"
+  "$root/tests/node.sh" || die "no Node.js"
+  export PATH=$root/target/tools/bin:$PATH
   local stamp=$here/node_modules/.installed files=("$here/package.json" "$here/package-lock.json")
   fresh "$stamp" "${files[@]}" && return
   echo "installing the Node clients" >&2
@@ -134,8 +133,8 @@ debian caddy caddy
 debian redis-server redis-server
 debian go golang-go
 debian java default-jdk-headless
-install_node_modules
 install_python
+install_node_modules
 install_from_debian
 # Envoy, Traefik and schemathesis.
 export PATH=$PATH:$cache/venv/bin

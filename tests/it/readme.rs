@@ -25,18 +25,20 @@ enum Trial {
     Settings,
     /// Compared here with Cargo.toml; `make unit` builds the crate this way.
     Manifest,
+    /// Compared here with the crate's own first page, which is run as a doc test.
+    Doc,
 }
 
 /// Every block by its heading and language, in the README's order.
 const BLOCKS: [(&str, &str, Trial); 9] = [
     ("cloakroom", "sh", Trial::Makefile),
-    ("In front of NextAuth, with curl", "sh", Trial::Typed),
     ("With redis-cli", "sh", Trial::Typed),
+    ("In front of NextAuth, with curl", "sh", Trial::Typed),
     ("With ioredis", "js", Trial::Clients),
-    ("Over HTTP, from serverless apps", "sh", Trial::Typed),
     ("With Next.js", "js", Trial::Example),
+    ("Over HTTP, from serverless apps", "sh", Trial::Typed),
     ("As a crate", "toml", Trial::Manifest),
-    ("Without asking anybody", "sh", Trial::Settings),
+    ("As a crate", "rust", Trial::Doc),
     ("Security", "sh", Trial::Settings),
 ];
 
@@ -63,8 +65,12 @@ fn file(path: &str) -> String {
 }
 
 fn blocks() -> Vec<Block> {
+    blocks_of("README.md")
+}
+
+fn blocks_of(page: &str) -> Vec<Block> {
     let (mut heading, mut found, mut open) = (String::new(), Vec::new(), None);
-    for line in file("README.md").lines() {
+    for line in file(page).lines() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(language)) => {
                 open = Some(Block { heading: heading.clone(), language: language.to_owned(), text: String::new() });
@@ -201,7 +207,9 @@ fn the_lines_about_security_are_settings_that_fit() {
 
 #[test]
 fn the_lines_about_decoded_tokens_are_settings_that_fit() {
-    let words = words::split(&block("Without asking anybody")).expect("words");
+    let page = blocks_of("docs/sessions.md");
+    let block = page.iter().find(|block| block.heading == "Without asking anybody").expect("a block");
+    let words = words::split(&block.text).expect("words");
     assert_eq!(words[0], "cloakroom");
     let loaded = settings::load(words[1..].iter().map(Into::into), []).expect("settings that make sense together");
     let said = ["source", "secret-file"].map(|name| loaded.config.get(name));
@@ -259,6 +267,18 @@ fn the_dependency_line_fits_this_crate() {
     let version = said["cloakroom"]["version"].as_str().expect("a version");
     assert!(env!("CARGO_PKG_VERSION").starts_with(&format!("{version}.")), "{version}");
     assert_eq!(said["cloakroom"]["default-features"].as_bool(), Some(false));
+}
+
+#[test]
+fn the_lines_of_rust_are_those_of_the_crates_first_page() {
+    let lines: String = file("src/lib.rs")
+        .lines()
+        .map(|line| line.strip_prefix("//! ").or(line.strip_prefix("//!")).unwrap_or_default())
+        .filter(|line| !line.starts_with("# "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let said = blocks().into_iter().find(|block| block.language == "rust").expect("a block of Rust").text;
+    assert!(lines.contains(&format!("```\n{said}```\n")), "{said}\nis not in\n{lines}");
 }
 
 #[test]
