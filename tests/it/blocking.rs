@@ -136,6 +136,7 @@ fn who_leaves_takes_no_element_whatever_it_has_asked_for_behind_its_wait() {
     let server = Running::start(&[]);
     let [waiter] = waiters(&server, &format!("BLPOP list 0\r\n{}", "PING\r\n".repeat(30_000)));
     let mut other = server.client();
+    other.send("PING\r\n").hears("+PONG\r\n");
     drop(waiter);
     until("it is gone", || server.engine.clients.all().len() == 1);
     other.send("RPUSH list job\r\nLLEN list\r\n").hears(":1\r\n:1\r\n");
