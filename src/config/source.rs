@@ -120,6 +120,7 @@ impl Config {
     }
 
     /// Whether the upstream is asked for its own host, `auto` of `upstream-host` resolved.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn asks_for_own_host(&self) -> bool {
         match self.upstream_host {
             UpstreamHost::Auto => {

@@ -183,6 +183,7 @@ pub struct Engine {
 }
 
 /// Has files made so that only their owner may read them, which each system says its own way.
+#[cfg_attr(doc, doc(hidden))]
 pub type Private = fn(&mut OpenOptions) -> &mut OpenOptions;
 
 /// Is shown the settings as they are and as they would be, and those that were named, changed or not.
@@ -396,11 +397,13 @@ impl Engine {
     }
 
     /// Says how a file is made that only its owner may read. The first one stays.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn make_private_by(&self, private: Private) {
         let _ = self.private.set(private);
     }
 
     /// How a file is opened that is new and that only its owner may read.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn private_file(&self) -> OpenOptions {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);

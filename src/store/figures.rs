@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Stats, Store, kept};
+use super::{Stats, Store};
 
 impl Store {
     /// Entries that commands can see, and how many of all entries have a deadline. What has died and is not yet
@@ -136,7 +136,7 @@ impl Store {
         for store in family {
             for cell in store.cells() {
                 let shard = cell.shard.lock();
-                shard.validate(|name| kept(store.hash(name)));
+                shard.validate(|name| super::kept(store.hash(name)));
                 assert_eq!(shard.charged, shard.size(), "what the budget was charged");
                 assert_eq!(cell.due.load(Ordering::Relaxed), shard.next_due().0, "the soonest reminder");
                 size += shard.size();

@@ -419,6 +419,7 @@ impl Store {
     }
 
     /// So many bytes at most of what that gives, and how many of `bytes` are left out.
+    #[cfg_attr(doc, doc(hidden))]
     pub fn redacted_start<'b>(&self, bytes: &'b [u8], most: usize) -> (std::borrow::Cow<'b, [u8]>, usize) {
         self.inner.common.names.redacted_start(bytes, most)
     }
