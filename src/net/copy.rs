@@ -4,9 +4,10 @@
 //! time in memory. Both servers go on meanwhile, so that what changes while it is carried may arrive as it was before or
 //! after. What cannot be carried is counted by type; no key is ever shown, as it may hold a token.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -147,10 +148,12 @@ impl Order {
         bar: &ProgressBar,
     ) -> Result<(), String> {
         let mut cursor = b"0".to_vec();
+        // SCAN may show a key again, batches later, where the source's table grows meanwhile. What was copied before is not
+        // there already by anybody else; a few bytes a key tell it.
+        let (hasher, mut before) = (RandomState::new(), HashSet::new());
         loop {
             let answer = source.ask(&[b"SCAN", &cursor, b"COUNT", BATCH.as_bytes()])?;
             let (next, mut keys) = answer.scanned().map_err(|why| self.source.trouble(&why))?;
-            // SCAN may show a key twice.
             keys.sort_unstable();
             keys.dedup();
             for key in &keys {
@@ -177,7 +180,10 @@ impl Order {
                 }
             }
             for (key, answer) in sent.iter().zip(sink.answers(sent.len())?) {
-                self.count(source, key, answer, report)?;
+                if before.insert(hasher.hash_one(key)) || answer.as_ref().is_err_and(|why| !why.starts_with("BUSYKEY"))
+                {
+                    self.count(source, key, answer, report)?;
+                }
             }
             bar.inc(keys.len() as u64);
             if next == b"0" {

@@ -347,6 +347,31 @@ fn a_session_is_asked_for_and_ended_and_its_token_never_shown() {
 }
 
 #[test]
+fn a_session_of_another_profile_is_shown_as_its_clients_show_it() {
+    let app = App::start(|head| {
+        let is_alice = head.contains("authorization: bearer t0ken\r\n");
+        match (head.split(' ').nth(1), is_alice) {
+            (Some("/auth/v1/user"), true) => (200, r#"{"id":"7","email":"alice@shop.example"}"#, String::new()),
+            _ => (401, r#"{"code":401}"#, String::new()),
+        }
+    });
+    let server = Binary::start(&["--profile", "supabase", "--upstream", &format!("http://{}", app.address)]);
+    let url = format!("http://{}", server.http);
+    let get = |input: &str| {
+        let (mut command, _home) = command(&["get", "-", "--url", &url]).into_parts();
+        let mut child = command.env("CLOAKROOM_PROFILE", "supabase").stdin(Stdio::piped()).spawn().expect("a binary");
+        child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("an end");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for input in ["t0ken", "Authorization: Bearer t0ken"] {
+        let (code, said) = get(input);
+        assert_eq!((code, json(&said)["email"].as_str()), (Some(0), Some("alice@shop.example")), "{input}");
+    }
+    assert_eq!(get("another"), (Some(3), String::new()));
+}
+
+#[test]
 fn figures_are_told_once_and_each_second() {
     let server = Binary::start(&["--admin-token", "an-admin-token"]);
     let (url, redis) = (format!("http://{}", server.http), format!("redis://{}", server.resp));
