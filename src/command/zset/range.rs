@@ -9,6 +9,7 @@ use super::{FAST, Pairs, READONLY, REMOVES, ROW, WRITE, see, tell_change};
 use crate::clock::Millis;
 use crate::command::words::Words as _;
 use crate::command::{Arity, Ctx, Flags, Keys, Spec};
+use crate::config::Compact;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::Args;
@@ -401,6 +402,10 @@ fn zrangestore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         if let Some(source) = slots.value(1) {
             let source = source.collection::<ZSet>()?;
             let (first, count) = query.window(source);
+            // How many ranks are is known before, and many are never kept small; it shows where a score is -0.
+            let is_known = matches!(query.range, Range::Ranks(..));
+            let is_large = is_known && i64::try_from(count).is_ok_and(|count| count > compact.zset_entries);
+            let compact = if is_large { Compact { zset_entries: 0, ..compact } } else { compact };
             for (member, score) in source.range(first, count, query.back) {
                 member.with_bytes(|member| found.set(member, score, &compact));
             }
