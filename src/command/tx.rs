@@ -155,6 +155,8 @@ impl Client {
     /// Forgets what was begun, queued and watched: on DISCARD and RESET, and when the client has left.
     #[cfg_attr(doc, doc(hidden))]
     pub fn forget_transaction(&mut self, engine: &Engine) {
+        // Who leaves has asked for it all the same.
+        self.finish_flush(engine);
         self.forget_watched(engine);
         if self.begun.take().is_some() {
             self.publish_tx();

@@ -134,8 +134,8 @@ pub(super) fn serve(incoming: impl Incoming, watch: Watch, scratch: Scratch) -> 
 impl Drop for Connection<'_> {
     /// Strikes the client off the list however its task ends.
     fn drop(&mut self) {
-        self.stop_waiting();
         let _turn = self.engine().enter(self.client.worker());
+        self.stop_waiting();
         self.client.forget_transaction(self.engine());
         self.engine().leave(&self.client.peer);
     }
@@ -304,6 +304,11 @@ impl<'a> Connection<'a> {
             }
             // As Redis: it is read on, or nobody would see that it has left.
             let is_too_much = self.input.len() > self.engine().hot.limits(self.client.authenticated).request;
+            if is_too_much {
+                block.query_limit_disconnections.add(1);
+                let peer = &self.client.peer;
+                tracing::info!(client = peer.id, addr = %peer.addr, "more than client-query-buffer-limit waits behind its request");
+            }
             return Ok(is_too_much.then_some(End::Flush));
         }
         if self.input.is_empty() {

@@ -1,5 +1,6 @@
 //! Clients that wait for an element, over sockets.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::support::{Peer, Running, until};
@@ -140,4 +141,18 @@ fn who_leaves_takes_no_element_whatever_it_has_asked_for_behind_its_wait() {
     drop(waiter);
     until("it is gone", || server.engine.clients.all().len() == 1);
     other.send("RPUSH list job\r\nLLEN list\r\n").hears(":1\r\n:1\r\n");
+}
+
+#[test]
+fn who_asks_for_more_behind_its_wait_than_a_request_may_be_is_closed_and_counted() {
+    let server = Running::start(&[("client-query-buffer-limit", "1mb")]);
+    let [mut waiter] = waiters(&server, "BLPOP list 0\r\n");
+    let mut other = server.client();
+    other.send("PING\r\n").hears("+PONG\r\n");
+    // It may be closed before all of it is taken.
+    let _ = waiter.0.write_all(&b"PING\r\n".repeat(400_000));
+    until("it is gone", || server.engine.clients.all().len() == 1);
+    let mut info = redis::Client::open(format!("redis://{}", server.resp)).expect("an address");
+    let info: String = redis::cmd("INFO").arg("stats").query(&mut info).expect("text");
+    assert!(info.contains("client_query_buffer_limit_disconnections:1\r\n"), "{info}");
 }
