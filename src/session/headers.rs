@@ -24,7 +24,7 @@ pub enum Route {
     Check,
     /// The session path, but not plainly asked: past the cache as [`Passage::Check`](super::Passage::Check).
     OtherCheck,
-    /// `POST` on the session path: past the cache as [`Passage::Update`](super::Passage::Update).
+    /// `POST` on the session path, or another method on what may mean it: past the cache as [`Passage::Update`](super::Passage::Update).
     Update,
     /// The sign-out path, `GET` or `POST`.
     SignOut,

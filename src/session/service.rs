@@ -250,7 +250,8 @@ impl Service {
 
 /// Which door a request is at.
 impl Service {
-    /// The door for a method, a path, which is compared as it was sent, and a query, which goes with it.
+    /// The door for a method, a path, which is compared as it was sent, and a query, which goes with it. What may mean the
+    /// session path to others is a check past the cache; what leads out of its folder is elsewhere.
     ///
     /// ```
     /// # use cloakroom::session::{Route, Service};
