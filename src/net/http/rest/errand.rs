@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::super::Alarm;
 use super::super::answer::{self, Out};
-use super::{CUT, Format, Guest, Kind, as_json, refusal};
+use super::{CUT, Charged, Format, Guest, Kind, as_json, refusal};
 use crate::clock::{Millis, Ttl};
 use crate::command::{self, Flow};
 use crate::engine::{Charge, Hold};
@@ -278,7 +278,7 @@ impl Errand {
         self.answer.charge_with(0);
         let Errand { answer, format, .. } = self;
         // Charged for until the last byte is with the system.
-        *response.body_mut() = Out::Full(Bytes::from_owner(answer));
+        *response.body_mut() = Out::Full(Bytes::from_owner(Charged::new(answer.bytes, answer.hold)));
         match format {
             Format::Json(_) => as_json(response),
             Format::Resp2 => {
@@ -335,11 +335,5 @@ impl Write for Growing {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl AsRef<[u8]> for Growing {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
