@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 most=${MOST:-40}
 host=$(rustc -vV | sed -n 's/^host: //p')
-for name in ${*:-acl commands cookies glob http payloads rdb requests sessions settings}; do
+for name in ${*:-$(ls corpus)}; do
     found="target/found/$name" fresh="target/fresh/$name" kept="corpus/$name"
     rm -rf "$fresh"
     mkdir -p "$fresh" "$found"
