@@ -344,25 +344,27 @@ impl Door {
             Rc::new(Visit { door: self.clone(), peer, heads, requests: Cell::new(0), leaving: leaving.clone() });
         let service = service_fn(move |request| {
             let visit = visit.clone();
-            async move { Ok::<_, Infallible>(visit.receive(request).await) }
+            // In a box, as only what may be moved gives its stream back at the end.
+            Box::pin(async move { Ok::<_, Infallible>(visit.receive(request).await) })
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(patience.head)
             .max_buf_size(HEAD_MAX)
             .half_close(true)
             .serve_connection(io, service);
-        let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
             _ = leaving.wait_for(|leaving| *leaving) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                poll_fn(|cx| connection.poll_without_shutdown(cx)).await
             }
         };
         if let Err(error) = ended {
             debug!(peer = %peer.ip(), %error, "HTTP client closed");
         }
+        // Of a body that was refused the rest may still come.
+        hear_out(connection.into_parts().io.inner_mut()).await;
     }
 
     /// Tells a client of another protocol where it is.

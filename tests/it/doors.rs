@@ -16,9 +16,10 @@ fn path_in(folder: &tempfile::TempDir) -> String {
 /// Sends a request over a Unix socket and hears the first bytes of the answer.
 fn ask(stream: &mut UnixStream, request: &str) -> String {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.write_all(request.as_bytes()).expect("a server that listens");
+    // Whoever is turned away may be told so before it has said anything.
+    let _ = stream.write_all(request.as_bytes());
     let mut heard = [0; 1024];
-    let len = stream.read(&mut heard).expect("an answer");
+    let len = stream.read(&mut heard).unwrap_or_default();
     String::from_utf8_lossy(&heard[..len]).into_owned()
 }
 

@@ -11,7 +11,7 @@ use cloakroom::net::Patience;
 use super::browser::{Answer, ask, check, cookie, send, sign_out};
 use super::faulty::{Faulty, Mode};
 use super::http::{before, metric};
-use super::support::{Peer, Running, until};
+use super::support::{PATIENCE, Peer, Running, until};
 
 /// A server in front of an upstream that may take 300 ms.
 fn front(settings: &[(&str, &str)]) -> (Running, Arc<Faulty>) {
@@ -425,6 +425,26 @@ fn heads_of_chunked_cookies_pass_and_larger_ones_are_too_large() {
     let mut bytes = [0; 1024];
     let read = stream.read(&mut bytes).expect("an answer");
     assert!(bytes[..read].starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&bytes[..read]));
+}
+
+/// A socket that is closed with bytes unread in it resets its connection, and an answer on its way is lost.
+#[test]
+fn who_is_refused_while_still_sending_hears_why() {
+    let server = Running::start(&[]);
+    let mut stream = TcpStream::connect(server.http).expect("a server");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let large = "x".repeat(70_000);
+    let head = "POST /api/auth/signout HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+    stream.write_all(format!("{head}{large}").as_bytes()).expect("a server that listens");
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).expect("an answer");
+    assert_eq!(&first, b"HTTP/1.1 413");
+    for _ in 0..10 {
+        stream.write_all(large.as_bytes()).expect("a server that hears it out");
+    }
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).expect("the whole answer, and its end");
+    assert!(rest.contains("\r\nconnection: close\r\n"), "{rest}");
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn who_sleeps_in_a_script_has_slept_when_it_is_answered() {
     client.send("EXISTS a\r\n").hears(":0\r\n");
 }
 
-/// A script that works for so many seconds of CPU, of which no more than two pass at once.
+/// A script that works for so many seconds of the process's CPU, of which no more than two pass in a second of two cores.
 fn works(seconds: f32) -> String {
     format!("local ends = os.clock() + {seconds} while os.clock() < ends do end")
 }
@@ -241,9 +241,10 @@ fn until_running(server: &Running) {
 fn time_goes_on_for_who_waits_behind_a_script() {
     let server = Running::start(&[("busy-reply-threshold", "0")]);
     let [mut one, mut other, mut third] = [server.client(), server.client(), server.client()];
-    one.send("SET k v PX 600\r\n").hears("+OK\r\n");
+    one.send("SET k v PX 1500\r\n").hears("+OK\r\n");
     other.send("WATCH k\r\nMULTI\r\nGET k\r\n").hears("+OK\r\n+OK\r\n+QUEUED\r\n");
-    one.send(format!("EVAL \"{}\" 0\r\nGET k\r\nSET lock x PX 1100\r\n", works(2.4)));
+    // Two seconds at least, longer than either deadline.
+    one.send(format!("EVAL \"{}\" 0\r\nGET k\r\nSET lock x PX 1900\r\n", works(4.0)));
     until_running(&server);
     other.send("EXEC\r\n").hears("*-1\r\n");
     one.hears("$-1\r\n$-1\r\n+OK\r\n");

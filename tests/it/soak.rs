@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::binary::{Binary, Launch, PLAIN, PROGRAM};
 use super::browser::{Answer, cookie, send, send_sign_out};
 use super::faulty::{Faulty, Mode};
-use super::support::{PATIENCE, Peer};
+use super::support::{PATIENCE, Peer, until};
 
 /// Seconds without `SOAK_SECONDS`.
 const SHORT: u64 = 10;
@@ -555,9 +555,11 @@ fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let mut client = Client::connect(binary.resp);
-    let Reply::Text(Some(info)) = client.ask(&[b"INFO", b"clients"]) else { panic!("no INFO") };
-    let info = String::from_utf8_lossy(&info).into_owned();
-    assert!(info.contains("connected_clients:1\r\n") && info.contains("blocked_clients:0\r\n"), "{info}");
+    until("everybody else has gone", || {
+        let Reply::Text(Some(info)) = client.ask(&[b"INFO", b"clients"]) else { panic!("no INFO") };
+        let info = String::from_utf8_lossy(&info);
+        info.contains("connected_clients:1\r\n") && info.contains("blocked_clients:0\r\n")
+    });
     let mut http = Peer::connect(binary.http);
     http.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let metrics = String::from_utf8_lossy(&http.rest()).into_owned();

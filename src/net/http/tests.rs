@@ -149,6 +149,7 @@ fn a_server_that_ends_finishes_what_it_answers_and_closes_what_is_idle() {
         tokio::time::sleep(SHORT / 4).await;
         house.leaving.send_replace(true);
         rest(&mut idle).await;
+        drop(idle);
         idle_served.await.expect("no panic");
         busy.write_all(b"a=1").await.expect("room");
         let answer = rest(&mut busy).await;
