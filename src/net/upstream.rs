@@ -72,6 +72,8 @@ pub struct Reach {
     /// Those of them that calls may have whose pace a client sets.
     paced: Arc<Semaphore>,
     news: Mutex<News>,
+    /// Held by who finds out whether it answers.
+    trying: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -103,6 +105,7 @@ impl Reach {
             slots: Arc::new(Semaphore::new(connections)),
             paced: Arc::new(Semaphore::new(connections - reserve)),
             news: Mutex::new(News { failures: 0, at: None, last: None }),
+            trying: tokio::sync::Mutex::default(),
         }
     }
 
@@ -134,31 +137,34 @@ impl Reach {
     }
 
     /// Whether the application answers, by the last calls; when there was none lately it is connected to, at most
-    /// once in `NEWS_FOR`.
+    /// once in `NEWS_FOR`. A hundred probes at once are one connection, and all wait for what becomes of it.
     pub async fn ready(&self) -> Result<(), Failure> {
-        let due = {
-            let mut news = self.news.lock();
-            let due = news.at.is_none_or(|at| at.elapsed() > NEWS_FOR);
-            if due {
-                // Taken before the try, so that a hundred probes at once are one connection.
-                news.at = Some(Instant::now());
-            }
-            due
-        };
-        if due {
-            match tokio::time::timeout(TRY_FOR, self.connect()).await {
-                Ok(Ok(_)) => self.heard(Ok(())),
-                _ => {
-                    let mut news = self.news.lock();
-                    news.failures = news.failures.max(DOWN_AFTER);
-                    news.last = Some(Failure::Refused);
-                }
+        if !self.has_news() {
+            let _alone = self.trying.lock().await;
+            if !self.has_news() {
+                self.attempt().await;
             }
         }
         let news = *self.news.lock();
         match news.last {
             Some(failure) if news.failures >= DOWN_AFTER => Err(failure),
             _ => Ok(()),
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.news.lock().at.is_some_and(|at| at.elapsed() <= NEWS_FOR)
+    }
+
+    /// Connects to it, to see whether that can be done. If not it is down, however few calls have failed.
+    async fn attempt(&self) {
+        match timeout(TRY_FOR, self.connect()).await.unwrap_or(Err(Failure::Timeout)) {
+            Ok(_) => self.heard(Ok(())),
+            Err(failure) => {
+                let mut news = self.news.lock();
+                let failures = news.failures.max(DOWN_AFTER);
+                *news = News { failures, at: Some(Instant::now()), last: Some(failure) };
+            }
         }
     }
 }
