@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::words::Words as _;
 use super::{Arity, Client, Ctx, Flags, Flow, Found, Group, Spec};
-use super::{all, client_list, config, docs, find_full, help, lookup, wrong_count};
+use super::{all, client_list, docs, find_full, help, lookup, wrong_count};
 use crate::clock::Millis;
 use crate::engine::acl::{Context, DEFAULT, Denied, Entry, Numbers, Rules, Selector, Table, Touch, User, Wish};
 use crate::engine::{Engine, Peer, Slowlog, Topic};
@@ -472,7 +472,8 @@ pub fn reload_users(engine: &Engine) -> std::result::Result<bool, String> {
 /// Takes the users of a file in place of all others, and answers who those were.
 fn load_file(engine: &Engine, path: &Path) -> std::result::Result<Vec<Arc<User>>, String> {
     let (name, password) = engine.with_config(|config| (config.aclfile.clone(), config.requirepass.clone()));
-    let text = std::fs::read(path).map_err(|error| format!("Error loading ACLs, opening file '{name}': {error}"))?;
+    let text =
+        engine.machine().read(path).map_err(|error| format!("Error loading ACLs, opening file '{name}': {error}"))?;
     engine.acl.load(&name, &text, &password, &TABLE)
 }
 
@@ -634,7 +635,7 @@ fn save(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
     let path = ctx.engine.with_config(|config| config.acl_path()).ok_or(NO_FILE)?;
     let mut text = ctx.engine.acl.lines().join(&b'\n');
     text.push(b'\n');
-    config::replace(ctx.engine, &path, &text).map_err(|error| {
+    ctx.engine.machine().replace(&path, &text).map_err(|error| {
         tracing::warn!(%error, "ACL SAVE failed");
         Error::refused("There was an error trying to save the ACLs. Please check the server logs for more information")
     })?;

@@ -1,8 +1,6 @@
 //! CONFIG: the table of settings, read and changed while the server runs.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io;
 
 use super::help;
 use super::spec::tips;
@@ -167,11 +165,12 @@ fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<()> {
         return Err(Error::refused("The server is running without a config file"));
     };
     let write = || -> io::Result<()> {
-        let old = std::fs::read_to_string(path).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(String::new()),
+        let old = ctx.engine.machine().read(path).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(Vec::new()),
             _ => Err(error),
         })?;
-        replace(ctx.engine, path, render_redis_conf(&old, &config).as_bytes())
+        let old = String::from_utf8(old).map_err(|_| io::Error::other("the file is not UTF-8"))?;
+        ctx.engine.machine().replace(path, render_redis_conf(&old, &config).as_bytes())
     };
     write().map_err(|error| {
         tracing::warn!(%error, "CONFIG REWRITE failed");
@@ -192,35 +191,6 @@ fn users(engine: &Engine, config: &Config) -> Result<Vec<Vec<String>>> {
     };
     let users: Option<_> = engine.acl.lines().into_iter().map(words).collect();
     users.ok_or(Error::refused("Rewriting config file: the rules of a user are not UTF-8"))
-}
-
-/// Puts a new text in a file's place: whoever reads it finds the old one or the new one, also after a crash. As it may hold
-/// passwords, nobody but its owner may read it, unless that was so for the old one.
-pub(super) fn replace(engine: &Engine, path: &Path, text: &[u8]) -> io::Result<()> {
-    // A link stays a link.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let fresh = path.with_file_name(name);
-    let write = || -> io::Result<()> {
-        // One that a crash has left behind may be open to others.
-        match std::fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = engine.private_file().open(&fresh)?;
-        if let Ok(old) = std::fs::metadata(&path) {
-            file.set_permissions(old.permissions())?;
-        }
-        file.write_all(text)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().inspect_err(|_| {
-        // Nothing more can be done about it; the old file is as it was.
-        let _ = std::fs::remove_file(&fresh);
-    })
 }
 
 #[cfg(test)]
@@ -294,23 +264,19 @@ mod tests {
     }
 
     #[test]
-    fn a_rewritten_file_keeps_its_comments_and_its_mode() {
+    fn a_rewritten_file_keeps_its_comments() {
         let mut t = Transcript::start();
         t.say("CONFIG REWRITE").hears("-ERR The server is running without a config file");
 
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("cloakroom.conf");
-        std::fs::write(&path, "# mine\nmaxmemory 1mb\n").expect("a file");
         let mut config = crate::config::Config::default();
-        config.config_file = Some(path.clone());
+        config.config_file = Some("cloakroom.conf".into());
         let mut t = Transcript::of(config);
+        t.shelf.put("cloakroom.conf", "# mine\nmaxmemory 1mb\n");
         t.say("CONFIG SET maxmemory 2mb").hears("+OK");
         t.say("CONFIG REWRITE").hears("+OK");
-        let text = std::fs::read_to_string(&path).expect("a file");
-        assert_eq!(text, "# mine\nmaxmemory 2mb\n");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left lying about");
+        assert_eq!(t.shelf.text("cloakroom.conf"), "# mine\nmaxmemory 2mb\n");
 
-        drop(folder);
+        t.shelf.lock(true);
         t.say("CONFIG REWRITE").hears_start("-ERR Rewriting config file: ");
     }
 

@@ -4,7 +4,6 @@
 //! are there with the value of a server that does not use them, because tools read them unconditionally.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::spec::tips;
@@ -110,7 +109,7 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 fn server(ctx: &Ctx<'_>, lines: &mut Lines) {
     let engine = ctx.engine;
     let up = ctx.now.since(engine.started).0 / 1000;
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = engine.machine().release();
     let name = if cfg!(target_os = "linux") { "Linux" } else { std::env::consts::OS };
     let path = |path: Option<&std::path::Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
     lines.field("redis_version", connection::REDIS_VERSION);
@@ -119,7 +118,7 @@ fn server(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.field("redis_git_dirty", 0);
     lines.field("redis_build_id", 0);
     lines.field("redis_mode", "standalone");
-    lines.field("os", format!("{name} {} {}", release.trim(), std::env::consts::ARCH));
+    lines.field("os", format!("{name} {release} {}", std::env::consts::ARCH));
     lines.field("arch_bits", usize::BITS);
     lines.field("monotonic_clock", "POSIX clock_gettime");
     lines.field("multiplexing_api", "epoll");
@@ -158,7 +157,7 @@ fn clients(ctx: &Ctx<'_>, lines: &mut Lines) {
 fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
     let engine = ctx.engine;
     let (used, peak) = (engine.used_memory(), engine.peak_memory());
-    let resident = system_bytes("/proc/self/status", "VmRSS:");
+    let (resident, total) = engine.machine().memory();
     let (pending, freed) = engine.lazily_freed();
     lines.bytes("used_memory", used);
     lines.bytes("used_memory_rss", resident);
@@ -170,7 +169,7 @@ fn memory(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.zeros(&["used_memory_startup"]);
     lines.field("used_memory_dataset", dataset);
     lines.field("used_memory_dataset_perc", format!("{:.2}%", share(dataset, used) * 100.0));
-    lines.bytes("total_system_memory", system_bytes("/proc/meminfo", "MemTotal:"));
+    lines.bytes("total_system_memory", total);
     let (charges, scripts) = (engine.charges(), engine.scripts.sizes().0);
     let (lua, texts) = (charges.of(Charge::Lua), charges.of(Charge::Texts));
     lines.bytes("used_memory_lua", lua);
@@ -319,10 +318,10 @@ fn replication(ctx: &Ctx<'_>, lines: &mut Lines) {
     lines.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
 }
 
-fn cpu(_: &Ctx<'_>, lines: &mut Lines) {
-    let [user, system, child_user, child_system] = cpu_seconds("/proc/self/stat");
-    let main = format!("/proc/self/task/{}/stat", std::process::id());
-    let [main_user, main_system, ..] = cpu_seconds(&main);
+fn cpu(ctx: &Ctx<'_>, lines: &mut Lines) {
+    let used = ctx.engine.machine().processor();
+    let ([user, system], [child_user, child_system]) = (used.process, used.children);
+    let [main_user, main_system] = used.main_thread;
     for (name, seconds) in [
         ("used_cpu_sys", system),
         ("used_cpu_user", user),
@@ -427,25 +426,6 @@ fn human(bytes: u64) -> String {
     format!("{size:.2}{}", UNITS[unit])
 }
 
-/// A line of kilobytes in one of the system's files; zero where there is none.
-fn system_bytes(path: &str, name: &str) -> u64 {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
-}
-
-/// Seconds of a process or thread on the processor: its own and its children's, in user and system mode.
-fn cpu_seconds(path: &str) -> [f64; 4] {
-    /// The kernel's unit in these files, the same everywhere.
-    const TICKS: f64 = 100.0;
-    let text = fs::read_to_string(path).unwrap_or_default();
-    // The second field is the name in parentheses, which may hold anything; fourteen follow before these.
-    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let mut fields = rest.split_whitespace().skip(11).map(|field| field.parse::<f64>().unwrap_or(0.0) / TICKS);
-    [(); 4].map(|()| fields.next().unwrap_or(0.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::Transcript;
@@ -544,9 +524,17 @@ mod tests {
     }
 
     #[test]
-    fn the_system_is_asked_and_may_be_silent() {
-        assert!(system_bytes("/proc/self/status", "VmRSS:") > 1 << 20);
-        assert_eq!(system_bytes("/nosuch", "VmRSS:"), 0);
-        assert_eq!(cpu_seconds("/nosuch"), [0.0; 4]);
+    fn what_the_machine_says_is_shown() {
+        let mut t = Transcript::start();
+        let info = t.say("INFO everything").text();
+        for row in [
+            "os:Linux 6.1 ",
+            "used_memory_rss:3145728 used_memory_rss_human:3.00M",
+            "total_system_memory:8589934592 ",
+            "used_cpu_sys:0.250000 used_cpu_user:1.500000 ",
+            "used_cpu_sys_main_thread:0.125000 used_cpu_user_main_thread:0.500000",
+        ] {
+            assert!(info.contains(row), "{row} in {info}");
+        }
     }
 }

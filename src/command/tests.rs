@@ -18,6 +18,7 @@ mod sandbox;
 mod script;
 mod secret;
 mod set;
+mod shelf;
 mod sort;
 mod string;
 mod together;
@@ -29,6 +30,7 @@ mod zset_ends;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use self::shelf::Shelf;
 use super::*;
 use crate::clock::{Clock, ManualClock, Ttl};
 use crate::config::Config;
@@ -39,6 +41,7 @@ pub(super) struct Transcript {
     pub clock: ManualClock,
     pub engine: Engine,
     pub client: Client,
+    pub shelf: Shelf,
     parser: Parser,
 }
 
@@ -68,9 +71,11 @@ impl Transcript {
     pub fn of(config: Config) -> Transcript {
         let clock = ManualClock::default();
         let engine = Engine::new(config, Clock::from(clock.clone()), 1, COUNT);
+        let shelf = Shelf::default();
+        engine.run_on(shelf.clone());
         let peer = engine.clients.enter(at(50000), at(6379), 8, clock.now());
         let client = Client::new(&engine, peer, 0, true);
-        Transcript { clock, engine, client, parser: Parser::new() }
+        Transcript { clock, engine, client, shelf, parser: Parser::new() }
     }
 
     /// Sends one line, split as an inline request is: quotes and escapes work.

@@ -29,6 +29,7 @@ mod gate_tests;
 mod guesses;
 mod hot;
 mod latency;
+mod machine;
 mod memory;
 mod pubsub;
 mod rates;
@@ -40,7 +41,6 @@ mod sync;
 mod tracking;
 mod unusual;
 
-use std::fs::OpenOptions;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -56,6 +56,7 @@ pub use {
     gate::Turn,
     hot::Hot,
     latency::{Event, Latency},
+    machine::{Machine, Processor},
     pubsub::{Pubsub, Topic},
     rates::{Now, Rates},
     room::{Room, Waiting},
@@ -69,6 +70,7 @@ pub use {
 use acl::Acl;
 use gate::Gate;
 use guesses::Guesses;
+use machine::Nowhere;
 
 use crate::clock::{Clock, Millis, Ttl};
 use crate::config::{self, Config, Namespace, Param, PubsubDefault, Refusal, SessionSource};
@@ -178,13 +180,9 @@ pub struct Engine {
     judge: OnceLock<Box<Judge>>,
     /// Who acts on settings outside of the engine.
     followers: RwLock<Vec<Box<Follower>>>,
-    /// How a file is opened that only its owner may read.
-    private: OnceLock<Private>,
+    /// What all of this runs on.
+    machine: OnceLock<Box<dyn Machine>>,
 }
-
-/// Has files made so that only their owner may read them, which each system says its own way.
-#[cfg_attr(doc, doc(hidden))]
-pub type Private = fn(&mut OpenOptions) -> &mut OpenOptions;
 
 /// Is shown the settings as they are and as they would be, and those that were named, changed or not.
 type Judge = dyn Fn(&Config, &Config, &[&'static Param]) -> Result<Option<Deed>, Refusal> + Send + Sync;
@@ -282,7 +280,7 @@ impl Engine {
             replication_id: Mutex::new(random_id()),
             judge: OnceLock::new(),
             followers: RwLock::default(),
-            private: OnceLock::new(),
+            machine: OnceLock::new(),
         };
         engine.listen();
         engine.apply(&config);
@@ -396,21 +394,16 @@ impl Engine {
         self.followers.write().push(Box::new(follower));
     }
 
-    /// Says how a file is made that only its owner may read. The first one stays.
+    /// Says what the engine runs on. The first one stays.
     #[cfg_attr(doc, doc(hidden))]
-    pub fn make_private_by(&self, private: Private) {
-        let _ = self.private.set(private);
+    pub fn run_on(&self, machine: impl Machine + 'static) {
+        let _ = self.machine.set(Box::new(machine));
     }
 
-    /// How a file is opened that is new and that only its owner may read.
+    /// What the engine runs on.
     #[cfg_attr(doc, doc(hidden))]
-    pub fn private_file(&self) -> OpenOptions {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        if let Some(private) = self.private.get() {
-            private(&mut options);
-        }
-        options
+    pub fn machine(&self) -> &dyn Machine {
+        self.machine.get().map_or(&Nowhere, |machine| &**machine)
     }
 
     /// Has events of keys published under the number that their database has at that moment.

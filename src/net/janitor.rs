@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::here::resident;
 use crate::clock::{Millis, Ttl};
 use crate::engine::{Engine, Turn};
 use crate::store::{SWEEP_MAX, Store, Sweep};
@@ -78,13 +79,6 @@ pub(super) fn make_some_room(engine: &Engine, worker: usize) -> bool {
     let turn = engine.enter(worker);
     let _gathering = engine.tracking.is_on().then(|| engine.tracking.gather(None));
     turn.is_inside() && engine.make_room(engine.clock.now())
-}
-
-/// Bytes of memory that the process takes; `None` where nothing tells.
-fn resident() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Has the allocator give back what was freed. mimalloc keeps it for some milliseconds in case it is needed again, and then

@@ -7,14 +7,15 @@
 //! The file is text: lines that begin with `#`, and one of 64 hexadecimal digits. Only its owner may read it: with it and
 //! a list of guesses, hashes could be told.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
 use super::snapshot::about;
-use super::system::{for_owner, grants, sync_dir};
+use super::system::grants;
+use super::whole;
 use crate::num::{hex, unhex};
 use crate::store::NamingKey;
 
@@ -86,23 +87,12 @@ impl KeyFile {
         if *saved {
             return Ok(());
         }
-        let path = self.path();
-        let mut draft = self.path().into_os_string();
-        draft.push(format!(".{}", std::process::id()));
-        let draft = PathBuf::from(draft);
-        let written = write_draft(&draft, &self.key).and_then(|()| match fs::hard_link(&draft, &path) {
-            // Not every file system has links; then the race with another process is lost by who came first.
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(&draft, &path),
-            linked => linked,
-        });
-        // What is left of it is of no use to anybody.
-        let _ = fs::remove_file(&draft);
-        match written {
+        let text = format!("{PREFACE}{}\n", hex(self.key.bytes()));
+        match whole::create(&self.path(), text.as_bytes()) {
             // Somebody has kept this very key.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_kept() => {}
             written => written?,
         }
-        sync_dir(&self.dir)?;
         *saved = true;
         Ok(())
     }
@@ -118,17 +108,6 @@ pub(super) fn keep(dir: &Path, key: &NamingKey) -> Result<(), String> {
         ),
         _ => about(&file.path(), &error),
     })
-}
-
-fn write_draft(draft: &Path, key: &NamingKey) -> io::Result<()> {
-    write_secret(draft, &format!("{PREFACE}{}\n", hex(key.bytes())))
-}
-
-/// Writes a file that only its owner may read, and sees to it that it is on the disk.
-pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = for_owner(OpenOptions::new().write(true).create(true).truncate(true)).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// Says if others may read a key.
@@ -147,6 +126,8 @@ fn parse(text: &str) -> Option<NamingKey> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use std::fs;
 
     use super::*;
 

@@ -7,6 +7,7 @@ mod dial;
 mod doors;
 mod fences;
 mod figures;
+mod here;
 pub mod http;
 mod janitor;
 mod keyfile;
@@ -28,6 +29,7 @@ mod strangers;
 mod system;
 mod tls;
 pub mod upstream;
+mod whole;
 mod wire;
 mod worker;
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 
 use super::doors::{Way, listen};
+use super::here::Here;
 use super::{descriptors, machine, secrets, system, tls};
 use crate::clock::Clock;
 use crate::command;
@@ -115,5 +116,6 @@ pub fn files(config: &Config) -> [(&'static str, Result<(), String>); 3] {
     let papers = if config.uses_tls() { tls::Papers::read(config).map(drop) } else { Ok(()) };
     let secrets = secrets::read(config).map(drop);
     let engine = Engine::new(config.clone(), Clock::system(), 1, command::COUNT);
+    engine.run_on(Here);
     [("certificates", papers), ("secret-file", secrets), ("users", command::load_users(&engine))]
 }

@@ -24,6 +24,7 @@ use tokio::runtime::Runtime;
 pub use super::doors::Way;
 use super::doors::{Acceptor, Listener, Stream, open_all};
 use super::fences::FenceLog;
+use super::here::Here;
 use super::http::Hall;
 use super::keyfile::KeyFile;
 use super::otlp::Otlp;
@@ -32,7 +33,7 @@ use super::reload::Reloader;
 pub use super::reload::Settings;
 use super::signing::SigningKeys;
 use super::snapshot::{self, Keeper};
-use super::system::{Signal, Signals, for_owner};
+use super::system::{Signal, Signals};
 use super::tls::{Papers, Tls};
 use super::worker::{self, Arrival, DRAIN_MAX, Shared, Watch, Worker};
 use super::{Patience, descriptors, machine, prometheus, script, secrets, tls};
@@ -149,8 +150,8 @@ impl Server {
         let (key, kept) = (keyfile.key().clone(), config.fence_log);
         let keyfile = Arc::new(keyfile);
         let engine = Arc::new(Engine::with_key(config, clock, workers, command::COUNT, key));
+        engine.run_on(Here);
         command::load_users(&engine).map_err(StartError)?;
-        engine.make_private_by(for_owner);
         engine.scripts.on_busy(script::pause);
         let shown = tls.clone();
         engine.on_configure(move |before, after, named| {

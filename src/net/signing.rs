@@ -8,7 +8,7 @@
 //! The file is text: lines that begin with `#`, and for each key, the newest first, the Unix time in seconds it is from and
 //! its PKCS #8 form in hexadecimal digits.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +21,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use sha2::{Digest as _, Sha256};
 
-use super::keyfile::write_secret;
-use super::system::sync_dir;
+use super::whole;
 use crate::clock::Ttl;
 use crate::num::{hex, unhex};
 
@@ -208,41 +207,27 @@ impl Shared {
 
     /// Takes keys once they are in their file, where there is none yet. If another process was first, its keys are ours.
     fn create(&self, keys: Keys) -> io::Result<()> {
-        let draft = self.draft(&keys)?;
-        let linked = fs::hard_link(&draft, self.dir.join(NAME));
-        let done = match linked {
+        let kept = match whole::create(&self.dir.join(NAME), written(&keys).as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                read(&self.dir, &self.random).ok().flatten().map(Keys::from).ok_or(error)
+                read(&self.dir, &self.random).ok().flatten().map(Keys::from).ok_or(error)?
             }
-            // Not every file system has links.
-            Err(_) => fs::rename(&draft, self.dir.join(NAME)).map(|()| keys),
-            Ok(()) => Ok(keys),
+            created => created.map(|()| keys)?,
         };
-        let _ = fs::remove_file(&draft);
-        let kept = done?;
-        sync_dir(&self.dir)?;
         *self.keys.write() = kept;
         Ok(())
     }
 
     /// Takes keys once they are in the place of those in the file: what nobody could check after a restart signs nothing.
     fn replace(&self, keys: Keys) -> io::Result<()> {
-        let draft = self.draft(&keys)?;
-        fs::rename(&draft, self.dir.join(NAME)).inspect_err(|_| drop(fs::remove_file(&draft)))?;
-        sync_dir(&self.dir)?;
+        whole::replace(&self.dir.join(NAME), written(&keys).as_bytes())?;
         *self.keys.write() = keys;
         Ok(())
     }
+}
 
-    fn draft(&self, keys: &[Arc<Key>]) -> io::Result<PathBuf> {
-        let draft = self.dir.join(format!("{NAME}.{}", std::process::id()));
-        let mut text = PREFACE.to_owned();
-        for key in keys {
-            text.push_str(&format!("{} {}\n", key.made, hex(&key.pkcs8)));
-        }
-        write_secret(&draft, &text)?;
-        Ok(draft)
-    }
+/// Keys as their file has them.
+fn written(keys: &[Arc<Key>]) -> String {
+    keys.iter().fold(PREFACE.to_owned(), |text, key| format!("{text}{} {}\n", key.made, hex(&key.pkcs8)))
 }
 
 /// The key that signs now: the newest that has been published for long enough, or else the oldest.
@@ -306,6 +291,8 @@ mod tests {
 
     use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
     use serde_json::Value;
+
+    use std::fs;
 
     use super::*;
 

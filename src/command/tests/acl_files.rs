@@ -3,27 +3,27 @@
 use super::acl::denied;
 use super::*;
 
-/// A server with an ACL file of this text, and the folder that holds it.
-fn with_file(text: &str) -> (Transcript, tempfile::TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("users.acl"), text).expect("a file");
-    let dir = folder.path().to_str().expect("a plain path");
-    (Transcript::with(&[("dir", dir), ("aclfile", "users.acl")]), folder)
+const FILE: &str = "/srv/users.acl";
+
+/// A server with an ACL file of this text.
+fn with_file(text: &str) -> Transcript {
+    let t = Transcript::with(&[("dir", "/srv"), ("aclfile", "users.acl")]);
+    t.shelf.put(FILE, text);
+    t
 }
 
 #[test]
 fn users_come_from_a_file_and_go_there() {
-    let (mut t, folder) = with_file("user alice on >pw ~* +@all\n\n  user default on nopass ~* &* +@all -flushall\r\n");
+    let mut t = with_file("user alice on >pw ~* +@all\n\n  user default on nopass ~* &* +@all -flushall\r\n");
     load_users(&t.engine).expect("a sound file");
     t.say("ACL USERS").hears("*2 $5 alice $7 default");
     t.say("FLUSHALL").hears(&denied("flushall"));
     t.say("ACL SETUSER eve on ( +get ~x )").hears("+OK");
     t.say("ACL SAVE").hears("+OK");
-    let text = std::fs::read_to_string(folder.path().join("users.acl")).expect("a file");
+    let text = t.shelf.text(FILE);
     assert_eq!(text.lines().count(), 3);
     assert!(text.ends_with("user eve on resetchannels -@all (~x resetchannels -@all +get)\n"), "{text}");
     assert!(!text.contains(">pw"));
-    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left lying about");
 
     // Who is gone is closed; all others stay.
     let (mut alice, mut mallory) = (t.enter(), t.enter());
@@ -36,19 +36,19 @@ fn users_come_from_a_file_and_go_there() {
     t.say("ACL USERS").hears("*3 $5 alice $7 default $3 eve");
     // Who has changed is closed too; who asked, behind the answer.
     t.say("AUTH alice pw").hears("+OK");
-    std::fs::write(folder.path().join("users.acl"), text.replace("~* ", "~app:* ")).expect("a file");
+    t.shelf.put(FILE, &text.replace("~* ", "~app:* "));
     t.say("ACL LOAD").hears("+OK");
     assert!(alice.peer.is_killed() && t.client.flow == Flow::Close);
 
-    drop(folder);
+    t.shelf.lock(true);
     let mut other = t.enter();
-    t.say_as(&mut other, "ACL LOAD").hears_start("-ERR Error loading ACLs, opening file 'users.acl': No such file");
+    t.say_as(&mut other, "ACL LOAD").hears("-ERR Error loading ACLs, opening file 'users.acl': permission denied");
     t.say_as(&mut other, "ACL SAVE").hears_start("-ERR There was an error trying to save the ACLs.");
 }
 
 #[test]
 fn a_wrong_file_changes_nothing_and_says_where_it_is_wrong() {
-    let (mut t, folder) = with_file("user alice on nopass +@all ~* &*\n");
+    let mut t = with_file("user alice on nopass +@all ~* &*\n");
     load_users(&t.engine).expect("a sound file");
     for (text, why) in [
         ("user alice on\nuser bob\nuser alice off\n", "WARNING: Duplicate user 'alice' found on line 3. "),
@@ -63,7 +63,7 @@ fn a_wrong_file_changes_nothing_and_says_where_it_is_wrong() {
         ("user a (+get\n", "users.acl:1: Unmatched parenthesis in selector definition. "),
         ("user a\tb on\n", "'users.acl:1: username 'a\tb' contains invalid characters. "),
     ] {
-        std::fs::write(folder.path().join("users.acl"), text).expect("a file");
+        t.shelf.put(FILE, text);
         t.say("ACL LOAD").hears(&format!(
             "-ERR {why}WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
         ));
@@ -79,7 +79,7 @@ fn a_wrong_file_changes_nothing_and_says_where_it_is_wrong() {
 
 #[test]
 fn a_default_user_whom_the_file_does_not_name_keeps_its_password() {
-    let (t, _folder) = with_file("user alice on nopass +@all ~* &*\n");
+    let t = with_file("user alice on nopass +@all ~* &*\n");
     t.engine.configure(&[("requirepass", "sesame")], true).expect("a setting");
     load_users(&t.engine).expect("a sound file");
     assert!(t.engine.acl.needs_auth());
@@ -97,19 +97,17 @@ fn with_users(users: &[&str]) -> Config {
 
 #[test]
 fn users_come_from_settings_and_are_rewritten_there() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("cloakroom.conf");
-    std::fs::write(&path, "# mine\nuser bob on >pw\nport 6379\n").expect("a file");
     let mut config = with_users(&["bob on >pw", "default on nopass ~* +@all -flushdb"]);
-    config.config_file = Some(path.clone());
+    config.config_file = Some("cloakroom.conf".into());
     let mut t = Transcript::of(config);
+    t.shelf.put("cloakroom.conf", "# mine\nuser bob on >pw\nport 6379\n");
     load_users(&t.engine).expect("sound users");
     t.say("FLUSHDB").hears(&denied("flushdb"));
     t.say("ACL DELUSER bob").hears(":1");
     t.say("ACL SETUSER carol (+get ~x)").hears("+OK");
     t.say("CONFIG REWRITE").hears("+OK");
     assert_eq!(
-        std::fs::read_to_string(&path).expect("a file"),
+        t.shelf.text("cloakroom.conf"),
         "# mine\nuser carol off resetchannels -@all (~x resetchannels -@all +get)\n\
          user default on nopass sanitize-payload ~* resetchannels +@all -flushdb\nport 6379\n"
     );
