@@ -189,7 +189,8 @@ impl fmt::Display for Error {
             Error::NoProto => f.write_str("unsupported protocol version"),
             Error::OutOfMemory => f.write_str("command not allowed when used memory > 'maxmemory'."),
             Error::ReplyTooLarge => f.write_str(
-                "reply too large: larger than 'client-output-buffer-limit' or a quarter of 'maxmemory' lets it be",
+                "reply too large: ask for less at once, or raise 'client-output-buffer-limit normal', and 'maxmemory' if that is \
+                 less than four times as much",
             ),
             Error::Fenced => {
                 f.write_str("this session was signed out; its key takes no writes until the sign-out has settled")

@@ -546,6 +546,8 @@ pub(super) fn move_one(
 fn move_now(ctx: &mut Ctx<'_>, args: Args<'_>, from: End, to: End) -> Result<()> {
     let keys = [(ctx.store(), args.word(1)), (ctx.store(), args.word(2))];
     let reply = &mut ctx.reply;
+    // What is moved within one list is there to be moved again.
+    reply.bound(ctx.engine.hot.gathered_max());
     Store::with_all(&keys, ctx.now, |slots| {
         if slots.at(0).see::<List>()?.is_none() {
             reply.null();

@@ -334,6 +334,8 @@ impl<'a> Call<'a> {
             desk: std::mem::take(&mut interpreter.desk),
         });
         let ending = server::lend(&server, || interpreter.run(what, self.keys, self.argv));
+        // As much as it may hold itself: what it has taken out may be nowhere else any more.
+        reply.bound(engine.hot.gathered_max());
         let speaks = server.borrow().speaks;
         let result = ending.and_then(|ending| finish(reply, ending, interpreter, name, speaks));
         let Server { client, desk, slept, .. } = server.into_inner();

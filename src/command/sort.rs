@@ -274,13 +274,14 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
 
     let Some(destination) = options.store else {
         let reply = &mut ctx.reply;
+        // Here it changes nothing, and all elements may lead to the same.
+        reply.bound(ctx.engine.hot.reply_max());
         reply.array(wanted.len() * options.gets.len().max(1));
         for element in &wanted {
             if options.gets.is_empty() {
                 reply.bulk(element);
             }
             for get in &options.gets {
-                // All elements may lead to the same.
                 if reply.is_over() {
                     return Ok(());
                 }

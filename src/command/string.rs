@@ -548,6 +548,8 @@ fn get_del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 }
 
 fn get_ex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    // What it answers stays where it is.
+    ctx.reply.bound(ctx.engine.hot.gathered_max());
     let options = Options::parse(args, 2, For::GetEx)?;
     if options.life == Life::Unsaid {
         return get(ctx, args);

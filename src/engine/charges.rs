@@ -107,6 +107,18 @@ impl Hold {
         self.charges.change(self.what, self.bytes, bytes);
         self.bytes = bytes;
     }
+
+    /// Says that they are so many more.
+    #[inline]
+    pub fn add(&mut self, bytes: usize) {
+        self.set(self.bytes + bytes);
+    }
+
+    /// Says that they are so many less.
+    #[inline]
+    pub fn sub(&mut self, bytes: usize) {
+        self.set(self.bytes.saturating_sub(bytes));
+    }
 }
 
 impl Drop for Hold {

@@ -461,7 +461,9 @@ impl<'a> Connection<'a> {
                 }
             }
             if output.len() >= flush {
+                let len = output.len() - start;
                 self.write(output)?;
+                self.note_reply(len);
                 if let Some(over) = self.check_output() {
                     end = Some(over);
                     used = input.len();

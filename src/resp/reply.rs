@@ -10,6 +10,10 @@ use std::fmt::{self, Display, Write};
 use crate::error::{Error, Result};
 use crate::num::Double;
 
+/// Bytes that may be there already when a string comes that alone is larger than a reply may be, so that a value of any size
+/// can be read: what other requests of its client may have been answered since that was sent.
+const AHEAD_MAX: usize = 256 * 1024;
+
 /// The protocol a client has chosen with `HELLO`.
 ///
 /// ```
@@ -69,10 +73,16 @@ impl<'a> Reply<'a> {
         Reply { out, version, most: usize::MAX }
     }
 
-    /// The same, where `out` may have so many bytes, which are more than none.
+    /// The same, where `out` may have so many bytes, which are more than none. Its first string may be larger.
     #[cfg_attr(doc, doc(hidden))]
     pub fn within(out: &'a mut Vec<u8>, version: Version, most: usize) -> Reply<'a> {
         Reply { out, version, most }
+    }
+
+    /// Changes how many bytes there may be. To be called before anything is written.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn bound(&mut self, most: usize) {
+        self.most = most;
     }
 
     /// Whether it is too large, so that something was left out. Who writes more than a command has data or words looks now
@@ -211,12 +221,19 @@ impl<'a> Reply<'a> {
     /// ```
     pub fn bulk(&mut self, bytes: &[u8]) {
         let len = bytes.len() + HEADER_MAX + 2;
-        if len > self.room() {
+        if len > self.room() && !self.is_first() {
             return self.give_up();
         }
         self.out.reserve(len);
         self.length(b'$', bytes.len());
         self.line(bytes);
+    }
+
+    /// Whether nothing large is here yet. One string is as large as something that is there; more could be the same one again
+    /// and again.
+    #[cold]
+    fn is_first(&self) -> bool {
+        self.most > 0 && self.out.len() <= AHEAD_MAX
     }
 
     #[cold]
@@ -469,7 +486,7 @@ impl<'a> Reply<'a> {
         debug_assert_eq!(kind.len(), 3);
         match self.version {
             Version::Resp2 => self.bulk(text.as_bytes()),
-            Version::Resp3 if text.len() > self.room() => self.give_up(),
+            Version::Resp3 if text.len() > self.room() && !self.is_first() => self.give_up(),
             Version::Resp3 => {
                 self.length(b'=', text.len() + 4);
                 self.raw(kind.as_bytes());
@@ -725,18 +742,36 @@ mod tests {
 
     #[test]
     fn a_reply_that_is_too_large_leaves_out_what_does_not_fit_and_says_so() {
-        let mut out = vec![b'x'; 10];
-        let mut reply = Reply::within(&mut out, Version::Resp3, 100);
+        let most = AHEAD_MAX + 100;
+        let mut out = vec![b'x'; AHEAD_MAX + 10];
+        let mut reply = Reply::within(&mut out, Version::Resp3, most);
         reply.bulk(&[b'a'; 40]);
         assert!(!reply.is_over() && reply.outcome(Ok(())).is_ok());
         let room = reply.room();
         reply.bulk(&[b'b'; 40]);
-        assert!(reply.is_over() && reply.room() == 0 && room == 100 - reply.mark());
+        assert!(reply.is_over() && reply.room() == 0 && room == most - reply.mark());
         assert_eq!(reply.outcome(Err(Error::Syntax)), Err(Error::ReplyTooLarge));
         // Nothing comes behind a gap.
         reply.bulk(b"c");
         reply.verbatim("txt", "c");
-        assert_eq!(reply.mark(), 100 - room);
+        assert_eq!(reply.mark(), most - room);
+    }
+
+    #[test]
+    fn one_string_may_be_larger_than_all_may_be() {
+        for version in [Version::Resp2, Version::Resp3] {
+            let mut out = vec![b'x'; 10];
+            let mut reply = Reply::within(&mut out, version, 100);
+            let text = "a".repeat(AHEAD_MAX);
+            if version == Version::Resp2 {
+                reply.bulk(text.as_bytes())
+            } else {
+                reply.verbatim("txt", &text)
+            };
+            assert!(!reply.is_over() && reply.room() == 0);
+            reply.bulk(b"");
+            assert!(reply.is_over());
+        }
     }
 
     #[test]

@@ -130,6 +130,40 @@ fn a_million_large_replies_that_nobody_reads_cost_32_mb_and_the_client() {
     assert!(said.contains("client_output_buffer_limit_disconnections:1\r\n"), "{said}");
 }
 
+/// What a pop has taken out is nowhere else: by itself it cuts nobody, and what its client reads keeps it for as long as it
+/// takes.
+#[test]
+fn one_large_reply_is_read_however_slowly() {
+    let server = Running::start(&[("client-output-buffer-limit", "normal 1mb 512kb 1")]);
+    let mut client = server.client();
+    let value = vec![b'v'; 40 << 20];
+    let set = format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${}\r\n", value.len());
+    client.send(set).send(&value).send("\r\n").hears("+OK\r\n");
+    client.send("PING\r\nGETDEL big\r\nPING\r\n").hears("+PONG\r\n$41943040\r\n");
+    let (began, mut got, mut piece) = (Instant::now(), 0, vec![0; 1 << 20]);
+    while got < value.len() {
+        let most = piece.len().min(value.len() - got);
+        let len = client.0.read(&mut piece[..most]).expect("more of it");
+        assert!(len > 0, "cut after {got} bytes");
+        got += len;
+        // Longer in all than the soft limit has seconds.
+        if began.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    client.hears("\r\n+PONG\r\n");
+    assert_eq!(server.engine.metrics.sums().output_limit_disconnections, 0);
+    // Several are too many for who reads none, and so is one.
+    let set = format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${}\r\n", value.len());
+    client.send(set).send(&value).send("\r\n").hears("+OK\r\n");
+    let mut greedy = server.client();
+    greedy.send("GET big\r\nGET big\r\n");
+    until("it is cut", || server.engine.metrics.sums().output_limit_disconnections == 1);
+    let mut deaf = server.client();
+    deaf.send("GET big\r\n");
+    until("it is cut", || server.engine.metrics.sums().output_limit_disconnections == 2);
+}
+
 #[test]
 fn an_answer_over_http_grows_no_further_than_it_may() {
     let binary = Binary::start(&["--rest-token", "sesame"]);

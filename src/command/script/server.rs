@@ -171,7 +171,8 @@ impl Server<'_> {
         self.client.version = self.speaks;
         self.client.flow = Flow::Go;
         // It is sent to nobody.
-        let reply = Reply::within(out, self.speaks, engine.hot.gathered_max());
+        let most = if found.spec.flags.has(Flags::WRITE) { usize::MAX } else { engine.hot.gathered_max() };
+        let reply = Reply::within(out, self.speaks, most);
         let mut ctx =
             Ctx { engine, client: self.client, now: self.now, reply, spec: found.spec, ahead: None, is_scripted: true };
         let waited = std::mem::replace(&mut ctx.client.never_waits, true);

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::task::yield_now;
 
-use super::{Connection, End};
+use super::{Connection, End, FLUSH};
 use crate::clock::Millis;
 use crate::command::Flow;
 use crate::net::script::Script;
@@ -90,10 +90,14 @@ impl Connection<'_> {
             }
             Ok(Flow::Close) => Poll::Ready(self.write(&mut scratch.output).map(|()| Some(End::Flush))),
             // It has run, so that it is not to be offered again.
-            Ok(Flow::Go | Flow::Hold(_) | Flow::Block(_) | Flow::Again) => Poll::Ready(match self.input.is_empty() {
-                true => self.write(&mut scratch.output).map(|()| None),
-                false => self.run_own(scratch),
-            }),
+            Ok(Flow::Go | Flow::Hold(_) | Flow::Block(_) | Flow::Again) => {
+                let len = scratch.output.len();
+                if self.input.is_empty() || len > FLUSH {
+                    self.write(&mut scratch.output)?;
+                    self.note_reply(len);
+                }
+                Poll::Ready(if self.input.is_empty() { Ok(None) } else { self.run_own(scratch) })
+            }
         }
     }
 }

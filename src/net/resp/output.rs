@@ -1,5 +1,6 @@
 //! What a client is answered: written at once, in its next turn, or when its socket takes more.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -10,21 +11,64 @@ use crate::config::BufferLimit;
 use crate::engine::{Charge, Hold};
 use crate::net::script::Stage;
 
+/// Bytes that pieces of a backlog have at least, but for the first, and from which on a piece is taken as it is: where much
+/// waits, none of it is copied twice.
+const PIECE: usize = 64 * 1024;
+
 /// Replies that the socket did not take, or that are for the client's next turn.
 pub(super) struct Backlog {
-    /// Those not sent yet begin at `sent`, and there always are some.
-    bytes: Vec<u8>,
+    /// Those not sent yet begin at `sent` of the first piece, and there always are some.
+    pieces: VecDeque<Vec<u8>>,
     sent: usize,
-    /// Since when they have been more than the soft limit.
+    /// Bytes not sent yet.
+    waiting: usize,
+    /// Since when they have been more than the soft limit, or nothing has been read of one that alone is more.
     pub(super) over_soft: Option<Instant>,
+    /// Bytes of the largest of them, if that is more than a limit by itself.
+    largest: usize,
     /// Whether they wait for nothing but the client's next turn.
     is_for_later: bool,
     charge: Hold,
 }
 
 impl Backlog {
-    fn waiting(&self) -> usize {
-        self.bytes.len() - self.sent
+    /// Keeps what is in `output` from `taken` on, which is behind the beginning only of what comes first.
+    fn keep(&mut self, output: &mut Vec<u8>, taken: usize) {
+        let more = output.len() - taken;
+        self.waiting += more;
+        if let Some(last) = self.pieces.back_mut().filter(|last| last.capacity() - last.len() >= more) {
+            return last.extend_from_slice(&output[taken..]);
+        }
+        let piece = if more >= PIECE {
+            if taken > 0 {
+                self.sent = taken;
+            }
+            std::mem::take(output)
+        } else {
+            let mut piece = Vec::with_capacity(if self.pieces.is_empty() { more } else { PIECE });
+            piece.extend_from_slice(&output[taken..]);
+            piece
+        };
+        self.charge.add(piece.capacity());
+        self.pieces.push_back(piece);
+    }
+
+    /// What is sent next.
+    fn next(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], |piece| &piece[self.sent..])
+    }
+
+    /// Forgets what was sent of the first piece. Whether nothing is left.
+    fn forget(&mut self, sent: usize) -> bool {
+        (self.sent, self.waiting) = (self.sent + sent, self.waiting - sent);
+        if self.next().is_empty() {
+            self.charge.sub(self.pieces.pop_front().map_or(0, |piece| piece.capacity()));
+            self.sent = 0;
+        }
+        if self.waiting <= self.largest {
+            self.over_soft = None;
+        }
+        self.waiting == 0
     }
 }
 
@@ -76,11 +120,18 @@ impl Connection<'_> {
         if taken < output.len() {
             let empty = || {
                 let charge = self.shared.engine.charges().hold(Charge::Output, 0);
-                Box::new(Backlog { bytes: Vec::new(), sent: 0, over_soft: None, is_for_later: false, charge })
+                let pieces = VecDeque::with_capacity(1);
+                Box::new(Backlog {
+                    pieces,
+                    sent: 0,
+                    waiting: 0,
+                    over_soft: None,
+                    largest: 0,
+                    is_for_later: false,
+                    charge,
+                })
             };
-            let backlog = self.backlog.get_or_insert_with(empty);
-            backlog.bytes.extend_from_slice(&output[taken..]);
-            backlog.charge.set(backlog.bytes.capacity());
+            self.backlog.get_or_insert_with(empty).keep(output, taken);
         }
         output.clear();
         // One large reply must not make the worker's buffer large for ever.
@@ -90,21 +141,14 @@ impl Connection<'_> {
     pub(super) fn write_rest(&mut self) -> io::Result<()> {
         self.wire.catch_up()?;
         while let Some(backlog) = &mut self.backlog {
-            match self.wire.try_write(&backlog.bytes[backlog.sent..]) {
+            match self.wire.try_write(backlog.next()) {
                 Ok(sent) => {
-                    backlog.sent += sent;
-                    if backlog.sent == backlog.bytes.len() {
+                    if backlog.forget(sent) {
                         self.backlog = None;
                     }
                     self.count_write(sent);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if backlog.sent > backlog.bytes.len() / 2 {
-                        backlog.bytes.drain(..backlog.sent);
-                        backlog.sent = 0;
-                    }
-                    return Ok(());
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -115,6 +159,16 @@ impl Connection<'_> {
         let block = self.engine().metrics.block(self.client.worker());
         block.writes.add(1);
         block.output_bytes.add(sent as u64);
+    }
+
+    /// Notes a reply that has just been left to the backlog: by itself it cuts nobody, however large it is, as what it has may
+    /// be nowhere else any more.
+    pub(super) fn note_reply(&mut self, len: usize) {
+        let limit = self.output_limit();
+        let is_over = |limit: u64| limit > 0 && len as u64 > limit;
+        if let Some(backlog) = self.backlog.as_mut().filter(|_| is_over(limit.hard) || is_over(limit.soft)) {
+            backlog.largest = backlog.largest.max(len);
+        }
     }
 
     /// Ends a client that does not read what it asked for.
@@ -128,7 +182,9 @@ impl Connection<'_> {
             backlog.over_soft = is_over.then(|| backlog.over_soft.unwrap_or_else(Instant::now));
             backlog.over_soft.is_some_and(|since| since.elapsed() >= Duration::from_secs(limit.seconds))
         });
-        ((limit.hard > 0 && waiting as u64 > limit.hard) || too_long).then(|| self.cut(waiting))
+        let largest = self.backlog.as_ref().map_or(0, |backlog| backlog.largest);
+        let others = waiting.saturating_sub(largest);
+        ((limit.hard > 0 && others as u64 > limit.hard) || too_long).then(|| self.cut(waiting))
     }
 
     pub(super) fn output_limit(&self) -> BufferLimit {
@@ -150,7 +206,7 @@ impl Connection<'_> {
 
     /// Bytes that the socket has yet to take.
     pub(super) fn unread(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting()) + self.client.gathered()
+        self.backlog.as_ref().map_or(0, |backlog| backlog.waiting) + self.client.gathered()
     }
 
     /// Counts and says that a client is ended for what it leaves unread.
