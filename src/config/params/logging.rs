@@ -1,5 +1,6 @@
 //! What is logged, counted and told.
 
+use super::super::OtlpHeaders;
 use super::super::field::Field as _;
 use super::super::param::{Change, Home, Kind, Lines, Param};
 use super::super::values::{LogFormat, LogLevel, Upstream, events, percentiles};
@@ -56,6 +57,15 @@ pub(super) const ROWS: &[Param] = &[
               JSON; empty for none. Metrics are what /metrics has; traces are those of session checks that come with a \
               traceparent which says that they are recorded.",
         home: field!(otlp.endpoint),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "otlp-headers",
+        kind: Kind::SecretForm("key=value,…", optional::<OtlpHeaders>),
+        doc: "Headers that go to otlp-endpoint with everything, as api-key=secret,x-team=shop. The form is that of \
+              OTEL_EXPORTER_OTLP_HEADERS: a comma in a value is %2C, a percent sign %25. They are shown as little as a \
+              password; what is sent next has the new ones.",
+        home: field!(otlp.headers),
         ..Param::LOGGING
     },
     Param {
