@@ -140,7 +140,7 @@ fn shown(session: &Value, about: &str) -> Done {
         complain(&format!("nobody is signed in by this token ({about})"));
         return Ok(ExitCode::from(LEFT_BEHIND));
     }
-    say(&format!("{session:#}\n"));
+    say(&format!("{session:#}\n"))?;
     if std::io::stderr().is_terminal() {
         complain(about);
     }
@@ -177,7 +177,7 @@ fn sign_out(matches: &ArgMatches) -> Done {
         let mut wire = Wire::connect(&address, GONE).map_err(Problem::failed)?;
         return match wire.ask(&[b"DEL", &key]).map_err(Problem::failed)? {
             Reply::Int(0) => {
-                say("nothing was stored for it; what comes late is refused\n");
+                say("nothing was stored for it; what comes late is refused\n")?;
                 Ok(ExitCode::SUCCESS)
             }
             Reply::Int(_) => done(),
@@ -199,6 +199,6 @@ fn sign_out(matches: &ArgMatches) -> Done {
 }
 
 fn done() -> Done {
-    say("cleared\n");
+    say("cleared\n")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -61,7 +61,7 @@ pub(super) const ROWS: &[Param] = &[
     },
     Param {
         name: "otlp-headers",
-        kind: Kind::SecretForm("key=value,…", optional::<OtlpHeaders>),
+        kind: Kind::SecretForm("key=value,...", optional::<OtlpHeaders>),
         doc: "Headers that go to otlp-endpoint with everything, as api-key=secret,x-team=shop. The form is that of \
               OTEL_EXPORTER_OTLP_HEADERS: a comma in a value is %2C, a percent sign %25. They are shown as little as a \
               password; what is sent next has the new ones.",
