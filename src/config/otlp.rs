@@ -16,14 +16,16 @@ pub struct Otlp {
     pub endpoint: Option<Upstream>,
     /// `otlp-headers`
     pub headers: OtlpHeaders,
+    /// `otlp-resource-attributes`
+    pub attributes: OtlpAttributes,
     /// `otlp-interval`
     pub interval: Ttl,
 }
 
-/// Headers at most: hosted collectors ask for one or two.
-const HEADERS_MAX: usize = 32;
+/// Headers and attributes at most: hosted collectors ask for one or two, and each goes with everything that is sent.
+const MEMBERS_MAX: usize = 32;
 
-/// Bytes of the setting at most. What many servers take of a whole head is 8 KB.
+/// Bytes of such a setting at most. What many servers take of a whole head is 8 KB.
 const TEXT_MAX: usize = 8 * 1024;
 
 /// Names that say how the request itself is to be read, or how its answer may come.
@@ -62,27 +64,58 @@ impl FromStr for OtlpHeaders {
 
     /// A refusal names the place of what is wrong, and none of it: whoever forgets the name writes the secret there.
     fn from_str(text: &str) -> Result<OtlpHeaders, String> {
-        if text.len() > TEXT_MAX {
-            return Err(format!("argument is longer than {TEXT_MAX} bytes"));
-        }
-        let mut lines: Vec<(String, String)> = Vec::new();
-        let members = || text.split(',').map(str::trim).filter(|member| !member.is_empty());
-        for (at, member) in members().enumerate() {
-            let (name, value) = read(member).map_err(|why| format!("header {} of argument: {why}", at + 1))?;
+        let lines = read_all("header", text, read)?;
+        for (name, _) in &lines {
             let own = OWN.iter().find(|own| own.strip_suffix('*').map_or(**own == name, |own| name.starts_with(own)));
             if let Some(own) = own {
                 return Err(format!("{own} is not to be set: it belongs to the request itself"));
             }
-            if lines.iter().any(|(other, _)| *other == name) {
-                return Err(format!("header {} of argument has a name that stands before it already", at + 1));
-            }
-            lines.push((name, value));
         }
-        if lines.len() > HEADERS_MAX {
-            return Err(format!("argument has more than {HEADERS_MAX} headers"));
+        Ok(OtlpHeaders { text: trimmed(text), lines: lines.into() })
+    }
+}
+
+/// The members of a list.
+fn members(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|member| !member.is_empty())
+}
+
+/// A list without what is between its members.
+fn trimmed(text: &str) -> String {
+    members(text).collect::<Vec<_>>().join(",")
+}
+
+/// All members of a list, which are called this.
+fn read_all(
+    what: &str,
+    text: &str,
+    read: fn(&str) -> Result<(String, String), &'static str>,
+) -> Result<Vec<(String, String)>, String> {
+    if text.len() > TEXT_MAX {
+        return Err(format!("argument is longer than {TEXT_MAX} bytes"));
+    }
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (at, member) in members(text).enumerate() {
+        let (name, value) = read(member).map_err(|why| format!("{what} {} of argument: {why}", at + 1))?;
+        if all.iter().any(|(other, _)| *other == name) {
+            return Err(format!("{what} {} of argument has a name that stands before it already", at + 1));
         }
-        let text = members().collect::<Vec<_>>().join(",");
-        Ok(OtlpHeaders { text, lines: lines.into() })
+        all.push((name, value));
+    }
+    if all.len() > MEMBERS_MAX {
+        return Err(format!("argument has more than {MEMBERS_MAX} {what}s"));
+    }
+    Ok(all)
+}
+
+const PERCENT: &str = "a percent sign in its value stands for two hexadecimal digits: write %25 for itself";
+
+/// Undoes percent signs.
+fn plain(text: &str) -> Result<Vec<u8>, &'static str> {
+    let digits = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    match text.split('%').skip(1).all(digits) {
+        true => Ok(percent_decode_str(text).collect()),
+        false => Err(PERCENT),
     }
 }
 
@@ -97,11 +130,7 @@ fn read(member: &str) -> Result<(String, String), &'static str> {
     if value.contains(';') {
         return Err("it has a semicolon, behind which nothing is taken: write %3B for one in the value");
     }
-    let digits = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
-    if !value.split('%').skip(1).all(digits) {
-        return Err("a percent sign in its value stands for two hexadecimal digits: write %25 for itself");
-    }
-    let value: Vec<u8> = percent_decode_str(value).collect();
+    let value = plain(value)?;
     let is_plain = value.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     match String::from_utf8(value) {
         Ok(value) if is_plain => Ok((name.to_ascii_lowercase(), value.trim().to_owned())),
@@ -121,9 +150,69 @@ impl fmt::Debug for OtlpHeaders {
     }
 }
 
+/// `otlp-resource-attributes`: `key=value` with commas between, percent-encoded, as OpenTelemetry's own exporters take them from
+/// `OTEL_RESOURCE_ATTRIBUTES`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtlpAttributes {
+    text: String,
+    pairs: Arc<[(String, String)]>,
+}
+
+impl OtlpAttributes {
+    /// Keys and values without percent signs.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.pairs
+    }
+}
+
+impl FromStr for OtlpAttributes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<OtlpAttributes, String> {
+        let pairs = read_all("attribute", text, |member| {
+            let (key, value) =
+                member.split_once('=').ok_or("it must be written key=value, a comma in the value as %2C")?;
+            let part = |text: &str| String::from_utf8(plain(text.trim())?).map_err(|_| "it must be text in UTF-8");
+            let (key, value) = (part(key)?, part(value)?);
+            match key.is_empty() || key.contains(char::is_control) || value.contains(char::is_control) {
+                true => Err("it must have a key, and neither that nor the value control characters"),
+                false => Ok((key, value)),
+            }
+        })?;
+        Ok(OtlpAttributes { text: trimmed(text), pairs: pairs.into() })
+    }
+}
+
+impl fmt::Display for OtlpAttributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attributes_are_read_as_opentelemetry_writes_them() {
+        let of = |text: &str| text.parse::<OtlpAttributes>().map(|attributes| attributes.pairs().to_vec());
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(of(""), Ok(Vec::new()));
+        assert_eq!(
+            of("deployment.environment.name=staging, service.name = caf%C3%A9%2Cbar ,a="),
+            Ok(vec![pair("deployment.environment.name", "staging"), pair("service.name", "café,bar"), pair("a", "")])
+        );
+        for (text, why) in [
+            ("a", "key=value"),
+            ("=b", "must have a key"),
+            ("a=%00", "control"),
+            ("a=%ff", "UTF-8"),
+            ("a=%f", "%25"),
+            ("a=1,a=2", "attribute 2 of argument has a name"),
+        ] {
+            assert!(of(text).is_err_and(|refusal| refusal.contains(why)), "{text}");
+        }
+    }
 
     fn lines(text: &str) -> Vec<(String, String)> {
         text.parse::<OtlpHeaders>().unwrap_or_else(|why| panic!("{text}: {why}")).lines().to_vec()

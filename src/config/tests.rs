@@ -21,6 +21,7 @@ fn samples(param: &Param) -> Vec<String> {
             of(&["http://localhost:3000", "http://[::1]:80/app", "https://web:443", ""])
         }
         ("otlp-headers", _) => of(&["api-key=s3cret,authorization=Basic%20dTpw", ""]),
+        ("otlp-resource-attributes", _) => of(&["a.b=c%2Cd,service.name=shop", ""]),
         ("notify-keyspace-events", _) => of(&["AKE", "g$xK", "AnKEm", ""]),
         ("bind", _) => of(&["127.0.0.1 -::1", "0.0.0.0"]),
         ("http-bind", _) => of(&["::", ""]),

@@ -201,9 +201,11 @@ impl fmt::Display for Refusal {
 impl Exporter {
     fn new(otlp: Otlp) -> Exporter {
         let Otlp { engine, endpoint, spans, waiting } = otlp;
-        let (every, upstream) = engine.with_config(|config| (config.otlp.interval.duration(), config.upstream.clone()));
+        let (every, told, upstream) = engine.with_config(|config| {
+            (config.otlp.interval.duration(), config.otlp.attributes.clone(), config.upstream.clone())
+        });
         Exporter {
-            encoder: Encoder::new(&engine.run_id, engine.started, upstream),
+            encoder: Encoder::new(&engine.run_id, told.pairs(), engine.started, upstream),
             collector: Upstream::new(Arc::new(Reach::new(&endpoint, 1))),
             batch: Vec::new(),
             metrics: Signal::new("metrics", METRICS_PATH, every),

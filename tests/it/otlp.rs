@@ -409,11 +409,23 @@ fn a_span_tells_the_state_of_its_trace_and_what_the_browser_asked_by() {
 }
 
 #[test]
-fn headers_go_with_everything_as_they_are_set_at_the_time() {
+fn headers_and_attributes_go_with_everything_as_they_are_set() {
     let (collector, upstream) = (Collector::start(), Faulty::start());
-    let server = start(&collector, &upstream, &[("otlp-headers", "x-key=f1rst,authorization=Basic%20dTpw")]);
+    let attributes = "deployment.environment.name=a%2Cb,service.name=shop";
+    let server = start(
+        &collector,
+        &upstream,
+        &[("otlp-headers", "x-key=f1rst,authorization=Basic%20dTpw"), ("otlp-resource-attributes", attributes)],
+    );
     traced(&server, "/api/auth/session", "alice.1", RECORDED);
     collector.wait_for(2);
+    until("metrics have come", || !collector.metrics().is_empty());
+    for (_, all) in collector.seen.lock().iter() {
+        let resource = &all.as_object().and_then(|all| all.values().next()).expect("one member")[0]["resource"];
+        let names = ["service.name", "deployment.environment.name", "service.version"];
+        assert_eq!(names.map(|name| attribute(resource, name)), ["shop", "a,b", env!("CARGO_PKG_VERSION")]);
+        assert_eq!(resource["attributes"].as_array().map(Vec::len), Some(4), "{resource}");
+    }
     let heads = collector.heads.lock().clone();
     assert!(heads.len() > 1 && heads.iter().all(|head| head["x-key"] == "f1rst"), "{heads:?}");
     assert!(heads.iter().all(|head| head["authorization"] == "Basic dTpw" && !head.contains_key("content-encoding")));

@@ -1,9 +1,9 @@
 //! What is logged, counted and told.
 
-use super::super::OtlpHeaders;
 use super::super::field::Field as _;
 use super::super::param::{Change, Home, Kind, Lines, Param};
 use super::super::values::{LogFormat, LogLevel, Upstream, events, percentiles};
+use super::super::{OtlpAttributes, OtlpHeaders};
 use super::optional;
 use crate::clock::Ttl;
 
@@ -75,6 +75,16 @@ pub(super) const ROWS: &[Param] = &[
         change: Change::AtStart,
         doc: "How often metrics are sent to otlp-endpoint. Traces are sent every five seconds, or as often if that is oftener.",
         home: field!(otlp.interval),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "otlp-resource-attributes",
+        kind: Kind::Form("key=value,...", optional::<OtlpAttributes>),
+        change: Change::AtStart,
+        doc: "What is told of this server to otlp-endpoint, as deployment.environment.name=staging. The form is that of \
+              OTEL_RESOURCE_ATTRIBUTES: commas between, and a comma in a value is %2C, a percent sign %25. service.name is \
+              cloakroom, and service.instance.id drawn at each start, where they are not named.",
+        home: field!(otlp.attributes),
         ..Param::LOGGING
     },
     Param {

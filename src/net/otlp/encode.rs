@@ -41,12 +41,14 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// For the server of this name that started then, and asks that upstream.
-    pub fn new(instance: &str, started: Millis, upstream: Option<Upstream>) -> Encoder {
+    /// For the server of this name, and of these attributes before others, that started then, and asks that upstream.
+    pub fn new(instance: &str, told: &[(String, String)], started: Millis, upstream: Option<Upstream>) -> Encoder {
         let version = env!("CARGO_PKG_VERSION");
-        let resource = [("service.name", "cloakroom"), ("service.version", version), ("service.instance.id", instance)];
+        let own = [("service.name", "cloakroom"), ("service.version", version), ("service.instance.id", instance)];
+        let own = own.into_iter().filter(|(key, _)| told.iter().all(|(other, _)| other != key));
+        let told = told.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         Encoder {
-            resource: json!({ "attributes": resource.map(|(key, value)| text(key, value)) }),
+            resource: json!({ "attributes": own.chain(told).map(|(key, value)| text(key, value)).collect::<Vec<_>>() }),
             scope: json!({ "name": "cloakroom", "version": version }),
             upstream,
             started,
@@ -235,7 +237,7 @@ mod tests {
     const STARTED: Millis = Millis(START / 1000);
 
     fn encoder() -> Encoder {
-        Encoder::new("run", STARTED, Some("http://[::1]:3000/app".parse().expect("a URL")))
+        Encoder::new("run", &[], STARTED, Some("http://[::1]:3000/app".parse().expect("a URL")))
     }
 
     fn figure(name: &str, value: Value) -> Figure {
