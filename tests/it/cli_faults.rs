@@ -5,8 +5,11 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
+use rcgen::{BasicConstraints, IsCa};
+
 use super::binary::{Binary, Launch, PROGRAM, command, run};
-use super::support::until;
+use super::support::{Running, until};
+use super::tls::Office;
 
 #[test]
 fn who_reads_no_further_ends_it_and_is_no_failure() {
@@ -67,10 +70,26 @@ fn what_a_server_says_moves_no_terminal_and_a_line_that_is_cut_is_a_connection_t
 }
 
 #[test]
-fn bench_says_what_a_wrong_port_says() {
-    let server = Binary::start(&[]);
-    let (code, _, errors) = run(&["bench", "--redis", &format!("redis://{}", server.http)]);
-    assert!(code == Some(1) && errors.contains("this is the HTTP port"), "{errors}");
+fn what_a_wrong_port_says_is_said_and_what_helps_against_a_wrong_certificate() {
+    let (server, office) = (Binary::start(&[]), Office::open());
+    let secure = office.serve(&[]);
+    // One that vouches for itself, as people make them first.
+    office.sign_as("own", &["localhost"], |asked| asked.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    let (cert, key, ca) = (office.text("own.pem"), office.text("own.key"), office.text("ca.pem"));
+    let own = Running::start(&[("http-tls-port", "any"), ("tls-cert-file", &cert), ("tls-key-file", &key)]);
+    let redis = format!("redis://{}", server.http);
+    let (plain, https) = (format!("http://{}", secure.http), format!("https://localhost:{}", secure.http.port()));
+    let vouched = format!("https://localhost:{}", own.http.port());
+    for (arguments, says) in [
+        (&["bench", "--redis", &redis][..], "this is the HTTP port"),
+        (&["stats", "--url", &plain], "this port speaks TLS"),
+        (&["signout", "--url", &plain, "a-token"], "this port speaks TLS"),
+        (&["bench", "--url", &https, "--seconds", "1"], "--cacert names a file"),
+        (&["stats", "--url", &vouched, "--cacert", &ca], "basicConstraints=CA:FALSE"),
+    ] {
+        let (code, _, errors) = run(arguments);
+        assert!(code == Some(1) && errors.contains(says), "{arguments:?}: {errors}");
+    }
 }
 
 #[test]

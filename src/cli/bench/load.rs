@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout_at;
 
-use super::super::target::{GONE, own_config};
+use super::super::target::{GONE, own_config, wire};
 use crate::metrics::Histogram;
-use crate::net::client::{Address, Dial, Io, Place, Reply, Site, Wire, write_request};
+use crate::net::client::{Address, Dial, Io, Place, Reply, Site, Wire, untrusted, write_request};
 
 /// Keys and sessions that are asked for: more than a shard has, few enough to be put there at once.
 const KEYS: usize = 1000;
@@ -105,7 +105,7 @@ pub fn put_sessions(redis: &Address, load: &Load) -> Result<Vec<String>, String>
 
 /// Connects, and hears what is said to a first word: who speaks something else may hang up on many.
 fn greet(redis: &Address) -> Result<Wire, String> {
-    let mut wire = Wire::connect(redis, GONE)?;
+    let mut wire = wire(redis)?;
     wire.ask(&[b"PING"])?.ok().map_err(|why| redis.trouble(&why))?;
     Ok(wire)
 }
@@ -130,7 +130,7 @@ fn put_keys(redis: &Address, load: &Load) -> Result<(), String> {
 
 /// Takes the keys away. Where that fails they die by themselves.
 pub fn clear(redis: &Address) {
-    let Ok(mut wire) = Wire::connect(redis, GONE) else { return };
+    let Ok(mut wire) = wire(redis) else { return };
     let keys: Vec<String> = (0..KEYS).map(key).collect();
     let words: Vec<&[u8]> = [&b"UNLINK"[..]].into_iter().chain(keys.iter().map(String::as_bytes)).collect();
     let _: Result<Reply, String> = wire.ask(&words);
@@ -276,7 +276,10 @@ impl Talk {
             io::Result::Ok(())
         };
         let place = &self.place;
-        LocalSet::new().block_on(&runtime, talks).map_err(|error| format!("{place}: {error}: {GONE}"))?;
+        LocalSet::new().block_on(&runtime, talks).map_err(|error| match self.dial.trouble() {
+            Some(why) => format!("cannot reach {place}: {}", untrusted(&why)),
+            None => format!("{place}: {error}: {GONE}"),
+        })?;
         let mut tally = tally.borrow_mut();
         let latency = std::mem::take(&mut tally.latency);
         Ok(Tally { latency, errors: tally.errors, first_error: tally.first_error.take(), ended: Instant::now() })
