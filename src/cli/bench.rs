@@ -133,18 +133,23 @@ fn bench(matches: &ArgMatches) -> Done {
     kinds.extend(plan.redis.as_ref().map(|redis| Kind::Commands { to: redis.clone(), ratio }));
     let (is_json, paint) = (matches.get_flag("json"), Paint::stdout());
     let mut all = Vec::new();
+    let mut told = Ok(());
     for kind in &kinds {
         let outcome = with_bar(&load, kind)?;
         match is_json {
             true => all.push(as_json(kind, &load, &outcome)),
-            false => say(&shown(kind, &load, &outcome, paint)),
+            false => told = say(&shown(kind, &load, &outcome, paint)),
+        }
+        if told.is_err() {
+            break;
         }
     }
     if let Some(redis) = &plan.redis {
         load::clear(redis);
     }
+    told?;
     if is_json {
-        say(&format!("{:#}\n", Value::Array(all)));
+        say(&format!("{:#}\n", Value::Array(all)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

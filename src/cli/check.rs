@@ -154,8 +154,8 @@ fn check(args: Vec<OsString>) -> Result<ExitCode, Unserved> {
         Err(stop) => return Err(stop.into()),
     };
     match wants_json {
-        true => say(&format!("{:#}\n", found.json())),
-        false => say(&found.text(Paint::stdout())),
+        true => say(&format!("{:#}\n", found.json()))?,
+        false => say(&found.text(Paint::stdout()))?,
     }
     Ok(if found.count(Level::Problem) == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -28,12 +28,12 @@ pub(super) const ROW: Row = Row {
 fn print(args: Vec<OsString>) -> Result<ExitCode, Unserved> {
     let loaded = settings::load_beside(&[DEFAULTS, JSON], args, std::env::vars_os())?;
     if loaded.switches.contains(&DEFAULTS) {
-        say(&defaults_toml());
+        say(&defaults_toml())?;
         return Ok(ExitCode::SUCCESS);
     }
     loaded.warnings.iter().for_each(|warning| complain(warning));
     if loaded.switches.contains(&JSON) {
-        say(&format!("{:#}\n", as_json(&loaded)));
+        say(&format!("{:#}\n", as_json(&loaded)))?;
         return Ok(ExitCode::SUCCESS);
     }
     let file = loaded.config.config_file.as_ref().map_or("none".to_owned(), |file| file.display().to_string());
@@ -41,7 +41,7 @@ fn print(args: Vec<OsString>) -> Result<ExitCode, Unserved> {
         0 => String::new(),
         count => format!("# users beside: {count}\n"),
     };
-    say(&format!("# file: {file}\n{users}{}", in_force_toml(&loaded.config, |param| origin(&loaded, param))));
+    say(&format!("# file: {file}\n{users}{}", in_force_toml(&loaded.config, |param| origin(&loaded, param))))?;
     Ok(ExitCode::SUCCESS)
 }
 

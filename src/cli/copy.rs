@@ -71,7 +71,7 @@ fn copy(matches: &ArgMatches, imports: bool) -> Done {
     };
     let report = order.map_err(Problem::wrong)?.carry_out(std::env::vars_os()).map_err(Problem::failed)?;
     if report.is_whole() {
-        say(&format!("{report}\n"));
+        say(&format!("{report}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     complain(&report.to_string());

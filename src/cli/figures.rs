@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use clap::ArgMatches;
 
 use super::Problem;
-use super::target::{self, GONE, Server};
+use super::target::{self, Server};
 use crate::metrics::STEPS;
-use crate::net::client::{Address, Reply, Wire};
+use crate::net::client::{Address, Reply};
 
 /// Where a server's figures are had from.
 pub(super) enum Source {
@@ -46,7 +46,7 @@ impl Source {
                 data.map(Figures).ok_or_else(|| Problem::failed(format!("{}: is it a cloakroom?", server.url)))
             }
             Source::Redis(address) => {
-                let mut wire = Wire::connect(address, GONE).map_err(Problem::failed)?;
+                let mut wire = target::wire(address).map_err(Problem::failed)?;
                 match wire.ask(&[b"INFO", b"everything"]).map_err(Problem::failed)? {
                     Reply::Bulk(Some(text)) => from_info(&String::from_utf8_lossy(&text))
                         .ok_or_else(|| Problem::failed(format!("{address} is no cloakroom, but another Redis"))),

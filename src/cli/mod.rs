@@ -36,7 +36,7 @@ const LEFT_BEHIND: u8 = 3;
 /// Columns of help.
 const WIDTH: usize = 80;
 
-/// What is wrong, in one line, and the exit code for it.
+/// What is wrong, in one line, and the exit code for it. With 0 nothing is: whoever reads no further has what it wanted.
 #[derive(Debug)]
 struct Problem {
     line: String,
@@ -129,7 +129,9 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Err(problem) => Err(problem),
     };
     done.unwrap_or_else(|problem| {
-        complain(&problem.line);
+        if problem.code != 0 {
+            complain(&problem.line);
+        }
         ExitCode::from(problem.code)
     })
 }
@@ -170,7 +172,7 @@ impl Row {
                     Ok(matches) => run(&matches),
                     Err(error) => match error.kind() {
                         ErrorKind::DisplayHelp => {
-                            say(&error.to_string());
+                            say(&error.to_string())?;
                             Ok(ExitCode::SUCCESS)
                         }
                         _ => Err(Problem::wrong(in_one_line(&error, self.name))),
@@ -182,14 +184,14 @@ impl Row {
                 Err(Unserved::Problem(problem)) => Err(problem),
                 Err(Unserved::Stop(Stop::Problem(line))) => Err(Problem::wrong(line)),
                 Err(Unserved::Stop(Stop::Answer(text))) => {
-                    say(&text);
+                    say(&text)?;
                     Ok(ExitCode::SUCCESS)
                 }
                 Err(Unserved::Stop(Stop::Help { is_long })) => {
                     let is_server = self.name == serve::ROW.name;
                     let mut command = if is_server { tree() } else { self.command() };
                     let help = if is_long { command.render_long_help() } else { command.render_help() };
-                    say(&help.to_string());
+                    say(&help.to_string())?;
                     Ok(ExitCode::SUCCESS)
                 }
             },
@@ -242,7 +244,7 @@ fn help(matches: &ArgMatches) -> Done {
             text + "\ncloakroom help COMMAND says more about one, cloakroom --help lists all settings.\n"
         }
     };
-    say(&text);
+    say(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -260,15 +262,23 @@ fn in_one_line(error: &clap::Error, name: &str) -> String {
     format!("{}{hint} (cloakroom help {name} shows what is taken)", what.join(" "))
 }
 
-/// Prints to standard output. Whoever reads no further has what it wanted.
-fn say(text: &str) {
+/// Prints to standard output, or says why that ends here.
+fn say(text: &str) -> Result<(), Problem> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Problem { line: String::new(), code: 0 },
+        _ => Problem::failed(format!("cannot write to standard output: {error}")),
+    })
 }
 
 /// Says what is wrong, on standard error.
 fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "cloakroom: {line}");
+    let _ = writeln!(std::io::stderr(), "cloakroom: {}", plain(line));
+}
+
+/// What a server or an argument says, without what a terminal would do rather than show.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// The switch that asks for JSON.

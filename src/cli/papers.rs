@@ -42,12 +42,12 @@ fn completions(matches: &ArgMatches) -> Done {
     let shell: Shell = target::text(matches, "shell").unwrap_or_default().parse().map_err(Problem::wrong)?;
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut whole(), "cloakroom", &mut out);
-    say(&String::from_utf8_lossy(&out));
+    say(&String::from_utf8_lossy(&out))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn man(_: &ArgMatches) -> Done {
-    page().map(|page| say(&page)).map_err(|error| Problem::failed(format!("cannot write a man page: {error}")))?;
+    say(&page().map_err(|error| Problem::failed(format!("cannot write a man page: {error}")))?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,6 +2,7 @@
 //! an exit code.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::{BAD_SETTINGS, FAILED, Problem, Row, Unserved, Way, complain};
@@ -42,7 +43,8 @@ fn run(loaded: Loaded, args: Vec<OsString>) -> Result<(), Box<dyn std::error::Er
         server = server.with_settings(Box::new(move || again().map(Loaded::into_config).map_err(|stop| stop.line())));
     }
     for (place, way) in server.doors() {
-        println!("listening on {place} ({})", way.name());
+        // Nobody has to read it.
+        let _ = writeln!(std::io::stdout(), "listening on {place} ({})", way.name());
     }
     Ok(server.run()?)
 }

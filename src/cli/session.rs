@@ -11,10 +11,10 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
-use super::target::{self, GONE, Server};
+use super::target::{self, Server};
 use super::{Done, LEFT_BEHIND, Problem, Row, Way, complain, say};
 use crate::config::{Config, Profile};
-use crate::net::client::{Address, Reply, Wire};
+use crate::net::client::{Address, Reply};
 
 /// Bytes of a token, or of a `Cookie` header, that are read at most.
 const TOKEN_MAX: u64 = 64 * 1024;
@@ -120,9 +120,9 @@ fn get(matches: &ArgMatches) -> Done {
             .to_owned()
     };
     let Ok(session) = serde_json::from_slice::<Value>(answer.body()) else {
-        let (url, status) = (&server.url, answer.status().as_u16());
+        let (url, status) = (&server.url, target::status(&answer));
         return Err(Problem::failed(format!(
-            "{url} answers with status {status} and no session: is it cloakroom's HTTP port?"
+            "{url} answers with {status} and no session: is it cloakroom's HTTP port?"
         )));
     };
     let about = format!("from {}, in {}", header("x-session-source"), header("x-response-time"));
@@ -130,7 +130,7 @@ fn get(matches: &ArgMatches) -> Done {
         200 => shown(&session, &about),
         // So says a profile that has a status for it, and none but cloakroom's door has that line.
         401 | 403 if header("x-session-source") != "?" => shown(&Value::Null, &about),
-        status => Err(Problem::failed(format!("{} answers with status {status}", server.url))),
+        _ => Err(Problem::failed(format!("{} answers with {}", server.url, target::status(&answer)))),
     }
 }
 
@@ -140,7 +140,7 @@ fn shown(session: &Value, about: &str) -> Done {
         complain(&format!("nobody is signed in by this token ({about})"));
         return Ok(ExitCode::from(LEFT_BEHIND));
     }
-    say(&format!("{session:#}\n"));
+    say(&format!("{session:#}\n"))?;
     if std::io::stderr().is_terminal() {
         complain(about);
     }
@@ -154,7 +154,7 @@ fn stored_key(token: &str) -> Result<Vec<u8>, Problem> {
 
 fn get_stored(address: &Address, token: &str) -> Done {
     let key = stored_key(token)?;
-    let mut wire = Wire::connect(address, GONE).map_err(Problem::failed)?;
+    let mut wire = target::wire(address).map_err(Problem::failed)?;
     let ttl = wire.ask(&[b"PTTL", &key]).map_err(Problem::failed)?;
     match wire.ask(&[b"GET", &key]).map_err(Problem::failed)? {
         Reply::Error(why) => Err(Problem::failed(address.trouble(&why))),
@@ -174,10 +174,10 @@ fn sign_out(matches: &ArgMatches) -> Done {
     let (redis, token) = (target::redis(matches)?, token(matches)?);
     if let Some(address) = redis {
         let key = stored_key(&token)?;
-        let mut wire = Wire::connect(&address, GONE).map_err(Problem::failed)?;
+        let mut wire = target::wire(&address).map_err(Problem::failed)?;
         return match wire.ask(&[b"DEL", &key]).map_err(Problem::failed)? {
             Reply::Int(0) => {
-                say("nothing was stored for it; what comes late is refused\n");
+                say("nothing was stored for it; what comes late is refused\n")?;
                 Ok(ExitCode::SUCCESS)
             }
             Reply::Int(_) => done(),
@@ -192,13 +192,11 @@ fn sign_out(matches: &ArgMatches) -> Done {
     if answer.status().is_success() && said.is_some_and(|said| said["success"] == true) {
         return done();
     }
-    let (url, status) = (&server.url, answer.status().as_u16());
-    Err(Problem::failed(format!(
-        "{url} answers with status {status} and signs nobody out: is it cloakroom's HTTP port?"
-    )))
+    let (url, status) = (&server.url, target::status(&answer));
+    Err(Problem::failed(format!("{url} answers with {status} and signs nobody out: is it cloakroom's HTTP port?")))
 }
 
 fn done() -> Done {
-    say("cleared\n");
+    say("cleared\n")?;
     Ok(ExitCode::SUCCESS)
 }

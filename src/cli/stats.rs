@@ -6,7 +6,7 @@ use clap::ArgMatches;
 
 use super::figures::{Figures, Source};
 use super::paint::{Paint, bytes, count, share, span, within};
-use super::{Done, Row, Way, json, say, target};
+use super::{Done, Row, Way, json, plain, say, target};
 
 pub(super) const ROW: Row = Row {
     name: "stats",
@@ -20,8 +20,8 @@ fn stats(matches: &ArgMatches) -> Done {
     let source = Source::of(matches)?;
     let figures = source.read()?;
     match matches.get_flag("json") {
-        true => say(&format!("{:#}\n", figures.0)),
-        false => say(&summary(&figures, &source.place(), Paint::stdout())),
+        true => say(&format!("{:#}\n", figures.0))?,
+        false => say(&summary(&figures, &source.place(), Paint::stdout()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -37,9 +37,9 @@ pub(super) fn summary(figures: &Figures, place: &str, paint: Paint) -> String {
     };
     let behind = match figures.text("source") {
         "" => String::new(),
-        source => format!(", in front of {source}"),
+        source => format!(", in front of {}", plain(source)),
     };
-    let (version, up) = (figures.text("version"), span(figures.number("uptime_seconds")));
+    let (version, up) = (plain(figures.text("version")), span(figures.number("uptime_seconds")));
     let (took, late) = (figures.steps("check_micros"), figures.steps("lag_micros"));
     let mut out = format!("{}\n", paint.bold(&format!("cloakroom {version} at {place}, up {up}{behind}")));
     for (title, says) in [

@@ -9,15 +9,21 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::Problem;
 use crate::config::{Config, Upstream};
-use crate::net::client::{Address, Http, Site, Trust};
+use crate::net::client::{Address, Http, Site, Trust, Wire};
 use crate::net::settings;
 use crate::session::Failure;
 
 /// How long an answer may take: a check that has to ask the application takes `upstream-timeout`, two seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a server may take to accept.
+const ACCEPTS: Duration = Duration::from_secs(5);
+
 /// What helps when a connection is lost.
 pub(super) const GONE: &str = "is the server still running there?";
+
+/// Letters that are repeated of what a server says of itself.
+const WORDS_MAX: usize = 100;
 
 /// Adds the flags that name a server.
 pub(super) fn arguments(command: Command) -> Command {
@@ -91,6 +97,22 @@ pub(super) fn redis(matches: &ArgMatches) -> Result<Option<Address>, Problem> {
     address.map(Some).map_err(|why| Problem::wrong(format!("--redis: {why}")))
 }
 
+/// A connection to a Redis port, for somebody who waits for an answer.
+pub(super) fn wire(address: &Address) -> Result<Wire, String> {
+    Wire::connect_within(address, GONE, ACCEPTS, PATIENCE)
+}
+
+/// A status that was not hoped for, with what the server says of it where that is a line for people.
+pub(super) fn status(answer: &Response<Bytes>) -> String {
+    let body = String::from_utf8_lossy(answer.body());
+    let said: String = body.lines().next().unwrap_or_default().chars().take(WORDS_MAX).collect();
+    let status = answer.status().as_u16();
+    match said.is_empty() || said.starts_with(['<', '{', '[', '"']) || said == "null" {
+        true => format!("status {status}"),
+        false => format!("status {status} ({said})"),
+    }
+}
+
 /// A server that is asked over HTTP.
 pub(super) struct Server {
     pub url: Site,
@@ -135,7 +157,7 @@ impl Server {
                 .to_owned(),
             404 => "nothing is there: is it a cloakroom, and of this version?".to_owned(),
             503 => "it has as many readers of this as it lets in: close a live page".to_owned(),
-            status => format!("it answers with status {status}: is it a cloakroom?"),
+            _ => format!("it answers with {}: is it a cloakroom?", status(&answer)),
         };
         Err(Problem::failed(format!("{url}: {why}")))
     }

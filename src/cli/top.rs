@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, value_parser};
 use super::figures::{Figures, Source};
 use super::paint::{Paint, bytes, count, share, span, within};
 use super::stats::summary;
-use super::{Done, Problem, Row, Way, complain, say, target};
+use super::{Done, Problem, Row, Way, complain, plain, say, target};
 use crate::metrics::STEPS;
 
 /// How often the figures are asked for.
@@ -54,9 +54,9 @@ fn top(matches: &ArgMatches) -> Done {
     let mut view = View { place: source.place(), paint: Paint::stdout(), last: first, page: String::new(), lost: None };
     let (tell, events) = channel();
     let is_screen = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-    let _keys = if is_screen { Some(terminal::Keys::take(tell.clone()).map_err(Problem::failed)?) } else { None };
+    let _keys = if is_screen { Some(terminal::Keys::take(tell.clone())?) } else { None };
     if !is_screen {
-        say(&format!("{HEADS}\n"));
+        say(&format!("{HEADS}\n"))?;
     }
     std::thread::spawn(move || ask_again_and_again(&source, &tell));
     let mut told = 0;
@@ -69,7 +69,7 @@ fn top(matches: &ArgMatches) -> Done {
             Ok(Event::Told(figures, at)) => {
                 told += 1;
                 match *figures {
-                    Ok(figures) => view.hears((figures, at), is_screen),
+                    Ok(figures) => view.hears((figures, at), is_screen)?,
                     Err(problem) => view.loses(problem.line, is_screen),
                 }
             }
@@ -77,7 +77,7 @@ fn top(matches: &ArgMatches) -> Done {
             Err(RecvTimeoutError::Timeout) => view.loses("no answer yet".to_owned(), is_screen),
         }
         if is_screen {
-            view.draw();
+            view.draw(terminal::rows())?;
         }
     }
     match view.lost {
@@ -126,7 +126,7 @@ impl Lost {
 }
 
 impl View {
-    fn hears(&mut self, now: (Figures, Instant), is_screen: bool) {
+    fn hears(&mut self, now: (Figures, Instant), is_screen: bool) -> Result<(), Problem> {
         let moved = Moved::between(&self.last, &now);
         if let Some(lost) = self.lost.take()
             && !is_screen
@@ -134,12 +134,13 @@ impl View {
             complain(&format!("{} is back: it was {}", self.place, lost.says()));
         }
         match is_screen {
-            false => say(&format!("{}\n", moved.line(&now.0))),
+            false => say(&format!("{}\n", moved.line(&now.0)))?,
             true => {
                 self.page = format!("{}\n{}\n", summary(&now.0, &self.place, self.paint), moved.page(self.paint));
             }
         }
         self.last = now;
+        Ok(())
     }
 
     fn loses(&mut self, why: String, is_screen: bool) {
@@ -154,14 +155,15 @@ impl View {
         }
     }
 
-    fn draw(&self) {
-        let lost = self
-            .lost
-            .as_ref()
-            .map_or_else(String::new, |lost| format!("{}: {}\nlast heard:\n", self.paint.red(&lost.says()), lost.why));
-        let page = format!("{lost}{}\n  q ends this\n", self.page);
-        // From the top, each line to its end, and the rest cleared: nothing flickers.
-        say(&format!("\x1b[H{}\x1b[J", page.replace('\n', "\x1b[K\n")));
+    fn draw(&self, rows: usize) -> Result<(), Problem> {
+        let lost = self.lost.as_ref().map_or_else(String::new, |lost| {
+            format!("{}: {}\nlast heard:\n", self.paint.red(&lost.says()), plain(&lost.why))
+        });
+        let page = format!("{lost}{}\n  q ends this", self.page);
+        // From the top, each line to its end, and the rest cleared: nothing flickers. What the screen has no rows for would
+        // push the first lines out, and no line is broken (see `Keys::take`).
+        let lines: Vec<&str> = page.lines().take(rows).collect();
+        say(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n")))
     }
 }
 
@@ -235,25 +237,34 @@ mod terminal {
     use std::io::Read as _;
     use std::sync::mpsc::Sender;
 
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-    use super::super::say;
+    use super::super::{Problem, say};
     use super::Event;
 
     pub struct Keys {
         before: Termios,
     }
 
+    /// Rows of the screen, however many where it does not tell.
+    pub fn rows() -> usize {
+        match tcgetwinsize(std::io::stdout()) {
+            Ok(size) if size.ws_row > 0 => size.ws_row.into(),
+            _ => usize::MAX,
+        }
+    }
+
     impl Keys {
-        /// Takes the terminal: another screen, no cursor, no echo. Its keys are events from now on.
-        pub fn take(tell: Sender<Event>) -> Result<Keys, String> {
-            let failed = |error| format!("cannot take the terminal: {error}");
+        /// Takes the terminal: another screen, no cursor, no echo, and what is wider is cut. Its keys are events from now on.
+        pub fn take(tell: Sender<Event>) -> Result<Keys, Problem> {
+            let failed = |error| Problem::failed(format!("cannot take the terminal: {error}"));
             let before = tcgetattr(std::io::stdin()).map_err(failed)?;
             let mut own = before.clone();
             // With Ctrl-C as a key, so that the terminal is given back whichever way this ends.
             own.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
             tcsetattr(std::io::stdin(), OptionalActions::Now, &own).map_err(failed)?;
-            say("\x1b[?1049h\x1b[?25l\x1b[H\x1b[J");
+            let keys = Keys { before };
+            say("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[H\x1b[J")?;
             std::thread::spawn(move || {
                 for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
                     if tell.send(Event::Key(key)).is_err() {
@@ -262,13 +273,13 @@ mod terminal {
                 }
                 let _ = tell.send(Event::HungUp);
             });
-            Ok(Keys { before })
+            Ok(keys)
         }
     }
 
     impl Drop for Keys {
         fn drop(&mut self) {
-            say("\x1b[?25h\x1b[?1049l");
+            let _ = say("\x1b[?7h\x1b[?25h\x1b[?1049l");
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before);
         }
     }
@@ -278,8 +289,12 @@ mod terminal {
 mod terminal {
     pub struct Keys;
 
+    pub fn rows() -> usize {
+        usize::MAX
+    }
+
     impl Keys {
-        pub fn take(_: std::sync::mpsc::Sender<super::Event>) -> Result<Keys, String> {
+        pub fn take(_: std::sync::mpsc::Sender<super::Event>) -> Result<Keys, super::Problem> {
             Ok(Keys)
         }
     }

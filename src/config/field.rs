@@ -5,7 +5,7 @@ use super::values::{
     Binds, BufferLimits, ClientAuth, FenceLogging, LogFormat, LogLevel, MemoryShare, Mode, Permission, Policy, Profile,
     PubsubDefault, SessionError, SessionSource, TlsPort, TlsVersions, Upstream, UpstreamHost,
 };
-use super::{ClaimHeaders, Namespaces, Redirect, SessionClaims, SessionNobody, show_bool};
+use super::{ClaimHeaders, Namespaces, OtlpAttributes, OtlpHeaders, Redirect, SessionClaims, SessionNobody, show_bool};
 use crate::clock::Ttl;
 
 /// A field that shows the plain form of its value and reads it back.
@@ -55,6 +55,8 @@ parsed!(
     TlsVersions,
     Mode,
     ClaimHeaders,
+    OtlpAttributes,
+    OtlpHeaders,
     Redirect
 );
 

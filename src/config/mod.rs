@@ -47,7 +47,7 @@ pub use {
     doors::Rest,
     lazily::Lazily,
     namespace::Namespaces,
-    otlp::Otlp,
+    otlp::{Otlp, OtlpAttributes, OtlpHeaders},
     param::{Change, Group, Kind, Lines, Param, env_name},
     params::PARAMS,
     reference::{REFERENCE_BEGIN, REFERENCE_END, reference, reference_in},

@@ -127,6 +127,8 @@ pub enum Kind {
     Text,
     /// Any text that must not be shown.
     Secret,
+    /// A form of its own that must not be shown either: what help calls it, and its reader, which repeats none of it.
+    SecretForm(&'static str, fn(&str) -> Result<String, String>),
     /// One of these.
     Choice(&'static [&'static str]),
     /// One or several of these.
@@ -173,7 +175,7 @@ impl Kind {
             }
             Kind::Choice(names) => one_of(text, names).map(str::to_owned).ok_or_else(|| choices(names)),
             Kind::Flags(names) => flags(text, names),
-            Kind::Form(_, read) => read(text),
+            Kind::Form(_, read) | Kind::SecretForm(_, read) => read(text),
         }
     }
 
@@ -189,7 +191,7 @@ impl Kind {
             Kind::Text | Kind::Secret => "text".to_owned(),
             Kind::Choice(names) => names.join(", "),
             Kind::Flags(names) => format!("some of {}", names.join(", ")),
-            Kind::Form(label, _) => (*label).to_owned(),
+            Kind::Form(label, _) | Kind::SecretForm(label, _) => (*label).to_owned(),
         }
     }
 }
@@ -233,7 +235,7 @@ impl Param {
 
     /// Whether the value must not be shown in errors, logs and dumps.
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret)
+        matches!(self.kind, Kind::Secret | Kind::SecretForm(..))
     }
 
     /// Whether nothing here acts on it.

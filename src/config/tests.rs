@@ -20,6 +20,8 @@ fn samples(param: &Param) -> Vec<String> {
         ("upstream" | "otlp-endpoint", _) => {
             of(&["http://localhost:3000", "http://[::1]:80/app", "https://web:443", ""])
         }
+        ("otlp-headers", _) => of(&["api-key=s3cret,authorization=Basic%20dTpw", ""]),
+        ("otlp-resource-attributes", _) => of(&["a.b=c%2Cd,service.name=shop", ""]),
         ("notify-keyspace-events", _) => of(&["AKE", "g$xK", "AnKEm", ""]),
         ("bind", _) => of(&["127.0.0.1 -::1", "0.0.0.0"]),
         ("http-bind", _) => of(&["::", ""]),
@@ -39,7 +41,7 @@ fn samples(param: &Param) -> Vec<String> {
         ("session-path" | "session-signout-path", _) => of(&["/api/me", ""]),
         ("session-nobody", _) => of(&["401,404,{},null", ""]),
         ("verify-redirect", _) => of(&["https://shop.example/signin?from=shop", ""]),
-        (_, Kind::Text | Kind::Secret | Kind::Form(..)) => of(&["plain", ""]),
+        (_, Kind::Text | Kind::Secret | Kind::Form(..) | Kind::SecretForm(..)) => of(&["plain", ""]),
     }
 }
 

@@ -10,4 +10,5 @@ mod wire;
 pub use super::dial::{Dial, Io, Place, Trust};
 pub use address::Address;
 pub use http::{Http, Site};
+pub use line::untrusted;
 pub use wire::{Reply, Wire, write_request};

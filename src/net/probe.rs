@@ -16,7 +16,7 @@ use crate::engine::Engine;
 
 pub use self::certificates::{Certificate, certificates};
 pub use super::descriptors::Outlook;
-pub use super::otlp::METRICS_PATH;
+pub use super::otlp::{METRICS_PATH, lines as otlp_lines};
 
 /// A door that the settings want.
 pub struct Door {

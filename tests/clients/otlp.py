@@ -144,7 +144,7 @@ try:
         assert told.pop("cloakroom.source") == "nextauth"
         path = "/api/auth/session"
         assert told == {
-            "http.request.method": "GET", "url.path": path, "http.route": path, "http.response.status_code": 200,
+            "http.request.method": "GET", "url.scheme": "http", "url.path": path, "http.route": path, "http.response.status_code": 200,
         }, told
         host, port = app.removeprefix("http://").split(":")
         assert attributes(client) == {

@@ -121,7 +121,9 @@ fn no_password_and_no_token_is_told() {
     let asking: Vec<String> = [
         &format!("SET {} {{}} EX 100", key(7)),
         "SAVE",
-        &format!("CONFIG SET admin-token {MARK}-operator rest-token {MARK}-rest"),
+        &format!("CONFIG SET admin-token {MARK}-operator rest-token {MARK}-rest otlp-headers x-key={MARK}-key"),
+        &format!("CONFIG SET otlp-headers {MARK}"),
+        &format!("CONFIG SET otlp-headers host={MARK}"),
         "CONFIG REWRITE",
         "SLOWLOG GET 1000",
         "CLIENT LIST",
@@ -161,8 +163,12 @@ fn no_password_and_no_token_is_told() {
     let rewritten = std::fs::read_to_string(file.path()).expect("settings");
     let mut shown: Vec<&str> = rewritten.lines().filter(|line| line.contains(MARK)).collect();
     shown.sort_unstable();
-    let tokens =
-        [format!("admin-token {MARK}-operator"), format!("requirepass {next}"), format!("rest-token {MARK}-rest")];
+    let tokens = [
+        format!("admin-token {MARK}-operator"),
+        format!("otlp-headers x-key={MARK}-key"),
+        format!("requirepass {next}"),
+        format!("rest-token {MARK}-rest"),
+    ];
     assert_eq!(shown, tokens);
     assert!(rewritten.lines().any(|line| line.starts_with("user bob ") && line.contains("\"#")), "{rewritten}");
     for (what, bytes) in kept.into_iter().chain([

@@ -7,6 +7,7 @@ mod browser;
 mod canaries;
 mod cli;
 mod cli_afar;
+mod cli_faults;
 mod clients;
 mod copies;
 mod decoded;

@@ -9,17 +9,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::binary::run;
+use super::binary::{Binary, command, run};
 use super::browser::{Answer, ask, check, cookie};
 use super::faulty::{Faulty, Mode};
 use super::http::metric;
 use super::support::{PATIENCE, Peer, Running, until};
+use super::tls::Office;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -30,7 +32,11 @@ struct Collector {
     addr: SocketAddr,
     /// Paths and documents, as they came.
     seen: Mutex<Vec<(String, Value)>>,
+    /// The heads they came with.
+    heads: Mutex<Vec<HeaderMap>>,
     status: AtomicU16,
+    /// What it answers.
+    answer: Mutex<String>,
     /// Whether it says nothing to what comes now.
     stalls: AtomicBool,
 }
@@ -43,7 +49,9 @@ impl Collector {
         let collector = Arc::new(Collector {
             addr: listener.local_addr().expect("an address"),
             seen: Mutex::default(),
+            heads: Mutex::default(),
             status: AtomicU16::new(200),
+            answer: Mutex::new("{}".to_owned()),
             stalls: AtomicBool::new(false),
         });
         let host = collector.clone();
@@ -74,14 +82,21 @@ impl Collector {
         assert_eq!(request.method(), "POST");
         assert_eq!(request.headers()["content-type"], "application/json");
         let path = request.uri().path().to_owned();
+        self.heads.lock().push(request.headers().clone());
         let body = request.into_body().collect().await.expect("a body").to_bytes();
         let status = self.status.load(Ordering::SeqCst);
         if status == 200 {
             self.seen.lock().push((path, serde_json::from_slice(&body).expect("JSON")));
         }
-        let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
+        let mut response = Response::new(Full::new(Bytes::from(self.answer.lock().clone())));
         *response.status_mut() = hyper::StatusCode::from_u16(status).expect("a status");
         response
+    }
+
+    /// The values of a header in all that has come since it was asked last.
+    fn values(&self, name: &str) -> Vec<String> {
+        let heads = std::mem::take(&mut *self.heads.lock());
+        heads.iter().filter_map(|head| head.get(name)?.to_str().ok().map(str::to_owned)).collect()
     }
 
     /// The settings that send there, often.
@@ -357,4 +372,146 @@ fn check_tells_whether_the_collector_takes_anything() {
         assert!(code == Some(0) && said.contains(says), "{said}{errors}");
     }
     assert_eq!(collector.metrics().len(), 1);
+    // One that wants a key, and one that would get it in the clear: no address of this machine's alone.
+    collector.status.store(403, Ordering::SeqCst);
+    let (wants, wide) = (format!("http://{}/otlp", collector.addr), format!("http://0.0.0.0:{}", nobody.port()));
+    for (endpoint, says, is_clear) in [(&wants, "set otlp-headers to what", false), (&wide, "in the clear", true)] {
+        let mut launch = command(&["check", "--port", "0", "--http-port", "0", "--otlp-endpoint", endpoint]);
+        launch.env("CLOAKROOM_OTLP_HEADERS", "x-key=s3cret");
+        let (mut command, _home) = launch.into_parts();
+        let said = String::from_utf8(command.output().expect("a binary").stdout).expect("text");
+        assert!(said.contains(says) && said.contains("in the clear") == is_clear, "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+}
+
+#[test]
+fn a_span_tells_the_state_of_its_trace_and_what_the_browser_asked_by() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let server = start(&collector, &upstream, &[("session-ttl", "60s")]);
+    let cookie = cookie("alice.1");
+    let secure = [("X-Forwarded-Proto", "https, http"), ("tracestate", "ot=th:8,a=1")];
+    let own = [("Cookie", cookie.as_str()), ("traceparent", RECORDED), ("tracestate", "b@c=2")];
+    // By hyper, and to the upstream, which has the lines as they came.
+    ask(server.http, "GET", "/api/auth/session", &[&secure[..], &own].concat(), "");
+    let told = upstream.last();
+    assert_eq!(told.all("tracestate").collect::<Vec<_>>().join(","), "ot=th:8,a=1,b@c=2");
+    // A plain hit, and a plain check that has to wait.
+    let line = |(name, value): (&str, &str)| format!("{name}: {value}\r\n");
+    let lines: String = secure.into_iter().map(line).collect();
+    for token in ["alice.1", "bob.1"] {
+        let head = plain("/api/auth/session", token, RECORDED).replacen("\r\n\r\n", &format!("\r\n{lines}\r\n"), 1);
+        Peer::connect(server.http).send(head).hears("HTTP/1.1 200 ");
+    }
+    let spans = collector.wait_for(5);
+    let states: Vec<&str> = spans.iter().filter_map(|span| span["traceState"].as_str()).collect();
+    assert_eq!(states[..2], ["ot=th:8,a=1,b@c=2"; 2]);
+    assert_eq!(states[2..], ["ot=th:8,a=1"; 3]);
+    let schemes: Vec<&str> = spans.iter().map(|span| attribute(span, "url.scheme")).collect();
+    assert_eq!(schemes, ["", "https", "https", "", "https"]);
+    traced(&server, "/api/auth/session", "alice.1", RECORDED);
+    let spans = collector.wait_for(6);
+    assert_eq!((&spans[5]["traceState"], attribute(&spans[5], "url.scheme")), (&"".into(), "http"));
+    // Which of two traces it is part of nobody can tell.
+    let twice = [("Cookie", cookie.as_str()), ("traceparent", RECORDED), ("traceparent", RECORDED)];
+    ask(server.http, "GET", "/api/auth/session", &twice, "");
+    server.stop();
+    assert_eq!(collector.spans().len(), 6);
+}
+
+#[test]
+fn headers_and_attributes_go_with_everything_as_they_are_set() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let attributes = "deployment.environment.name=a%2Cb,service.name=shop";
+    let server = start(
+        &collector,
+        &upstream,
+        &[("otlp-headers", "x-key=f1rst,authorization=Basic%20dTpw"), ("otlp-resource-attributes", attributes)],
+    );
+    traced(&server, "/api/auth/session", "alice.1", RECORDED);
+    collector.wait_for(2);
+    until("metrics have come", || !collector.metrics().is_empty());
+    for (_, all) in collector.seen.lock().iter() {
+        let resource = &all.as_object().and_then(|all| all.values().next()).expect("one member")[0]["resource"];
+        let names = ["service.name", "deployment.environment.name", "service.version"];
+        assert_eq!(names.map(|name| attribute(resource, name)), ["shop", "a,b", env!("CARGO_PKG_VERSION")]);
+        assert_eq!(resource["attributes"].as_array().map(Vec::len), Some(4), "{resource}");
+    }
+    let heads = collector.heads.lock().clone();
+    assert!(heads.len() > 1 && heads.iter().all(|head| head["x-key"] == "f1rst"), "{heads:?}");
+    assert!(heads.iter().all(|head| head["authorization"] == "Basic dTpw" && !head.contains_key("content-encoding")));
+    let mut client = server.client();
+    client.send("CONFIG SET otlp-headers x-key=s3cond\r\n").hears("+OK\r\n");
+    until("they have changed", || collector.values("x-key").last().is_some_and(|key| key == "s3cond"));
+    assert!(collector.values("authorization").is_empty());
+    client
+        .send("CONFIG SET otlp-headers Host=evil\r\n")
+        .hears("-ERR CONFIG SET failed (possibly related to argument 'otlp-headers') - host is not");
+    // Nobody sees them who does not ask for them.
+    let page = ask(server.http, "GET", "/metrics", &[], "").body;
+    assert!(!page.contains("s3cond"));
+}
+
+#[test]
+fn what_a_collector_says_is_logged_once_and_without_the_key_that_it_repeats() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    collector.status.store(401, Ordering::SeqCst);
+    *collector.answer.lock() = r#"{"code":16,"message":"nobody knows\n k3y-0f-ours"}"#.to_owned();
+    let (endpoint, url) = (format!("http://{}/otlp", collector.addr), format!("http://{}", upstream.addr));
+    let mut launch = command(&["--port", "0", "--http-port", "0", "--otlp-endpoint", &endpoint, "--upstream", &url]);
+    launch.env("CLOAKROOM_OTLP_HEADERS", "x-key=k3y-0f-ours").env("CLOAKROOM_OTLP_INTERVAL", "100ms");
+    let binary = Binary::of(launch, ["(resp)", "(http)"]);
+    let info = || String::from_utf8(Peer::connect(binary.resp).send("INFO otlp\r\nQUIT\r\n").rest()).expect("text");
+    until("it was refused", || info().contains("\r\nfailures:") && !info().contains("\r\nfailures:0"));
+    collector.status.store(200, Ordering::SeqCst);
+    *collector.answer.lock() = r#"{"partialSuccess":{"rejectedDataPoints":"7","errorMessage":"too old"}}"#.to_owned();
+    until("it was taken", || collector.metrics().len() >= 2);
+    *collector.answer.lock() = r#"{"partialSuccess":{"rejectedSpans":"1","errorMessage":"too long"}}"#.to_owned();
+    let cookie = cookie("alice.1");
+    ask(binary.http, "GET", "/api/auth/session", &[("Cookie", &cookie), ("traceparent", RECORDED)], "");
+    // Its two spans may come together or not.
+    until("it was taken in part", || !info().contains("\r\nspans_dropped:0"));
+    binary.signal("TERM");
+    let (code, said) = binary.ended();
+    assert_eq!(code, Some(0));
+    for (once, what) in [
+        ("status 401: nobody knows  ***", "a reason"),
+        ("set in otlp-headers", "a cure"),
+        ("takes metrics again", "its end"),
+        ("refuses 7 of the metrics", "points"),
+        ("too old", "why"),
+        ("refuses 1 of the traces", "spans"),
+    ] {
+        assert_eq!(said.matches(once).count(), 1, "{what}: {said}");
+    }
+    assert!(!said.contains("k3y"), "{said}");
+}
+
+#[test]
+fn a_collector_over_https_must_prove_who_it_is() {
+    let (collector, office) = (Collector::start(), Office::open());
+    // Another server hands on what comes by TLS to the collector.
+    let front = office.serve(&[("upstream", &format!("http://{}", collector.addr))]);
+    let endpoint = format!("https://localhost:{}/api/auth", front.http.port());
+    let arguments = ["check", "--port", "0", "--http-port", "0", "--otlp-endpoint", &endpoint];
+    let strange = Office::open();
+    for (roots, says) in [
+        (office.text("ca.pem"), "ok       otlp-endpoint"),
+        (strange.text("ca.pem"), "is there, but TLS fails"),
+        ("/dev/null".to_owned(), "is there, but TLS fails"),
+    ] {
+        let mut launch = command(&arguments);
+        launch.env("SSL_CERT_FILE", &roots).env_remove("SSL_CERT_DIR").env("CLOAKROOM_OTLP_HEADERS", "x-key=of-check");
+        let (mut command, _home) = launch.into_parts();
+        let output = command.output().expect("a binary");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains(says), "{roots}: {said}");
+    }
+    assert_eq!(collector.values("x-key"), ["of-check"]);
+    let mut launch = command(&["--port", "0", "--http-port", "0", "--otlp-endpoint", &endpoint]);
+    launch.env("SSL_CERT_FILE", office.text("ca.pem")).env("CLOAKROOM_OTLP_INTERVAL", "100ms");
+    let binary = Binary::of(launch, ["(resp)", "(http)"]);
+    let came = || collector.seen.lock().iter().filter(|(path, _)| path == "/api/auth/v1/metrics").count();
+    until("metrics came over TLS", || came() > 1);
+    drop(binary);
 }

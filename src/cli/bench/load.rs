@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout_at;
 
-use super::super::target::{GONE, own_config};
+use super::super::target::{GONE, own_config, wire};
 use crate::metrics::Histogram;
-use crate::net::client::{Address, Dial, Io, Place, Reply, Site, Wire, write_request};
+use crate::net::client::{Address, Dial, Io, Place, Reply, Site, Wire, untrusted, write_request};
 
 /// Keys and sessions that are asked for: more than a shard has, few enough to be put there at once.
 const KEYS: usize = 1000;
@@ -91,7 +91,7 @@ pub fn cookie(token: &str) -> String {
 pub fn put_sessions(redis: &Address, load: &Load) -> Result<Vec<String>, String> {
     let prefix = own_config().map_err(|problem| problem.line)?.session().prefix.clone();
     let round = getrandom::u64().map_err(|error| format!("no randomness: {error}"))?;
-    let (mut wire, life) = (Wire::connect(redis, GONE)?, load.life());
+    let (mut wire, life) = (greet(redis)?, load.life());
     let body =
         br#"{"user":{"name":"Bench","email":"bench@example.org","image":null},"expires":"2099-01-01T00:00:00.000Z"}"#;
     let tokens: Vec<String> = (0..KEYS).map(|number| format!("cloakroom-bench-{round:016x}-{number}")).collect();
@@ -101,6 +101,13 @@ pub fn put_sessions(redis: &Address, load: &Load) -> Result<Vec<String>, String>
     }
     answers(&mut wire, redis, tokens.len())?;
     Ok(tokens.iter().map(|token| cookie(token)).collect())
+}
+
+/// Connects, and hears what is said to a first word: who speaks something else may hang up on many.
+fn greet(redis: &Address) -> Result<Wire, String> {
+    let mut wire = wire(redis)?;
+    wire.ask(&[b"PING"])?.ok().map_err(|why| redis.trouble(&why))?;
+    Ok(wire)
 }
 
 fn answers(wire: &mut Wire, redis: &Address, count: usize) -> Result<(), String> {
@@ -113,7 +120,7 @@ fn key(number: usize) -> String {
 }
 
 fn put_keys(redis: &Address, load: &Load) -> Result<(), String> {
-    let (mut wire, life) = (Wire::connect(redis, GONE)?, load.life());
+    let (mut wire, life) = (greet(redis)?, load.life());
     let value = vec![b'x'; load.size];
     for number in 0..KEYS {
         wire.send(&[b"SET", key(number).as_bytes(), &value, b"EX", life.as_bytes()])?;
@@ -123,7 +130,7 @@ fn put_keys(redis: &Address, load: &Load) -> Result<(), String> {
 
 /// Takes the keys away. Where that fails they die by themselves.
 pub fn clear(redis: &Address) {
-    let Ok(mut wire) = Wire::connect(redis, GONE) else { return };
+    let Ok(mut wire) = wire(redis) else { return };
     let keys: Vec<String> = (0..KEYS).map(key).collect();
     let words: Vec<&[u8]> = [&b"UNLINK"[..]].into_iter().chain(keys.iter().map(String::as_bytes)).collect();
     let _: Result<Reply, String> = wire.ask(&words);
@@ -269,7 +276,10 @@ impl Talk {
             io::Result::Ok(())
         };
         let place = &self.place;
-        LocalSet::new().block_on(&runtime, talks).map_err(|error| format!("{place}: {error}: {GONE}"))?;
+        LocalSet::new().block_on(&runtime, talks).map_err(|error| match self.dial.trouble() {
+            Some(why) => format!("cannot reach {place}: {}", untrusted(&why)),
+            None => format!("{place}: {error}: {GONE}"),
+        })?;
         let mut tally = tally.borrow_mut();
         let latency = std::mem::take(&mut tally.latency);
         Ok(Tally { latency, errors: tally.errors, first_error: tally.first_error.take(), ended: Instant::now() })
@@ -361,7 +371,10 @@ fn resp_answer(bytes: &[u8]) -> io::Result<Option<(usize, Option<String>)>> {
         b'-' => Ok(Some((line + 2, Some(text.into_owned())))),
         b'$' => {
             let len: i64 = text.parse().map_err(|_| nonsense())?;
-            let end = if len < 0 { line + 2 } else { line + 2 + len as usize + 2 };
+            if len > ANSWERS_MAX as i64 {
+                return Err(nonsense());
+            }
+            let end = line + 2 + usize::try_from(len).map_or(0, |len| len + 2);
             Ok((end <= bytes.len()).then_some((end, None)))
         }
         _ => Err(nonsense()),

@@ -3,6 +3,7 @@
 use super::super::field::Field as _;
 use super::super::param::{Change, Home, Kind, Lines, Param};
 use super::super::values::{LogFormat, LogLevel, Upstream, events, percentiles};
+use super::super::{OtlpAttributes, OtlpHeaders};
 use super::optional;
 use crate::clock::Ttl;
 
@@ -59,12 +60,31 @@ pub(super) const ROWS: &[Param] = &[
         ..Param::LOGGING
     },
     Param {
+        name: "otlp-headers",
+        kind: Kind::SecretForm("key=value,...", optional::<OtlpHeaders>),
+        doc: "Headers that go to otlp-endpoint with everything, as api-key=secret,x-team=shop. The form is that of \
+              OTEL_EXPORTER_OTLP_HEADERS: a comma in a value is %2C, a percent sign %25. They are shown as little as a \
+              password; what is sent next has the new ones.",
+        home: field!(otlp.headers),
+        ..Param::LOGGING
+    },
+    Param {
         name: "otlp-interval",
         kind: Kind::Span(INTERVAL_MIN, INTERVAL_MAX),
         default: "60s",
         change: Change::AtStart,
         doc: "How often metrics are sent to otlp-endpoint. Traces are sent every five seconds, or as often if that is oftener.",
         home: field!(otlp.interval),
+        ..Param::LOGGING
+    },
+    Param {
+        name: "otlp-resource-attributes",
+        kind: Kind::Form("key=value,...", optional::<OtlpAttributes>),
+        change: Change::AtStart,
+        doc: "What is told of this server to otlp-endpoint, as deployment.environment.name=staging. The form is that of \
+              OTEL_RESOURCE_ATTRIBUTES: commas between, and a comma in a value is %2C, a percent sign %25. service.name is \
+              cloakroom, and service.instance.id drawn at each start, where they are not named.",
+        home: field!(otlp.attributes),
         ..Param::LOGGING
     },
     Param {

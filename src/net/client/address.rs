@@ -105,6 +105,8 @@ impl Address {
             _ if why.contains("DB index is out of range") => ": set databases to more there, or name another",
             _ => "",
         };
+        // Redis ends some of its errors like sentences, and others not.
+        let why = if cure.is_empty() { why } else { why.trim_end_matches('.') };
         format!("{self}: {why}{cure}")
     }
 }

@@ -45,11 +45,16 @@ impl Site {
         }
     }
 
-    /// What its `Host` is.
+    /// What its `Host` is: the usual port goes without saying, and some servers know themselves by that form alone.
     pub fn authority(&self) -> String {
+        let shown = self.place.to_string();
         match &self.place {
             Place::Unix(_) => "localhost".to_owned(),
-            place => place.to_string(),
+            Place::Tcp { port, tls, .. } => {
+                let usual = if tls.is_some() { ":443" } else { ":80" };
+                let is_usual = format!(":{port}") == usual;
+                shown.strip_suffix(usual).filter(|_| is_usual).map(str::to_owned).unwrap_or(shown)
+            }
         }
     }
 }
@@ -96,8 +101,14 @@ impl Http {
     }
 
     /// The same with a JSON document that is handed in.
-    pub fn post_json(&self, path: &str, document: Bytes, within: Duration) -> Result<Response<Bytes>, Failure> {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    pub fn post_json(
+        &self,
+        path: &str,
+        mut headers: HeaderMap,
+        document: Bytes,
+        within: Duration,
+    ) -> Result<Response<Bytes>, Failure> {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let request = self.request(Method::POST, path, headers)?;
         self.whole(request.map(|_| Outgoing::Full(Some(document))), within)
     }
@@ -146,3 +157,15 @@ impl Http {
 
 const USER_AGENT: HeaderName = http::header::USER_AGENT;
 const OWN_NAME: &str = concat!("cloakroom/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_its_port_where_that_is_not_the_usual_one() {
+        let of = |url: &str| Site::parse(url, &Trust::default()).expect("a URL").authority();
+        assert_eq!(["https://a", "https://a:80", "http://a/b", "http://a:443"].map(of), ["a", "a:80", "a", "a:443"]);
+        assert_eq!(["http://[::1]", "https://[::1]:8443", "unix:///a"].map(of), ["[::1]", "[::1]:8443", "localhost"]);
+    }
+}

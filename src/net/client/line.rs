@@ -73,9 +73,13 @@ fn shake_hands(stream: &mut TcpStream, host: &str, trust: &Trust) -> Result<Clie
 pub(super) const ASKS: &str = "CertificateRequired";
 
 /// What went wrong while hands were shaken, and what helps.
-pub(super) fn untrusted(why: &str) -> String {
+pub fn untrusted(why: &str) -> String {
     let cure = match why {
         _ if why.contains(ASKS) => "it asks for a certificate: --cert and --key name one and its key",
+        _ if why.contains("CaUsedAsEndEntity") => {
+            "it shows an authority's own certificate, as openssl req -x509 makes: sign one for the server with it, or make \
+             it with basicConstraints=CA:FALSE"
+        }
         _ if why.contains("certificate") => {
             "its certificate must be for that name and good by the system's roots; --cacert names a file with others"
         }

@@ -160,6 +160,9 @@ fn read(input: &mut impl io::BufRead, depth: usize) -> io::Result<Reply> {
     if line.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    if !line.ends_with(b"\n") && (line.len() as u64) < LINE_MAX {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let line = line.strip_suffix(b"\r\n").ok_or_else(nonsense)?;
     let (kind, text) = line.split_first().ok_or_else(nonsense)?;
     let text = String::from_utf8_lossy(text).into_owned();
@@ -207,7 +210,10 @@ mod tests {
         assert_eq!(scanned, Ok((b"7".to_vec(), vec![b"\r\n".to_vec()])));
         assert!(of(b"*0\r\n").expect("an answer").scanned().is_err());
         assert_eq!(of(b"$5\r\nabc"), Err(io::ErrorKind::UnexpectedEof));
-        assert_eq!(of(b""), Err(io::ErrorKind::UnexpectedEof));
+        for cut in [&b""[..], b"+O", b"+OK\r", b"*2\r\n:1\r\n"] {
+            assert_eq!(of(cut), Err(io::ErrorKind::UnexpectedEof));
+        }
+        assert_eq!(of(&[b'+'; LINE_MAX as usize]), Err(io::ErrorKind::InvalidData));
         for odd in [&b"HTTP/1.1 400\r\n"[..], b"$99999999999\r\n", b"*9999999\r\n", b":x\r\n", b"\r\n"] {
             assert_eq!(of(odd), Err(io::ErrorKind::InvalidData));
         }

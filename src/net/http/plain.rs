@@ -27,10 +27,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::check::{Check, LINES_MAX, may_become_one};
 pub use self::check::{compare_readings, start};
-use super::relay::TRACEPARENT;
+use super::relay::{self, TRACEPARENT, TRACESTATE, X_FORWARDED_PROTO};
 use super::{Asked, Caller, Door, trace};
 use crate::clock::{Clock, Millis};
 use crate::engine::{Charge, Hold};
+use crate::net::otlp::Seen;
 use crate::session::{Answer, LookUp, Tokens};
 
 /// What a worker's plain checks share, so that an idle client holds no buffer.
@@ -317,7 +318,7 @@ impl Door {
             };
             if let Some(status) = shown {
                 if self.hall.spans.is_some() {
-                    self.leave_span(&check, started, status);
+                    self.leave_span(&check, peer, started, status);
                 }
                 continue;
             }
@@ -327,12 +328,12 @@ impl Door {
                 LookUp::Answer(answer) if !verifies => {
                     self.write_answer(out, &answer, started, date);
                     if self.hall.spans.is_some() {
-                        self.leave_span(&check, started, answer.status);
+                        self.leave_span(&check, peer, started, answer.status);
                     }
                 }
                 looked => {
                     let (mut parts, rest) = (check.parts(), bytes[used..].to_vec());
-                    self.follow_since(&mut parts, check.path, started);
+                    self.follow_since(&mut parts, peer, check.path, started);
                     self.hall.aim(&mut parts.uri);
                     drop(turn);
                     let asked = self.set_out(looked, &parts, peer);
@@ -345,12 +346,15 @@ impl Door {
 
     /// Leaves the span of a check that was answered from the store, if its trace is recorded.
     #[cold]
-    fn leave_span(&self, check: &Check<'_, '_>, started: u64, status: u16) {
-        let mut lines = check.lines.iter();
-        if let Some(spans) = &self.hall.spans
-            && let Some(line) = lines.find(|line| line.name.eq_ignore_ascii_case(TRACEPARENT.as_str()))
-            && let Some(trail) = spans.follow(line.value, started, &Method::GET, check.path)
-        {
+    fn leave_span(&self, check: &Check<'_, '_>, peer: Caller, started: u64, status: u16) {
+        let Some(spans) = &self.hall.spans else { return };
+        let mut parents = check.named(TRACEPARENT).peekable();
+        if parents.peek().is_none() {
+            return;
+        }
+        let is_secure = relay::is_https_by(check.named(X_FORWARDED_PROTO).next(), peer);
+        let seen = Seen { began: started, method: &Method::GET, path: check.path, is_secure };
+        if let Some(trail) = spans.follow(parents, check.named(TRACESTATE), seen) {
             spans.answered(&trail, status, trace::CACHE);
         }
     }

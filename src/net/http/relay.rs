@@ -19,8 +19,9 @@ const OUR_VIA: &str = "1.1 cloakroom";
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Whether the request came by here before.
 pub(super) fn is_loop(headers: &HeaderMap) -> bool {
@@ -146,7 +147,14 @@ pub(super) fn trace(headers: &HeaderMap) -> Span {
 /// Whether the browser came over HTTPS, to here or to who handed the request on. A client that claims so falsely gets
 /// cookies that its browser does not keep.
 pub(super) fn is_https(headers: &HeaderMap, peer: Caller) -> bool {
-    first(headers, &X_FORWARDED_PROTO).map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case("https"))
+    is_https_by(headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes), peer)
+}
+
+/// The same by the first line of `X-Forwarded-Proto`.
+pub(super) fn is_https_by(line: Option<&[u8]>, peer: Caller) -> bool {
+    let proto = line.and_then(|line| line.split(|byte| *byte == b',').next()).map(<[u8]>::trim_ascii);
+    let proto = proto.filter(|proto| !proto.is_empty());
+    proto.map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case(b"https"))
 }
 
 /// The first of a header's values in a list.

@@ -51,7 +51,7 @@ impl Visit {
             return answer::text(StatusCode::LOOP_DETECTED, line);
         }
         if matches!(door, Route::Check | Route::OtherCheck | Route::Update | Route::Verify) {
-            self.door.follow(&mut parts, door == Route::Verify);
+            self.door.follow(&mut parts, self.peer, door == Route::Verify);
         }
         if matches!(door, Route::Check | Route::OtherCheck | Route::Update) {
             self.door.hall.aim(&mut parts.uri);

@@ -3,12 +3,13 @@
 //! is carried about where nothing is recorded. No token, cookie or query is part of a span.
 
 use bytes::Bytes;
+use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Request, Response};
 
-use super::Door;
-use super::relay::TRACEPARENT;
-use crate::net::otlp::{Call, Trail};
+use super::relay::{self, TRACEPARENT, TRACESTATE};
+use super::{Caller, Door};
+use crate::net::otlp::{Call, Seen, Trail};
 use crate::net::upstream::Outgoing;
 use crate::session::{Answer, Failure, Origin, SESSION_PATH};
 
@@ -20,7 +21,7 @@ pub(super) const CACHE: &str = "cache";
 
 impl Door {
     /// Begins to follow a check that has just come.
-    pub(super) fn follow(&self, parts: &mut Parts, verifies: bool) {
+    pub(super) fn follow(&self, parts: &mut Parts, peer: Caller, verifies: bool) {
         if self.hall.spans.is_some() {
             // Of the spelling that came nothing is kept: what a server reads over may be anything.
             let path = match parts.uri.path() {
@@ -28,16 +29,20 @@ impl Door {
                 SESSION_PATH => SESSION_PATH,
                 _ => self.hall.sessions.service().path(),
             };
-            self.follow_since(parts, path, self.hall.engine.clock.micros());
+            self.follow_since(parts, peer, path, self.hall.engine.clock.micros());
         }
     }
 
     /// The same with a path, for one that came at this time, in the clock's microseconds.
-    pub(super) fn follow_since(&self, parts: &mut Parts, path: &str, began: u64) {
-        if let Some(spans) = &self.hall.spans
-            && let Some(traceparent) = parts.headers.get(TRACEPARENT)
-            && let Some(trail) = spans.follow(traceparent.as_bytes(), began, &parts.method, path)
-        {
+    pub(super) fn follow_since(&self, parts: &mut Parts, peer: Caller, path: &str, began: u64) {
+        let Some(spans) = &self.hall.spans else { return };
+        if !parts.headers.contains_key(TRACEPARENT) {
+            return;
+        }
+        let lines = |name| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let is_secure = relay::is_https(&parts.headers, peer);
+        let seen = Seen { began, method: &parts.method, path, is_secure };
+        if let Some(trail) = spans.follow(lines(TRACEPARENT), lines(TRACESTATE), seen) {
             parts.extensions.insert(trail);
         }
     }

@@ -77,6 +77,11 @@ impl<'l, 'b> Check<'l, 'b> {
         self.lines.iter().filter(|line| line.name.eq_ignore_ascii_case("cookie")).map(|line| line.value)
     }
 
+    /// The values of the headers of this name.
+    pub fn named(&self, name: HeaderName) -> impl Iterator<Item = &'b [u8]> {
+        self.lines.iter().filter(move |line| line.name.eq_ignore_ascii_case(name.as_str())).map(|line| line.value)
+    }
+
     /// The head of a session check as hyper would give it, for the upstream.
     pub fn parts(&self) -> Parts {
         let mut request = Request::new(());
