@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is given away beside the source: the Dockerfile, the systemd unit, the crate, and with a folder that `make dist` has
+# What is given away beside the source: completions, the Dockerfile, the systemd unit, the crate, and with a folder that `make dist` has
 # filled also the archives and the Debian package in it.
 #
 #   CLOAKROOM_BIN=target/release/cloakroom tests/packaging.sh [dist]
@@ -31,6 +31,29 @@ debian() {
 
 packaging/tools.sh
 export PATH=$tools/venv/bin:$tools/cargo/bin:$PATH
+
+# --- what shells complete ---
+
+# completes WORD...: what bash offers for the last one.
+completes() {
+    "$bin" completions bash >"$work/completions"
+    # shellcheck disable=SC2016 # Its own bash reads it.
+    bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _cloakroom cloakroom "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[*]}"' \
+        "$work/completions" cloakroom "$@"
+}
+while read -r words; do
+    # shellcheck disable=SC2086 # Words are meant.
+    got=$(completes ${words% = *})
+    [ "$got" = "${words#* = }" ] || die "bash completes ${words% = *} to $got"
+done <<'END'
+che = check
+--http-po = --http-port
+help imp = import
+stats --js = --json
+serve --source sto = store
+completions fi = fish
+END
+ok "bash completes subcommands, settings and their values"
 
 # --- the image ---
 
