@@ -34,9 +34,9 @@ export PATH=$tools/venv/bin:$tools/cargo/bin:$PATH
 
 # --- what shells complete ---
 
+"$bin" completions bash >"$work/completions"
 # completes WORD...: what bash offers for the last one.
 completes() {
-    "$bin" completions bash >"$work/completions"
     # shellcheck disable=SC2016 # Its own bash reads it.
     bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _cloakroom cloakroom "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[*]}"' \
         "$work/completions" cloakroom "$@"
@@ -113,14 +113,18 @@ wait "$server" || die "the server left with $?: $(tail -n 3 "$work/log")"
 server=
 [ -s "$work/state/cloakroom.rdb" ] || die "nothing was saved"
 
-# allowed FILTER...: every call of these filters, groups within groups included.
+# calls_of FILTER...: every call of these, groups within groups included.
+systemd-analyze syscall-filter | sed -E 's/\x1b\[[0-9;]*m//g; s/ *(#.*)?$//; /^$/d' >"$work/groups"
 calls_of() {
-    local name
-    for name in "$@"; do
-        systemd-analyze syscall-filter "$name" | sed '1d; /#/d; s/ //g; /^$/d' | while read -r call; do
-            case $call in @*) calls_of "$call" ;; *) echo "$call" ;; esac
-        done
-    done
+    awk -v wanted="$*" '
+        /^[^ ]/ { group = $1; next }
+        { members[group] = members[group] " " $1 }
+        function tell(name, part, count, i) {
+            if (name !~ /^@/) { print name; return }
+            count = split(members[name], part, " ")
+            for (i = 1; i <= count; i++) tell(part[i])
+        }
+        END { count = split(wanted, part, " "); for (i = 1; i <= count; i++) tell(part[i]) }' "$work/groups"
 }
 filter() { grep -oP "^SystemCallFilter=$1\K.*" packaging/cloakroom.service; }
 # shellcheck disable=SC2046 # Words are meant.
