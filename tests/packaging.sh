@@ -198,7 +198,7 @@ if [ -n "$dist" ]; then
         rm -rf "$scratch" && mkdir "$scratch"
         dpkg-deb -x "$deb" "$scratch"
         dpkg-deb -e "$deb" "$scratch/DEBIAN"
-        for file in usr/bin/cloakroom etc/cloakroom/cloakroom.toml usr/share/doc/cloakroom/copyright usr/share/doc/cloakroom/docs/verify.md \
+        for file in usr/bin/cloakroom etc/cloakroom/cloakroom.toml usr/share/doc/cloakroom/{copyright,changelog.gz,docs/verify.md} \
             usr/share/man/man1/cloakroom.1.gz usr/share/bash-completion/completions/cloakroom; do
             [ -s "$scratch/$file" ] || die "the package has no $file"
         done
@@ -209,8 +209,9 @@ if [ -n "$dist" ]; then
         grep -q 'rm -rf .*/var/lib/private/cloakroom' "$scratch/DEBIAN/postrm" || die "a purge leaves sessions behind"
         "$scratch/usr/bin/cloakroom" --version | grep -qx "cloakroom $(grep -oP '^Version: \K[0-9.]+' "$scratch/DEBIAN/control")" \
             || die "the package's version is not the binary's"
-        said=$(lintian --fail-on error "$deb" 2>&1) || die "lintian: $said"
-        ok "$(basename "$deb") has binary, unit, settings and documents, and no error by lintian"
+        # Debian itself has no such package, so it has no bug that asks for one.
+        said=$(lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs "$deb" 2>&1) || die "lintian: $said"
+        ok "$(basename "$deb") has binary, unit, settings and documents, and lintian finds no fault with it"
     done
 fi
 
