@@ -14,13 +14,14 @@ RUN apt-get update \
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    packaging/static.sh /out && mkdir -m 700 /out/data
+    packaging/static.sh /out && mkdir /out/state && mkdir -m 700 /out/state/data
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/cloakroom /cloakroom
-# Sign-outs, snapshots and keys. Give it a volume, or a restart forgets who signed out.
-COPY --from=build --chown=65532:65532 /out/data /data
+# /data, for sign-outs, snapshots and keys. Give it a volume, or a restart forgets who signed out. Copied by the folder around
+# it, as not every engine keeps the mode of a folder that is named itself.
+COPY --from=build --chown=65532:65532 /out/state /
 USER 65532:65532
 WORKDIR /data
 VOLUME /data

@@ -55,7 +55,7 @@ compat: tools $(BIN) ## Redis' own test suite; fails when a test that passed bef
 e2e: tools $(BIN) ## Next.js with NextAuth v4 and Auth.js v5 in a real browser, with and without cloakroom
 	CLOAKROOM_BIN=$(abspath $(BIN)) node tests/e2e/run.mjs
 
-packaging: tools $(BIN) ## The Dockerfile, the systemd unit and what is in the crate
+packaging: tools $(BIN) ## Completions, the Dockerfile, the systemd unit and what is in the crate
 	CLOAKROOM_BIN=$(abspath $(BIN)) tests/packaging.sh
 
 dist: tools $(BIN) ## Archives with static binaries, a Debian package and checksums, into dist/, and tried

@@ -33,10 +33,11 @@ done
 cat >target/packaging/changelog <<END
 cloakroom ($version-1) unstable; urgency=medium
 
-  * /usr/share/doc/cloakroom/CHANGELOG.md says what is new.
+  * /usr/share/doc/cloakroom/changelog.gz says what is new.
 
  -- The cloakroom authors <maintainers@cloakroom.example>  $(git log -1 --format=%cD)
 END
+gzip -9n <CHANGELOG.md >target/packaging/changelog.gz
 target/packaging/cargo/bin/cargo-deb --no-build --strip --quiet --output dist/
 (cd dist && sha256sum -- *.tar.gz *.deb >SHA256SUMS)
 ls -l dist

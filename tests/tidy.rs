@@ -295,7 +295,7 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    let folders = [".", "docs", "examples/nextjs"].map(|folder| root().join(folder));
+    let folders = [".", "docs", "examples/nextjs", "examples/nextjs-v5"].map(|folder| root().join(folder));
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder").flatten());
     let pages: Vec<PathBuf> =
         files.map(|file| file.path()).filter(|path| path.extension() == Some("md".as_ref())).collect();

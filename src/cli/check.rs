@@ -22,7 +22,7 @@ const JSON: &str = "json";
 pub(super) const ROW: Row = Row {
     name: "check",
     about: "Checks settings, ports, files and the upstream; starts nothing",
-    more: "The settings are those of cloakroom --help. Exit codes: 0 there is no problem, 1 there is one. Warnings are none.",
+    more: "The settings are those of cloakroom --help. Exit codes: 0 there is no problem, 1 there is one. A warning is no problem.",
     way: Way::Settings(&[(JSON, "Prints JSON, for machines.")], check),
 };
 

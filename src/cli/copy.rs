@@ -34,6 +34,7 @@ fn import_arguments(command: Command) -> Command {
             "The Redis: redis:// or rediss://[user:password@]host[:port][/database], or unix:///path. Without a database all are copied.",
             "Where to: redis:// and so on, or the name of a snapshot. [default: 127.0.0.1, with CLOAKROOM_PORT and \
              CLOAKROOM_REQUIREPASS]",
+            "Overwrites keys, or the snapshot, that are there already.",
         ],
     )
 }
@@ -46,20 +47,20 @@ fn export_arguments(command: Command) -> Command {
             "The Redis: redis:// or rediss://[user:password@]host[:port][/database], or unix:///path.",
             "Where from: redis:// and so on; with a database only that one. [default: 127.0.0.1, with CLOAKROOM_PORT and \
              CLOAKROOM_REQUIREPASS]",
+            "Overwrites keys that are there already.",
         ],
     )
 }
 
-fn arguments(command: Command, [other, value]: [&'static str; 2], [given, help]: [&'static str; 2]) -> Command {
+fn arguments(
+    command: Command,
+    [other, value]: [&'static str; 2],
+    [given, help, replace]: [&'static str; 3],
+) -> Command {
     target::trusted(command)
         .arg(Arg::new("address").value_name("URL").required(true).help(given))
         .arg(Arg::new("other").long(other).value_name(value).value_parser(NonEmptyStringValueParser::new()).help(help))
-        .arg(
-            Arg::new("replace")
-                .long("replace")
-                .action(ArgAction::SetTrue)
-                .help("Overwrites keys, or the snapshot, that are there already."),
-        )
+        .arg(Arg::new("replace").long("replace").action(ArgAction::SetTrue).help(replace))
 }
 
 fn copy(matches: &ArgMatches, imports: bool) -> Done {

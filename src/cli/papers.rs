@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Done, Problem, ROWS, Row, Way, say, target};
+use super::{Done, HELP, Problem, ROWS, Row, Way, say, target};
 use crate::net::settings;
 
 const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
@@ -15,7 +15,11 @@ const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
 pub(super) const COMPLETIONS: Row = Row {
     name: "completions",
     about: "Prints completions for a shell",
-    more: "bash: cloakroom completions bash > ~/.local/share/bash-completion/completions/cloakroom",
+    more: "In the file that the shell reads at its start:\n\n\
+           bash: source <(cloakroom completions bash)\n\n\
+           zsh, after compinit: source <(cloakroom completions zsh)\n\n\
+           fish: cloakroom completions fish | source\n\n\
+           PowerShell: cloakroom completions powershell | Out-String | Invoke-Expression",
     way: Way::Own(
         |command| {
             let shells = PossibleValuesParser::new(SHELLS);
@@ -28,14 +32,17 @@ pub(super) const COMPLETIONS: Row = Row {
 pub(super) const MAN: Row = Row {
     name: "man",
     about: "Prints the man page",
-    more: "cloakroom man > ~/.local/share/man/man1/cloakroom.1",
+    more: "To read it: cloakroom man | man -l -",
     way: Way::Own(|command| command, man),
 };
 
 /// The whole command line with everything that each subcommand takes.
 fn whole() -> Command {
     let command = settings::command().disable_help_subcommand(true);
-    ROWS.iter().fold(command, |command, row| command.subcommand(row.whole_command()))
+    let command = ROWS.iter().fold(command, |command, row| command.subcommand(row.whole_command()));
+    // What is written in its place is judged by `help` itself, which also knows what was perhaps meant.
+    let names = PossibleValuesParser::new(ROWS.iter().map(|row| row.name));
+    command.mut_subcommand(HELP.name, |help| help.mut_arg("command", |arg| arg.value_parser(names)))
 }
 
 fn completions(matches: &ArgMatches) -> Done {

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, ValueHint};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
 
@@ -220,7 +220,7 @@ fn arg(param: &'static Param) -> Arg {
     };
     let default = words::quote(param.default);
     let long = format!("{}{choices}\n[default: {default}] [env: {}] [{change}]", param.doc, param.env());
-    Arg::new(param.name)
+    let arg = Arg::new(param.name)
         .long(param.name)
         .aliases(param.aliases)
         .value_name(value_name(param))
@@ -232,7 +232,15 @@ fn arg(param: &'static Param) -> Arg {
         .hide_short_help(param.group == Group::Compatibility)
         .hide(param.is_hidden())
         // Nothing here is split by spaces; a value is a whole text.
-        .num_args(1)
+        .num_args(1);
+    // For completions alone: help has said it already, and nothing is checked by it.
+    let one_of = |names: &'static [&'static str]| PossibleValuesParser::new(names);
+    match param.kind {
+        Kind::Choice(names) => arg.value_parser(one_of(names)).hide_possible_values(true),
+        Kind::Bool => arg.value_parser(one_of(&["yes", "no"])).hide_possible_values(true),
+        Kind::Text | Kind::Form(..) => arg,
+        _ => arg.value_hint(ValueHint::Other),
+    }
 }
 
 fn value_name(param: &Param) -> String {
