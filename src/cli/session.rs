@@ -16,6 +16,9 @@ use super::{Done, LEFT_BEHIND, Problem, Row, Way, complain, say};
 use crate::config::{Config, Profile};
 use crate::net::client::{Address, Reply, Wire};
 
+/// By this an operator names a session.
+const X_SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
+
 /// Bytes of a token, or of a `Cookie` header, that are read at most.
 const TOKEN_MAX: u64 = 64 * 1024;
 
@@ -29,9 +32,10 @@ pub(super) const GET: Row = Row {
 
 pub(super) const SIGN_OUT: Row = Row {
     name: "signout",
-    about: "Clears the session of a token",
-    more: "What is cleared is what cloakroom knows; the application is not told of it. Over --redis the entry is deleted, \
-           which signs out where sessions are in the store alone.",
+    about: "Ends the session of a token",
+    more: "The token is refused from now on, over a restart too, and with it all that are known of the same login; the \
+           application is not told of it. Only operators may: from the server's own machine, or with CLOAKROOM_ADMIN_TOKEN set \
+           to its admin-token. Over --redis the entry is deleted, which signs out where sessions are in the store alone.",
     way: Way::Own(arguments, sign_out),
 };
 
@@ -42,7 +46,7 @@ fn arguments(command: Command) -> Command {
              from standard input.",
         ))
         .arg(Arg::new("cookie").long("cookie").value_name("NAME").help(
-            "Name of the session cookie. [default: as CLOAKROOM_SESSION_COOKIE and CLOAKROOM_PROFILE have it, else \
+            "Name of the session cookie. [default: the server's own to sign out; else as CLOAKROOM_SESSION_COOKIE and CLOAKROOM_PROFILE have it, else \
              next-auth.session-token; a bearer for profile kratos, supabase and generic]",
         ))
 }
@@ -97,10 +101,7 @@ fn shows(matches: &ArgMatches, token: &str, config: &Config) -> Result<HeaderMap
         (Profile::AuthJs, None) => (COOKIE, format!("authjs.session-token={token}")),
         (Profile::Auto | Profile::NextAuth, None) => (COOKIE, format!("next-auth.session-token={token}")),
     };
-    let mut value = HeaderValue::try_from(header)
-        .map_err(|_| Problem::wrong("a token is made of letters that a header may have"))?;
-    value.set_sensitive(true);
-    Ok(HeaderMap::from_iter([(name, value)]))
+    Ok(HeaderMap::from_iter([(name, header_value(header)?)]))
 }
 
 fn get(matches: &ArgMatches) -> Done {
@@ -186,16 +187,38 @@ fn sign_out(matches: &ArgMatches) -> Done {
         };
     }
     let server = Server::of(matches)?;
-    let headers = shows(matches, &token, &server.config)?;
-    let answer = server.ask(Method::POST, "/api/auth/signout", headers)?;
+    let mut headers = server.operator();
+    headers.insert(X_SESSION_TOKEN, named(matches, &token)?);
+    let answer = server.ask(Method::DELETE, "/admin/sessions", headers)?;
     let said: Option<Value> = serde_json::from_slice(answer.body()).ok();
-    if answer.status().is_success() && said.is_some_and(|said| said["success"] == true) {
-        return done();
+    match (answer.status().as_u16(), said.as_ref().and_then(|said| said["sessions"].as_u64())) {
+        (200, Some(0)) => {
+            say("nothing was known of it; it is refused from now on\n");
+            Ok(ExitCode::SUCCESS)
+        }
+        (200, Some(_)) => {
+            say("signed out here; it is refused from now on\n");
+            Ok(ExitCode::SUCCESS)
+        }
+        (400, _) if let Some(why) = said.as_ref().and_then(|said| said["error"].as_str()) => {
+            Err(Problem::wrong(format!("nobody was signed out: {why}")))
+        }
+        (status, _) => Err(server.refused(status)),
     }
-    let (url, status) = (&server.url, answer.status().as_u16());
-    Err(Problem::failed(format!(
-        "{url} answers with status {status} and signs nobody out: is it cloakroom's HTTP port?"
-    )))
+}
+
+/// A token as an operator names it: what was given, which the server reads as a header or a token alone, or as the cookie
+/// that a flag names.
+fn named(matches: &ArgMatches, token: &str) -> Result<HeaderValue, Problem> {
+    let named = target::text(matches, "cookie").map_or(token.to_owned(), |cookie| format!("{cookie}={token}"));
+    header_value(named)
+}
+
+fn header_value(text: String) -> Result<HeaderValue, Problem> {
+    let value = HeaderValue::try_from(text);
+    let mut value = value.map_err(|_| Problem::wrong("a token is made of letters that a header may have"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn done() -> Done {

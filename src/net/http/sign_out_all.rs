@@ -1,6 +1,7 @@
 //! Signing out on every device: `POST /api/auth/signout-everywhere` for who is signed in, and
-//! `DELETE /admin/sessions?user=ID` for operators.
+//! `DELETE /admin/sessions` for operators, by a user's id or by a token.
 
+use http::header::HeaderName;
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -9,15 +10,15 @@ use tracing::info;
 
 use super::answer::{self, Out};
 use super::form::form_field;
-use super::sign_out::{FOREIGN, SHORTER};
+use super::sign_out::{SHORTER, refuse_foreign};
 use super::{Visit, cookies, relay};
-use crate::session::{Origin, SESSION_PATH, User, may_vouch};
+use crate::session::{Origin, PassWhy, SESSION_PATH, State, User, may_vouch};
+
+/// By this an operator names a session: a URL would be logged, and `Authorization` shows the operator.
+const X_SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
 impl Visit {
     pub(super) async fn sign_out_everywhere(&self, mut parts: Parts, body: Incoming) -> Response<Out> {
-        if relay::is_cross_site(&parts.headers) {
-            return answer::text(StatusCode::FORBIDDEN, FOREIGN);
-        }
         let body = match self.read(body, SHORTER).await {
             Ok(body) => body,
             Err(response) => return response,
@@ -25,16 +26,18 @@ impl Visit {
         let door = &self.door;
         let sessions = &door.hall.sessions;
         let token = relay::csrf_token(&parts.headers, &body);
-        let guarded = match (&door.upstream, &token) {
-            // Others than NextAuth have no such token; where the request comes from is all that they look at, too.
-            _ if !sessions.service().is_next_auth() => true,
-            _ if sessions.decodes() => token.is_some_and(|token| self.is_guarded(&parts, &token)),
-            (Some(_), Some(token)) => may_vouch(cookies(&parts), token),
-            (Some(_), None) => false,
-            // With the store alone nobody makes such tokens, and there is no other guard for a sign-out either.
-            (None, _) => true,
+        // Others than NextAuth have no csrf token; where the request comes from is all that they look at, too. And with the store
+        // alone nobody makes such tokens, and there is no other guard for a sign-out either.
+        let has_tokens = sessions.service().is_next_auth() && (sessions.decodes() || door.upstream.is_some());
+        let is_vouched = match &token {
+            Some(token) if has_tokens && sessions.decodes() => self.is_guarded(&parts, token),
+            Some(token) if has_tokens => may_vouch(cookies(&parts), token),
+            _ => false,
         };
-        if !guarded {
+        if let Some(refusal) = refuse_foreign(&parts, &body, is_vouched) {
+            return refusal;
+        }
+        if has_tokens && !is_vouched {
             let why = "the csrfToken is missing, or no cookie vouches for it: get one from /api/auth/csrf";
             return answer::json(StatusCode::FORBIDDEN, &json!({ "error": why }));
         }
@@ -70,13 +73,44 @@ impl Visit {
             return refusal;
         }
         let query = parts.uri.query().unwrap_or_default();
-        let Some(id) = form_field(query.as_bytes(), "user").filter(|id| !id.is_empty()) else {
-            return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": "say whose: /admin/sessions?user=ID" }));
+        let user = form_field(query.as_bytes(), "user").filter(|id| !id.is_empty());
+        let mut tokens = parts.headers.get_all(X_SESSION_TOKEN).iter();
+        let (id, token) = match (user, tokens.next(), tokens.next()) {
+            (Some(id), None, _) => (id, None),
+            (None, Some(token), None) => (String::new(), Some(token)),
+            _ => {
+                let why = "say whose: /admin/sessions?user=ID, or one token as X-Session-Token";
+                return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": why }));
+            }
         };
+        if let Some(token) = token {
+            return self.end_session(token.as_bytes()).await;
+        }
         let ended = self.end_all(self.door.hall.sessions.user_called(&id)).await;
         self.door.hall.settle().await;
         info!(sessions = ended, "An operator ended all sessions of a user");
         answer::json(StatusCode::OK, &json!({ "sessions": ended }))
+    }
+
+    /// Ends the session of a token, or of the header's value that shows one, as it might be pasted. Where nothing is known of
+    /// it, it is refused from now on all the same.
+    async fn end_session(&self, token: &[u8]) -> Response<Out> {
+        let told = self.door.with_sessions(|sessions, now| {
+            let tokens = sessions.pasted(token);
+            let state = sessions.account(&tokens, now).state;
+            // Of what is too long to be read nothing can be refused either.
+            if matches!(state, State::NoCookie | State::Unclear(PassWhy::TooLong)) {
+                return None;
+            }
+            Some(sessions.end_session(&tokens, now) || matches!(state, State::Stored { .. }))
+        });
+        let Some(was_known) = told else {
+            let why = "X-Session-Token holds no token that a session could have";
+            return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": why }));
+        };
+        self.door.hall.settle().await;
+        info!(known = was_known, "An operator ended a session");
+        answer::json(StatusCode::OK, &json!({ "sessions": u8::from(was_known) }))
     }
 
     /// Ends all sessions of a user, in steps between which others are served.
