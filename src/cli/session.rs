@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
+use super::paint::span;
 use super::target::{self, GONE, Server};
 use super::{Done, LEFT_BEHIND, Problem, Row, Way, complain, say};
 use crate::config::{Config, Profile};
@@ -33,8 +34,8 @@ pub(super) const GET: Row = Row {
 pub(super) const SIGN_OUT: Row = Row {
     name: "signout",
     about: "Ends the session of a token",
-    more: "The token is refused from now on, over a restart too, and with it all that are known of the same login; the \
-           application is not told of it. Only operators may: from the server's own machine, or with CLOAKROOM_ADMIN_TOKEN set \
+    more: "The token is refused for session-max-age, over a restart too, and with it all that are known of the same login; \
+           the application is not told of it. Only operators may: from the server's own machine, or with CLOAKROOM_ADMIN_TOKEN set \
            to its admin-token. Over --redis the entry is deleted, which signs out where sessions are in the store alone.",
     way: Way::Own(arguments, sign_out),
 };
@@ -192,12 +193,13 @@ fn sign_out(matches: &ArgMatches) -> Done {
     let answer = server.ask(Method::DELETE, "/admin/sessions", headers)?;
     let said: Option<Value> = serde_json::from_slice(answer.body()).ok();
     match (answer.status().as_u16(), said.as_ref().and_then(|said| said["sessions"].as_u64())) {
-        (200, Some(0)) => {
-            say("nothing was known of it; it is refused from now on\n");
-            Ok(ExitCode::SUCCESS)
-        }
-        (200, Some(_)) => {
-            say("signed out here; it is refused from now on\n");
+        (200, Some(known)) => {
+            let done = if known == 0 { "nothing was known of it here" } else { "signed out here" };
+            let seconds = said.as_ref().and_then(|said| said["refused_seconds"].as_u64());
+            say(&match seconds {
+                Some(seconds) => format!("{done}; it is refused for {}\n", span(seconds)),
+                None => format!("{done}; it is refused\n"),
+            });
             Ok(ExitCode::SUCCESS)
         }
         (400, _) if let Some(why) = said.as_ref().and_then(|said| said["error"].as_str()) => {

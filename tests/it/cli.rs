@@ -329,7 +329,7 @@ fn a_session_is_asked_for_and_ended_and_its_token_never_shown() {
     assert!(!errors.contains(TOKEN));
 
     let (code, said, errors) = run_with(&["signout", "-", "--url", &url], TOKEN);
-    assert_eq!((code, said.as_str(), errors.as_str()), (Some(0), "signed out here; it is refused from now on\n", ""));
+    assert_eq!((code, said.as_str(), errors.as_str()), (Some(0), "signed out here; it is refused for 30 d 0 h\n", ""));
     let (code, said, errors) = run_with(&["get", "-", "--url", &url], TOKEN);
     assert!(code == Some(3) && said.is_empty() && errors.contains("nobody is signed in"), "{errors}");
     let (code, ..) = run_with(&["signout", "-", "--redis", &redis], "another");
@@ -366,9 +366,9 @@ fn a_leaked_token_is_ended_though_the_application_goes_on_taking_it() {
     let (code, said, errors) = out("", TOKEN);
     assert!(code == Some(1) && said.is_empty() && errors.contains("CLOAKROOM_ADMIN_TOKEN"), "{errors}");
     assert_eq!(run_with(&["get", "-", "--url", &url], TOKEN).0, Some(0));
-    let signed_out = (Some(0), "signed out here; it is refused from now on\n".to_owned(), String::new());
+    let signed_out = (Some(0), "signed out here; it is refused for 400 d 0 h\n".to_owned(), String::new());
     assert_eq!(out("open", TOKEN), signed_out);
-    let unknown = (Some(0), "nothing was known of it; it is refused from now on\n".to_owned(), String::new());
+    let unknown = (Some(0), "nothing was known of it here; it is refused for 30 d 0 h\n".to_owned(), String::new());
     assert_eq!(out("open", "Cookie: a=b; next-auth.session-token=other.1"), unknown);
     for token in [TOKEN, "other.1"] {
         assert_eq!(run_with(&["get", "-", "--url", &url], token).0, Some(3), "{token}");

@@ -101,14 +101,15 @@ fn an_operator_ends_the_session_of_one_token() {
         assert!(check(server.http, &format!("{user}.2")).body.contains(user));
         let calls = upstream.checks();
         assert_eq!(ask(server.http, "DELETE", "/admin/sessions", &[("X-Session-Token", told)], "").status, 401);
-        assert_eq!(end(told).body, r#"{"sessions":1}"#, "{told}");
+        // As the session itself says that it lasts until 2099.
+        assert_eq!(end(told).body, r#"{"refused_seconds":34560000,"sessions":1}"#, "{told}");
         for number in [1, 2] {
             assert_eq!(check(server.http, &format!("{user}.{number}")).body, "{}");
         }
         assert_eq!(upstream.checks(), calls, "and nobody asks whether that is so");
     }
     // A token that was never seen here is refused as well.
-    assert_eq!(end("dora.1").body, r#"{"sessions":0}"#);
+    assert_eq!(end("dora.1").body, r#"{"refused_seconds":2592060,"sessions":0}"#);
     let calls = upstream.checks();
     assert_eq!((check(server.http, "dora.1").body, upstream.checks()), ("{}".to_owned(), calls));
     assert!(check(server.http, "eve.1").body.contains("eve"));
@@ -140,7 +141,7 @@ fn what_was_ended_stays_so_after_a_kill() {
     assert_eq!(end_all(server.http, "alice").body, r#"{"sessions":1}"#);
     let one = token(SECRET, r#"{"name":"carl","sub":"carl"}"#, 4, 1800);
     let ended = ask(server.http, "DELETE", "/admin/sessions", &[("X-Session-Token", &one)], "");
-    assert_eq!(ended.body, r#"{"sessions":0}"#);
+    assert_eq!(ended.body, r#"{"refused_seconds":2592060,"sessions":0}"#);
     server.kill();
     let server = Binary::start(&arguments);
     // The one that was there, and one that was not.

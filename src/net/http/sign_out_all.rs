@@ -93,7 +93,7 @@ impl Visit {
     }
 
     /// Ends the session of a token, or of the header's value that shows one, as it might be pasted. Where nothing is known of
-    /// it, it is refused from now on all the same.
+    /// it, it is refused all the same, for as long as the answer tells.
     async fn end_session(&self, token: &[u8]) -> Response<Out> {
         let told = self.door.with_sessions(|sessions, now| {
             let tokens = sessions.pasted(token);
@@ -102,15 +102,25 @@ impl Visit {
             if matches!(state, State::NoCookie | State::Unclear(PassWhy::TooLong)) {
                 return None;
             }
-            Some(sessions.end_session(&tokens, now) || matches!(state, State::Stored { .. }))
+            let was_known = sessions.end_session(&tokens, now) || matches!(state, State::Stored { .. });
+            let refused = match sessions.account(&tokens, now).state {
+                State::SignedOut(left) => Some(left.0 / 1_000),
+                // Of several tokens, or of one that cannot be told from others, each has its own.
+                _ => None,
+            };
+            Some((was_known, refused))
         });
-        let Some(was_known) = told else {
+        let Some((was_known, refused)) = told else {
             let why = "X-Session-Token holds no token that a session could have";
             return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": why }));
         };
         self.door.hall.settle().await;
         info!(known = was_known, "An operator ended a session");
-        answer::json(StatusCode::OK, &json!({ "sessions": u8::from(was_known) }))
+        let mut said = json!({ "sessions": u8::from(was_known) });
+        if let Some(refused) = refused {
+            said["refused_seconds"] = refused.into();
+        }
+        answer::json(StatusCode::OK, &said)
     }
 
     /// Ends all sessions of a user, in steps between which others are served.
