@@ -190,7 +190,7 @@ fn sign_out(matches: &ArgMatches) -> Done {
     let server = Server::of(matches)?;
     let mut headers = server.operator();
     headers.insert(X_SESSION_TOKEN, named(matches, &token)?);
-    let answer = server.ask(Method::DELETE, "/admin/sessions", headers)?;
+    let answer = server.ask(Method::DELETE, "/admin/session", headers)?;
     let said: Option<Value> = serde_json::from_slice(answer.body()).ok();
     match (answer.status().as_u16(), said.as_ref().and_then(|said| said["sessions"].as_u64())) {
         (200, Some(known)) => {
@@ -202,7 +202,7 @@ fn sign_out(matches: &ArgMatches) -> Done {
             });
             Ok(ExitCode::SUCCESS)
         }
-        (400, _) if let Some(why) = said.as_ref().and_then(|said| said["error"].as_str()) => {
+        (400 | 404, _) if let Some(why) = said.as_ref().and_then(|said| said["error"].as_str()) => {
             Err(Problem::wrong(format!("nobody was signed out: {why}")))
         }
         (status, _) => Err(server.refused(status)),

@@ -1,7 +1,7 @@
 //! Signing out on every device: `POST /api/auth/signout-everywhere` for who is signed in, and
-//! `DELETE /admin/sessions` for operators, by a user's id or by a token.
+//! `DELETE /admin/sessions?user=ID` for operators; and `DELETE /admin/session`, by which they end that of one token.
 
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -73,19 +73,9 @@ impl Visit {
             return refusal;
         }
         let query = parts.uri.query().unwrap_or_default();
-        let user = form_field(query.as_bytes(), "user").filter(|id| !id.is_empty());
-        let mut tokens = parts.headers.get_all(X_SESSION_TOKEN).iter();
-        let (id, token) = match (user, tokens.next(), tokens.next()) {
-            (Some(id), None, _) => (id, None),
-            (None, Some(token), None) => (String::new(), Some(token)),
-            _ => {
-                let why = "say whose: /admin/sessions?user=ID, or one token as X-Session-Token";
-                return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": why }));
-            }
+        let Some(id) = form_field(query.as_bytes(), "user").filter(|id| !id.is_empty()) else {
+            return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": "say whose: /admin/sessions?user=ID" }));
         };
-        if let Some(token) = token {
-            return self.end_session(token.as_bytes()).await;
-        }
         let ended = self.end_all(self.door.hall.sessions.user_called(&id)).await;
         self.door.hall.settle().await;
         info!(sessions = ended, "An operator ended all sessions of a user");
@@ -94,7 +84,17 @@ impl Visit {
 
     /// Ends the session of a token, or of the header's value that shows one, as it might be pasted. Where nothing is known of
     /// it, it is refused all the same, for as long as the answer tells.
-    async fn end_session(&self, token: &[u8]) -> Response<Out> {
+    pub(super) async fn end_session(&self, parts: &Parts) -> Response<Out> {
+        if parts.method != Method::DELETE {
+            return answer::not_allowed("DELETE");
+        }
+        if let Some(refusal) = self.refuse_stranger(parts) {
+            return refusal;
+        }
+        let mut tokens = parts.headers.get_all(X_SESSION_TOKEN).iter().map(HeaderValue::as_bytes);
+        let (Some(token @ [_, ..]), None) = (tokens.next(), tokens.next()) else {
+            return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": "name one token, as X-Session-Token" }));
+        };
         let told = self.door.with_sessions(|sessions, now| {
             let tokens = sessions.pasted(token);
             let state = sessions.account(&tokens, now).state;
@@ -112,7 +112,7 @@ impl Visit {
         });
         let Some((was_known, refused)) = told else {
             let why = "X-Session-Token holds no token that a session could have";
-            return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": why }));
+            return answer::json(StatusCode::NOT_FOUND, &json!({ "error": why }));
         };
         self.door.hall.settle().await;
         info!(known = was_known, "An operator ended a session");
