@@ -11,10 +11,14 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 
+use super::paint::span;
 use super::target::{self, Server};
 use super::{Done, LEFT_BEHIND, Problem, Row, Way, complain, say};
 use crate::config::{Config, Profile};
 use crate::net::client::{Address, Reply};
+
+/// By this an operator names a session.
+const X_SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
 /// Bytes of a token, or of a `Cookie` header, that are read at most.
 const TOKEN_MAX: u64 = 64 * 1024;
@@ -29,9 +33,10 @@ pub(super) const GET: Row = Row {
 
 pub(super) const SIGN_OUT: Row = Row {
     name: "signout",
-    about: "Clears the session of a token",
-    more: "What is cleared is what cloakroom knows; the application is not told of it. Over --redis the entry is deleted, \
-           which signs out where sessions are in the store alone.",
+    about: "Ends the session of a token",
+    more: "The token is refused for session-max-age, over a restart too, and with it all that are known of the same login; \
+           the application is not told of it. Only operators may: from the server's own machine, or with CLOAKROOM_ADMIN_TOKEN set \
+           to its admin-token. Over --redis the entry is deleted, which signs out where sessions are in the store alone.",
     way: Way::Own(arguments, sign_out),
 };
 
@@ -42,7 +47,7 @@ fn arguments(command: Command) -> Command {
              from standard input.",
         ))
         .arg(Arg::new("cookie").long("cookie").value_name("NAME").help(
-            "Name of the session cookie. [default: as CLOAKROOM_SESSION_COOKIE and CLOAKROOM_PROFILE have it, else \
+            "Name of the session cookie. [default: the server's own to sign out; else as CLOAKROOM_SESSION_COOKIE and CLOAKROOM_PROFILE have it, else \
              next-auth.session-token; a bearer for profile kratos, supabase and generic]",
         ))
 }
@@ -97,10 +102,7 @@ fn shows(matches: &ArgMatches, token: &str, config: &Config) -> Result<HeaderMap
         (Profile::AuthJs, None) => (COOKIE, format!("authjs.session-token={token}")),
         (Profile::Auto | Profile::NextAuth, None) => (COOKIE, format!("next-auth.session-token={token}")),
     };
-    let mut value = HeaderValue::try_from(header)
-        .map_err(|_| Problem::wrong("a token is made of letters that a header may have"))?;
-    value.set_sensitive(true);
-    Ok(HeaderMap::from_iter([(name, value)]))
+    Ok(HeaderMap::from_iter([(name, header_value(header)?)]))
 }
 
 fn get(matches: &ArgMatches) -> Done {
@@ -186,14 +188,39 @@ fn sign_out(matches: &ArgMatches) -> Done {
         };
     }
     let server = Server::of(matches)?;
-    let headers = shows(matches, &token, &server.config)?;
-    let answer = server.ask(Method::POST, "/api/auth/signout", headers)?;
+    let mut headers = server.operator();
+    headers.insert(X_SESSION_TOKEN, named(matches, &token)?);
+    let answer = server.ask(Method::DELETE, "/admin/session", headers)?;
     let said: Option<Value> = serde_json::from_slice(answer.body()).ok();
-    if answer.status().is_success() && said.is_some_and(|said| said["success"] == true) {
-        return done();
+    match (answer.status().as_u16(), said.as_ref().and_then(|said| said["sessions"].as_u64())) {
+        (200, Some(known)) => {
+            let done = if known == 0 { "nothing was known of it here" } else { "signed out here" };
+            let seconds = said.as_ref().and_then(|said| said["refused_seconds"].as_u64());
+            say(&match seconds {
+                Some(seconds) => format!("{done}; it is refused for {}\n", span(seconds)),
+                None => format!("{done}; it is refused\n"),
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        (400 | 404, _) if let Some(why) = said.as_ref().and_then(|said| said["error"].as_str()) => {
+            Err(Problem::wrong(format!("nobody was signed out: {why}")))
+        }
+        _ => Err(server.refused(&answer)),
     }
-    let (url, status) = (&server.url, target::status(&answer));
-    Err(Problem::failed(format!("{url} answers with {status} and signs nobody out: is it cloakroom's HTTP port?")))
+}
+
+/// A token as an operator names it: what was given, which the server reads as a header or a token alone, or as the cookie
+/// that a flag names.
+fn named(matches: &ArgMatches, token: &str) -> Result<HeaderValue, Problem> {
+    let named = target::text(matches, "cookie").map_or(token.to_owned(), |cookie| format!("{cookie}={token}"));
+    header_value(named)
+}
+
+fn header_value(text: String) -> Result<HeaderValue, Problem> {
+    let value = HeaderValue::try_from(text);
+    let mut value = value.map_err(|_| Problem::wrong("a token is made of letters that a header may have"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn done() -> Done {

@@ -142,24 +142,38 @@ impl Server {
 
     /// The first event of what only operators are told.
     pub fn first_event(&self, path: &str) -> Result<Bytes, Problem> {
+        let headers = self.operator();
+        let answer = self.http.first_event(path, headers, PATIENCE).map_err(|failure| self.trouble(failure))?;
+        match answer.status().as_u16() {
+            200 => Ok(answer.into_body()),
+            _ => Err(self.refused(&answer)),
+        }
+    }
+
+    /// The header by which an operator is known, where the environment has it.
+    pub fn operator(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let bearer = HeaderValue::try_from(format!("Bearer {}", self.config.admin_token));
         if let (false, Ok(bearer)) = (self.config.admin_token.is_empty(), bearer) {
             headers.insert(AUTHORIZATION, bearer);
         }
-        let answer = self.http.first_event(path, headers, PATIENCE).map_err(|failure| self.trouble(failure))?;
+        headers
+    }
+
+    /// Why an operator was not served.
+    pub fn refused(&self, answer: &Response<Bytes>) -> Problem {
         let url = &self.url;
         let why = match answer.status().as_u16() {
-            200 => return Ok(answer.into_body()),
             401 => "it asks for its admin-token: set CLOAKROOM_ADMIN_TOKEN to it".to_owned(),
-            403 => "it tells this to its own machine alone: set admin-token there and CLOAKROOM_ADMIN_TOKEN here, or ask its \
+            403 => "it does this for its own machine alone: set admin-token there and CLOAKROOM_ADMIN_TOKEN here, or ask its \
                     Redis port with --redis"
                 .to_owned(),
             404 => "nothing is there: is it a cloakroom, and of this version?".to_owned(),
+            429 => "too many wrong tokens came from here: wait, and set CLOAKROOM_ADMIN_TOKEN to its admin-token".to_owned(),
             503 => "it has as many readers of this as it lets in: close a live page".to_owned(),
-            _ => format!("it answers with {}: is it a cloakroom?", status(&answer)),
+            _ => format!("it answers with {}: is it a cloakroom?", status(answer)),
         };
-        Err(Problem::failed(format!("{url}: {why}")))
+        Problem::failed(format!("{url}: {why}"))
     }
 
     fn trouble(&self, failure: Failure) -> Problem {

@@ -63,6 +63,7 @@ use super::signing::SigningKeys;
 use super::strangers::Strangers;
 use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
+use crate::config::Config;
 use crate::engine::{Charge, Engine};
 use crate::session::{self, DICE, Failure, Fill, LookUp, Outcome, Passage, Secrets, SessionCache, Tokens, Wait};
 
@@ -444,7 +445,7 @@ impl Door {
             (LookUp::Wait(wait), _) => Step::Wait(Box::new(wait)),
             (LookUp::Fill(mut fill), Some(upstream)) if !decodes => {
                 self.hall.sessions.bound(&mut fill, || lines(parts));
-                Step::Call(self.fill(upstream, fill, self.up(parts, peer, upstream)))
+                Step::Call(self.fill(upstream, fill, self.up(parts, peer, upstream, Outgoing::empty())))
             }
             (LookUp::Fill(fill), _) => Step::Decoded(self.decode(fill, parts, peer)),
             (LookUp::Pass(_), _) => Step::Pass,
@@ -468,7 +469,9 @@ impl Door {
                     // The task has panicked; its waiters were answered when the fill was dropped.
                     Err(_) => passed(Outcome::Failed(Failure::Abandoned)),
                 },
-                (Step::Pass, Some(upstream)) => passed(self.ask(upstream, self.up(parts, peer, upstream)).await),
+                (Step::Pass, Some(upstream)) => {
+                    passed(self.ask(upstream, self.up(parts, peer, upstream, Outgoing::empty())).await)
+                }
                 // With nobody to ask the engine does not pass.
                 (Step::Pass, None) => passed(Outcome::Failed(Failure::Refused)),
             }
@@ -478,9 +481,11 @@ impl Door {
         answer
     }
 
-    /// A check as the upstream gets it.
-    fn up(&self, parts: &Parts, peer: Caller, upstream: &Upstream) -> Request<Outgoing> {
-        relay::up(parts, peer, upstream.reach(), Outgoing::empty())
+    /// A request as the upstream gets it.
+    fn up(&self, parts: &Parts, peer: Caller, upstream: &Upstream, body: Outgoing) -> Request<Outgoing> {
+        let verify = |config: &Config| config.verify.is_on.then(|| config.verify.headers.clone());
+        let claims = self.hall.engine.with_config(verify);
+        relay::up(parts, peer, upstream.reach(), claims.as_ref(), body)
     }
 
     /// Answers a fill from the token itself.

@@ -25,7 +25,8 @@ pub struct Patience {
     pub handshake: Duration,
     /// Over HTTP for a whole head, and between two requests; over RESP for a whole request, large ones longer.
     pub head: Duration,
-    /// Over HTTP for the body of a sign-out, between two pieces of one that is handed on, and before it takes more of its answer.
+    /// Over HTTP for the body of a sign-out, between two pieces of one that is handed on (a third of it
+    /// in all for one that comes slower than 1 KB a second), and before it takes more of its answer.
     pub body: Duration,
     /// Over RESP between two requests before it has logged in, where it must.
     pub stranger: Duration,

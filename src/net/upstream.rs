@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::HeaderValue;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -41,6 +41,9 @@ const IDLE_MAX: usize = 32;
 
 /// How long an idle connection is trusted. Node closes its own after 5 s, so that most stale ones are never tried.
 const IDLE_FOR: Duration = Duration::from_secs(4);
+
+/// How long an idle connection is trusted with what cannot be sent twice.
+const IDLE_FOR_ONCE: Duration = Duration::from_secs(1);
 
 /// One in so many connections is for session checks and sign-outs alone. The others may also have calls whose pace a client
 /// sets, with a body that is still coming or an answer that goes out as it is read, so that nothing a client withholds stops
@@ -218,6 +221,22 @@ struct Line {
     heard: Rc<Cell<u64>>,
     /// What carries them.
     task: AbortHandle,
+    /// Whether it has answered.
+    has_answered: bool,
+    /// Whether it has answered again, so that the application is known to keep it open behind an answer.
+    is_kept: bool,
+    /// How long it is trusted while it is idle.
+    idle_for: Duration,
+}
+
+impl Line {
+    /// Notes that it has answered, and what was said of its time to come.
+    fn answered(&mut self, answer: &Response<Incoming>) {
+        self.is_kept = std::mem::replace(&mut self.has_answered, true);
+        if let Some(told) = keep_alive(answer.headers()) {
+            self.idle_for = (told * 4 / 5).min(IDLE_FOR);
+        }
+    }
 }
 
 impl Drop for Line {
@@ -323,8 +342,12 @@ impl Upstream {
         let slot = self.reach.slot(pace).await?;
         call.started.set(Some(Instant::now()));
         self.aim(&mut request);
-        if let Some(line) = self.idle_line() {
-            let again = again(&request);
+        let again = again(&request);
+        let line = match &again {
+            Some(_) => self.idle_line(|_| true),
+            None => self.line_for_once().await,
+        };
+        if let Some(line) = line {
             call.is_sending.set(true);
             match self.send(line, request).await {
                 Ok(answer) => return self.lend(answer, slot),
@@ -355,16 +378,21 @@ impl Upstream {
         }
     }
 
-    /// A connection that can take a request at once; none is waited for.
-    fn idle_line(&self) -> Option<Line> {
+    /// A connection that can take a request at once; none is waited for. The newest that will do is taken.
+    fn idle_line(&self, will_do: impl Fn(&Idle) -> bool) -> Option<Line> {
         let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| idle.since.elapsed() <= idle.line.idle_for && idle.line.sender.is_ready());
+        let place = idle.iter().rposition(will_do)?;
+        Some(idle.remove(place).line)
+    }
+
+    /// One for what cannot be sent twice. Some applications close a connection behind their answer and do not say so, and
+    /// what meets the end of it is lost: so it must have been kept open before, and be idle for less long than others.
+    async fn line_for_once(&self) -> Option<Line> {
         loop {
-            let Idle { line, since } = idle.pop()?;
-            // The newest is on top: when it is too old, so are all below.
-            if since.elapsed() > IDLE_FOR {
-                idle.clear();
-                return None;
-            }
+            let line = self.idle_line(|idle| idle.line.is_kept && idle.since.elapsed() <= IDLE_FOR_ONCE)?;
+            // An end of it that has come is heard by the task that carries it, once that has its turn.
+            tokio::task::yield_now().await;
             if line.sender.is_ready() {
                 return Some(line);
             }
@@ -379,13 +407,16 @@ impl Upstream {
             Builder::new().max_buf_size(HEAD_MAX).handshake(io).await.map_err(|_| Failure::Reset)?;
         // Its errors reach whoever waits for an answer over it.
         let task = tokio::task::spawn_local(async move { drop(connection.await) }).abort_handle();
-        Ok(Line { sender, heard, task })
+        Ok(Line { sender, heard, task, has_answered: false, is_kept: false, idle_for: IDLE_FOR })
     }
 
     async fn send(&self, mut line: Line, request: Request<Outgoing>) -> Result<(Response<Incoming>, Line), Unsent> {
         let before = line.heard.get();
         match line.sender.try_send_request(request).await {
-            Ok(answer) => Ok((answer, line)),
+            Ok(answer) => {
+                line.answered(&answer);
+                Ok((answer, line))
+            }
             Err(mut error) => match error.take_message() {
                 Some(request) => Err(Unsent::Whole(Box::new(request))),
                 None if line.heard.get() == before && !error.error().is_parse() => Err(Unsent::Silent),
@@ -416,6 +447,14 @@ enum Unsent {
     Silent,
     /// Something came back, and it was no answer.
     Broken,
+}
+
+/// How long the application keeps a connection that is idle, if it says so.
+fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    let told = headers.get_all("keep-alive").iter().filter_map(|value| value.to_str().ok());
+    let mut parts = told.flat_map(|told| told.split(',')).filter_map(|part| part.split_once('='));
+    let (_, seconds) = parts.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds.trim().parse().ok().map(|seconds: u32| Duration::from_secs(seconds.into()))
 }
 
 /// A copy to send again, for what may be sent twice.

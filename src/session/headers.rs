@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 
 use super::Profile;
+use super::credential::is_credential;
 
 /// Which door a request is at.
 ///
@@ -137,6 +138,22 @@ fn among(names: &[&str], name: &[u8]) -> bool {
 /// Whether a request's header line goes to the source with a session check.
 pub fn passes_up(name: &[u8]) -> bool {
     !among(HOP_BY_HOP, name) && !among(CONDITIONAL, name)
+}
+
+/// What begins the names that `/api/auth/verify` says who is signed in by.
+const IDENTITY: &[u8] = b"x-session";
+
+/// Whether a request's header line of this name says who is signed in, as `/api/auth/verify` alone may: `X-Session`, whatever
+/// begins with it, and the `others` that the settings name. Applications that read headers as variables (CGI, WSGI, PHP, Rack)
+/// do not tell `_`, `.` or any other mark from `-`, so neither does this. What a session is asked for by is none.
+pub fn claims_identity<'o>(name: &[u8], others: impl IntoIterator<Item = &'o str>) -> bool {
+    let reads_as = |own: &[u8]| {
+        let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (!a.is_ascii_alphanumeric() && *b == b'-');
+        name.len() >= own.len() && name.iter().zip(own).all(same)
+    };
+    let begins = reads_as(IDENTITY) && name.get(IDENTITY.len()).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    !is_credential(name)
+        && (begins || others.into_iter().any(|own| own.len() == name.len() && reads_as(own.as_bytes())))
 }
 
 /// Whether an answer's header line goes to the client.

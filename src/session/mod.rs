@@ -110,7 +110,7 @@ pub use {
     credential::is_credential,
     csrf::may_vouch,
     family::for_disk,
-    headers::{carries_via, connection_names, passes_down, passes_up, route},
+    headers::{carries_via, claims_identity, connection_names, passes_down, passes_up, route},
     service::SESSION_PATH,
     story::{Account, Event, State, Told},
 };

@@ -131,6 +131,15 @@ impl SessionCache {
         self.end_sign_out(sign_out, None, now);
     }
 
+    /// Ends a session for who may end any, whatever memory its fences take; `true` if anything was known of it.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn end_session(&self, tokens: &Tokens, now: Millis) -> bool {
+        let mut sign_out = self.begin_sign_out(tokens, now);
+        let was_known = std::mem::replace(&mut sign_out.is_known, true);
+        self.end_sign_out(sign_out, None, now);
+        was_known
+    }
+
     /// Ends a family by its name.
     pub(super) fn end_family(&self, family: NameBuf, now: Millis) {
         let ticket = self.core.tickets.fetch_add(1, Ordering::Relaxed);

@@ -118,6 +118,32 @@ const FORGED = {
   "x-session-anything": "else",
 };
 
+/** The same for applications that read headers as variables, where any mark is as good as another. */
+const ALIASES = {
+  x_session: "forged",
+  x_session_user_id: "1",
+  "x-session_user-id": "1",
+  "X_Session-User_Id": "1",
+  x_session_email: "root@shop.example",
+  "x_session-name": "root",
+  x_session_expires: "2100-01-01T00:00:00.000Z",
+  "x.session.user.id": "1",
+  "x-session~email": "root@shop.example",
+};
+
+/** Another of them, which Caddy has no way to take out. */
+const RARE = { "x~session~user~id": "1", "x!session": "forged" };
+
+/** What an application of that kind is told of a session, as `[variable, values]`. */
+function variables(headers) {
+  const told = {};
+  for (const [name, value] of Object.entries(headers)) {
+    const variable = `HTTP_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}`;
+    if (variable.startsWith("HTTP_X_SESSION")) (told[variable] ??= []).push(value);
+  }
+  return told;
+}
+
 async function judge(name, port, cloakroom) {
   const checks = new Checks(name);
   const check = (promise, run) => checks.check(promise, run);
@@ -149,6 +175,26 @@ async function judge(name, port, cloakroom) {
     const extra = ["nginx", "traefik"].includes(name) ? ["x-session-anything"] : [];
     assert.deepEqual(told.toSorted(), ["x-session", ...extra, "x-session-expires", "x-session-name"]);
     assert.equal(sent.headers["x-session-name"], "bob");
+  });
+
+  await check("no other way of writing a name is heard, on any path", async () => {
+    const headers = { ...FORGED, ...ALIASES, ...(name === "caddy" ? {} : RARE) };
+    const { sent } = await ask(port, path(""), { token: "zoe.1", headers });
+    const told = variables(sent.headers);
+    assert.deepEqual([told.HTTP_X_SESSION_USER_ID, told.HTTP_X_SESSION_EMAIL], [["7"], ["zoe@shop.example"]]);
+    assert.ok(Object.values(told).every((values) => values.length === 1), JSON.stringify(told));
+    for (const open of ["/signin", "/_next/static/a.js", "/api/auth/providers"]) {
+      const { status, sent } = await ask(port, open, { headers });
+      const { HTTP_X_SESSION_ANYTHING: _, ...told } = variables(sent.headers);
+      assert.deepEqual([status, told], [200, {}], open);
+    }
+  });
+
+  await check("the sign-in page alone is open, and nothing that begins like it", async () => {
+    for (const like of ["/signin-as", "/signins", "/signin/as"]) {
+      const { status, sent } = await ask(port, like);
+      assert.deepEqual([status, sent], [name === "nginx" ? 302 : 401, undefined], like);
+    }
   });
 
   await check("a body goes to the application and not to cloakroom", async () => {
@@ -284,7 +330,7 @@ async function main() {
   const { ":8080": _, ...known } = addresses();
   // Not by its own name, by which Traefik would take it for its static configuration.
   writeFileSync(join(work, "dynamic.yaml"), recipe("traefik.yaml", known));
-  const door = [`--entrypoints.web.address=127.0.0.1:${ports.traefik}`, `--providers.file.filename=${join(work, "dynamic.yaml")}`];
+  const door = [`--entrypoints.web.address=127.0.0.1:${ports.traefik}`, "--entrypoints.web.http.aliasheadersstrategy=delete", `--providers.file.filename=${join(work, "dynamic.yaml")}`];
   start("traefik", [...door, "--global.checknewversion=false", "--global.sendanonymoususage=false"]);
   // Its hot restart would have all Envoys of this machine meet in one shared memory.
   start("envoy", ["-c", join(work, "envoy.yaml"), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]);

@@ -11,6 +11,7 @@ use cloakroom::config::PARAMS;
 use serde_json::Value;
 
 use crate::binary::{Binary, Launch, PROGRAM, command, run};
+use crate::faulty::Faulty;
 use crate::support::{Peer, Redis};
 
 /// What stands in the list of `cloakroom help`.
@@ -328,7 +329,7 @@ fn a_session_is_asked_for_and_ended_and_its_token_never_shown() {
     assert!(!errors.contains(TOKEN));
 
     let (code, said, errors) = run_with(&["signout", "-", "--url", &url], TOKEN);
-    assert_eq!((code, said.as_str(), errors.as_str()), (Some(0), "cleared\n", ""));
+    assert_eq!((code, said.as_str(), errors.as_str()), (Some(0), "signed out here; it is refused for 30 d 0 h\n", ""));
     let (code, said, errors) = run_with(&["get", "-", "--url", &url], TOKEN);
     assert!(code == Some(3) && said.is_empty() && errors.contains("nobody is signed in"), "{errors}");
     let (code, ..) = run_with(&["signout", "-", "--redis", &redis], "another");
@@ -344,6 +345,36 @@ fn a_session_is_asked_for_and_ended_and_its_token_never_shown() {
         code == Some(1) && errors.contains("is cloakroom running there?") && errors.lines().count() == 1,
         "{errors}"
     );
+}
+
+#[test]
+fn a_leaked_token_is_ended_though_the_application_goes_on_taking_it() {
+    const TOKEN: &str = "c4n4ry-t0ken.1";
+    let upstream = Faulty::start();
+    let server = Binary::start(&["--upstream", &format!("http://{}", upstream.addr), "--admin-token", "open"]);
+    let url = format!("http://{}", server.http);
+    let out = |admin: &str, input: &str| {
+        let (mut command, _home) = command(&["signout", "-", "--url", &url]).into_parts();
+        let command = command.env("CLOAKROOM_ADMIN_TOKEN", admin).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("a binary");
+        child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("an end");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(run_with(&["get", "-", "--url", &url], TOKEN).0, Some(0));
+    let (code, said, errors) = out("", TOKEN);
+    assert!(code == Some(1) && said.is_empty() && errors.contains("CLOAKROOM_ADMIN_TOKEN"), "{errors}");
+    assert_eq!(run_with(&["get", "-", "--url", &url], TOKEN).0, Some(0));
+    let signed_out = (Some(0), "signed out here; it is refused for 400 d 0 h\n".to_owned(), String::new());
+    assert_eq!(out("open", TOKEN), signed_out);
+    let unknown = (Some(0), "nothing was known of it here; it is refused for 30 d 0 h\n".to_owned(), String::new());
+    assert_eq!(out("open", "Cookie: a=b; next-auth.session-token=other.1"), unknown);
+    for token in [TOKEN, "other.1"] {
+        assert_eq!(run_with(&["get", "-", "--url", &url], token).0, Some(3), "{token}");
+    }
+    let (code, _, errors) = out("open", &"x".repeat(20_000));
+    assert!(code == Some(2) && errors.contains("nobody was signed out"), "{errors}");
 }
 
 #[test]

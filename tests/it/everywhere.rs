@@ -8,6 +8,7 @@ use super::http::before;
 use super::support::{Peer, Running};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+const ONE: &str = "/admin/session";
 const PATH: &str = "/api/auth/signout-everywhere";
 
 fn end_all(server: std::net::SocketAddr, user: &str) -> Answer {
@@ -87,6 +88,42 @@ fn an_operator_ends_the_sessions_of_a_user_whatever_they_come_from() {
 }
 
 #[test]
+fn an_operator_ends_the_session_of_one_token() {
+    let upstream = Faulty::start();
+    let server = before(upstream.addr, &[("admin-token", "open")]);
+    let end = |token: &str| {
+        let sent = [("Authorization", "Bearer open"), ("X-Session-Token", token)];
+        ask(server.http, "DELETE", ONE, &sent, "")
+    };
+    let shown = "Cookie: a=b; next-auth.session-token=carl.1";
+    for (user, told) in [("alice", "alice.1"), ("bob", "next-auth.session-token=bob.1"), ("carl", shown)] {
+        check(server.http, &format!("{user}.1"));
+        // Which the upstream rolled to the next.
+        assert!(check(server.http, &format!("{user}.2")).body.contains(user));
+        let calls = upstream.checks();
+        assert_eq!(ask(server.http, "DELETE", ONE, &[("X-Session-Token", told)], "").status, 401);
+        // As the session itself says that it lasts until 2099.
+        assert_eq!(end(told).body, r#"{"refused_seconds":34560000,"sessions":1}"#, "{told}");
+        for number in [1, 2] {
+            assert_eq!(check(server.http, &format!("{user}.{number}")).body, "{}");
+        }
+        assert_eq!(upstream.checks(), calls, "and nobody asks whether that is so");
+    }
+    // A token that was never seen here is refused as well.
+    assert_eq!(end("dora.1").body, r#"{"refused_seconds":2592060,"sessions":0}"#);
+    let calls = upstream.checks();
+    assert_eq!((check(server.http, "dora.1").body, upstream.checks()), ("{}".to_owned(), calls));
+    assert!(check(server.http, "eve.1").body.contains("eve"));
+    let open = ("Authorization", "Bearer open");
+    let told = |headers: &[(&str, &str)]| ask(server.http, "DELETE", ONE, headers, "").status;
+    assert_eq!(told(&[open, ("X-Session-Token", "eve.1"), ("X-Session-Token", "eve.2")]), 400);
+    assert_eq!((told(&[open]), end("").status), (400, 400));
+    assert_eq!((end(";").status, end(&"x".repeat(20_000)).status), (404, 404));
+    assert_eq!(ask(server.http, "POST", ONE, &[open, ("X-Session-Token", "eve.1")], "").status, 405);
+    assert!(check(server.http, "eve.1").body.contains("eve"));
+}
+
+#[test]
 fn what_was_ended_stays_so_after_a_kill() {
     let (dir, file) = (tempfile::tempdir().expect("a directory"), decoded::secret_file(SECRET));
     let arguments = [
@@ -101,12 +138,16 @@ fn what_was_ended_stays_so_after_a_kill() {
     let of = |dice| token(SECRET, r#"{"name":"alice","sub":"alice"}"#, dice, 1800);
     assert!(check(server.http, &of(1)).body.contains("alice"));
     assert_eq!(end_all(server.http, "alice").body, r#"{"sessions":1}"#);
+    let one = token(SECRET, r#"{"name":"carl","sub":"carl"}"#, 4, 1800);
+    let ended = ask(server.http, "DELETE", ONE, &[("X-Session-Token", &one)], "");
+    assert_eq!(ended.body, r#"{"refused_seconds":2592060,"sessions":0}"#);
     server.kill();
     let server = Binary::start(&arguments);
     // The one that was there, and one that was not.
     for dice in [1, 2] {
         assert_eq!(check(server.http, &of(dice)).body, "{}");
     }
+    assert_eq!(check(server.http, &one).body, "{}");
     assert!(check(server.http, &token(SECRET, r#"{"name":"bob","sub":"bob"}"#, 3, 1800)).body.contains("bob"));
 }
 

@@ -44,6 +44,8 @@ pub enum Mode {
     Switching101,
     /// Closes the connection on which it has answered once, without having said so.
     CloseAfterOne,
+    /// Closes the connection as soon as it has answered, without having said so.
+    CloseAfterEach,
 }
 
 /// A request as it came.
@@ -146,7 +148,7 @@ impl Faulty {
                 return Ok(());
             }
             served += 1;
-            if !self.answer(&seen, mode, stream.get_mut()).await? {
+            if !self.answer(&seen, mode, stream.get_mut()).await? || mode == Mode::CloseAfterEach {
                 return Ok(());
             }
         }
@@ -263,7 +265,7 @@ impl Faulty {
 
     async fn trouble_or(&self, mode: Mode, stream: &mut TcpStream, good: String) -> std::io::Result<bool> {
         match mode {
-            Mode::Good | Mode::CloseAfterOne => stream.write_all(good.as_bytes()).await?,
+            Mode::Good | Mode::CloseAfterOne | Mode::CloseAfterEach => stream.write_all(good.as_bytes()).await?,
             Mode::Stall => {
                 sleep(Duration::from_secs(30)).await;
                 return Ok(false);

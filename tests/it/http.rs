@@ -182,6 +182,44 @@ fn the_upstream_gets_a_request_made_anew() {
 }
 
 #[test]
+fn what_a_client_says_of_who_is_signed_in_goes_no_further() {
+    let (server, upstream) = front(&[("verify-headers", "remote,user.role=X-Role")]);
+    let forged = [
+        ("X-Session", "1"),
+        ("X-Session-User-Id", "1"),
+        ("X_Session_User_Id", "1"),
+        ("X-Session_Email", "root@shop.example"),
+        ("Remote_User", "root"),
+        ("x_role", "admin"),
+        ("X-Other", "kept"),
+    ];
+    for (method, path) in [
+        ("GET", "/api/auth/session"),
+        ("GET", "/api/auth/session?x"),
+        ("POST", "/api/auth/session"),
+        ("GET", "/api/auth/providers"),
+        ("POST", "/api/auth/callback/credentials"),
+    ] {
+        ask(server.http, method, path, &forged, "");
+        let seen = upstream.last();
+        let told = |part: &str| seen.headers.iter().filter(|(name, _)| name.contains(part)).count();
+        assert_eq!(["session", "remote", "role", "x-other"].map(told), [0, 0, 0, 1], "{method} {path}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_post_without_a_body_tells_the_upstream_that_it_has_none() {
+    let (server, upstream) = front(&[]);
+    let length = |request: &str| {
+        let head = format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        Peer::connect(server.http).send(head).rest();
+        upstream.last().header("content-length")
+    };
+    assert_eq!(length("POST /api/auth/callback/credentials").as_deref(), Some("0"));
+    assert_eq!(length("GET /api/auth/providers"), None);
+}
+
+#[test]
 fn the_upstream_is_asked_for_the_host_that_the_settings_say() {
     for (setting, is_own) in [("auto", false), ("client", false), ("upstream", true)] {
         let (server, upstream) = front(&[("upstream-host", setting)]);
@@ -270,6 +308,32 @@ fn a_connection_that_went_stale_while_idle_costs_nobody_an_error() {
 }
 
 #[test]
+fn a_post_meets_no_connection_that_the_upstream_closes_unannounced() {
+    let (server, upstream) = front(&[("workers", "1")]);
+    for mode in [Mode::CloseAfterOne, Mode::CloseAfterEach] {
+        upstream.behave(mode);
+        for round in 0..60 {
+            let answer = ask(server.http, "POST", "/api/auth/callback/credentials", &[], "user=alice");
+            assert_eq!(answer.status, 200, "{mode:?}, round {round}");
+            // What is sent again where need be leaves connections behind as well.
+            if round % 3 == 0 {
+                assert_eq!(check(server.http, &format!("{mode:?}{round}.1")).status, 200, "{mode:?}, round {round}");
+            }
+        }
+    }
+    // Where connections are kept, they are used for such requests too.
+    upstream.behave(Mode::Good);
+    for round in 0..3 {
+        check(server.http, &format!("good{round}.1"));
+    }
+    let before = upstream.connections.load(Ordering::SeqCst);
+    for _ in 0..5 {
+        ask(server.http, "POST", "/api/auth/callback/credentials", &[], "user=alice");
+    }
+    assert!(upstream.connections.load(Ordering::SeqCst) < before + 5);
+}
+
+#[test]
 fn calls_share_kept_alive_connections() {
     let (server, upstream) = front(&[("workers", "1")]);
     for round in 0..10 {
@@ -348,8 +412,38 @@ fn a_form_on_another_site_clears_nothing() {
         let answer = ask(server.http, "POST", "/api/auth/signout", &[("Cookie", &cookie), forged], "");
         assert_eq!(answer.status, 403);
     }
+    let alien = ("Origin", "https://evil.example");
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    // A client that reads nothing but JSON is told in JSON, and where a person may sign out.
+    let sent = [("Cookie", cookie.as_str()), form, alien];
+    let answer = ask(server.http, "POST", "/api/auth/signout", &sent, "csrfToken=guessed&json=true");
+    let said =
+        r#"{"error":"a sign-out must come from the application's own pages","url":"/api/auth/signout?csrf=true"}"#;
+    assert_eq!((answer.status, answer.body.as_str()), (403, said));
+    assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(check(server.http, "alice.1").header("x-session-source"), "cache");
     assert_eq!(upstream.seen.lock().len(), 1);
+}
+
+#[test]
+fn a_sign_out_whose_csrf_token_has_its_cookie_comes_from_where_it_may() {
+    let (server, _upstream) = front(&[]);
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let body = "csrfToken=good&callbackUrl=http%3A%2F%2Fapp.intra%2F&json=true";
+    // A proxy that does not tell which host was asked for, as nginx does unless told to.
+    for (at, origin) in ["http://app.intra", "https://shop.example:8443", "null"].into_iter().enumerate() {
+        let token = format!("user{at}.1");
+        check(server.http, &token);
+        let cookies = format!("next-auth.session-token={token}; next-auth.csrf-token=good%7Chash");
+        let sent = [("Cookie", cookies.as_str()), form, ("Origin", origin)];
+        // The browser's own word is another thing.
+        let alien = [&sent[..], &[("Sec-Fetch-Site", "cross-site")]].concat();
+        assert_eq!(ask(server.http, "POST", "/api/auth/signout", &alien, body).status, 403, "{origin}");
+        assert_eq!(check(server.http, &token).header("x-session-source"), "cache");
+        let answer = ask(server.http, "POST", "/api/auth/signout", &sent, body);
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"url":"http://app/signin"}"#), "{origin}");
+        assert_eq!(check(server.http, &token).body, "{}");
+    }
 }
 
 #[test]

@@ -299,6 +299,29 @@ fn a_body_that_stops_coming_is_given_up() {
 }
 
 #[test]
+fn a_body_that_comes_a_byte_now_and_then_is_given_up_though_it_never_pauses_for_long() {
+    let upstream = Faulty::start();
+    let url = format!("http://{}", upstream.addr);
+    let patience = Patience { body: Duration::from_secs(3), ..Patience::default() };
+    let server = Running::with_patience(patience, &[("upstream", &url), ("upstream-connections", "1")]);
+    let mut peer = withhold(&server, "/api/auth/signin");
+    peer.0.set_read_timeout(Some(Duration::from_millis(50))).expect("a socket");
+    let mut heard = Vec::new();
+    until("it is given up", || {
+        // What is sent behind the answer may meet a closed connection.
+        let _ = peer.0.write_all(b"x");
+        let mut piece = [0; 1024];
+        let come = peer.0.read(&mut piece).unwrap_or(0);
+        heard.extend_from_slice(&piece[..come]);
+        !heard.is_empty()
+    });
+    assert!(heard.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&heard));
+    // All that came before that were a few dozen bytes.
+    assert!(upstream.uploaded.load(Ordering::SeqCst) < 2_000);
+    assert!(check(server.http, "alice.1").body.contains("alice"));
+}
+
+#[test]
 fn clients_have_no_say_in_whether_the_upstream_counts_as_ready() {
     let (server, upstream) = front(&[("upstream-connections", "1")]);
     let is_ready = || ask(server.http, "GET", "/readyz", &[], "").status == 200;

@@ -29,6 +29,7 @@ impl Visit {
         }
         match path {
             "/admin/sessions" => self.end_sessions(parts).await,
+            "/admin/session" => self.end_session(parts).await,
             "/healthz" => answer::text(StatusCode::OK, "ok"),
             "/readyz" => self.ready().await,
             "/" => self.page(),
@@ -48,7 +49,7 @@ impl Visit {
             },
             _ => {
                 let line = "not found; there are /api/auth/*, /.well-known/jwks.json, /healthz, /readyz, /metrics, \
-                            /admin/sessions and, for people, /";
+                            /admin/sessions, /admin/session and, for people, /";
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         }

@@ -2,15 +2,20 @@
 //! one connection only.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, VIA};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, VIA,
+};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Body as _;
 use tracing::{Span, error_span};
 
 use super::Caller;
+use super::form::form_field;
+use crate::config::ClaimHeaders;
 use crate::net::otlp::{TraceParent, Trail};
 use crate::net::upstream::{Outgoing, Reach};
-use crate::session::{Header, PRIVATE, SourceAnswer, carries_via, connection_names, is_credential};
+use crate::session::{Header, PRIVATE, SourceAnswer, carries_via, claims_identity, connection_names, is_credential};
 use crate::session::{is_private, passes_down, passes_up, speaks_to_caches};
 
 /// The name that `Via` lines know this gateway by.
@@ -20,6 +25,8 @@ const OUR_VIA: &str = "1.1 cloakroom";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// By this Auth.js' client asks for JSON in place of a redirect.
+pub(super) const X_AUTH_RETURN_REDIRECT: HeaderName = HeaderName::from_static("x-auth-return-redirect");
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -29,11 +36,24 @@ pub(super) fn is_loop(headers: &HeaderMap) -> bool {
 }
 
 /// The upstream's request, made anew: method, path and query as they came, and of the headers those that are meant for
-/// it. What names the client and its address is added where nobody in front has.
-pub(super) fn up(parts: &Parts, peer: Caller, reach: &Reach, body: Outgoing) -> Request<Outgoing> {
+/// it. What names the client and its address is added where nobody in front has. What says who is signed in, as a proxy is
+/// told it and these `claims` as well, is a client's own invention here and goes no further; `None` where no proxy is told.
+pub(super) fn up(
+    parts: &Parts,
+    peer: Caller,
+    reach: &Reach,
+    claims: Option<&ClaimHeaders>,
+    body: Outgoing,
+) -> Request<Outgoing> {
+    let is_forged = |name: &HeaderName| {
+        claims.is_some_and(|claims| {
+            let names = claims.lines().iter().map(|line| line.name.as_str());
+            claims_identity(name.as_str().as_bytes(), names)
+        })
+    };
     let mut headers = HeaderMap::with_capacity(parts.headers.len() + 4);
     for (name, value) in &parts.headers {
-        if passes_up(name.as_str().as_bytes()) && *name != CONTENT_LENGTH && *name != VIA {
+        if passes_up(name.as_str().as_bytes()) && *name != CONTENT_LENGTH && *name != VIA && !is_forged(name) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -50,6 +70,10 @@ pub(super) fn up(parts: &Parts, peer: Caller, reach: &Reach, body: Outgoing) -> 
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(if peer.is_secure { "https" } else { "http" }));
     if let Some(host) = asked.or(host) {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+    // Where a body may be meant some servers ask for its length, be there one or not (RFC 9110, 8.6).
+    if body.is_end_stream() && matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
@@ -166,13 +190,39 @@ pub(super) fn first<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h
 /// Whether a browser sends this for a page of another site. Cookies with `SameSite=Lax` do not come along then; this
 /// also holds for cookies without it and for browsers that know no such thing.
 pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return site == "cross-site";
+    if let Some(told) = told_cross_site(headers) {
+        return told;
     }
     let Some(origin) = headers.get("origin") else { return false };
     let Some((_, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return true };
-    let same = |value: &HeaderValue| value.to_str().is_ok_and(|host| host.trim().eq_ignore_ascii_case(origin));
+    let origin = without_default_port(origin);
+    let named = |host: &str| without_default_port(host.trim()).eq_ignore_ascii_case(origin);
+    let same = |value: &HeaderValue| value.to_str().is_ok_and(|hosts| hosts.split(',').any(named));
     !headers.get_all(HOST).iter().chain(headers.get_all(X_FORWARDED_HOST).iter()).any(same)
+}
+
+/// What the browser itself says of that, if it does.
+pub(super) fn told_cross_site(headers: &HeaderMap) -> Option<bool> {
+    headers.get("sec-fetch-site").map(|site| site == "cross-site")
+}
+
+/// A host as browsers write it: without the port that its scheme has anyway. Which scheme the client speaks is not always
+/// known here; to either port the same site answers.
+fn without_default_port(host: &str) -> &str {
+    host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host)
+}
+
+/// Whether who asks can read JSON alone: a program does, and both of next-auth's clients, which say so in the form or in
+/// the head.
+pub(super) fn wants_json(headers: &HeaderMap, body: &[u8]) -> bool {
+    let says = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.any(|value| value.to_ascii_lowercase().contains("json"))
+    };
+    headers.contains_key(X_AUTH_RETURN_REDIRECT)
+        || says(ACCEPT)
+        || says(CONTENT_TYPE)
+        || form_field(body, "json").as_deref() == Some("true")
 }
 
 /// The csrf token in a sign-out's body, which makes it NextAuth's own; without one it is the app's step before it.
@@ -207,7 +257,7 @@ mod tests {
 
     fn sent_to(reach: &Reach, lines: &[(&'static str, &str)]) -> HeaderMap {
         let peer: std::net::SocketAddr = "10.0.0.9:4000".parse().expect("an address");
-        up(&parts(lines), peer.into(), reach, Outgoing::empty()).headers().clone()
+        up(&parts(lines), peer.into(), reach, None, Outgoing::empty()).headers().clone()
     }
 
     #[test]
@@ -227,6 +277,55 @@ mod tests {
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["cookie", "host", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn who_is_signed_in_is_not_for_clients_to_say() {
+        let names = |claims: Option<&ClaimHeaders>, lines: &[(&'static str, &str)]| {
+            let peer: std::net::SocketAddr = "10.0.0.9:4000".parse().expect("an address");
+            let sent = up(&parts(lines), peer.into(), &reach("http://app:3000"), claims, Outgoing::empty());
+            let own = ["via", "x-forwarded-for", "x-forwarded-proto", "host", "x-forwarded-host"];
+            let names = sent.headers().keys().map(|name| name.as_str().to_owned());
+            names.filter(|name| !own.contains(&name.as_str())).collect::<Vec<_>>()
+        };
+        let claims: ClaimHeaders = "remote,user.role=X-Role".parse().expect("headers");
+        let forged = [
+            ("x-session", "1"),
+            ("x_session", "1"),
+            ("x-session-user-id", "1"),
+            ("x_session_user_id", "1"),
+            ("x-session_email", "1"),
+            ("x.session.name", "1"),
+            ("x-session-anything", "1"),
+            ("remote-user", "root"),
+            ("remote_user", "root"),
+            ("x_role", "root"),
+        ];
+        assert_eq!(names(Some(&claims), &forged), <[&str; 0]>::default());
+        assert_eq!(names(None, &forged).len(), forged.len());
+        // What shows who somebody is, and what is only called alike.
+        let passing = [
+            ("x-session-token", "1"),
+            ("x-session-cookie", "1"),
+            ("x-sessions", "1"),
+            ("x-sessionid", "1"),
+            ("x-roles", "1"),
+            ("xx-session", "1"),
+        ];
+        assert_eq!(names(Some(&claims), &passing), passing.map(|(name, _)| name));
+    }
+
+    #[test]
+    fn a_request_that_might_have_a_body_tells_that_it_has_none() {
+        for (method, length) in
+            [("POST", Some("0")), ("PUT", Some("0")), ("PATCH", Some("0")), ("GET", None), ("DELETE", None)]
+        {
+            let mut parts = parts(&[("host", "a"), ("content-length", "0")]);
+            parts.method = method.parse().expect("a method");
+            let peer: std::net::SocketAddr = "10.0.0.9:4000".parse().expect("an address");
+            let sent = up(&parts, peer.into(), &reach("http://app:3000"), None, Outgoing::empty());
+            assert_eq!(sent.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()), length, "{method}");
+        }
     }
 
     #[test]
@@ -273,6 +372,20 @@ mod tests {
             ("x-forwarded-host", "shop.example")
         ]));
         assert!(!is(&[("host", "shop.example")]));
+        // A port that browsers leave out, and proxies in a row.
+        for (origin, host) in [
+            ("http://app.intra", "app.intra:80"),
+            ("https://app.intra", "App.intra:443"),
+            ("https://app.intra", "app.intra:80"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            assert!(!is(&[("origin", origin), ("host", host)]), "{host}");
+        }
+        let hosts = ("x-forwarded-host", "shop.example, 10.0.0.1:8080");
+        assert!(!is(&[("origin", "https://shop.example"), ("host", "127.0.0.1:8379"), hosts]));
+        for host in ["app.intra:8080", "app.intra:8", "intra:80", "evil.app.intra:80", "app.intra.evil:80"] {
+            assert!(is(&[("origin", "http://app.intra"), ("host", host)]), "{host}");
+        }
     }
 
     #[test]
@@ -284,5 +397,10 @@ mod tests {
         assert!(has("application/json", r#"{"csrfToken":"ab"}"#));
         assert!(!has("application/json", r#"{"csrfToken":null}"#));
         assert!(!has("text/plain", ""));
+        let json = |lines: &[(&'static str, &str)], body: &str| wants_json(&parts(lines).headers, body.as_bytes());
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        assert!(json(&[form], "csrfToken=ab&json=true") && json(&[form, ("x-auth-return-redirect", "1")], ""));
+        assert!(json(&[("accept", "application/json")], "") && json(&[("content-type", "application/json")], ""));
+        assert!(!json(&[form, ("accept", "text/html,*/*")], "csrfToken=ab"));
     }
 }

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use tracing::warn;
 
 use super::answer::{self, Out};
+use super::sign_out::SIGN_OUT;
 use super::{Visit, guard, relay};
 use crate::net::upstream::{Outgoing, Upload, Upstream};
 use crate::session::{Observed, Passage, Route};
@@ -17,7 +18,7 @@ use crate::session::{Observed, Passage, Route};
 const CSRF: &str = "/api/auth/csrf";
 
 /// What is signed out at, by POST alone where no upstream has a page there.
-const SIGN_OUTS: [&str; 2] = ["/api/auth/signout", "/api/auth/signout-everywhere"];
+const SIGN_OUTS: [&str; 2] = [SIGN_OUT, "/api/auth/signout-everywhere"];
 
 /// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
 const HAND_ON_MAX: Duration = Duration::from_secs(60);
@@ -176,6 +177,6 @@ impl Visit {
     }
 
     pub(super) fn up(&self, parts: &Parts, upstream: &Upstream, body: Outgoing) -> Request<Outgoing> {
-        relay::up(parts, self.peer, upstream.reach(), body)
+        self.door.up(parts, self.peer, upstream, body)
     }
 }

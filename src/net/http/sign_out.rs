@@ -22,35 +22,36 @@ use super::{Alarm, SIGN_OUT_MAX, Visit, cookies, lines, relay};
 use crate::net::upstream::{Outgoing, Upstream};
 use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer, Tokens, may_vouch};
 
+/// Where NextAuth signs out, and has a page to do so by hand.
+pub(super) const SIGN_OUT: &str = "/api/auth/signout";
+
 /// For a sign-out that a page of another site has sent.
-pub(super) const FOREIGN: &str = "a sign-out must come from the application's own pages";
+const FOREIGN: &str = "a sign-out must come from the application's own pages";
 
 /// For a sign-out's body that is too long.
 pub(super) const SHORTER: &str = "a sign-out is shorter";
 
 impl Visit {
     pub(super) async fn sign_out(&self, upstream: Option<&Upstream>, parts: Parts, body: Incoming) -> Response<Out> {
-        // A form on another site may neither clear what is stored nor, while the upstream is down and cannot look at
-        // the csrf token, sign anybody out.
-        if relay::is_cross_site(&parts.headers) {
-            return answer::text(StatusCode::FORBIDDEN, FOREIGN);
-        }
         let body = match self.read(body, SHORTER).await {
             Ok(body) => body,
             Err(response) => return response,
         };
-        match upstream {
-            Some(upstream) if let Some(token) = relay::csrf_token(&parts.headers, &body) => {
-                match may_vouch(cookies(&parts), &token) {
-                    true => self.sign_out_upstream(upstream, parts, body).await,
-                    false => self.leave_to_upstream(upstream, parts, body).await,
-                }
-            }
-            None if self.door.hall.sessions.decodes()
-                && let Some(token) = relay::csrf_token(&parts.headers, &body) =>
-            {
-                self.sign_out_here(&parts, &body, &token).await
-            }
+        let token = relay::csrf_token(&parts.headers, &body);
+        let is_vouched = match (upstream, &token) {
+            (_, None) => false,
+            (Some(_), Some(token)) => may_vouch(cookies(&parts), token),
+            (None, Some(token)) => self.is_guarded(&parts, token),
+        };
+        // A form on another site may neither clear what is stored nor, while the upstream is down and cannot look at
+        // the csrf token, sign anybody out.
+        if let Some(refusal) = refuse_foreign(&parts, &body, is_vouched) {
+            return refusal;
+        }
+        match (upstream, token) {
+            (Some(upstream), Some(_)) if is_vouched => self.sign_out_upstream(upstream, parts, body).await,
+            (Some(upstream), Some(_)) => self.leave_to_upstream(upstream, parts, body).await,
+            (None, Some(token)) if self.door.hall.sessions.decodes() => self.sign_out_here(&parts, &body, &token).await,
             _ => self.clear(&parts).await,
         }
     }
@@ -61,8 +62,8 @@ impl Visit {
     }
 
     async fn clear_of(&self, parts: &Parts, tokens: Tokens) -> Response<Out> {
-        if relay::is_cross_site(&parts.headers) {
-            return answer::text(StatusCode::FORBIDDEN, FOREIGN);
+        if let Some(refusal) = refuse_foreign(parts, b"", false) {
+            return refusal;
         }
         let cleared = self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now));
         self.door.hall.settle().await;
@@ -187,6 +188,28 @@ impl Visit {
         self.delete_cookies(parts, &mut response);
         response
     }
+}
+
+/// The refusal of what a page of another site has sent. Where a cookie vouches for the csrf token, as NextAuth asks for and no
+/// more, it must be the browser that says so: from here the application seems to be elsewhere behind a proxy that does not
+/// tell what was asked for. next-auth's clients read nothing but JSON, and go where it says:
+/// to the page on which a person signs out by hand, as NextAuth has them do itself.
+pub(super) fn refuse_foreign(parts: &Parts, body: &[u8], is_vouched: bool) -> Option<Response<Out>> {
+    let is_foreign = match relay::told_cross_site(&parts.headers) {
+        Some(told) => told,
+        None => !is_vouched && relay::is_cross_site(&parts.headers),
+    };
+    if !is_foreign {
+        return None;
+    }
+    if !relay::wants_json(&parts.headers, body) {
+        return Some(answer::text(StatusCode::FORBIDDEN, FOREIGN));
+    }
+    let mut said = serde_json::json!({ "error": FOREIGN });
+    if parts.uri.path() == SIGN_OUT {
+        said["url"] = format!("{SIGN_OUT}?csrf=true").into();
+    }
+    Some(answer::json(StatusCode::FORBIDDEN, &said))
 }
 
 /// The upstream's own answer, as it is.

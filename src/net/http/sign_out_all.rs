@@ -1,6 +1,7 @@
 //! Signing out on every device: `POST /api/auth/signout-everywhere` for who is signed in, and
-//! `DELETE /admin/sessions?user=ID` for operators.
+//! `DELETE /admin/sessions?user=ID` for operators; and `DELETE /admin/session`, by which they end that of one token.
 
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -9,15 +10,15 @@ use tracing::info;
 
 use super::answer::{self, Out};
 use super::form::form_field;
-use super::sign_out::{FOREIGN, SHORTER};
+use super::sign_out::{SHORTER, refuse_foreign};
 use super::{Visit, cookies, relay};
-use crate::session::{Origin, SESSION_PATH, User, may_vouch};
+use crate::session::{Origin, PassWhy, SESSION_PATH, State, User, may_vouch};
+
+/// By this an operator names a session: a URL would be logged, and `Authorization` shows the operator.
+const X_SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
 impl Visit {
     pub(super) async fn sign_out_everywhere(&self, mut parts: Parts, body: Incoming) -> Response<Out> {
-        if relay::is_cross_site(&parts.headers) {
-            return answer::text(StatusCode::FORBIDDEN, FOREIGN);
-        }
         let body = match self.read(body, SHORTER).await {
             Ok(body) => body,
             Err(response) => return response,
@@ -25,16 +26,18 @@ impl Visit {
         let door = &self.door;
         let sessions = &door.hall.sessions;
         let token = relay::csrf_token(&parts.headers, &body);
-        let guarded = match (&door.upstream, &token) {
-            // Others than NextAuth have no such token; where the request comes from is all that they look at, too.
-            _ if !sessions.service().is_next_auth() => true,
-            _ if sessions.decodes() => token.is_some_and(|token| self.is_guarded(&parts, &token)),
-            (Some(_), Some(token)) => may_vouch(cookies(&parts), token),
-            (Some(_), None) => false,
-            // With the store alone nobody makes such tokens, and there is no other guard for a sign-out either.
-            (None, _) => true,
+        // Others than NextAuth have no csrf token; where the request comes from is all that they look at, too. And with the store
+        // alone nobody makes such tokens, and there is no other guard for a sign-out either.
+        let has_tokens = sessions.service().is_next_auth() && (sessions.decodes() || door.upstream.is_some());
+        let is_vouched = match &token {
+            Some(token) if has_tokens && sessions.decodes() => self.is_guarded(&parts, token),
+            Some(token) if has_tokens => may_vouch(cookies(&parts), token),
+            _ => false,
         };
-        if !guarded {
+        if let Some(refusal) = refuse_foreign(&parts, &body, is_vouched) {
+            return refusal;
+        }
+        if has_tokens && !is_vouched {
             let why = "the csrfToken is missing, or no cookie vouches for it: get one from /api/auth/csrf";
             return answer::json(StatusCode::FORBIDDEN, &json!({ "error": why }));
         }
@@ -77,6 +80,47 @@ impl Visit {
         self.door.hall.settle().await;
         info!(sessions = ended, "An operator ended all sessions of a user");
         answer::json(StatusCode::OK, &json!({ "sessions": ended }))
+    }
+
+    /// Ends the session of a token, or of the header's value that shows one, as it might be pasted. Where nothing is known of
+    /// it, it is refused all the same, for as long as the answer tells.
+    pub(super) async fn end_session(&self, parts: &Parts) -> Response<Out> {
+        if parts.method != Method::DELETE {
+            return answer::not_allowed("DELETE");
+        }
+        if let Some(refusal) = self.refuse_stranger(parts) {
+            return refusal;
+        }
+        let mut tokens = parts.headers.get_all(X_SESSION_TOKEN).iter().map(HeaderValue::as_bytes);
+        let (Some(token @ [_, ..]), None) = (tokens.next(), tokens.next()) else {
+            return answer::json(StatusCode::BAD_REQUEST, &json!({ "error": "name one token, as X-Session-Token" }));
+        };
+        let told = self.door.with_sessions(|sessions, now| {
+            let tokens = sessions.pasted(token);
+            let state = sessions.account(&tokens, now).state;
+            // Of what is too long to be read nothing can be refused either.
+            if matches!(state, State::NoCookie | State::Unclear(PassWhy::TooLong)) {
+                return None;
+            }
+            let was_known = sessions.end_session(&tokens, now) || matches!(state, State::Stored { .. });
+            let refused = match sessions.account(&tokens, now).state {
+                State::SignedOut(left) => Some(left.0 / 1_000),
+                // Of several tokens, or of one that cannot be told from others, each has its own.
+                _ => None,
+            };
+            Some((was_known, refused))
+        });
+        let Some((was_known, refused)) = told else {
+            let why = "X-Session-Token holds no token that a session could have";
+            return answer::json(StatusCode::NOT_FOUND, &json!({ "error": why }));
+        };
+        self.door.hall.settle().await;
+        info!(known = was_known, "An operator ended a session");
+        let mut said = json!({ "sessions": u8::from(was_known) });
+        if let Some(refused) = refused {
+            said["refused_seconds"] = refused.into();
+        }
+        answer::json(StatusCode::OK, &said)
     }
 
     /// Ends all sessions of a user, in steps between which others are served.

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 
 use super::answer::{self, Out};
 use super::form::form_field;
-use super::relay::X_FORWARDED_HOST;
+use super::relay::{X_AUTH_RETURN_REDIRECT, X_FORWARDED_HOST};
 use super::{Visit, cookies, dice, relay};
 
 impl Visit {
@@ -36,7 +36,7 @@ impl Visit {
 
     pub(super) async fn sign_out_here(&self, parts: &Parts, body: &Bytes, token: &[u8]) -> Response<Out> {
         let origin = self.origin(&parts.headers);
-        let is_v5 = parts.headers.contains_key("x-auth-return-redirect");
+        let is_v5 = parts.headers.contains_key(X_AUTH_RETURN_REDIRECT);
         let wants_json = is_v5 || field(&parts.headers, body, "json").as_deref() == Some("true");
         if !self.is_guarded(parts, token) {
             // Both libraries say so with a status that sounds like success, and a page to go to.

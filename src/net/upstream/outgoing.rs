@@ -6,11 +6,18 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
+
+/// Bytes a second that a client's body must come with, as long as it is waited for. The slowest of networks are faster.
+const RATE_MIN: u64 = 1024;
+
+/// The part of the patience with one pause that a body may take which comes slower, so that a byte now and then holds a
+/// connection to the application for no more than that.
+const GRACE_PART: u32 = 3;
 
 type Fault = Box<dyn Error + Send + Sync>;
 
@@ -35,12 +42,15 @@ pub enum Upload {
     Broken,
 }
 
-/// A client's body, given up when it pauses too long.
+/// A client's body, given up when it pauses too long or comes too slowly.
 pub struct Stream {
     body: Incoming,
     /// How long it may pause.
     patience: Duration,
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// How long it was waited for so far, and how many bytes have come.
+    waited: Duration,
+    come: u64,
     upload: Rc<Cell<Upload>>,
 }
 
@@ -50,13 +60,13 @@ impl Outgoing {
         Outgoing::Full(None)
     }
 
-    /// A client's body, which may pause for so long.
+    /// A client's body, which may pause for so long. One that comes very slowly may take a part of that in all.
     pub fn stream(body: Incoming, patience: Duration) -> Outgoing {
         if body.is_end_stream() {
             return Outgoing::empty();
         }
         let upload = Rc::new(Cell::new(Upload::Coming));
-        Outgoing::Stream(Box::new(Stream { body, patience, pause: None, upload }))
+        Outgoing::Stream(Box::new(Stream { body, patience, pause: None, waited: Duration::ZERO, come: 0, upload }))
     }
 
     /// Whether it comes from a client, who may take long for it.
@@ -77,13 +87,18 @@ impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             // While the application takes nothing nobody asks, and no pause of the client's is counted.
-            let patience = self.patience;
-            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(patience)));
+            let due = self.patience / GRACE_PART + Duration::from_secs(self.come / RATE_MIN);
+            let patience = self.patience.min(due.saturating_sub(self.waited));
+            let (_, pause) = self.pause.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(patience))));
             ready!(pause.as_mut().poll(cx));
             self.upload.set(Upload::Stalled);
             return Poll::Ready(Some(Err("the body stopped coming".into())));
         };
-        self.pause = None;
+        if let Some((since, _)) = self.pause.take() {
+            self.waited += since.elapsed();
+        }
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        self.come += data.map_or(0, |data| data.len() as u64);
         match &frame {
             Some(Err(_)) => self.upload.set(Upload::Broken),
             Some(Ok(_)) if !self.body.is_end_stream() => {}
