@@ -64,6 +64,7 @@ mod cookie;
 mod counters;
 mod credential;
 mod csrf;
+mod dead;
 mod family;
 mod fill;
 mod flight;

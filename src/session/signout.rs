@@ -250,9 +250,13 @@ impl SessionCache {
     /// ```
     pub fn restore_sign_out<'n>(&self, names: impl Iterator<Item = &'n [u8]>, until: u64) -> u64 {
         let core = &self.core;
+        // Of a cut it must be known what the wall clock said; which name is a user's, nobody knows.
+        let mark = until;
         let (now, until) = (core.answers.clock().now(), core.answers.clock().from_wall(until));
         let prefix = &core.settings().prefix;
-        let restore = |name: &[u8]| core.answers.fence(&[prefix, name].concat(), 0, until.min(now + REVOKE_MAX), now);
+        let restore = |name: &[u8]| {
+            core.answers.fence_marked(&[prefix, name].concat(), mark, until.min(now + REVOKE_MAX), now);
+        };
         if until > now { names.map(restore).count() as u64 } else { 0 }
     }
 }
