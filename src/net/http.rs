@@ -412,7 +412,8 @@ impl Door {
         self.with_sessions(|sessions, now| sessions.without_dead(tokens, cookies.iter().copied(), now))
     }
 
-    /// Has a browser that was told of a sign-out forget what was signed out.
+    /// Has a browser that is told of a sign-out forget what was signed out. Only where the answer took no time: the browser
+    /// may have another cookie by when one comes that has waited.
     fn bid_farewell(&self, answer: &mut session::Answer, tokens: &Tokens, parts: &Parts) {
         if answer.origin == Origin::Fence {
             let cookies: Vec<&[u8]> = cookies(parts).collect();
@@ -505,7 +506,6 @@ impl Door {
         };
         let mut answer = found.instrument(relay::trace(&parts.headers)).await;
         answer.headers.push(answer::waited(asked.began.elapsed()));
-        self.bid_farewell(&mut answer, tokens, parts);
         answer
     }
 

@@ -51,7 +51,7 @@ impl Core {
     }
 
     /// The longest that a fence stands of a sign-out that is under way, or of a removal by a command.
-    fn brief(&self) -> Ttl {
+    pub fn brief(&self) -> Ttl {
         let settings = self.settings();
         let own = settings.fence();
         self.answers.fence_length(&settings.prefix).map_or(own, |fence| fence.max(own))

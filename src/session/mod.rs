@@ -100,7 +100,7 @@ pub use jwt::{DICE, Keyring, Secrets, TokenFault};
 pub use nextauth::NextAuth;
 pub use pass::{Observed, Passage};
 pub use service::Service;
-pub use signout::{Ended, SignOut};
+pub use signout::{Ended, SignIn, SignOut};
 pub use source::{Failure, Outcome, Source, SourceAnswer};
 pub use users::{Everywhere, User};
 pub use verify::Verified;

@@ -208,7 +208,7 @@ fn a_stolen_token_gets_no_fresh_one_from_the_application_after_a_sign_out_everyw
         ("GET", "/api/auth/session?x"),
         ("POST", "/api/auth/session"),
         ("HEAD", "/api/auth/session"),
-        ("GET", "/api//auth/session"),
+        ("GET", "/api/auth//session"),
         ("GET", "/api/auth/sessio%6e"),
     ] {
         let answer = to(&stolen, method, path);

@@ -122,8 +122,15 @@ impl Visit {
             true => Some(sessions.signed_out(&shown)),
             false => door.with_sessions(|sessions, now| sessions.admit(&tokens, passage, now)),
         };
-        let mut answer = match admitted {
-            Some(answer) => answer,
+        let answer = match admitted {
+            Some(mut answer) => {
+                parts.headers.remove(COOKIE);
+                for line in came {
+                    parts.headers.append(COOKIE, line);
+                }
+                door.bid_farewell(&mut answer, &shown, &parts);
+                answer
+            }
             None => {
                 let request = self.up(&parts, upstream, Outgoing::stream(body, door.hall.patience.body));
                 let outcome = door.ask(upstream, request).await;
@@ -135,11 +142,6 @@ impl Visit {
                 }
             }
         };
-        parts.headers.remove(COOKIE);
-        for line in came {
-            parts.headers.append(COOKIE, line);
-        }
-        door.bid_farewell(&mut answer, &shown, &parts);
         door.followed(&parts, &answer);
         answer::session(answer)
     }
@@ -149,6 +151,7 @@ impl Visit {
         let (door, sessions) = (&self.door, &self.door.hall.sessions);
         // The upstream is to see nobody in a cookie that was signed out: who signs in beside it would be taken for its user.
         let tokens = door.spare(&mut parts);
+        let sign_in = sessions.begin_sign_in();
         let body = Outgoing::stream(body, door.hall.patience.body);
         let upload = body.upload();
         let request = self.up(&parts, upstream, body);
@@ -173,6 +176,11 @@ impl Visit {
         // What began before somebody was signed out everywhere, and is no sign-in, brings nobody back.
         if (observed, passage) == (Observed::Untouched, Passage::Page) && door.without_dead(&tokens, &parts).is_some() {
             observed = Observed::SignedOut;
+        }
+        if (observed, passage) == (Observed::Untouched, Passage::SignIn)
+            && door.with_sessions(|sessions, now| sessions.end_sign_in(sign_in, &tokens, status, &lines, now))
+        {
+            door.hall.settle().await;
         }
         match observed {
             // What NextAuth's pages change is known; of others anything may have changed who it is.

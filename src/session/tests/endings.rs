@@ -579,3 +579,44 @@ fn rule_18_what_was_signed_out_is_not_handed_on_and_all_else_is_as_it_was() {
     desk.redis_del("t1");
     assert_eq!((kept(&desk, &[&cookie("t1")]), gone(&desk, &cookie("t1")).len()), (Some(Vec::new()), 0));
 }
+
+#[test]
+fn rule_15_a_repeated_sign_out_is_told_again_only_when_its_fence_would_fall_sooner() {
+    let desk = lasting(DAY);
+    let written = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let log = written.clone();
+    desk.sessions.on_sign_out(move |names, until| log.lock().push((names.len(), until)));
+    let told = || std::mem::take(&mut *written.lock()).into_iter().map(|(names, _)| names).collect::<Vec<_>>();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    assert_eq!(told(), [2]);
+    for _ in 0..100 {
+        desk.sign_out(&cookie("t2"), Some(&deletes()));
+        desk.sign_out(&cookie("made-up"), None);
+        desk.wait(Ttl::seconds(30));
+    }
+    assert_eq!(told(), [1], "fifty minutes");
+    desk.wait(Ttl::seconds(900));
+    desk.sign_out(&cookie("made-up"), None);
+    assert_eq!(told(), [1]);
+    // What lasts for seconds alone is no other process' business: refused ones, and those for which there is no room.
+    desk.sign_out(&cookie("t9"), Some(&SourceAnswer::new(200, "{}")));
+    desk.sessions.change(|settings| settings.fences_room = 0);
+    for number in 0..10 {
+        desk.sign_out(&cookie(&format!("made-up-{number}")), None);
+    }
+    assert_eq!((told(), desk.count("sign_outs_forgotten")), (Vec::new(), 10));
+    // A login of very many tokens is told whole, once.
+    let desk = lasting(DAY);
+    let log = written.clone();
+    desk.sessions.on_sign_out(move |names, until| log.lock().push((names.len(), until)));
+    desk.fill(&cookie("r0"), signed_in("alice", "r1"));
+    for number in 1..600 {
+        let outcome = Outcome::Answered(signed_in("alice", &format!("r{}", number + 1)));
+        desk.sessions.passed(&desk.tokens(&cookie(&format!("r{number}"))), Passage::Check, outcome, desk.now());
+    }
+    for _ in 0..3 {
+        desk.sign_out(&cookie("r600"), Some(&deletes()));
+    }
+    assert_eq!(told(), [601]);
+}
