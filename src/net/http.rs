@@ -46,7 +46,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug, warn};
 
@@ -104,6 +104,8 @@ pub struct Hall {
     start: Option<Box<[u8]>>,
     /// Where spans of checks are left; `None` where no collector is to have them.
     spans: Option<Spans>,
+    /// Who may look through all that lies in the store, one at a time.
+    walk: Semaphore,
 }
 
 impl Hall {
@@ -132,6 +134,7 @@ impl Hall {
             signing: None,
             start: plain::start(&sessions),
             spans: None,
+            walk: Semaphore::new(1),
             sessions,
             engine,
         }
