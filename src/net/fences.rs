@@ -11,6 +11,7 @@
 //! Fences that commands lay (DEL of a session over RESP) are not kept. They last seconds and only keep out what this
 //! process had under way.
 
+mod census;
 mod file;
 mod writer;
 

@@ -46,7 +46,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug, warn};
 
@@ -65,7 +65,9 @@ use super::upstream::{Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::config::Config;
 use crate::engine::{Charge, Engine};
-use crate::session::{self, DICE, Failure, Fill, LookUp, Outcome, Passage, Secrets, SessionCache, Tokens, Wait};
+use crate::session::{
+    self, DICE, Failure, Fill, LookUp, Origin, Outcome, Passage, Secrets, SessionCache, Tokens, Wait,
+};
 
 /// Bytes of a request's head at most: cookies in chunks come to 16 KB, and more is no browser.
 const HEAD_MAX: usize = 64 * 1024;
@@ -103,6 +105,8 @@ pub struct Hall {
     start: Option<Box<[u8]>>,
     /// Where spans of checks are left; `None` where no collector is to have them.
     spans: Option<Spans>,
+    /// Who may look through all that lies in the store, one at a time.
+    walk: Semaphore,
 }
 
 impl Hall {
@@ -131,6 +135,7 @@ impl Hall {
             signing: None,
             start: plain::start(&sessions),
             spans: None,
+            walk: Semaphore::new(1),
             sessions,
             engine,
         }
@@ -393,6 +398,34 @@ impl Door {
         self.hall.sessions.credentials(|| lines(parts))
     }
 
+    /// Takes out of a request what was signed out, so that whoever it is handed on to sees nobody there, and reads what it
+    /// shows then.
+    fn spare(&self, parts: &mut Parts) -> Tokens {
+        let tokens = self.tokens(parts);
+        let Some(kept) = self.without_dead(&tokens, parts) else { return tokens };
+        parts.headers.remove(COOKIE);
+        for line in kept.into_iter().filter_map(|line| HeaderValue::from_maybe_shared(line).ok()) {
+            parts.headers.append(COOKIE, line);
+        }
+        self.tokens(parts)
+    }
+
+    fn without_dead(&self, tokens: &Tokens, parts: &Parts) -> Option<Vec<Bytes>> {
+        // They are gone through twice.
+        let cookies: Vec<&[u8]> = cookies(parts).collect();
+        self.with_sessions(|sessions, now| sessions.without_dead(tokens, cookies.iter().copied(), now))
+    }
+
+    /// Has a browser that is told of a sign-out forget what was signed out. Only where the answer took no time: the browser
+    /// may have another cookie by when one comes that has waited.
+    fn bid_farewell(&self, answer: &mut session::Answer, tokens: &Tokens, parts: &Parts) {
+        if answer.origin == Origin::Fence {
+            let cookies: Vec<&[u8]> = cookies(parts).collect();
+            let lines = self.with_sessions(|sessions, now| sessions.farewell(tokens, cookies.iter().copied(), now));
+            answer.headers.extend(lines.into_iter().map(|line| (Bytes::from_static(b"set-cookie"), line)));
+        }
+    }
+
     /// When a call that begins now must have ended.
     fn deadline(&self) -> Instant {
         Instant::now() + self.hall.sessions.settings().timeout.duration()
@@ -455,7 +488,8 @@ impl Door {
 
     /// The answer to what was set out for.
     async fn find_out(self: &Rc<Self>, asked: Asked, tokens: &Tokens, parts: &Parts, peer: Caller) -> session::Answer {
-        if let Step::Here(answer) = asked.step {
+        if let Step::Here(mut answer) = asked.step {
+            self.bid_farewell(&mut answer, tokens, parts);
             return answer;
         }
         let passed =

@@ -6,6 +6,7 @@
 //! name, so that a fence holds whichever it is. Where not even that is so, as with cookies that no browser is given, nobody
 //! is signed in. Raw tokens are hashed here and not kept.
 
+mod each;
 mod join;
 
 use bytes::Bytes;

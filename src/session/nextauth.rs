@@ -93,7 +93,7 @@ impl NextAuth {
     }
 
     /// The user as the session shows him.
-    fn user(&self, token: &Claims) -> String {
+    pub(super) fn user(&self, token: &Claims) -> String {
         let mut user = Claims::default();
         let own = [("name", "name"), ("email", "email"), ("image", "picture")];
         let more = self.claims.iter().map(|(field, claim)| (field.as_str(), claim.as_str()));
@@ -113,6 +113,13 @@ pub(super) struct Vault {
     rings: Vec<Keyring>,
 }
 
+impl Vault {
+    /// The claims of a token that came under one of the known cookie names, whether they have ended or not.
+    pub fn open(&self, known: usize, token: &[u8]) -> Result<Claims, TokenFault> {
+        self.rings.get(known).ok_or(TokenFault::UnknownKey)?.open(token)
+    }
+}
+
 impl Core {
     /// Derives the keys again if the secrets are others than before.
     pub(super) fn refill_vault(&self, source: &Source) {
@@ -130,12 +137,11 @@ impl Core {
 
     /// The cookie that counts and its claims, whether they have ended or not.
     fn opened(&self, vault: &Vault, held: &Held<'_>) -> Result<Claims, TokenFault> {
-        let ring = vault.rings.get(held.known).ok_or(TokenFault::UnknownKey)?;
-        ring.open(&held.token)
+        vault.open(held.known, &held.token)
     }
 
     /// Refuses a token that was made before its user was signed out everywhere.
-    fn check_cut(
+    pub fn check_cut(
         &self,
         user: String,
         claims: Claims,
@@ -143,8 +149,9 @@ impl Core {
         now: Millis,
     ) -> Result<(String, Claims), TokenFault> {
         let body = format!(r#"{{"user":{user}}}"#);
-        let cut = owner(&self.service, body.as_bytes(), subject).and_then(|id| self.cut_off(&self.user_name(&id), now));
-        let holds = cut.is_none_or(|cut| is_after(claims.number("iat"), cut, |cut| self.answers.clock().to_wall(cut)));
+        let cut =
+            owner(&self.service, body.as_bytes(), subject).and_then(|id| self.cut_second(&self.user_name(&id), now));
+        let holds = cut.is_none_or(|cut| is_after(claims.number("iat"), cut));
         if holds { Ok((user, claims)) } else { Err(TokenFault::SignedOut) }
     }
 
@@ -257,15 +264,20 @@ impl SessionCache {
     /// Those that do not count go too, or the next check would be about them.
     #[cfg_attr(doc, doc(hidden))]
     pub fn deletions<'a>(&self, cookies: impl IntoIterator<Item = &'a [u8]>) -> Vec<Bytes> {
-        let names = cookies.into_iter().flat_map(cookies_of).map(|cookie| halves(cookie).0);
-        let mut own: Vec<&[u8]> = Vec::new();
-        for name in names.filter(|name| self.is_session_cookie(name)) {
-            if own.len() < DELETIONS_MAX && !own.contains(&name) {
-                own.push(name);
-            }
-        }
-        own.into_iter().map(|name| deletion(name, is_https_alone(name))).collect()
+        deletions(cookies, |name| self.is_session_cookie(name))
     }
+}
+
+/// The `set-cookie` lines that take away those cookies of a request for whose names `goes` says so.
+pub(super) fn deletions<'a>(cookies: impl IntoIterator<Item = &'a [u8]>, goes: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
+    let names = cookies.into_iter().flat_map(cookies_of).map(|cookie| halves(cookie).0);
+    let mut own: Vec<&[u8]> = Vec::new();
+    for name in names.filter(|name| goes(name)) {
+        if own.len() < DELETIONS_MAX && !own.contains(&name) {
+            own.push(name);
+        }
+    }
+    own.into_iter().map(|name| deletion(name, is_https_alone(name))).collect()
 }
 
 /// Cookies that are deleted at once, which is more than a session of NextAuth's has chunks.

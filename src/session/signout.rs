@@ -1,13 +1,14 @@
 //! Sign-outs. A fence is laid on every name that a family is known by before the source hears of it, so that what
 //! began before can neither be stored nor shown; it is lifted only if the source answers and lets the session live.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tracing::debug;
 
-use super::answer::{Answer, Origin};
-use super::cache::SessionCache;
+use super::answer::{Answer, Header, Origin};
+use super::cache::{Core, SessionCache};
 use super::cookie::Tokens;
 use super::counters::add;
 use super::source::{Kind, Says, SourceAnswer};
@@ -51,6 +52,8 @@ pub struct SignOut {
     /// Whether anything is known of the family: a made-up token is known to nobody.
     is_known: bool,
     names: Vec<NameBuf>,
+    /// The same, to be asked.
+    known: HashSet<NameBuf>,
     done: bool,
 }
 
@@ -102,9 +105,10 @@ impl SessionCache {
             expires: None,
             is_known: false,
             names: Vec::new(),
+            known: HashSet::new(),
             done: false,
         };
-        sign_out.fence(now + self.settings().fence(), false, now);
+        sign_out.fence(now + self.settings().fence(), None, now);
         sign_out
     }
 
@@ -150,10 +154,11 @@ impl SessionCache {
             begun: now,
             expires: None,
             is_known: true,
-            names: vec![family],
+            names: vec![family.clone()],
+            known: HashSet::from([family]),
             done: false,
         };
-        sign_out.fence(now + self.settings().fence(), false, now);
+        sign_out.fence(now + self.settings().fence(), None, now);
         self.end_sign_out(sign_out, None, now);
     }
 
@@ -220,8 +225,10 @@ impl SessionCache {
 
 /// What outlives the process: sign-outs that somebody writes down and hands in again.
 impl SessionCache {
-    /// Names who is told of each sign-out that took place, before it is answered: the names that are dead, hashed and without
-    /// the namespace's prefix, and until when, in milliseconds of Unix time. It must not take long. The first one stays.
+    /// Names who is told of each sign-out that took place and lasts, before it is answered: the names that are dead, hashed and without
+    /// the namespace's prefix, and until when, in milliseconds of Unix time; 0 says that they are dead no longer, as somebody has
+    /// signed in with the same token. Names that were told before and are signed out again may be left out for an hour. It
+    /// must not take long. The first one stays.
     ///
     /// ```
     /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
@@ -244,7 +251,8 @@ impl SessionCache {
         let _ = self.core.witness.set(Box::new(witness));
     }
 
-    /// Fences names again that an earlier process has told of. They match if the store hashes under the same key.
+    /// Fences names again that an earlier process has told of, in the order in which it has, and tells how many. They match if the
+    /// store hashes under the same key.
     ///
     /// ```
     /// # use cloakroom::clock::{Clock, ManualClock, Millis, Ttl};
@@ -259,16 +267,27 @@ impl SessionCache {
     /// ```
     pub fn restore_sign_out<'n>(&self, names: impl Iterator<Item = &'n [u8]>, until: u64) -> u64 {
         let core = &self.core;
+        // Of a cut it must be known what the wall clock said; which name is a user's, nobody knows.
+        let mark = until;
         let (now, until) = (core.answers.clock().now(), core.answers.clock().from_wall(until));
         let prefix = &core.settings().prefix;
-        let restore = |name: &[u8]| core.answers.fence(&[prefix, name].concat(), 0, until.min(now + REVOKE_MAX), now);
+        if mark == 0 {
+            for name in names {
+                core.answers.unfence(&[prefix, name].concat(), now);
+            }
+            return 0;
+        }
+        let restore = |name: &[u8]| {
+            core.answers.fence_marked(&[prefix, name].concat(), mark, until.min(now + REVOKE_MAX), now);
+        };
         if until > now { names.map(restore).count() as u64 } else { 0 }
     }
 }
 
 impl SignOut {
-    /// Fences every name that the family is known by now. `ends`: for good, so that the newest cookie is forgotten too.
-    fn fence(&mut self, until: Millis, ends: bool, now: Millis) {
+    /// Fences every name that the family is known by now. With `ends` for good, so that the newest cookie is forgotten too, and
+    /// those names that have no such fence yet, or one that ends earlier, are told to who writes them down.
+    fn fence(&mut self, until: Millis, ends: Option<Told>, now: Millis) {
         let core = self.cache.core.clone();
         let _flights = core.steps.lock(&core.flights);
         let mut own = self.tokens.names();
@@ -282,21 +301,37 @@ impl SignOut {
         let mut tied: Vec<NameBuf> = members.map(|member| core.family_of(&member.name, now).0).collect();
         tied.sort_unstable();
         tied.dedup();
-        tied.retain(|family| !families.contains(family));
+        tied.retain(|family| families.binary_search(family).is_err());
         families.extend(tied);
+        // Each name once, however many of the families know it.
+        let (mut once, mut fresh) = (HashSet::new(), Vec::new());
+        let mut fence = |sign_out: &mut SignOut, name: &NameBuf, family: &NameBuf| {
+            if !once.insert(name.clone()) {
+                return;
+            }
+            let stands = |told: Told| core.answers.fence_of(name, now).is_some_and(|fence| fence.until >= told.enough);
+            match ends {
+                // It falls when it was told to, so that the one that is due is told in time.
+                Some(told) if stands(told) => sign_out.fence_one(name, family, now, now),
+                ends => {
+                    sign_out.fence_one(name, family, until, now);
+                    fresh.extend(ends.map(|_| name.clone()));
+                }
+            }
+        };
         // The families first: a hit that is under way reads a family's body last.
         for family in &families {
             self.note_expiry(family, now);
-            self.fence_one(family, family, until, now);
+            fence(self, family, family);
         }
         for family in &families {
             let Some(mut record) = core.whole_record(family, now) else { continue };
             for member in &record.members {
                 let (own, _) = core.family_of(&member.name, now);
-                self.fence_one(&member.name, &own, until, now);
+                fence(self, &member.name, &own);
             }
             record.body = Bytes::new();
-            if ends {
+            if ends.is_some() {
                 record.newest = None;
                 record.cookies.clear();
             }
@@ -304,13 +339,17 @@ impl SignOut {
         }
         for name in &own {
             let (family, _) = core.family_of(name, now);
-            self.fence_one(name, &family, until, now);
+            fence(self, name, &family);
+        }
+        // Under the lock: who finds a name fenced for good, and so does not tell of it, comes after who has.
+        if ends.is_some_and(|told| told.lasts) {
+            core.bear_witness(&fresh, core.answers.clock().to_wall(until));
         }
     }
 
     fn fence_one(&mut self, name: &NameBuf, family: &NameBuf, until: Millis, now: Millis) {
         let core = &self.cache.core;
-        if !self.names.contains(name) {
+        if self.known.insert(name.clone()) {
             self.names.push(name.clone());
         }
         core.steps.step();
@@ -373,19 +412,133 @@ impl SignOut {
     fn confirm(&mut self, now: Millis) {
         let until = self.ends(now);
         // Names that joined meanwhile are fenced too.
-        self.fence(until, true, now);
-        if let Some(witness) = self.cache.core.witness.get()
-            && !self.names.is_empty()
-        {
-            let names: Vec<&[u8]> =
-                self.names.iter().filter_map(|name| name.get(self.cache.core.prefix_len..)).collect();
-            witness(&names, self.cache.core.answers.clock().to_wall(until));
-        }
+        self.fence(until, Some(Told::of(until, now, self.cache.core.brief())), now);
         if !self.names.is_empty() {
             add(&self.cache.core.counters.sign_outs);
             self.cache.tell(&self.tokens, Event::SignedOut, now);
             debug!(until = until.0, "Session signed out");
         }
+    }
+}
+
+/// The longest that a fence may fall before a repeated sign-out says, so that it need not be written down again.
+const REPEAT: Ttl = Ttl::seconds(60 * 60);
+
+/// Of which fences who writes sign-outs down is told.
+#[derive(Clone, Copy)]
+struct Told {
+    /// Whether they stand longer than what is under way: a fence of seconds is of no use to another process.
+    lasts: bool,
+    /// A name whose fence stands so long already was told.
+    enough: Millis,
+}
+
+impl Told {
+    /// Of those until then, where those up to a `brief` time may be of sign-outs that are under way, or of commands. Anybody can
+    /// sign the same token out again and again, and each record is written and kept.
+    fn of(until: Millis, now: Millis, brief: Ttl) -> Told {
+        let slack = Ttl((until.since(now).0 / 16).min(REPEAT.0));
+        let enough = Millis(until.0.saturating_sub(slack.0)).max(now + brief + Ttl(1));
+        Told { lasts: until > now + brief, enough }
+    }
+}
+
+impl Core {
+    /// Tells who writes sign-outs down: stored names, and until when they are dead; 0 if they are no longer.
+    fn bear_witness(&self, names: &[NameBuf], until: u64) {
+        if let Some(witness) = self.witness.get()
+            && !names.is_empty()
+        {
+            let names: Vec<&[u8]> = names.iter().filter_map(|name| name.get(self.prefix_len..)).collect();
+            witness(&names, until);
+        }
+    }
+}
+
+/// A request that may sign in, and goes past the cache. See [`SessionCache::begin_sign_in`].
+///
+/// ```
+/// # use cloakroom::clock::ManualClock;
+/// # use cloakroom::session::*;
+/// # let hands = ManualClock::default();
+/// # let sessions = SessionCache::embedded(Settings { source: Source::Upstream, ..Settings::default() }, hands.clone());
+/// let sign_in: SignIn = sessions.begin_sign_in();
+/// # drop(sign_in);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SignIn {
+    /// Sign-outs with this ticket or a later one were begun since.
+    since: u64,
+}
+
+/// Signing in again with a token that was signed out.
+impl SessionCache {
+    /// Notes when a request is handed on that may sign somebody in, for [`end_sign_in`](SessionCache::end_sign_in).
+    ///
+    /// ```
+    /// # use cloakroom::clock::ManualClock;
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// # let sessions = SessionCache::embedded(Settings { source: Source::Upstream, ..Settings::default() }, hands.clone());
+    /// let sign_in = sessions.begin_sign_in();
+    /// let nobody = sessions.tokens([]);
+    /// assert!(!sessions.end_sign_in(sign_in, &nobody, 200, &[], hands.now()), "nothing was signed out before");
+    /// ```
+    pub fn begin_sign_in(&self) -> SignIn {
+        SignIn { since: self.core.tickets.load(Ordering::Relaxed) }
+    }
+
+    /// Takes a token for good again that was signed out before a sign-in began whose answer sets it, and says whether there was
+    /// one. `tokens` are those that the request was handed on with: what it has shown itself, signed out or not, is not lifted.
+    ///
+    /// Some applications sign the same token for a user each time. NextAuth does not, and nothing of its is lifted.
+    ///
+    /// ```
+    /// # use cloakroom::clock::ManualClock;
+    /// # use cloakroom::session::*;
+    /// # let hands = ManualClock::default();
+    /// let settings = Settings {
+    ///     source: Source::Upstream,
+    ///     service: Service::generic("/me"),
+    ///     cookie: Some("sid".into()),
+    ///     ..Settings::default()
+    /// };
+    /// let sessions = SessionCache::embedded(settings, hands.clone());
+    /// let tokens = sessions.tokens([&b"sid=alice.signed"[..]]);
+    /// sessions.sign_out(&tokens, [], hands.now());
+    ///
+    /// let sign_in = sessions.begin_sign_in();
+    /// let set = [("set-cookie".into(), "sid=alice.signed; Path=/".into())];
+    /// assert!(sessions.end_sign_in(sign_in, &sessions.tokens([]), 200, &set, hands.now()));
+    /// assert!(matches!(sessions.look_up(&tokens, hands.now()), LookUp::Fill(_)), "asked again");
+    /// ```
+    pub fn end_sign_in(&self, began: SignIn, tokens: &Tokens, status: u16, headers: &[Header], now: Millis) -> bool {
+        let core = &self.core;
+        if core.service.is_next_auth() || !(200..400).contains(&status) {
+            return false;
+        }
+        let change = core.change(headers);
+        let Some(next) = core.names.next(&core.answers, tokens, &change).filter(|_| change.sets()) else {
+            return false;
+        };
+        let (shown, bound) = (tokens.names(), now + core.brief());
+        let _flights = core.steps.lock(&core.flights);
+        let may_be_lifted = |name: &NameBuf| {
+            let fence = core.answers.fence_of(name, now);
+            // One that is under way, or a command's, falls by itself.
+            !shown.contains(name) && fence.is_some_and(|fence| fence.until > bound && fence.ticket < began.since)
+        };
+        let lifted: Vec<NameBuf> = next.names().into_iter().filter(may_be_lifted).collect();
+        for name in &lifted {
+            core.answers.unfence(name, now);
+            core.drop_note(name, now);
+            core.drop_record(name, now);
+        }
+        core.bear_witness(&lifted, 0);
+        if !lifted.is_empty() {
+            debug!("Session signed in with the token it had before");
+        }
+        !lifted.is_empty()
     }
 }
 

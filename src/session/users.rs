@@ -4,7 +4,8 @@
 //! record lives. It is written with every record, forgets what has died, and dies with the last. Users lie there hashed, as
 //! tokens do. A user's own sign-out everywhere leaves a *cut*: what began before it for this user is not stored, and a
 //! token that was made before it is taken for none, wherever it has been meanwhile. It is a fence under the user's
-//! hashed name, so it is kept and restored as every sign-out is, and its deadline tells when it was laid.
+//! hashed name, so it is kept and restored as every sign-out is; its deadline tells when it was laid, and its mark what the
+//! wall clock said then.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value as Json;
@@ -140,13 +141,23 @@ impl Core {
         }
     }
 
+    /// The same in seconds of Unix time, as the wall clock went then: what it has been set to since changes nothing about
+    /// which tokens had been made before.
+    pub fn cut_second(&self, user: &[u8], now: Millis) -> Option<u64> {
+        let fence = self.answers.fence_of(user, now)?;
+        // One from a snapshot has no mark.
+        let until = fence.mark.unwrap_or_else(|| self.answers.clock().to_wall(fence.until));
+        Some(until.saturating_sub(REVOKE_MAX.0) / 1000)
+    }
+
     fn lay_cut(&self, user: &NameBuf, now: Millis) {
         let until = now + REVOKE_MAX;
-        self.answers.fence(user, 0, until, now);
+        let wall = self.answers.clock().to_wall(until);
+        self.answers.fence_marked(user, wall, until, now);
         if let Some(witness) = self.witness.get()
             && let Some(name) = user.get(self.prefix_len..)
         {
-            witness(&[name], self.answers.clock().to_wall(until));
+            witness(&[name], wall);
         }
     }
 }
@@ -344,8 +355,8 @@ impl std::fmt::Debug for Everywhere {
 }
 
 /// Whether a token was made after a cut. Tokens tell whole seconds, and one of the very second may have been made before.
-pub(super) fn is_after(issued: Option<f64>, cut: Millis, offset: impl Fn(Millis) -> u64) -> bool {
-    issued.is_some_and(|issued| issued > (offset(cut) / 1000) as f64)
+pub(super) fn is_after(issued: Option<f64>, cut: u64) -> bool {
+    issued.is_some_and(|issued| issued > cut as f64)
 }
 
 #[cfg(test)]
@@ -375,10 +386,9 @@ mod tests {
 
     #[test]
     fn tokens_of_the_very_second_are_older_than_the_cut() {
-        let wall = |cut: Millis| cut.0;
-        assert!(is_after(Some(8.0), Millis(7_999), wall));
+        assert!(is_after(Some(8.0), 7));
         for issued in [None, Some(7.0), Some(6.0), Some(f64::NAN)] {
-            assert!(!is_after(issued, Millis(7_001), wall), "{issued:?}");
+            assert!(!is_after(issued, 7), "{issued:?}");
         }
     }
 }

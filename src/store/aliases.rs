@@ -5,6 +5,7 @@
 //! and when, is the session engine's affair.
 
 use super::entry::Kind;
+use super::slot::FenceHere;
 use super::{HOPS_MAX, NameBuf, Place, Store};
 use crate::clock::{Millis, Ttl};
 
@@ -48,6 +49,24 @@ impl Store {
             slot.announce_end();
             slot.shut(ticket, until);
         });
+    }
+
+    /// The same without a ticket: nobody lifts it, and the mark, less than 2^63, can be read again.
+    pub fn fence_marked(&self, name: &[u8], mark: u64, until: Millis, now: Millis) {
+        self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| {
+            slot.announce_end();
+            slot.shut_marked(mark, until);
+        });
+    }
+
+    /// The fence that stands under exactly this name.
+    pub fn fence_of(&self, name: &[u8], now: Millis) -> Option<FenceHere> {
+        self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| slot.fence())
+    }
+
+    /// Takes away the fence under exactly this name, whoever has laid it; `false` if there is none.
+    pub fn unfence(&self, name: &[u8], now: Millis) -> bool {
+        self.enter(&self.place(name, &mut NameBuf::new()), 0, now, |slot| slot.open_up())
     }
 
     /// Takes a ticket back; with the last one, the fence under exactly this name falls. `true`: it has fallen. A fence

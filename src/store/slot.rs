@@ -32,6 +32,31 @@ const TICKET: usize = size_of::<u64>();
 /// fence just stays until its time has come.
 const TICKETS_MAX: usize = 16;
 
+/// What sets the mark of a fence apart from tickets. A mark is what whoever laid it wants to read again; nobody can lift it.
+const MARK: u64 = 1 << 63;
+
+/// Tickets and marks of one fence.
+type Tickets = SmallVec<[u64; 4]>;
+
+/// Whose a fence is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(doc, doc(hidden))]
+pub struct FenceHere {
+    /// When it falls by itself.
+    pub until: Millis,
+    /// The last of the tickets that it was laid for.
+    pub ticket: u64,
+    /// The largest of its marks.
+    pub mark: Option<u64>,
+}
+
+/// The last ticket and the largest mark.
+fn newest(tickets: &[u64]) -> FenceHere {
+    let mark = tickets.iter().filter(|one| **one & MARK != 0).max().map(|mark| mark & !MARK);
+    let last = tickets.iter().filter(|one| **one & MARK == 0).max();
+    FenceHere { until: Millis(0), ticket: last.copied().unwrap_or(NO_TICKET), mark }
+}
+
 /// A value that is to be put, prepared as far as it can be outside of the lock. [`Store::write`](super::Store::write) makes it.
 ///
 /// ```
@@ -504,15 +529,33 @@ impl<'a> Slot<'a> {
             tickets.push(ticket);
         }
         if tickets.contains(&NO_TICKET) || tickets.len() > TICKETS_MAX {
-            tickets = SmallVec::from_slice(&[NO_TICKET]);
+            let newest = newest(&tickets);
+            let (mark, last) = (newest.mark.map(|mark| mark | MARK), newest.ticket);
+            // Nobody can lift a mark either, so that one is enough.
+            tickets = mark.or(Some(NO_TICKET)).into_iter().chain((last != NO_TICKET).then_some(last)).collect();
         }
         self.put_tickets(&tickets, until.max(before));
     }
 
+    /// The same for a mark's sake, which is to be read again.
+    pub(super) fn shut_marked(&mut self, mark: u64, until: Millis) {
+        self.shut(mark | MARK, until);
+    }
+
+    /// Whose the fence here is, if there is one.
+    pub(super) fn fence(&self) -> Option<FenceHere> {
+        self.tickets().map(|(tickets, until)| FenceHere { until, ..newest(&tickets) })
+    }
+
+    /// Takes the fence here away, whoever has laid it.
+    pub(super) fn open_up(&mut self) -> bool {
+        self.hidden(Kind::Fence).is_some() && self.drop_here(Cause::Removed)
+    }
+
     /// Takes a ticket back. With the last one the fence falls, and `true` says so.
     pub(super) fn unshut(&mut self, ticket: u64) -> bool {
-        let Some((mut tickets, until)) = self.tickets().filter(|(all, _)| ticket != NO_TICKET && all.contains(&ticket))
-        else {
+        let is_one = ticket != NO_TICKET && ticket & MARK == 0;
+        let Some((mut tickets, until)) = self.tickets().filter(|(all, _)| is_one && all.contains(&ticket)) else {
             return false;
         };
         tickets.retain(|other| *other != ticket);
@@ -530,7 +573,7 @@ impl<'a> Slot<'a> {
     }
 
     /// The tickets of the fence here, and when it falls by itself.
-    fn tickets(&self) -> Option<(SmallVec<[u64; 4]>, Millis)> {
+    fn tickets(&self) -> Option<(Tickets, Millis)> {
         let fence = self.hidden(Kind::Fence)?;
         let (tickets, _) = fence.value().as_chunks::<TICKET>();
         Some((tickets.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect(), fence.deadline()))

@@ -5,6 +5,7 @@ use super::browser::{Answer, ask, check};
 use super::decoded::{self, SECRET, csrf, token};
 use super::faulty::{Faulty, Mode};
 use super::http::before;
+use super::profiles::{Fake, Said, said};
 use super::support::{Peer, Running};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -163,4 +164,107 @@ fn an_upstream_is_asked_whose_sessions_they_are_as_for_any_check() {
     let cookies = "next-auth.session-token=bob.1; next-auth.csrf-token=good%7C5f3e";
     let answer = ask(server.http, "POST", PATH, &[("Cookie", cookies), FORM], "csrfToken=good");
     assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{}", answer.body);
+}
+
+/// An application that takes every token it has made for good, as next-auth takes JWTs.
+fn trusting() -> Fake {
+    Fake::start(|seen| {
+        let token = seen.cookie("next-auth.session-token");
+        let who = token.map_or("nobody", |token| token.split('.').next().unwrap_or_default());
+        let set = |said: Said, token: &str| {
+            said.with("Set-Cookie", format!("next-auth.session-token={token}; Path=/; HttpOnly"))
+        };
+        match seen.target.split('?').next().unwrap_or_default() {
+            "/api/auth/session" if token.is_some() => {
+                set(said(200, &format!(r#"{{"user":{{"id":"{who}","name":"{who}"}}}}"#)), &format!("{who}.fresh"))
+            }
+            "/api/auth/session" => said(200, "{}"),
+            // As next-auth's: a new account of whoever comes is linked to who is signed in.
+            "/api/auth/callback/google" if token.is_some() => {
+                set(said(200, &format!("linked to {who}")), &format!("{who}.linked"))
+            }
+            "/api/auth/callback/google" => set(said(200, "bob is new"), "bob.1"),
+            "/api/auth/link" => set(said(200, "by mail"), "bob.2"),
+            _ => said(200, &format!("{who}, with {}", seen.header("cookie"))),
+        }
+    })
+}
+
+#[test]
+fn who_signs_in_beside_the_cookie_of_a_signed_out_user_is_himself() {
+    let fake = trusting();
+    let server = super::profiles::front(&fake, &[("profile", "nextauth")]);
+    let cookies = "theme=dark; next-auth.session-token=carol.1; next-auth.csrf-token=x%7Cy";
+    let to = |method: &str, path: &str| ask(server.http, method, path, &[("Cookie", cookies)], "");
+    assert!(to("GET", "/api/auth/session").body.contains("carol"));
+    assert!(
+        to("GET", "/api/auth/providers").body.starts_with("carol, with theme=dark; next-auth.session-token=carol.1")
+    );
+    assert_eq!(end_all(server.http, "carol").body, r#"{"sessions":1}"#);
+    // Her other device is told to forget the cookie, by whatever it asks, and in pieces too.
+    let gone = ["next-auth.session-token=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax"];
+    for (method, path) in [
+        ("GET", "/api/auth/session"),
+        ("GET", "/api/auth/session?x"),
+        ("POST", "/api/auth/session"),
+        ("GET", "/api/auth/verify"),
+    ] {
+        let answer = to(method, path);
+        assert!(!answer.body.contains("carol"), "{method} {path}");
+        assert_eq!(answer.all("set-cookie").collect::<Vec<_>>(), gone, "{method} {path}");
+    }
+    let large = format!("{cookies}; padding={}", "x".repeat(20_000));
+    let answer = ask(server.http, "GET", "/api/auth/session", &[("Cookie", &large)], "");
+    assert_eq!((answer.body.as_str(), answer.all("set-cookie").collect::<Vec<_>>()), ("{}", gone.to_vec()));
+    // If it does not, whoever signs in there is not taken for her.
+    let answer = to("POST", "/api/auth/callback/google");
+    assert_eq!(
+        (answer.body.as_str(), answer.header("set-cookie")),
+        ("bob is new", "next-auth.session-token=bob.1; Path=/; HttpOnly")
+    );
+    let answer = to("GET", "/api/auth/link");
+    assert_eq!(
+        (answer.body.as_str(), answer.header("set-cookie")),
+        ("by mail", "next-auth.session-token=bob.2; Path=/; HttpOnly")
+    );
+    assert_eq!(to("GET", "/api/auth/providers").body, "nobody, with theme=dark; next-auth.csrf-token=x%7Cy");
+    // And is not signed out with her.
+    assert!(check(server.http, "bob.2").body.contains("bob"));
+}
+
+#[test]
+fn a_stolen_token_gets_no_fresh_one_from_the_application_after_a_sign_out_everywhere() {
+    let app = Faulty::start();
+    let url = format!("http://{}", app.addr);
+    let server = decoded::start(&[("upstream", &url)]);
+    let of = |sub: &str, dice| token(SECRET, &format!(r#"{{"name":"{sub}","sub":"{sub}"}}"#), dice, 1800);
+    let stolen = format!("a=1; next-auth.session-token={}", of("erin", 1));
+    let to = |cookies: &str, method: &str, path: &str| ask(server.http, method, path, &[("Cookie", cookies)], "");
+    to(&stolen, "GET", "/api/auth/session?x");
+    assert_eq!(app.last().header("cookie").as_deref(), Some(stolen.as_str()));
+    assert_eq!(end_all(server.http, "erin").body, r#"{"sessions":0}"#);
+    let asked = app.seen.lock().len();
+    for (method, path) in [
+        ("GET", "/api/auth/session"),
+        ("GET", "/api/auth/session?x"),
+        ("POST", "/api/auth/session"),
+        ("HEAD", "/api/auth/session"),
+        ("GET", "/api/auth//session"),
+        ("GET", "/api/auth/sessio%6e"),
+    ] {
+        let answer = to(&stolen, method, path);
+        assert!(
+            answer.header("set-cookie").starts_with("next-auth.session-token=; Max-Age=0"),
+            "{method} {path}: {answer:?}"
+        );
+    }
+    assert_eq!(app.seen.lock().len(), asked, "nobody was asked");
+    for (method, path) in [("GET", "/api/auth/providers"), ("POST", "/api/auth/callback/google")] {
+        to(&stolen, method, path);
+        assert_eq!(app.last().header("cookie").as_deref(), Some("a=1"), "{method} {path}");
+    }
+    // Nobody else is kept from the application.
+    let bob = format!("next-auth.session-token={}", of("bob", 2));
+    to(&bob, "POST", "/api/auth/session");
+    assert_eq!(app.last().header("cookie").as_deref(), Some(bob.as_str()));
 }

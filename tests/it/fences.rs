@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::binary::Binary;
 use super::browser::{Answer, ask, check, cookie, send_sign_out, sign_out};
 use super::faulty::{Faulty, Mode};
+use super::profiles::{Fake, said};
 use super::support::Peer;
 
 /// A server on a directory, in front of an upstream.
@@ -110,4 +111,45 @@ fn a_thousand_sign_outs_at_once_stay_after_a_kill() {
         assert_eq!(check(server.http, &format!("p{person}.1")).body, "{}");
     }
     assert_eq!(upstream.checks.load(Ordering::SeqCst), calls);
+}
+
+#[test]
+fn who_signs_in_again_with_the_same_cookie_is_let_in_and_stays_so_after_a_kill() {
+    // An application whose cookie is the signed name of its user, the same at each sign-in.
+    let fake = Fake::start(|seen| {
+        let told = r#"{"user":{"id":"7","name":"alice"}}"#;
+        match (seen.target.as_str(), seen.cookie("sid")) {
+            ("/api/login", _) => said(200, "{}").with("Set-Cookie", "sid=alice.sig; Path=/; HttpOnly"),
+            ("/api/logout", _) => said(200, "{}").with("Set-Cookie", "sid=; Max-Age=0; Path=/"),
+            // One that sets its cookie again with all that it answers.
+            ("/api/page", Some(sid)) => said(200, told).with("Set-Cookie", format!("sid={sid}; Path=/")),
+            ("/api/me", Some("alice.sig")) => said(200, told),
+            _ => said(401, "{}"),
+        }
+    });
+    let (dir, url) = (tempfile::tempdir().expect("a directory"), format!("http://{}", fake.addr));
+    let path = dir.path().to_str().expect("a plain path");
+    let start = || {
+        let own = ["--profile", "generic", "--session-path", "/api/me", "--session-cookie", "sid"];
+        let more = ["--session-signout-path", "/api/logout", "--dir", path, "--fence-log", "yes", "--upstream", &url];
+        Binary::start(&[&own[..], &more[..]].concat())
+    };
+    let to = |server: &Binary, method: &str, path: &str, cookies: &str| {
+        ask(server.http, method, path, &[("Cookie", cookies)], "").status
+    };
+    let sid = "sid=alice.sig";
+    let server = start();
+    assert_eq!((to(&server, "GET", "/api/me", sid), to(&server, "POST", "/api/logout", sid)), (200, 200));
+    assert_eq!(to(&server, "GET", "/api/me", sid), 401);
+    // No page that shows the dead cookie brings it back.
+    assert_eq!((to(&server, "POST", "/api/page", sid), to(&server, "GET", "/api/me", sid)), (401, 401));
+    assert_eq!((to(&server, "POST", "/api/login", sid), to(&server, "GET", "/api/me", sid)), (200, 200));
+    server.kill();
+    let server = start();
+    assert_eq!(to(&server, "GET", "/api/me", sid), 200);
+    assert_eq!((to(&server, "POST", "/api/logout", sid), to(&server, "GET", "/api/me", sid)), (200, 401));
+    server.kill();
+    let server = start();
+    assert_eq!(to(&server, "GET", "/api/me", sid), 401);
+    assert_eq!((to(&server, "POST", "/api/login", ""), to(&server, "GET", "/api/me", sid)), (200, 200));
 }

@@ -16,14 +16,14 @@ use super::support::{Peer, Running, until};
 /// A request as the upstream saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    method: String,
-    target: String,
+    pub method: String,
+    pub target: String,
     headers: Vec<(String, String)>,
     body: String,
 }
 
 impl Seen {
-    fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
     }
 
@@ -31,7 +31,7 @@ impl Seen {
         self.method == method && self.target == target
     }
 
-    fn cookie(&self, name: &str) -> Option<&str> {
+    pub fn cookie(&self, name: &str) -> Option<&str> {
         self.header("cookie").split("; ").find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 

@@ -6,7 +6,7 @@
 //!         deadline in milliseconds of Unix time (8), names: length (1) and bytes, one behind the other
 //! ```
 //!
-//! Numbers are big-endian. A name is what a token is called in the store, hashed, without the namespace's prefix. Whatever
+//! A deadline of 0 takes back what records before it say of its names. Numbers are big-endian. A name is what a token is called in the store, hashed, without the namespace's prefix. Whatever
 //! is between two records that read well is skipped and told, so that a flipped bit costs one record.
 
 use std::io::{self, Read};
@@ -19,6 +19,9 @@ pub(super) struct Fence {
     pub until: u64,
     pub names: Vec<Vec<u8>>,
 }
+
+/// The deadline of names that somebody has signed in with again.
+pub(super) const LIFTED: u64 = 0;
 
 const MAGIC: &[u8; 15] = b"CLOAKROOM-FENCE";
 const VERSION: u8 = 1;

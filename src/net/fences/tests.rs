@@ -25,8 +25,17 @@ fn try_start(dir: &Path, eager: bool) -> Result<Process, String> {
 }
 
 fn start_with(dir: &Path, eager: bool, made: impl FnOnce(Writer) -> Writer) -> Result<Process, String> {
-    let keyfile = Arc::new(KeyFile::open(dir)?);
     let settings = Settings { source: Source::Upstream, profile: Some(Profile::NextAuth), ..Settings::default() };
+    start_as(dir, settings, eager, made)
+}
+
+fn start_as(
+    dir: &Path,
+    settings: Settings,
+    eager: bool,
+    made: impl FnOnce(Writer) -> Writer,
+) -> Result<Process, String> {
+    let keyfile = Arc::new(KeyFile::open(dir)?);
     let builder = Store::builder().fence(settings.fence()).naming_key(keyfile.key().clone());
     let mut stores = builder.build_family(2);
     let (families, answers) = (stores.remove(1), stores.remove(0));
@@ -213,12 +222,16 @@ fn what_is_dead_goes_when_it_is_most_of_the_file() {
     assert_eq!(found, 99);
 }
 
-/// So many sign-outs of about a thousand bytes each, and what the desk says of them.
-fn batch(count: usize) -> (Vec<u8>, Vec<(u64, u64)>) {
-    let (mut bytes, names) = (Vec::new(), [[b'n'; 250].as_slice(); 4]);
-    file::write(&mut bytes, u64::MAX, &names);
-    let sizes = vec![(u64::MAX, bytes.len() as u64); count];
-    (bytes.repeat(count), sizes)
+/// So many sign-outs of about a thousand bytes each, of other names than those of another letter, and what the desk says of
+/// them.
+fn batch(letter: char, count: usize) -> (Vec<u8>, Vec<(u64, u64)>) {
+    let mut bytes = Vec::new();
+    for number in 0..count {
+        let names = [0, 1, 2, 3].map(|part| format!("{letter}{part}{number:0248}"));
+        file::write(&mut bytes, u64::MAX, &names.each_ref().map(String::as_bytes));
+    }
+    let sizes = vec![(u64::MAX, (bytes.len() / count) as u64); count];
+    (bytes, sizes)
 }
 
 #[test]
@@ -227,7 +240,7 @@ fn a_batch_larger_than_what_may_wait_is_written_by_a_disk_that_works() {
     let keyfile = Arc::new(KeyFile::open(dir.path()).expect("a key"));
     let counters = Counters::default();
     let mut writer = Writer::open(keyfile, 0, |_| {}).unwrap_or_else(|why| panic!("{why}"));
-    let (bytes, sizes) = batch((UNSAVED_MAX + 5000) / 1000);
+    let (bytes, sizes) = batch('a', (UNSAVED_MAX + 5000) / 1000);
     assert!(bytes.len() > UNSAVED_MAX);
     writer.write(&bytes, &sizes, 0, &counters);
     assert_eq!(counters.failures.load(Ordering::Relaxed), 0);
@@ -244,9 +257,10 @@ fn what_a_disk_that_fails_leaves_no_room_for_is_counted_and_the_rest_is_kept() {
     let mut writer = Writer::open(keyfile, 0, |_| {}).unwrap_or_else(|why| panic!("{why}"));
     let path = dir.path().join(NAME);
     fs::create_dir(&path).expect("a directory");
-    let (bytes, sizes) = batch(UNSAVED_MAX / 10 * 6 / 1000);
+    let (bytes, sizes) = batch('a', UNSAVED_MAX / 10 * 6 / 1000);
     writer.write(&bytes, &sizes, 0, &counters);
     assert_eq!((count(&counters.failures), count(&counters.lost)), (1, 0));
+    let (bytes, _) = batch('b', sizes.len());
     writer.write(&bytes, &sizes, 0, &counters);
     let fit = UNSAVED_MAX / sizes[0].1 as usize;
     assert_eq!((count(&counters.failures), count(&counters.lost)), (2, (2 * sizes.len() - fit) as u64));
@@ -267,4 +281,119 @@ fn what_comes_while_the_disk_is_waited_for_has_room_or_is_counted() {
     let state = desk.state.lock();
     assert_eq!((state.pending.len(), state.sizes.len(), state.lost), (fit * record.len(), fit, 2));
     assert_eq!(state.added, fit as u64 + 2);
+}
+
+#[test]
+fn one_token_that_is_signed_out_again_and_again_is_written_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let process = start(dir.path());
+    for round in 0..5_000 {
+        process.sign_out("made-up");
+        if round == 0 {
+            process.settle();
+        }
+    }
+    process.sign_out("other");
+    process.settle();
+    assert_eq!(process.count("added"), 2);
+    let len = fs::metadata(dir.path().join(NAME)).expect("a log").len();
+    assert!(len < 200, "{len} bytes");
+    drop(process);
+    let second = start(dir.path());
+    assert!(second.is_signed_out("made-up") && second.is_signed_out("other"));
+    // What another process has kept need not be written again either.
+    second.sign_out("made-up");
+    assert_eq!(second.count("added"), 0);
+}
+
+#[test]
+fn what_is_said_twice_counts_once_when_the_file_is_written_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let keyfile = Arc::new(KeyFile::open(dir.path()).expect("a key"));
+    let counters = Counters::default();
+    let open = |found: &mut dyn FnMut(&file::Fence)| {
+        Writer::open(keyfile.clone(), 0, |fence| found(fence)).unwrap_or_else(|why| panic!("{why}"))
+    };
+    let mut writer = open(&mut |_| {});
+    let path = dir.path().join(NAME);
+    // A hundred names, each a little later in every round; every fifth is lifted in the end.
+    let (mut largest, name) = (0, |number: u64| format!("~{number:022}").into_bytes());
+    let add = |writer: &mut Writer, until: u64, names: &[&[u8]]| {
+        let mut bytes = Vec::new();
+        file::write(&mut bytes, until, names);
+        writer.write(&bytes, &[(until, bytes.len() as u64)], 0, &counters);
+    };
+    let names: Vec<Vec<u8>> = (0..100).map(name).collect();
+    let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+    for round in 1..=1_000 {
+        add(&mut writer, round, &names);
+        largest = largest.max(fs::metadata(&path).expect("a log").len());
+    }
+    assert!(largest < 1 << 20, "{largest} bytes");
+    assert!(counters.compactions.load(Ordering::Relaxed) >= 3);
+    names.iter().step_by(5).for_each(|name| add(&mut writer, file::LIFTED, &[name]));
+    (0..2_000).for_each(|_| add(&mut writer, 1_001, &names[..2]));
+    drop(writer);
+    let mut standing = std::collections::BTreeMap::new();
+    drop(open(&mut |fence| {
+        for name in &fence.names {
+            if fence.until == file::LIFTED {
+                standing.remove(name)
+            } else {
+                standing.insert(name.clone(), fence.until)
+            };
+        }
+    }));
+    assert_eq!(standing.len(), 81);
+    assert!(
+        standing.iter().all(|(name, until)| *until == 1_000 || (*until == 1_001 && names[..2].contains(&&name[..])))
+    );
+    // A file that a process without this has left behind is put in order at the start.
+    let mut bytes = fs::read(&path).expect("a log");
+    (0..200).for_each(|_| file::write(&mut bytes, 1_001, &names));
+    fs::write(&path, &bytes).expect("written");
+    drop(open(&mut |_| {}));
+    let len = fs::metadata(&path).expect("a log").len();
+    assert!(len < 10_000, "{len} bytes");
+}
+
+#[test]
+fn who_has_signed_in_with_the_same_token_is_not_signed_out_by_a_restart() {
+    use crate::session::Service;
+    let dir = tempfile::tempdir().expect("a directory");
+    let generic = || Settings {
+        source: Source::Upstream,
+        service: Service::generic("/me"),
+        cookie: Some("sid".into()),
+        ..Settings::default()
+    };
+    let tokens = |process: &Process, token: &str| process.sessions.tokens([format!("sid={token}").as_bytes()]);
+    let sign_out = |process: &Process, token: &str| {
+        process.sessions.sign_out(&tokens(process, token), [], process.answers.clock().now());
+    };
+    let is_out = |process: &Process, token: &str| {
+        let looked = process.sessions.look_up(&tokens(process, token), process.answers.clock().now());
+        matches!(looked, LookUp::Answer(answer) if answer.origin == Origin::Fence)
+    };
+    let sign_in = |process: &Process, token: &str| {
+        let began = process.sessions.begin_sign_in();
+        let set = [("set-cookie".into(), format!("sid={token}; Path=/").into())];
+        let nobody = process.sessions.tokens([]);
+        process.sessions.end_sign_in(began, &nobody, 200, &set, process.answers.clock().now())
+    };
+    let first = start_as(dir.path(), generic(), true, |writer| writer).unwrap_or_else(|why| panic!("{why}"));
+    for token in ["alice", "bob", "carol"] {
+        sign_out(&first, token);
+    }
+    assert!(sign_in(&first, "alice") && sign_in(&first, "bob") && !is_out(&first, "alice"));
+    sign_out(&first, "bob");
+    drop(first);
+    let second = start_as(dir.path(), generic(), true, |writer| writer).unwrap_or_else(|why| panic!("{why}"));
+    let out = |process: &Process| ["alice", "bob", "carol"].map(|token| is_out(process, token));
+    assert_eq!(out(&second), [false, true, true]);
+    // What an earlier process has written down is lifted as well.
+    assert!(sign_in(&second, "carol"));
+    drop(second);
+    let third = start_as(dir.path(), generic(), true, |writer| writer).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(out(&third), [false, true, false]);
 }

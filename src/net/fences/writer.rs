@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::file::{self, Fence, HEAD, Head, Scanner};
+use super::census::Census;
+use super::file::{self, Fence, HEAD, Head, LIFTED, Scanner};
 use super::{Counters, NAME, UNSAVED_MAX};
 use crate::net::keyfile::KeyFile;
 use crate::net::system::{for_owner, sync_dir, write_all_at};
@@ -17,6 +18,9 @@ const HOUR: u64 = 60 * 60 * 1000;
 
 /// A file that is not longer than this is never written anew.
 const SMALL: u64 = 256 * 1024;
+
+/// Bytes that a name takes at most, in a record of its own.
+const NAME_BYTES: u64 = 64;
 
 /// Waits until what was written to a file is on the disk.
 pub(super) type Syncing = Box<dyn Fn(&File) -> io::Result<()> + Send>;
@@ -34,8 +38,10 @@ pub(super) struct Writer {
     is_torn: bool,
     /// Records that are not on the disk yet.
     unsaved: Vec<u8>,
-    /// Bytes of records by the hour in which they die.
+    /// Bytes of records by the hour in which they die. Those of names that were signed out again count twice.
     lives: BTreeMap<u64, u64>,
+    /// The length when it was last known that no name is in it twice.
+    sorted: u64,
     /// The length from which it is looked whether most of the file is dead.
     look_at: u64,
     /// Whether the last attempt failed, which is said once.
@@ -56,6 +62,7 @@ impl Writer {
             is_torn: false,
             unsaved: Vec::new(),
             lives: BTreeMap::new(),
+            sorted: SMALL,
             look_at: SMALL,
             fails: false,
             lost: 0,
@@ -77,12 +84,16 @@ impl Writer {
                 "{shown} is of version {version}, which this cloakroom does not know: use a newer one"
             ));
         }
+        let mut census = Census::new(now);
         while let Some((fence, bytes)) = scanner.next().map_err(problem)? {
-            if fence.until > now {
+            if fence.until > now || fence.until == LIFTED {
                 *writer.lives.entry(fence.until / HOUR).or_default() += bytes.len() as u64;
+                census.count(&fence);
                 found(&fence);
             }
         }
+        let stands = census.len() as u64 * NAME_BYTES;
+        drop(census);
         let (good, skipped) = scanner.ends();
         drop(scanner);
         let len = file.metadata().map_err(problem)?.len();
@@ -109,7 +120,10 @@ impl Writer {
             let _ = fs::remove_file(&copy);
             let _ = fs::hard_link(&writer.path, &copy);
             writer.compact(now).map_err(problem)?;
+        } else if good > SMALL && stands < good / 2 {
+            writer.compact(now).map_err(problem)?;
         }
+        writer.sorted = SMALL.max(writer.good);
         Ok(writer)
     }
 
@@ -179,7 +193,7 @@ impl Writer {
         if self.good > self.look_at {
             self.lives = self.lives.split_off(&(now / HOUR));
             let live: u64 = self.lives.values().sum();
-            if live > self.good / 2 {
+            if live > self.good / 2 && self.good / 2 < self.sorted {
                 self.look_at = self.good + SMALL;
                 return;
             }
@@ -188,6 +202,7 @@ impl Writer {
                 // What is there serves as well, and takes more room.
                 Err(error) => tracing::warn!(%error, "kept sign-outs cannot be written anew"),
             }
+            self.sorted = SMALL.max(self.good);
             self.look_at = SMALL.max(self.good * 2);
         }
     }
@@ -249,13 +264,20 @@ impl Writer {
         let mut out = BufWriter::new(&new);
         out.write_all(&file::head(self.keyfile.key().mark()))?;
         let (mut good, mut lives) = (HEAD as u64, BTreeMap::new());
-        let from = File::open(&self.path)?;
-        let (mut scanner, _) = Scanner::new(BufReader::new(from))?;
-        while let Some((fence, bytes)) = scanner.next()? {
-            if fence.until > now {
-                out.write_all(bytes)?;
-                good += bytes.len() as u64;
-                *lives.entry(fence.until / HOUR).or_default() += bytes.len() as u64;
+        let records = || Ok::<_, io::Error>(Scanner::new(BufReader::new(File::open(&self.path)?))?.0);
+        let (mut census, mut scanner) = (Census::new(now), records()?);
+        while let Some((fence, _)) = scanner.next()? {
+            census.count(&fence);
+        }
+        let (mut scanner, mut record) = (records()?, Vec::new());
+        while let Some((fence, _)) = scanner.next()? {
+            let names = census.take(&fence);
+            if !names.is_empty() {
+                record.clear();
+                file::write(&mut record, fence.until, &names);
+                out.write_all(&record)?;
+                good += record.len() as u64;
+                *lives.entry(fence.until / HOUR).or_default() += record.len() as u64;
             }
         }
         out.flush()?;

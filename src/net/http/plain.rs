@@ -32,7 +32,7 @@ use super::{Asked, Caller, Door, trace};
 use crate::clock::{Clock, Millis};
 use crate::engine::{Charge, Hold};
 use crate::net::otlp::Seen;
-use crate::session::{Answer, LookUp, Tokens};
+use crate::session::{Answer, LookUp, Origin, Tokens};
 
 /// What a worker's plain checks share, so that an idle client holds no buffer.
 pub(super) struct Desk {
@@ -325,7 +325,11 @@ impl Door {
             let looked =
                 if verifies { super::verify::look_up(sessions, &tokens, now) } else { sessions.look_up(&tokens, now) };
             match looked {
-                LookUp::Answer(answer) if !verifies => {
+                LookUp::Answer(mut answer) if !verifies => {
+                    if answer.origin == Origin::Fence {
+                        let lines = sessions.farewell(&tokens, check.cookies(), now);
+                        answer.headers.extend(lines.into_iter().map(|line| (Bytes::from_static(b"set-cookie"), line)));
+                    }
                     self.write_answer(out, &answer, started, date);
                     if self.hall.spans.is_some() {
                         self.leave_span(&check, peer, started, answer.status);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::{HeaderValue, SET_COOKIE};
+use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -12,7 +12,7 @@ use super::answer::{self, Out};
 use super::sign_out::SIGN_OUT;
 use super::{Visit, guard, relay};
 use crate::net::upstream::{Outgoing, Upload, Upstream};
-use crate::session::{Observed, Passage, Route};
+use crate::session::{Observed, Origin, Passage, Route};
 
 /// Where next-auth's client gets what a sign-out must show.
 const CSRF: &str = "/api/auth/csrf";
@@ -115,16 +115,32 @@ impl Visit {
     }
 
     /// A request on the session path that goes past the cache.
-    async fn pass(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
-        let door = &self.door;
-        let tokens = door.tokens(&parts);
-        let admitted = door.with_sessions(|sessions, now| sessions.admit(&tokens, passage, now));
+    async fn pass(&self, upstream: &Upstream, passage: Passage, mut parts: Parts, body: Incoming) -> Response<Out> {
+        let (door, sessions) = (&self.door, &self.door.hall.sessions);
+        let (shown, came) = (door.tokens(&parts), parts.headers.get_all(COOKIE).iter().cloned().collect::<Vec<_>>());
+        let tokens = door.spare(&mut parts);
+        let admitted = match tokens.is_empty() && !shown.is_empty() {
+            true => Some(sessions.signed_out(&shown)),
+            false => door.with_sessions(|sessions, now| sessions.admit(&tokens, passage, now)),
+        };
         let answer = match admitted {
-            Some(answer) => answer,
+            Some(mut answer) => {
+                parts.headers.remove(COOKIE);
+                for line in came {
+                    parts.headers.append(COOKIE, line);
+                }
+                door.bid_farewell(&mut answer, &shown, &parts);
+                answer
+            }
             None => {
                 let request = self.up(&parts, upstream, Outgoing::stream(body, door.hall.patience.body));
                 let outcome = door.ask(upstream, request).await;
-                door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now))
+                let answer = door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now));
+                // Somebody may have been signed out everywhere meanwhile.
+                match door.without_dead(&tokens, &parts) {
+                    Some(_) if answer.origin != Origin::Fence => sessions.signed_out(&tokens),
+                    _ => answer,
+                }
             }
         };
         door.followed(&parts, &answer);
@@ -132,9 +148,11 @@ impl Visit {
     }
 
     /// Anything else of the upstream's, streamed both ways.
-    async fn hand_on(&self, upstream: &Upstream, passage: Passage, parts: Parts, body: Incoming) -> Response<Out> {
+    async fn hand_on(&self, upstream: &Upstream, passage: Passage, mut parts: Parts, body: Incoming) -> Response<Out> {
         let (door, sessions) = (&self.door, &self.door.hall.sessions);
-        let tokens = door.tokens(&parts);
+        // The upstream is to see nobody in a cookie that was signed out: who signs in beside it would be taken for its user.
+        let tokens = door.spare(&mut parts);
+        let sign_in = sessions.begin_sign_in();
         let body = Outgoing::stream(body, door.hall.patience.body);
         let upload = body.upload();
         let request = self.up(&parts, upstream, body);
@@ -155,7 +173,17 @@ impl Visit {
         relay::down(&mut head.headers);
         let lines = relay::lines(&head.headers);
         let status = head.status.as_u16();
-        match door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, status, &lines, now)) {
+        let mut observed = door.with_sessions(|sessions, now| sessions.observe(&tokens, passage, status, &lines, now));
+        // What began before somebody was signed out everywhere, and is no sign-in, brings nobody back.
+        if (observed, passage) == (Observed::Untouched, Passage::Page) && door.without_dead(&tokens, &parts).is_some() {
+            observed = Observed::SignedOut;
+        }
+        if (observed, passage) == (Observed::Untouched, Passage::SignIn)
+            && door.with_sessions(|sessions, now| sessions.end_sign_in(sign_in, &tokens, status, &lines, now))
+        {
+            door.hall.settle().await;
+        }
+        match observed {
             // What NextAuth's pages change is known; of others anything may have changed who it is.
             Observed::Untouched if !sessions.service().is_next_auth() && !parts.method.is_safe() => {
                 door.with_sessions(|sessions, now| sessions.invalidate(&tokens, now));

@@ -12,7 +12,8 @@ use super::answer::{self, Out};
 use super::form::form_field;
 use super::sign_out::{SHORTER, refuse_foreign};
 use super::{Visit, cookies, relay};
-use crate::session::{Origin, PassWhy, SESSION_PATH, State, User, may_vouch};
+use crate::clock::Millis;
+use crate::session::{Origin, PassWhy, SESSION_PATH, SessionCache, Source, State, User, may_vouch};
 
 /// By this an operator names a session: a URL would be logged, and `Authorization` shows the operator.
 const X_SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
@@ -56,7 +57,8 @@ impl Visit {
             let why = "nobody is signed in, or the session does not tell who";
             return answer::json(StatusCode::UNAUTHORIZED, &json!({ "error": why }));
         };
-        let ended = self.end_all(user).await;
+        // Who asks many times at once has had it done by the first that had its turn.
+        let ended = self.end_all_if(user, |sessions, now| sessions.user(&tokens, now).is_some()).await;
         // The token that was shown may be new here, or stand beside another.
         door.with_sessions(|sessions, now| sessions.sign_out(&tokens, cookies(&parts), now));
         door.hall.settle().await;
@@ -125,6 +127,21 @@ impl Visit {
 
     /// Ends all sessions of a user, in steps between which others are served.
     pub(super) async fn end_all(&self, user: User) -> usize {
+        self.end_all_if(user, |_, _| true).await
+    }
+
+    /// The same, unless it is no longer wanted where it had to wait. With the store alone each looks through the whole store, so
+    /// that is done one after the other.
+    async fn end_all_if(&self, user: User, wanted: impl Fn(&SessionCache, Millis) -> bool) -> usize {
+        let hall = &self.door.hall;
+        let turn = match hall.sessions.settings().source == Source::StoreAlone {
+            // It is never closed.
+            true => hall.walk.acquire().await.ok(),
+            false => None,
+        };
+        if turn.is_some() && !self.door.with_sessions(&wanted) {
+            return 0;
+        }
         let mut everywhere = self.door.with_sessions(|sessions, now| sessions.end_everywhere(user, now));
         while !self.door.with_sessions(|_, now| everywhere.step(now)) {
             tokio::task::yield_now().await;

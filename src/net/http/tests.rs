@@ -371,3 +371,30 @@ fn a_client_that_asks_and_asks_but_reads_nothing_is_let_go() {
         assert!(rest(&mut client).await.len() <= 2000);
     });
 }
+
+#[test]
+fn looking_through_the_whole_store_is_done_once_however_often_it_is_asked_for() {
+    run(async {
+        let house = House::patient(&[]);
+        house.put("a1", r#"{"user":{"email":"alice"}}"#);
+        let turn = house.door.hall.walk.acquire().await.expect("it is open");
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            let (mut client, _) = house.enter(4096);
+            let request = b"POST /api/auth/signout-everywhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+                Content-Length: 0\r\nCookie: next-auth.session-token=a1\r\n\r\n";
+            client.write_all(request).await.expect("room");
+            clients.push(client);
+        }
+        tokio::time::sleep(SHORT).await;
+        assert!(house.door.hall.engine.store(0).fetch(b"auth:session:a1").is_some(), "they wait for their turn");
+        drop(turn);
+        let mut ended = Vec::new();
+        for client in &mut clients {
+            let answer = rest(client).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            ended.push(answer.contains(r#""sessions":1"#));
+        }
+        assert_eq!(ended.iter().filter(|one| **one).count(), 1);
+    });
+}

@@ -516,3 +516,44 @@ fn rule_16_what_a_command_sets_is_what_a_check_shows() {
     assert_eq!(set_cookies(&answer), [rolled_to("t2")]);
     assert_eq!(answer.cache_status(), "cloakroom; hit; ttl=60");
 }
+
+#[test]
+fn rule_15_a_repeated_sign_out_is_told_again_only_when_its_fence_would_fall_sooner() {
+    let desk = lasting(DAY);
+    let written = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let log = written.clone();
+    desk.sessions.on_sign_out(move |names, until| log.lock().push((names.len(), until)));
+    let told = || std::mem::take(&mut *written.lock()).into_iter().map(|(names, _)| names).collect::<Vec<_>>();
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.sign_out(&cookie("t2"), Some(&deletes()));
+    assert_eq!(told(), [2]);
+    for _ in 0..100 {
+        desk.sign_out(&cookie("t2"), Some(&deletes()));
+        desk.sign_out(&cookie("made-up"), None);
+        desk.wait(Ttl::seconds(30));
+    }
+    assert_eq!(told(), [1], "fifty minutes");
+    desk.wait(Ttl::seconds(900));
+    desk.sign_out(&cookie("made-up"), None);
+    assert_eq!(told(), [1]);
+    // What lasts for seconds alone is no other process' business: refused ones, and those for which there is no room.
+    desk.sign_out(&cookie("t9"), Some(&SourceAnswer::new(200, "{}")));
+    desk.sessions.change(|settings| settings.fences_room = 0);
+    for number in 0..10 {
+        desk.sign_out(&cookie(&format!("made-up-{number}")), None);
+    }
+    assert_eq!((told(), desk.count("sign_outs_forgotten")), (Vec::new(), 10));
+    // A login of very many tokens is told whole, once.
+    let desk = lasting(DAY);
+    let log = written.clone();
+    desk.sessions.on_sign_out(move |names, until| log.lock().push((names.len(), until)));
+    desk.fill(&cookie("r0"), signed_in("alice", "r1"));
+    for number in 1..600 {
+        let outcome = Outcome::Answered(signed_in("alice", &format!("r{}", number + 1)));
+        desk.sessions.passed(&desk.tokens(&cookie(&format!("r{number}"))), Passage::Check, outcome, desk.now());
+    }
+    for _ in 0..3 {
+        desk.sign_out(&cookie("r600"), Some(&deletes()));
+    }
+    assert_eq!(told(), [601]);
+}

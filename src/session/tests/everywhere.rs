@@ -175,3 +175,86 @@ fn a_decoded_token_from_before_is_dead_wherever_it_has_been() {
     assert_eq!(user(&decode(&next, &bob, 17)).as_deref(), Some("bob"));
     assert_eq!(user(&decode(&next, &make(&next, "alice", 6), 18)).as_deref(), Some("alice"));
 }
+
+/// A desk that decodes tokens, and who makes them by its wall clock.
+fn decoding() -> (Desk, impl Fn(&Desk, &str, u8) -> String) {
+    let secrets = Secrets::new(["s"]).unwrap();
+    let source = Source::NextAuth(NextAuth::new(secrets.clone()));
+    let desk = Desk::with(Settings { source, profile: Some(Profile::NextAuth), ..Settings::default() });
+    let ring = Keyring::new(Profile::NextAuth, "", &secrets);
+    let make = move |desk: &Desk, sub: &str, dice: u8| {
+        let claims = Claims::read(format!(r#"{{"name":"{sub}","sub":"{sub}"}}"#).as_bytes()).unwrap();
+        let wall = desk.answers.clock().to_wall(desk.now()) / 1000;
+        cookie(&ring.encode(claims, wall, 30 * 86_400, [dice; DICE]))
+    };
+    (desk, make)
+}
+
+/// Whom a token shows that is decoded now.
+fn decoded(desk: &Desk, cookies: &str, dice: u8) -> Option<String> {
+    let fill = desk.miss(cookies);
+    user(&desk.sessions.decode(fill, [cookies.as_bytes()], false, [dice; DICE], desk.now()))
+}
+
+#[test]
+fn a_wall_clock_that_is_set_neither_revives_tokens_from_before_nor_refuses_those_from_after() {
+    let (desk, make) = decoding();
+    let written = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let log = written.clone();
+    desk.sessions.on_sign_out(move |names, until| {
+        log.lock().extend(names.iter().map(|name| (name.to_vec(), until)));
+    });
+    let stolen = make(&desk, "alice", 1);
+    desk.wait(Ttl::seconds(600));
+    finish(&desk, desk.sessions.end_everywhere(desk.sessions.user_called("alice"), desk.now()));
+    desk.wait(Ttl::seconds(10));
+    let fresh = make(&desk, "alice", 2);
+    for (dice, offset) in [0, -1_800_000, 1_800_000, 0].into_iter().enumerate() {
+        desk.clock.set_wall_offset(offset);
+        assert_eq!(decoded(&desk, &stolen, 10 + dice as u8), None, "{offset}");
+        assert_eq!(decoded(&desk, &fresh, 20 + dice as u8).as_deref(), Some("alice"), "{offset}");
+        desk.wait(Ttl::seconds(100));
+    }
+    // Nor in the next process, whatever its clock says, though a snapshot has told it of the same fence.
+    desk.clock.set_wall_offset(-1_800_000);
+    let (next, _) = decoding();
+    let key = desk.answers.naming_key().clone();
+    let mut stores = Store::builder().clock(desk.clock.clone()).naming_key(key).build_family(2);
+    let (families, answers) = (stores.remove(1), stores.remove(0));
+    let settings = next.sessions.settings().as_ref().clone();
+    let sessions = SessionCache::new(answers.clone(), families.clone(), settings);
+    let next = Desk { clock: desk.clock.clone(), sessions, answers, families };
+    for (name, until) in written.lock().iter() {
+        let stored = [b"auth:session:", name.as_slice()].concat();
+        let until_here = desk.now() + Ttl::seconds(9);
+        next.answers.put_back(crate::store::Kept::Fence { name: &stored, until: until_here }, next.now());
+        next.sessions.restore_sign_out([name.as_slice()].into_iter(), *until);
+    }
+    next.wait(Ttl(1));
+    for offset in [-1_800_000, 1_800_000] {
+        next.clock.set_wall_offset(offset);
+        assert_eq!(decoded(&next, &stolen, 30), None, "{offset}");
+        assert_eq!(decoded(&next, &fresh, 31).as_deref(), Some("alice"), "{offset}");
+        next.wait(Ttl::seconds(100));
+    }
+}
+
+#[test]
+fn a_decoded_token_from_before_is_not_handed_on_either() {
+    let (desk, make) = decoding();
+    let kept = |cookies: &str| {
+        desk.sessions.without_dead(&desk.tokens(cookies), [cookies.as_bytes()], desk.now()).map(|lines| lines.len())
+    };
+    // One that was never seen here, as of a device that slept or of a thief.
+    let (stolen, bob) = (make(&desk, "alice", 1), make(&desk, "bob", 2));
+    assert_eq!(kept(&stolen), None);
+    desk.wait(Ttl::seconds(5));
+    finish(&desk, desk.sessions.end_everywhere(desk.sessions.user_called("alice"), desk.now()));
+    desk.wait(Ttl::seconds(5));
+    assert_eq!(kept(&stolen), Some(0));
+    assert_eq!(kept(&format!("a=1; {stolen}")), Some(1));
+    assert_eq!(desk.sessions.farewell(&desk.tokens(&stolen), [stolen.as_bytes()], desk.now()).len(), 1);
+    for alive in [&bob, &make(&desk, "alice", 3), &cookie("garbage")] {
+        assert_eq!(kept(alive), None);
+    }
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cookies;
+mod dead;
 mod endings;
 mod everywhere;
 mod faults;

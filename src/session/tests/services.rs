@@ -404,3 +404,58 @@ fn a_users_sessions_are_known_by_where_the_service_has_the_id() {
     assert_eq!(everywhere.ended(), 2);
     assert_eq!(hit(&desk, &[("x-session-token", "b")]).origin, Origin::Fence);
 }
+
+#[test]
+fn who_signs_in_again_with_the_very_token_is_locked_out_no_longer() {
+    let desk = named(Service::generic("/me"), "sid");
+    let told = json(200, r#"{"user":{"id":"7","name":"alice"}}"#);
+    let set = |token: &str| vec![("set-cookie".into(), format!("sid={token}; Path=/; HttpOnly").into())];
+    let tokens = |cookies: &str| shown(&desk, &[("cookie", cookies)]);
+    let is_out = |token: &str| {
+        let looked = look(&desk, &[("cookie", &format!("sid={token}"))]);
+        matches!(looked, LookUp::Answer(answer) if answer.origin == Origin::Fence)
+    };
+    let sign_out = |token: &str| {
+        let sign_out = desk.sessions.begin_sign_out(&tokens(&format!("sid={token}")), desk.now());
+        assert_eq!(desk.sessions.end_sign_out(sign_out, Some(&json(200, "{}")), desk.now()), Ended::SignedOut);
+    };
+    let end = |began: SignIn, cookies: &str, status: u16, headers: &[Header]| {
+        desk.sessions.end_sign_in(began, &tokens(cookies), status, headers, desk.now())
+    };
+    fill(&desk, &[("cookie", "sid=a.sig")], told.clone());
+    sign_out("a.sig");
+    desk.wait(Ttl::seconds(3_600));
+    assert!(is_out("a.sig"));
+    // Neither a failed sign-in nor one of somebody else, nor an answer that gives back what it was shown.
+    let began = desk.sessions.begin_sign_in();
+    assert!(!end(began, "", 401, &set("a.sig")));
+    assert!(!end(began, "", 200, &set("b.sig")));
+    assert!(!end(began, "", 200, &set("")));
+    assert!(!end(began, "sid=a.sig", 200, &set("a.sig")));
+    sign_out("a.sig");
+    assert!(is_out("a.sig"));
+    // A sign-out that was begun after the sign-in holds.
+    assert!(!end(began, "", 200, &set("a.sig")));
+    assert!(is_out("a.sig"));
+    assert!(end(desk.sessions.begin_sign_in(), "theme=dark", 302, &set("a.sig")));
+    assert_eq!(fill(&desk, &[("cookie", "sid=a.sig")], told.clone()).status, 200);
+    // And so he can sign out again, many times, and in again.
+    for _ in 0..40 {
+        sign_out("a.sig");
+    }
+    assert!(is_out("a.sig"));
+    assert!(end(desk.sessions.begin_sign_in(), "", 200, &set("a.sig")) && !is_out("a.sig"));
+    // A removal by a command falls by itself, and one sign-out that is under way may not be undone.
+    desk.redis_del("a.sig");
+    assert!(!end(desk.sessions.begin_sign_in(), "", 200, &set("a.sig")) && is_out("a.sig"));
+    desk.wait(Ttl::seconds(60));
+    let pending = desk.sessions.begin_sign_out(&tokens("sid=a.sig"), desk.now());
+    assert!(!end(desk.sessions.begin_sign_in(), "", 200, &set("a.sig")) && is_out("a.sig"));
+    drop(pending);
+    // NextAuth's tokens are new ones at each sign-in.
+    let desk = Desk::upstream();
+    desk.sign_out(&cookie("t1"), Some(&deletes()));
+    let set = [("set-cookie".into(), rolled_to("t1").into())];
+    let began = desk.sessions.begin_sign_in();
+    assert!(!desk.sessions.end_sign_in(began, &desk.tokens(""), 200, &set, desk.now()));
+}

@@ -135,6 +135,30 @@ fn so_many_sign_outs_that_tickets_run_out_leave_a_fence_that_stays() {
 }
 
 #[test]
+fn a_mark_is_read_again_whatever_comes_on_top_and_nobody_lifts_it() {
+    let store = Store::new();
+    let until = NOW + Ttl(9_000);
+    assert_eq!(store.fence_of(A, NOW), None);
+    store.fence(A, 0, until, NOW);
+    store.fence_marked(A, 77, until, NOW);
+    store.fence_marked(A, 70, until, NOW);
+    for ticket in 1..=100 {
+        store.fence(A, ticket, until, NOW);
+        let fence = store.fence_of(A, NOW).expect("a fence");
+        assert_eq!((fence.mark, fence.ticket, fence.until), (Some(77), ticket, until));
+    }
+    for ticket in (0..=100).chain([77, 77 | 1 << 63]) {
+        assert!(!store.lift(A, ticket, NOW), "{ticket}");
+    }
+    assert_eq!(write(&store, A, b"late"), Err(Error::Fenced));
+    assert!(store.unfence(A, NOW) && !store.unfence(A, NOW));
+    assert_eq!(write(&store, A, b"new"), Ok(()));
+    assert!(!store.unfence(A, NOW) && store.fence_of(A, NOW).is_none());
+    store.fence(B, 1, until, NOW);
+    assert_eq!(store.fence_of(B, until), None, "it has fallen");
+}
+
+#[test]
 fn a_fence_takes_no_alias_and_an_alias_may_be_fenced() {
     let store = Store::new();
     store.fence(A, 1, NOW + Ttl(9_000), NOW);

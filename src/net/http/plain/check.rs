@@ -73,7 +73,7 @@ impl<'l, 'b> Check<'l, 'b> {
     }
 
     /// The values of the `Cookie` headers.
-    pub fn cookies(&self) -> impl Iterator<Item = &'b [u8]> {
+    pub fn cookies(&self) -> impl Iterator<Item = &'b [u8]> + Clone {
         self.lines.iter().filter(|line| line.name.eq_ignore_ascii_case("cookie")).map(|line| line.value)
     }
 
