@@ -282,7 +282,8 @@ fn a_generic_service_is_what_the_settings_say() {
 fn what_goes_up_beside_the_token_and_may_count_is_never_shared() {
     let generic = || named(Service::generic("/api/me"), "sid");
     let better = || desk(Service::better_auth());
-    let cases: [(Desk, &[(&str, &str)], (&str, &str)); 6] = [
+    type Lines<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Desk, Lines<'_>, (&str, &str)); 6] = [
         (generic(), &[("cookie", "sid=anon")], ("authorization", "Bearer alice")),
         (generic(), &[("cookie", "sid=anon")], ("Authorization", "Basic YTpi")),
         (better(), TOKEN, ("X-Api-Key", "k1")),
