@@ -3,11 +3,13 @@
 //!
 //! Nothing is guessed. Where the libraries and their frameworks differ, or the same cookie comes twice with different
 //! values, the reading is *unclear*: the request goes past the cache, but every token that it may mean is known by
-//! name, so that a fence holds whichever it is. Where not even that is so, as with cookies that no browser is given, nobody
-//! is signed in. Raw tokens are hashed here and not kept.
+//! name, so that a fence holds whichever it is. Where not even that is so, as with cookies that no browser is given and
+//! JWTs in letters that no encoder writes, nobody is signed in. Raw tokens are hashed here and not kept.
 
 mod join;
 mod letters;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -404,7 +406,10 @@ impl CookieNames {
                     let name = self.name(store, &token);
                     candidates.push(name.clone());
                     clear[side] = Some(name);
-                    if self.is_bent_in(&own, &token) {
+                    // One cookie that is read as it was sent has nothing encoded, and is looked through once.
+                    let is_as_sent = own.len() == 1 && matches!(token, Cow::Borrowed(_));
+                    let is_bent = if is_as_sent { self.is_bent(&token) } else { self.is_bent_in(&own, &token) };
+                    if is_bent {
                         is_whole = false;
                         whys = whys.or(Some(PassWhy::Ambiguous));
                     }
