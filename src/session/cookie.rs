@@ -3,11 +3,14 @@
 //!
 //! Nothing is guessed. Where the libraries and their frameworks differ, or the same cookie comes twice with different
 //! values, the reading is *unclear*: the request goes past the cache, but every token that it may mean is known by
-//! name, so that a fence holds whichever it is. Where not even that is so, as with cookies that no browser is given, nobody
-//! is signed in. Raw tokens are hashed here and not kept.
+//! name, so that a fence holds whichever it is. Where not even that is so, as with cookies that no browser is given and
+//! JWTs in letters that no encoder writes, nobody is signed in. Raw tokens are hashed here and not kept.
 
 mod each;
 mod join;
+mod letters;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -16,10 +19,11 @@ use super::answer::Header;
 use super::cache::PassWhy;
 use super::headers::profile_of_helper;
 use super::nextauth::is_https_alone;
+use super::source::Kind;
 use super::{Profile, Service, Settings};
 use crate::store::{NameBuf, Store};
 pub(super) use join::plain_value;
-use join::{PARTS_MAX, Part, Reading, join};
+use join::{Name, PARTS_MAX, Part, Reading, join};
 
 /// Which of the two cookies: the one for plain HTTP or the one with `__Secure-` in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,9 +199,15 @@ pub(super) struct CookieNames {
     is_own: bool,
     /// Whether a session cookie has just this name: other services have no chunks, and other cookies that begin so.
     is_whole: bool,
+    /// Whether somebody else reads tokens, and may be lax about their letters; here nobody is.
+    is_handed_on: bool,
     pub max: usize,
     prefix: Vec<u8>,
 }
+
+/// What is in front of the names of two tokens, which are hashed to the name of both. No token can have a zero byte, so none
+/// is called like that.
+const BOTH: &[u8] = b"\0both\0";
 
 /// A session cookie with the token that is in it.
 pub(super) struct Held<'n> {
@@ -236,7 +246,14 @@ impl CookieNames {
         let is_whole = !service.is_next_auth();
         let is_own = settings.cookie.is_some();
         let fixed = settings.profile.or((is_own || is_whole).then_some(Profile::NextAuth));
-        CookieNames { known, fixed, is_own, is_whole, max: settings.cookie_max, prefix: settings.prefix.clone() }
+        let is_handed_on = settings.source.kind() == Kind::Upstream;
+        let (max, prefix) = (settings.cookie_max, settings.prefix.clone());
+        CookieNames { known, fixed, is_own, is_whole, is_handed_on, max, prefix }
+    }
+
+    /// Whether a token is written as no encoder writes it, and yet whoever is asked may take it for one that is.
+    pub fn is_bent(&self, token: &[u8]) -> bool {
+        self.is_handed_on && letters::is_bent(token)
     }
 
     /// The session cookie that this cookie belongs to, and what is behind its name.
@@ -245,6 +262,54 @@ impl CookieNames {
         let found =
             known.find_map(|(index, known)| name.strip_prefix(known.name.as_bytes()).map(|suffix| (index, suffix)));
         found.filter(|(_, suffix)| !self.is_whole || suffix.is_empty())
+    }
+
+    /// The same of a token that came in cookies. None that is signed like a JWT has anything that is to be percent-encoded,
+    /// and whoever does not decode it reads other letters.
+    fn is_bent_in(&self, own: &[&Part<'_>], token: &[u8]) -> bool {
+        let is_encoded = |part: &&Part<'_>| part.value.is_some_and(|value| memchr::memchr(b'%', value).is_some());
+        self.is_bent(token) || (self.is_handed_on && own.iter().any(is_encoded) && letters::may_be_signed(token))
+    }
+
+    /// The session cookie that a request's cookie may be to any parser; or its name, if it is none.
+    fn part<'a>(&self, cookie: &'a [u8]) -> Result<Part<'a>, &'a [u8]> {
+        let (name, value) = halves(cookie);
+        let plain = name.iter().fold(true, |all, byte| all & byte.is_ascii_graphic() & (*byte != b'%'));
+        if !plain {
+            return self.odd_part(name, value);
+        }
+        let (known, suffix) = self.find(name).ok_or(name)?;
+        // Blanks behind a semicolon are nobody's.
+        let start = cookie.iter().take_while(|byte| **byte == b' ').count();
+        let is_spaced =
+            !cookie[start..].starts_with(name) || !matches!(cookie.get(start + name.len()), None | Some(b'='));
+        let name = if is_spaced { Name::Spaced } else { Name::Plain };
+        Ok(Part { known, suffix, value, name })
+    }
+
+    /// The same of a name with bytes that parsers trim or decode, or leave as they are.
+    #[cold]
+    fn odd_part<'a>(&self, name: &'a [u8], value: Option<&'a [u8]>) -> Result<Part<'a>, &'a [u8]> {
+        let is_letter = |byte: &u8| byte.is_ascii_graphic();
+        let start = name.iter().position(is_letter).unwrap_or(name.len());
+        let end = name.iter().rposition(is_letter).map_or(start, |last| last + 1);
+        let trimmed = &name[start..end];
+        let found = self.find(name).or_else(|| self.find(trimmed));
+        if let Some((known, suffix)) = found {
+            return Ok(Part { known, suffix, value, name: Name::Odd });
+        }
+        let decoded = percent_encoding::percent_decode(trimmed).collect::<Vec<u8>>();
+        // Whatever is behind the name: it is never read for certain.
+        let found =
+            self.find(decoded.trim_ascii()).map(|(known, _)| Part { known, suffix: b"", value, name: Name::Odd });
+        found.ok_or(name)
+    }
+
+    /// Whether a cookie is the signature of a session cookie, as Express' and Koa's `cookie-session` have it: the session
+    /// cookie alone is then no secret.
+    fn is_countersign(&self, name: &[u8]) -> bool {
+        let signed = || name.strip_suffix(b".sig").and_then(|signed| self.find(signed));
+        self.is_whole && self.is_handed_on && signed().is_some()
     }
 
     /// Whether a `set-cookie` line is about a session cookie.
@@ -262,17 +327,19 @@ impl CookieNames {
     ) -> Tokens {
         let mut parts: SmallVec<[Part<'a>; 4]> = SmallVec::new();
         let mut hint = None;
+        let mut is_countersigned = false;
         for cookie in cookies.into_iter().flat_map(cookies_of) {
-            let (name, value) = halves(cookie);
-            match self.find(name) {
-                // An empty one is skipped or joined as nothing: the same.
-                Some(_) if value == Some(b"") => {}
-                Some((known, suffix)) => parts.push(Part { known, suffix, value }),
-                None => hint = hint.or_else(|| profile_of_helper(name)),
+            match self.part(cookie) {
+                Ok(part) => parts.push(part),
+                Err(name) => {
+                    hint = hint.or_else(|| profile_of_helper(name));
+                    is_countersigned |= self.is_countersign(name);
+                }
             }
         }
-        let of = |part: &Part<'_>| self.known[part.known].profile;
-        let told = self.fixed.or(parts.first().map(of)).or(hint).or(learned);
+        // One that is empty alone says nothing, but it may count before another of its name, and where it stands among others.
+        let first = parts.iter().find(|part| !part.is_empty());
+        let told = self.fixed.or(first.map(|part| self.known[part.known].profile)).or(hint).or(learned);
         let mut tokens = Tokens {
             profile: told.unwrap_or(Profile::NextAuth),
             profile_known: told.is_some(),
@@ -280,8 +347,8 @@ impl CookieNames {
             parts: Default::default(),
             by_header: false,
         };
-        if !parts.is_empty() {
-            self.name_all(store, &parts, &mut tokens);
+        if first.is_some() {
+            self.name_all(store, &parts, is_countersigned, &mut tokens);
         }
         tokens
     }
@@ -299,11 +366,13 @@ impl CookieNames {
         let mut parts: SmallVec<[Part<'a>; 4]> = SmallVec::new();
         let mut names = Vec::new();
         for cookie in cookies.into_iter().flat_map(cookies_of) {
-            let (name, value) = halves(cookie);
-            let found = self.find(name).filter(|(index, _)| *index == known && value != Some(b""));
-            if let Some((known, suffix)) = found {
-                parts.push(Part { known, suffix, value });
-                names.push(name.to_vec());
+            if let Ok(part) = self.part(cookie)
+                && part.known == known
+            {
+                if !part.is_empty() {
+                    names.push(halves(cookie).0.to_vec());
+                }
+                parts.push(part);
             }
         }
         let Reading::Clear(token) = join(&parts.iter().collect::<SmallVec<[&Part<'_>; 4]>>()) else { return None };
@@ -313,9 +382,9 @@ impl CookieNames {
         Some(Held { known, profile: own.profile, is_secure, is_own, name, token, cookies: names })
     }
 
-    fn name_all(&self, store: &Store, parts: &[Part<'_>], tokens: &mut Tokens) {
-        let mut whys =
-            parts.iter().any(|part| self.known[part.known].profile != tokens.profile).then_some(PassWhy::Ambiguous);
+    fn name_all(&self, store: &Store, parts: &[Part<'_>], is_countersigned: bool, tokens: &mut Tokens) {
+        let is_foreign = |part: &Part<'_>| !part.is_empty() && self.known[part.known].profile != tokens.profile;
+        let mut whys = (is_countersigned || parts.iter().any(is_foreign)).then_some(PassWhy::Ambiguous);
         let mut is_whole = parts.len() <= PARTS_MAX;
         if !is_whole {
             whys = Some(PassWhy::TooLong);
@@ -328,20 +397,29 @@ impl CookieNames {
         let mut clear: [Option<NameBuf>; 2] = [None, None];
         for (index, known) in self.known.iter().enumerate() {
             let own: SmallVec<[&Part<'_>; 4]> = parts.iter().filter(|part| part.known == index).collect();
-            if own.is_empty() {
+            if own.iter().all(|part| part.is_empty()) {
                 continue;
             }
-            let side = known.side as usize;
-            tokens.parts[side].extend(own.iter().map(|part| Suffix::from_slice(part.suffix)));
+            let (said, side) = (own.iter().filter(|part| !part.is_empty()), known.side as usize);
+            tokens.parts[side].extend(said.map(|part| Suffix::from_slice(part.suffix)));
             match join(&own) {
                 Reading::Clear(token) => {
                     let name = self.name(store, &token);
                     candidates.push(name.clone());
                     clear[side] = Some(name);
+                    // One cookie that is read as it was sent has nothing encoded, and is looked through once.
+                    let is_as_sent = own.len() == 1 && matches!(token, Cow::Borrowed(_));
+                    let is_bent = if is_as_sent { self.is_bent(&token) } else { self.is_bent_in(&own, &token) };
+                    if is_bent {
+                        is_whole = false;
+                        whys = whys.or(Some(PassWhy::Ambiguous));
+                    }
                 }
                 Reading::Unclear(tokens, all) => {
-                    candidates.extend(tokens.iter().map(|token| self.name(store, token)));
-                    is_whole &= all;
+                    // What has a zero byte is no token, but may be what a user is called by.
+                    let tokens = || tokens.iter().filter(|token| !token.contains(&0));
+                    candidates.extend(tokens().map(|token| self.name(store, token)));
+                    is_whole &= all && !tokens().any(|token| self.is_bent_in(&own, token));
                     whys = whys.or(Some(PassWhy::Ambiguous));
                 }
             }
@@ -360,7 +438,7 @@ impl CookieNames {
         match names {
             [Some(plain), Some(secure)] => {
                 // Made of the names, not of the tokens, so that the key after a rotation can be told without them.
-                let key = self.name(store, &[plain.as_slice(), secure.as_slice()].concat());
+                let key = self.name(store, &[BOTH, plain.as_slice(), secure.as_slice()].concat());
                 Seen::Both { key, plain, secure }
             }
             [Some(key), None] => Seen::One { key, side: Side::Plain },
@@ -415,13 +493,14 @@ impl CookieNames {
                 return None;
             }
             let set = does.iter().filter_map(|(suffix, value)| Some((suffix, value.as_ref()?)));
-            let parts: Vec<Part<'_>> =
-                set.map(|(suffix, value)| Part { known: 0, suffix, value: Some(value.as_ref()) }).collect();
+            let parts: Vec<Part<'_>> = set
+                .map(|(suffix, value)| Part { known: 0, suffix, value: Some(value.as_ref()), name: Name::Plain })
+                .collect();
             if parts.is_empty() {
                 continue;
             }
             match join(&parts.iter().collect::<SmallVec<[&Part<'_>; 4]>>()) {
-                Reading::Clear(token) if token.len() <= self.max => {
+                Reading::Clear(token) if token.len() <= self.max && !self.is_bent(&token) => {
                     names[side as usize] = Some(self.name(store, &token))
                 }
                 _ => return None,

@@ -11,8 +11,8 @@ use super::cache::{PassWhy, SessionCache};
 use super::claims::Claims;
 use super::cookie::{Seen, Tokens, plain_value};
 use super::flight::Fill;
+use super::source::Kind;
 use super::users::{User, id_of};
-use crate::store::NameBuf;
 
 /// Whether a request may show who it is with by a header of this name, with any service. Who names such a header in
 /// `Connection` would be looked up by what the source is not shown.
@@ -74,16 +74,28 @@ impl SessionCache {
         }
         let shown = self.shown(&lines);
         let also = service.cookie_header().map(|name| values(lines(), name)).unwrap_or_default();
-        match (shown.tokens.as_slice(), also.is_empty()) {
+        let is_plain = also.is_empty() && !self.shows_more(&lines);
+        match (shown.tokens.as_slice(), is_plain || tokens.is_empty() && also.is_empty()) {
             ([], true) => tokens,
-            ([token], true) if !shown.is_unclear && (shown.is_first || tokens.is_empty()) => self.token(token),
+            ([token], true) if is_plain && !shown.is_unclear && (shown.is_first || tokens.is_empty()) => {
+                self.token(token)
+            }
             (_, _) => {
-                let names = shown.tokens.iter().chain(&also).map(|token| self.name(token));
-                let names = names.chain(tokens.names()).collect();
-                let is_whole = !matches!(tokens.seen, Seen::Unclear { is_whole: false, .. });
+                let tokens = shown.tokens.iter().chain(&also).map(|token| self.token(token)).chain([tokens]);
+                let (mut names, mut is_whole) = (Vec::new(), true);
+                for tokens in tokens {
+                    is_whole &= !matches!(tokens.seen, Seen::Unclear { is_whole: false, .. });
+                    names.extend(tokens.names());
+                }
                 Tokens::by_header(Seen::Unclear { names, why: PassWhy::Ambiguous, is_whole })
             }
         }
+    }
+
+    /// Whether a request shows what goes up with a check, may count there, and is in no name here.
+    fn shows_more<'a, L: Iterator<Item = Line<'a>>>(&self, lines: impl Fn() -> L) -> bool {
+        let unread = self.core.service.unread().filter(|_| self.core.source == Kind::Upstream);
+        unread.is_some_and(|name| !values(lines(), name).is_empty())
     }
 
     /// Reads what a person has pasted: lines of a request's head, what stands in `Cookie` or behind `Authorization`, or a
@@ -122,17 +134,18 @@ impl SessionCache {
     /// # Ok::<(), cloakroom::Error>(())
     /// ```
     pub fn token(&self, token: &[u8]) -> Tokens {
-        let name = self.name(token);
-        let why = match plain_value(token) {
-            _ if token.len() > self.core.names.max => PassWhy::TooLong,
-            None => PassWhy::Ambiguous,
-            Some(_) => return Tokens::by_header(Seen::One { key: name, side: super::cookie::Side::Plain }),
-        };
-        Tokens::by_header(Seen::Unclear { names: vec![name], why, is_whole: true })
-    }
-
-    fn name(&self, token: &[u8]) -> NameBuf {
-        self.core.names.name(&self.core.answers, plain_value(token).as_deref().unwrap_or(token))
+        let names = &self.core.names;
+        let decoded = plain_value(token);
+        let why = if token.len() > names.max { PassWhy::TooLong } else { PassWhy::Ambiguous };
+        // As it is sent and as some decode it: if either is bent, whoever reads it may mean another token.
+        let is_whole = decoded.as_deref().is_some_and(|decoded| !names.is_bent(token) && !names.is_bent(decoded));
+        let named = decoded.as_deref().unwrap_or(token);
+        // What has a zero byte is no token, but may be what a user is called by.
+        let name = (!named.contains(&0)).then(|| names.name(&self.core.answers, named));
+        Tokens::by_header(match name {
+            Some(key) if is_whole && token.len() <= names.max => Seen::One { key, side: super::cookie::Side::Plain },
+            name => Seen::Unclear { names: name.into_iter().collect(), why, is_whole },
+        })
     }
 
     fn shown<'a, L: Iterator<Item = Line<'a>>>(&self, lines: impl Fn() -> L) -> Headers<'a> {

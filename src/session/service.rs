@@ -242,6 +242,16 @@ impl Service {
         (self.kind == Kind::Kratos).then_some(b"x-session-token")
     }
 
+    /// A header that is not read here, and that the service may go by whatever else is shown: bearers where an app has been
+    /// said to go by a cookie, and the keys of better-auth's plugin for them.
+    pub(super) fn unread(&self) -> Option<&'static [u8]> {
+        match self.kind {
+            Kind::Generic if !self.bearer => Some(b"authorization"),
+            Kind::BetterAuth => Some(b"x-api-key"),
+            _ => None,
+        }
+    }
+
     /// A header that older versions take for the cookie.
     pub(super) fn cookie_header(&self) -> Option<&'static [u8]> {
         (self.kind == Kind::Kratos).then_some(b"x-session-cookie")

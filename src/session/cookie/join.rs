@@ -13,6 +13,18 @@ pub(super) struct Part<'a> {
     pub suffix: &'a [u8],
     /// `None`: the cookie has no `=`, which some parsers skip and others read as `true`.
     pub value: Option<&'a [u8]>,
+    pub name: Name,
+}
+
+/// How a cookie's name is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// As every parser reads it.
+    Plain,
+    /// With blanks around it that some parsers take for a part of it.
+    Spaced,
+    /// With other bytes around it or in it that some parsers trim or decode, and others do not.
+    Odd,
 }
 
 /// What one side's cookies join to.
@@ -27,7 +39,7 @@ type Pieces<'n, 'v> = SmallVec<[(&'n [u8], Cow<'v, [u8]>); 4]>;
 
 /// Joins the cookies of one session cookie.
 pub(super) fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
-    if let [Part { value: Some(value), .. }] = parts
+    if let [Part { value: Some(value), name: Name::Plain | Name::Spaced, .. }] = parts
         && let Some(value) = plain_value(value)
     {
         return Reading::Clear(value);
@@ -35,10 +47,13 @@ pub(super) fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
     // The first and the last of what came twice: parsers keep the one or the other.
     let mut first: Pieces<'_, 'a> = SmallVec::new();
     let mut last = first.clone();
-    // Parsers skip a cookie without `=` or read it as `true`, and differ in what quotes and their like stand for: of several
-    // cookies that is more than can be told here.
-    let is_odd = |part: &&Part<'_>| part.value.is_none_or(|value| plain_value(value).is_none());
-    let mut is_whole = parts.len() <= PARTS_MAX && (parts.len() == 1 || !parts.iter().any(is_odd));
+    // Parsers skip a cookie without `=` or read it as `true`, and differ in what quotes, blanks and their like stand for, in a
+    // value and in a name: which tokens may be meant then is more than can be told here. One cookie in whole quotes, as
+    // RFC 6265 has it, is read with them or without.
+    let mut is_whole = match parts {
+        [Part { value: Some(value), name: Name::Plain, .. }] => is_quoted(value),
+        _ => parts.len() <= PARTS_MAX && !parts.iter().any(|part| part.is_odd()),
+    };
     let mut unclear = !is_whole;
     let mut raw = Vec::new();
     for part in parts.iter().take(PARTS_MAX) {
@@ -69,6 +84,23 @@ pub(super) fn join<'a>(parts: &[&Part<'a>]) -> Reading<'a> {
     }
     let last = last.iter().flat_map(|(_, value)| value.iter().copied()).collect();
     Reading::Unclear(vec![first, last, raw], is_whole)
+}
+
+impl Part<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.value == Some(b"")
+    }
+
+    /// Whether parsers may differ about it where it is one of several.
+    fn is_odd(&self) -> bool {
+        self.name != Name::Plain || self.value.is_none_or(|value| plain_value(value).is_none())
+    }
+}
+
+/// Whether a value is a plain one in quotes.
+fn is_quoted(value: &[u8]) -> bool {
+    let inner = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inner.is_some_and(|inner| matches!(plain_value(inner), Some(Cow::Borrowed(_))))
 }
 
 /// The value as every parser reads it, percent-decoded; `None` if they differ.

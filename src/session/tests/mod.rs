@@ -8,6 +8,7 @@ mod endings;
 mod everywhere;
 mod faults;
 mod nextauth;
+mod parsers;
 mod races;
 mod random;
 mod recorded;

@@ -273,9 +273,66 @@ fn a_generic_service_is_what_the_settings_say() {
     // By a cookie of its own name there is no bearer.
     let cookies = named(service(), "sid");
     let lines = &[("cookie", "sid=1; sid2=x"), ("authorization", "Bearer t")][..];
-    fill(&cookies, lines, json(200, r#"{"user":{"id":"7"}}"#));
+    fill(&cookies, &lines[..1], json(200, r#"{"user":{"id":"7"}}"#));
     assert_eq!(hit(&cookies, &[("cookie", "sid=1")]).origin, Origin::Cache);
     assert_eq!(hit(&cookies, &lines[1..]).origin, Origin::Nothing);
+}
+
+#[test]
+fn what_goes_up_beside_the_token_and_may_count_is_never_shared() {
+    let generic = || named(Service::generic("/api/me"), "sid");
+    let better = || desk(Service::better_auth());
+    type Lines<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Desk, Lines<'_>, (&str, &str)); 6] = [
+        (generic(), &[("cookie", "sid=anon")], ("authorization", "Bearer alice")),
+        (generic(), &[("cookie", "sid=anon")], ("Authorization", "Basic YTpi")),
+        (better(), TOKEN, ("X-Api-Key", "k1")),
+        (better(), &[("authorization", "Bearer b")], ("x-api-key", "k1")),
+        // The signature of a cookie that is no secret itself.
+        (generic(), &[("cookie", "sid=eyJ1c2VyIjoiYSJ9")], ("cookie", "sid.sig=x")),
+        (generic(), &[("cookie", "sid=eyJ1c2VyIjoiYSJ9")], ("cookie", "a=b; sid.sig=")),
+    ];
+    for (desk, own, more) in cases {
+        let both = [own, &[more]].concat();
+        assert!(matches!(look(&desk, &both), LookUp::Pass(PassWhy::Ambiguous)), "{both:?}");
+        let answer = Outcome::Answered(json(200, r#"{"user":{"id":"alice"}}"#));
+        let shown_to = shown(&desk, &both);
+        desk.sessions.passed(&shown_to, Passage::Check, answer, desk.now());
+        assert!(is_miss(&desk, own), "nothing is kept under what others may show too: {both:?}");
+        fill(&desk, own, json(200, BETTER));
+        assert!(matches!(look(&desk, &both), LookUp::Pass(PassWhy::Ambiguous)), "nor shown: {both:?}");
+        let sign_out = desk.sessions.begin_sign_out(&shown(&desk, own), desk.now());
+        assert_eq!(desk.sessions.end_sign_out(sign_out, Some(&json(204, "")), desk.now()), Ended::SignedOut);
+        assert_eq!(hit(&desk, &both).origin, Origin::Fence, "{both:?}");
+    }
+}
+
+#[test]
+fn a_signed_out_bearer_stays_so_however_its_letters_are_written() {
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    for service in [Service::supabase(), Service::generic("/me"), Service::better_auth()] {
+        let desk = desk(service);
+        let bearer = format!("Bearer {token}");
+        fill(&desk, &[("authorization", &bearer)], json(200, r#"{"id":"7"}"#));
+        let sign_out = desk.sessions.begin_sign_out(&shown(&desk, &[("authorization", &bearer)]), desk.now());
+        desk.sessions.end_sign_out(sign_out, Some(&json(204, "")), desk.now());
+        let at = bearer.len() - 8;
+        let others = [
+            bearer.replace("h8", "h9"),
+            format!("{bearer}="),
+            format!("{bearer}%3D"),
+            format!("{}!{}", &bearer[..at], &bearer[at..]),
+            // Decoded it is another token; to who does not decode it, it is this one with a letter that is none.
+            format!("{}%{}", &bearer[..at], &bearer[at..]),
+            bearer.replace("REhM", "RE%68M"),
+        ];
+        for other in others {
+            let lines = [("authorization", other.as_str())];
+            let LookUp::Answer(answer) = look(&desk, &lines) else { panic!("{other} is asked for") };
+            assert_ne!(answer.origin, Origin::Cache);
+            assert!(desk.sessions.admit(&shown(&desk, &lines), Passage::Check, desk.now()).is_some());
+        }
+    }
 }
 
 #[test]
