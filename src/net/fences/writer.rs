@@ -117,15 +117,16 @@ impl Writer {
         } else if self.is_torn {
             tracing::warn!(path = shown, bytes = len - good, "the last kept sign-out was not written whole; it is cut");
         }
-        if skipped > 0 || !is_own {
+        let is_damaged = skipped > 0 || !is_own;
+        if is_damaged {
             // For whoever wants to know what has happened.
             let copy = self.path.with_extension("fences.damaged");
             let _ = fs::remove_file(&copy);
             let _ = fs::hard_link(&self.path, &copy);
-            if let Err(error) = self.compact(now) {
-                // The next start reads what is there as well, and what comes behind it.
-                tracing::warn!(path = shown, %error, "kept sign-outs cannot be written anew");
-            }
+        }
+        if is_damaged && let Err(error) = self.compact(now) {
+            // The next start reads what is there as well, and what comes behind it.
+            tracing::warn!(path = shown, %error, "kept sign-outs cannot be written anew");
         }
         Ok(())
     }
