@@ -283,11 +283,13 @@ fn a_log_that_somebody_removes_is_made_anew() {
     let process = start(dir.path());
     process.sign_out("a");
     process.settle();
-    fs::remove_file(dir.path().join(NAME)).expect("a log");
-    process.sign_out("b");
-    process.settle();
+    for (removed, token) in [(&[NAME][..], "b"), (&[NAME, "cloakroom.key"][..], "c")] {
+        removed.iter().for_each(|name| fs::remove_file(dir.path().join(name)).expect("a file"));
+        process.sign_out(token);
+        process.settle();
+    }
     drop(process);
-    assert!(start(dir.path()).is_signed_out("b"));
+    assert!(start(dir.path()).is_signed_out("c"));
 }
 
 #[test]
