@@ -1,8 +1,9 @@
 //! DUMP and RESTORE: values as bytes in Redis' own format, to be kept or brought to another server.
 
+use super::expire::Term;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
-use crate::clock::{Millis, Ttl};
+use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::rdb::{seal, unseal};
 use crate::resp::Args;
@@ -108,15 +109,15 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     if !options.replace && store.peek(args.word(1), now, |_| ()).is_some() {
         return Err(Error::BusyKey);
     }
-    let ttl = u64::try_from(args.int(2)?).map_err(|_| TTL)?;
+    let deadline = match args.int(2)? {
+        ..0 => return Err(TTL),
+        0 => Millis::NEVER,
+        ttl if options.absolute => Term::UNIX_MILLIS.instant(ctx, ttl)?,
+        ttl => Term::MILLIS.instant(ctx, ttl)?,
+    };
     let payload = unseal(args.word(3)).ok_or(Error::refused("DUMP payload version or checksum are wrong"))?;
     let compact = ctx.engine.with_config(|config| config.compact);
     let value = read_value(payload, ctx.engine.hot.bulk_max(), &compact).ok_or(Error::refused("Bad data format"))?;
-    let deadline = match ttl {
-        0 => Millis::NEVER,
-        ttl if options.absolute => ctx.engine.clock.from_wall(ttl),
-        ttl => now + Ttl(ttl),
-    };
     store.with(args.word(1), now, |slot| {
         if !options.replace && slot.value().is_some() {
             return Err(Error::BusyKey);

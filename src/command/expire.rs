@@ -159,7 +159,7 @@ impl Term {
     }
 
     /// The instant that an amount means, which may have passed. Refused is what Redis cannot say in 63 bits of Unix time.
-    fn instant(&self, ctx: &Ctx<'_>, amount: i64) -> Result<Millis> {
+    pub fn instant(&self, ctx: &Ctx<'_>, amount: i64) -> Result<Millis> {
         let span = amount.checked_mul(self.unit).ok_or_else(|| invalid(ctx))?;
         if self.absolute {
             // A time before 1970 has passed like 1970 itself.

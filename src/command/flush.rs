@@ -109,7 +109,9 @@ fn flush(ctx: &mut Ctx<'_>, args: Args<'_>, stores: impl FnOnce(&Ctx<'_>) -> Vec
     };
     let mut has_more = !flush.stores.is_empty() && !is_short && flush.prepare();
     if !has_more && !flush.stores.is_empty() {
-        engine.alone(worker, ctx.now, |_| flush.finish(engine))?;
+        let is_done = engine.alone(worker, ctx.now, |_| flush.finish(engine));
+        // What was prepared is given up with the request.
+        is_done.inspect_err(|_| ctx.client.end_turns())?;
     }
     if !has_more && !is_lazy {
         has_more = engine.records().free_some(FREED_IN_TURN) && !flush.lot.is_freed() && !ctx.client.never_waits;
@@ -237,6 +239,24 @@ mod tests {
         assert!(!t.engine.store(0).is_empty());
         t.client.forget_transaction(&t.engine);
         assert!(t.engine.store(0).is_empty() && is_signed_out(&t));
+    }
+
+    #[test]
+    fn a_flush_that_a_script_keeps_out_is_refused_and_leaves_nothing_begun() {
+        let mut t = Transcript::start();
+        t.fill(0, 5_000);
+        sign_out_many(&mut t);
+        let mut out = Vec::new();
+        assert_eq!(turn(&mut t, &["FLUSHALL"], &mut out), Flow::Again);
+        // As while a script of this worker rests, so that others hear that it takes long.
+        t.engine.set_resting(0, true);
+        while turn(&mut t, &["FLUSHALL"], &mut out) == Flow::Again {}
+        t.engine.set_resting(0, false);
+        assert!(out.starts_with(b"-BUSY "), "{}", String::from_utf8_lossy(&out));
+        assert!(t.client.begun.is_none());
+        t.say("DBSIZE").hears(":5000");
+        t.say("FLUSHALL").hears("+OK");
+        t.say("DBSIZE").hears(":0");
     }
 
     #[test]

@@ -119,7 +119,8 @@ fn shut_down(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         return Err(Error::refused("No shutdown in progress."));
     }
     let engine = ctx.engine;
-    engine.snapshots.standing().at_end = (save || nosave).then_some(save);
+    let asked = (save || nosave).then_some(save);
+    let before = std::mem::replace(&mut engine.snapshots.standing().at_end, asked);
     if engine.saves_at_end()
         && let Ok(keeper) = engine.snapshots.keeper()
     {
@@ -127,7 +128,10 @@ fn shut_down(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         match keeper.save(engine) {
             Ok(()) => engine.snapshots.standing().settled = true,
             Err(_) if force => {}
-            Err(_) => return Err(Error::refused("Errors trying to SHUTDOWN. Check logs.")),
+            Err(_) => {
+                engine.snapshots.standing().at_end = before;
+                return Err(Error::refused("Errors trying to SHUTDOWN. Check logs."));
+            }
         }
     }
     tracing::info!(client = ctx.client.peer.id, addr = %ctx.client.peer.addr, "shut down by a client");
@@ -139,6 +143,37 @@ fn shut_down(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::Transcript;
+    use crate::engine::{Engine, Keeper};
+    use crate::error::{Error, Result};
+
+    /// Whose disk takes nothing.
+    struct Broken;
+
+    impl Keeper for Broken {
+        fn save(&self, _: &Engine) -> Result<()> {
+            Err(Error::refused("no room"))
+        }
+        fn begin(&self, _: &Engine) -> Result<()> {
+            Ok(())
+        }
+        fn reload(&self, _: &Engine) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_shutdown_that_is_refused_changes_nothing() {
+        let mut t = Transcript::with(&[("save", "")]);
+        t.engine.snapshots.set_keeper(Broken);
+        t.say("SHUTDOWN SAVE").hears("-ERR Errors trying to SHUTDOWN. Check logs.");
+        assert!(!t.engine.saves_at_end(), "the end that comes later was told nothing");
+        t.engine.configure(&[("save", "3600 1")], true).expect("known");
+        t.engine.snapshots.standing().at_end = Some(true);
+        t.say("SHUTDOWN").hears("-ERR Errors trying to SHUTDOWN. Check logs.");
+        assert_eq!(t.engine.snapshots.standing().at_end, Some(true));
+        t.say("SHUTDOWN NOSAVE");
+        assert!(!t.engine.saves_at_end());
+    }
 
     #[test]
     fn without_a_disk_there_is_nothing_to_ask_for() {

@@ -253,7 +253,7 @@ impl Engine {
             scripts: Scripts::new(workers, charges.clone(), unusual.clone()),
             unusual,
             functions: Functions::new(charges.clone()),
-            snapshots: Snapshots::new(clock.wall_micros() / 1_000_000),
+            snapshots: Snapshots::new(&clock),
             started: clock.now(),
             run_id: random_id(),
             clock,

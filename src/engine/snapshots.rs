@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{Engine, Oddity};
+use crate::clock::{Clock, Millis, Ttl};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
-/// Seconds until a snapshot that failed is tried again, unless somebody asks.
-const RETRY: u64 = 5;
+/// Until a snapshot that failed is tried again, unless somebody asks.
+const RETRY: Ttl = Ttl::seconds(5);
 
 /// Who writes snapshots and reads them.
 pub trait Keeper: Send + Sync {
@@ -32,8 +33,9 @@ pub struct Standing {
     pub began: Option<u64>,
     /// When the last good one was finished; at first, when the server started.
     pub last_good: u64,
-    /// When the last one was begun.
-    pub last_try: u64,
+    /// The same on the store's timeline, which no wall clock moves, and when the last one was begun.
+    good_at: Millis,
+    tried_at: Millis,
     /// Whether the last one failed.
     pub failed: bool,
     /// Why the last that failed did.
@@ -63,8 +65,9 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn new(now: u64) -> Snapshots {
-        let standing = Mutex::new(Standing { last_good: now, ..Standing::default() });
+    pub(super) fn new(clock: &Clock) -> Snapshots {
+        let (last_good, good_at) = (clock.wall_micros() / 1_000_000, clock.now());
+        let standing = Mutex::new(Standing { last_good, good_at, ..Standing::default() });
         Snapshots { keeper: OnceLock::new(), standing, progress: Default::default() }
     }
 
@@ -101,21 +104,22 @@ impl Engine {
         let (now, changes) = (self.wall_seconds(), self.changes_made());
         self.snapshots.progress[0].store(0, Ordering::Relaxed);
         let mut standing = self.snapshots.standing();
-        (standing.began, standing.last_try, standing.covering) = (Some(now), now, changes);
+        (standing.began, standing.tried_at, standing.covering) = (Some(now), self.clock.now(), changes);
     }
 
     /// Notes how a snapshot went. One that was `given up` on purpose is as if it had not been begun.
     pub fn end_snapshot(&self, good: bool, given_up: bool) {
         let now = self.wall_seconds();
         let mut standing = self.snapshots.standing();
-        let began = standing.began.take();
+        let is_under_way = standing.began.take().is_some();
         if given_up {
             return;
         }
-        standing.took = began.map(|began| now.saturating_sub(began));
+        let ended = self.clock.now();
+        standing.took = is_under_way.then(|| ended.since(standing.tried_at).0 / 1000);
         standing.failed = !good;
         if good {
-            (standing.last_good, standing.covered) = (now, standing.covering);
+            (standing.last_good, standing.good_at, standing.covered) = (now, ended, standing.covering);
             standing.saves += 1;
         }
         drop(standing);
@@ -128,13 +132,13 @@ impl Engine {
         if points.is_empty() {
             return false;
         }
-        let (now, made) = (self.wall_seconds(), self.changes_made());
+        let (now, made) = (self.clock.now(), self.changes_made());
         let standing = self.snapshots.standing();
         let changes = made.saturating_sub(standing.covered);
-        let since = now.saturating_sub(standing.last_good);
+        let since = now.since(standing.good_at).0 / 1000;
         // As in Redis: changes, and more seconds than said; and a failure is given time to pass.
         points.iter().any(|(seconds, least)| changes >= (*least).max(1) && since > *seconds)
-            && (!standing.failed || now.saturating_sub(standing.last_try) > RETRY)
+            && (!standing.failed || now.since(standing.tried_at) > RETRY)
     }
 
     /// Whether the server that ends is to write a snapshot.
@@ -205,6 +209,26 @@ mod tests {
         assert!(engine.is_snapshot_due());
         engine.configure(&[("save", "")], true).expect("known");
         assert!(!engine.is_snapshot_due());
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_holds_up_no_snapshot() {
+        let (clock, mut config) = (ManualClock::default(), Config::default());
+        config.set("save", "100 1").expect("known");
+        let engine = Engine::new(config, Clock::from(clock.clone()), 1, 1);
+        clock.set_wall_offset(-50_000_000);
+        clock.advance(Ttl::seconds(101));
+        change(&engine, 1);
+        assert!(engine.is_snapshot_due());
+        engine.begin_snapshot();
+        clock.advance(Ttl::seconds(3));
+        clock.set_wall_offset(50_000_000);
+        engine.end_snapshot(false, false);
+        assert_eq!(engine.snapshots.standing().took, Some(3));
+        assert!(!engine.is_snapshot_due(), "it failed a moment ago");
+        clock.set_wall_offset(-50_000_000);
+        clock.advance(Ttl::seconds(6));
+        assert!(engine.is_snapshot_due());
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl FenceLog {
         writer = made(writer);
         desk.counters.restored.store(restored, Ordering::Relaxed);
         if eager {
-            writer.create().map_err(|error| format!("cannot keep sign-outs: {error}"))?;
+            writer.create(unix_millis()).map_err(|error| format!("cannot keep sign-outs: {error}"))?;
         } else {
             writer.ask_to_create().map_err(|error| format!("cannot keep sign-outs: {error}"))?;
         }

@@ -84,7 +84,8 @@ impl KeyFile {
     /// or not at all, and replaces none that another process has made meanwhile.
     pub fn save(&self) -> io::Result<()> {
         let mut saved = self.saved.lock();
-        if *saved {
+        // Somebody may have removed it since.
+        if *saved && self.path().exists() {
             return Ok(());
         }
         let text = format!("{PREFACE}{}\n", hex(self.key.bytes()));
@@ -138,6 +139,8 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
         first.save().expect("written");
         first.save().expect("nothing to do");
+        fs::remove_file(dir.path().join(NAME)).expect("a file");
+        first.save().expect("written anew");
         let path = dir.path().join(NAME);
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
         assert_eq!(KeyFile::open(dir.path()).expect("a key").key(), first.key());

@@ -84,6 +84,8 @@ impl Writer {
         let Some((kind, content)) = dumped.split_first() else { return };
         if let Some(deadline) = deadline {
             self.out.push(EXPIRES_MILLIS);
+            // It is read with a sign, by Redis too.
+            let deadline = i64::try_from(deadline).unwrap_or(i64::MAX);
             self.out.extend_from_slice(&deadline.to_le_bytes());
         }
         self.out.push(*kind);
@@ -433,6 +435,17 @@ mod tests {
             }
         }
         assert!(written(true, true).len() + 100 < written(false, true).len());
+    }
+
+    #[test]
+    fn what_dies_later_than_can_be_written_is_not_dead() {
+        for (deadline, read_back) in [(u64::MAX - 1, i64::MAX as u64), (i64::MAX as u64, i64::MAX as u64), (0, 0)] {
+            let mut writer = Writer::new(false, true);
+            writer.entry(b"k", Some(deadline), &[STRING, 1, b'v']);
+            writer.end();
+            let parts = read(&writer.take(<[u8]>::to_vec), 64).expect("a whole file");
+            assert!(parts[0].contains(&format!("deadline: Some({read_back})")), "{}", parts[0]);
+        }
     }
 
     #[test]

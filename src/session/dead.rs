@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::answer::Answer;
 use super::cache::{Core, SessionCache};
-use super::cookie::{Seen, Tokens, cookies_of, halves};
+use super::cookie::{Seen, Tokens, cookies_of};
 use super::nextauth::{Vault, deletions};
 use super::users::id_of;
 use crate::clock::{Millis, Ttl};
@@ -96,7 +96,7 @@ impl SessionCache {
             return None;
         }
         let is_dead =
-            |cookie: &&[u8]| self.core.names.known_by(halves(cookie).0).is_some_and(|known| dead.contains(&known));
+            |cookie: &&[u8]| self.core.names.known_by(cookie).is_some_and(|known| dead.contains(&known));
         let kept = |line: &'a [u8]| {
             let kept: Vec<&[u8]> = cookies_of(line).filter(|cookie| !is_dead(cookie)).collect();
             Bytes::copy_from_slice(kept.join(&b';').trim_ascii())

@@ -123,6 +123,16 @@ fn options_say_how_long_and_how_used() {
     t.words(&[b"RESTORE", b"old", b"1", dump, b"ABSTTL"]).hears("+OK");
     t.say("EXISTS old").hears(":0");
     t.words(&[b"RESTORE", b"x", b"-1", dump]).hears("-ERR Invalid TTL value, must be >= 0");
+    // Where Redis counts over and makes a key that is dead. What it can count it takes.
+    for (ttl, options) in [("9223372036854775807", &[][..]), ("9223372036854775807", &[b"ABSTTL".as_slice()][..])] {
+        let words = [&[b"RESTORE", b"x".as_slice(), ttl.as_bytes(), dump][..], options].concat();
+        match options {
+            [] => t.words(&words).hears("-ERR invalid expire time in 'restore' command"),
+            _ => t.words(&words).hears("+OK"),
+        };
+    }
+    t.say("PEXPIRETIME x").hears(":9223372036854775807");
+    t.say("DEL x").hears(":1");
     t.words(&[b"RESTORE", b"x", b"0", dump, b"FREQ", b"256"]).hears("-ERR Invalid FREQ value, must be >= 0 and <= 255");
     t.words(&[b"RESTORE", b"x", b"0", dump, b"IDLETIME", b"-1"]).hears("-ERR Invalid IDLETIME value, must be >= 0");
     t.words(&[b"RESTORE", b"x", b"0", dump, b"FREQ", b"1", b"IDLETIME", b"1"]).hears("-ERR syntax error");

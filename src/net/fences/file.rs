@@ -86,6 +86,8 @@ pub(super) enum Head {
     Mark(u64),
     /// Of a version that is not known here.
     Newer(u8),
+    /// It, and so the file, was not written to its end.
+    Begun,
     /// Nothing that can be read.
     Damaged,
 }
@@ -120,6 +122,7 @@ impl<R: Read> Scanner<R> {
                 scanner.good_end = HEAD as u64;
                 Head::Mark(u64::from_be_bytes(*mark))
             }
+            None if is_begun(&scanner.bytes) => Head::Begun,
             // What is there instead is looked through for records.
             _ => Head::Damaged,
         };
@@ -163,6 +166,12 @@ impl<R: Read> Scanner<R> {
         self.is_over = more < READ.max(len);
         Ok(())
     }
+}
+
+/// Whether a file that is shorter than a head is the beginning of one, or what a disk may have kept of it: its length.
+fn is_begun(bytes: &[u8]) -> bool {
+    let known = &bytes[..bytes.len().min(MAGIC.len())];
+    MAGIC.starts_with(known) || bytes.iter().all(|byte| *byte == 0)
 }
 
 fn parse(bytes: &[u8]) -> Option<(Fence, usize)> {
@@ -216,7 +225,10 @@ mod tests {
     fn what_was_written_reads_back() {
         let bytes = file();
         assert_eq!(read(&bytes), (Head::Mark(7), fences(), (bytes.len() as u64, 0)));
-        assert_eq!(read(b""), (Head::Damaged, Vec::new(), (0, 0)));
+        assert_eq!(read(b"CLOCK"), (Head::Damaged, Vec::new(), (0, 0)));
+        let begun = (Head::Begun, Vec::new(), (0, 0));
+        (0..HEAD).for_each(|len| assert_eq!(read(&bytes[..len]), begun));
+        assert_eq!(read(&[0; HEAD - 1]), begun);
         let mut newer = bytes.clone();
         newer[MAGIC.len()] = 9;
         assert_eq!(read(&newer).0, Head::Newer(9));

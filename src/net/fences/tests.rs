@@ -1,10 +1,11 @@
 //! Sign-outs that outlast the cache they were made in, on a disk that works and on one that does not.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::mpsc;
 
-use super::writer::Syncing;
+use super::writer::{Placing, Syncing};
 use super::*;
 use crate::session::{Ended, LookUp, Origin, Profile, Settings, Source};
 use crate::store::Store;
@@ -91,7 +92,10 @@ fn all_sign_outs_that_come_during_one_sync_share_the_next() {
     let dir = tempfile::tempdir().expect("a directory");
     let (started, starts) = mpsc::channel();
     let (finish, finishes) = mpsc::channel::<()>();
-    let held: Syncing = Box::new(move |_| {
+    let held: Syncing = Box::new(move |file| {
+        if file.metadata()?.len() == file::HEAD as u64 {
+            return Ok(());
+        }
         // Once the test has gone nobody is held.
         let _ = (started.send(()), finishes.recv());
         Ok(())
@@ -192,6 +196,128 @@ fn a_disk_that_fails_delays_nobody_and_is_tried_again() {
     drop(process);
     let second = start(dir.path());
     assert!(second.is_signed_out("a") && second.is_signed_out("b"));
+}
+
+#[test]
+fn a_file_that_was_begun_and_came_to_nothing_is_gone_on_with() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // With the head written, and then with a record behind it.
+    let calls = AtomicU64::new(0);
+    let sync: Syncing = Box::new(move |file| match calls.fetch_add(1, Ordering::Relaxed) {
+        0 | 2 => Err(io::Error::other("a disk that fails")),
+        _ => file.sync_data(),
+    });
+    let process = start_with(dir.path(), false, |writer| writer.syncing_by(sync)).unwrap_or_else(|why| panic!("{why}"));
+    for token in ["a", "b", "c"] {
+        process.sign_out(token);
+        process.settle();
+    }
+    assert_eq!(process.count("failures"), 2);
+    drop(process);
+    let second = start(dir.path());
+    assert!(["a", "b", "c"].iter().all(|token| second.is_signed_out(token)));
+
+    // One that a crash or another version has left, found at start or while the server runs.
+    let head = file::head(7);
+    for (len, is_there_before) in [(0, false), (0, true), (9, false), (9, true), (file::HEAD - 1, true)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(NAME);
+        let put = || fs::write(&path, &head[..len]).expect("written");
+        if is_there_before {
+            put();
+        }
+        let process = try_start(dir.path(), false).unwrap_or_else(|why| panic!("{why}"));
+        if !is_there_before {
+            put();
+        }
+        process.sign_out("a");
+        process.settle();
+        assert_eq!((process.count("failures"), process.count("syncs")), (0, 1), "{len} {is_there_before}");
+        drop(process);
+        assert!(start(dir.path()).is_signed_out("a"));
+        assert!(!dir.path().join("cloakroom.fences.damaged").exists(), "nothing was in it");
+    }
+}
+
+#[test]
+fn writing_anew_that_fails_leaves_no_draft_and_loses_nothing_that_comes_then() {
+    for fails_late in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keyfile = Arc::new(KeyFile::open(dir.path()).expect("a key"));
+        let counters = Counters::default();
+        // 1 while it fails, 2 once it has.
+        let fails = Arc::new(AtomicU64::new(0));
+        let failing = |fails: &AtomicU64, here: bool| {
+            if !here || fails.load(Ordering::Relaxed) == 0 {
+                return Ok(());
+            }
+            fails.store(2, Ordering::Relaxed);
+            Err(io::Error::other("a disk that fails"))
+        };
+        let (of_sync, of_place) = (fails.clone(), fails.clone());
+        // What is written anew is as good as empty.
+        let sync: Syncing = Box::new(move |file| {
+            let is_anew = file.metadata()?.len() < 1000;
+            failing(&of_sync, is_anew && !fails_late)
+        });
+        let place: Placing = Box::new(move |_| failing(&of_place, fails_late));
+        let writer = Writer::open(keyfile.clone(), 0, |_| {}).unwrap_or_else(|why| panic!("{why}"));
+        let mut writer = writer.syncing_by(sync).placing_by(place);
+        let write = |writer: &mut Writer, until: u64, count: usize, now: u64| {
+            let mut bytes = Vec::new();
+            file::write(&mut bytes, until, &[b"~a name of a token"]);
+            let sizes = vec![(until, bytes.len() as u64); count];
+            writer.write(&bytes.repeat(count), &sizes, now, &counters);
+        };
+        const DAY: u64 = 24 * 3_600_000;
+        write(&mut writer, DAY, 7_000, 0);
+        fails.store(1, Ordering::Relaxed);
+        write(&mut writer, DAY, 1_000, 2 * DAY);
+        assert_eq!(fails.swap(0, Ordering::Relaxed), 2, "it was tried");
+        assert_eq!(counters.compactions.load(Ordering::Relaxed), 0);
+        let files = fs::read_dir(dir.path()).expect("a directory").count();
+        assert_eq!(files, 2, "a draft is left");
+        write(&mut writer, 9 * DAY, 1, 2 * DAY);
+        assert!(!writer.owes());
+        drop(writer);
+        let mut found = 0;
+        assert!(Writer::open(keyfile, 2 * DAY, |_| found += 1).is_ok());
+        assert_eq!(found, 1, "late: {fails_late}");
+    }
+}
+
+#[test]
+fn a_log_that_somebody_removes_is_made_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let process = start(dir.path());
+    process.sign_out("a");
+    process.settle();
+    for (removed, token) in [(&[NAME][..], "b"), (&[NAME, "cloakroom.key"][..], "c")] {
+        removed.iter().for_each(|name| fs::remove_file(dir.path().join(name)).expect("a file"));
+        process.sign_out(token);
+        process.settle();
+    }
+    drop(process);
+    assert!(start(dir.path()).is_signed_out("c"));
+}
+
+#[test]
+fn a_start_that_cannot_write_a_damaged_log_anew_goes_on_behind_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(NAME);
+    let process = start(dir.path());
+    ["a", "b"].iter().for_each(|token| process.sign_out(token));
+    drop(process);
+    let mut damaged = fs::read(&path).expect("a log");
+    damaged[file::HEAD + 10] ^= 4;
+    fs::write(&path, &damaged).expect("written");
+    // In the way of the draft.
+    fs::create_dir(dir.path().join("cloakroom.fences.new")).expect("a directory");
+    let process = start(dir.path());
+    process.sign_out("c");
+    drop(process);
+    let process = start(dir.path());
+    assert!(!process.is_signed_out("a") && process.is_signed_out("b") && process.is_signed_out("c"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use super::census::Census;
 use super::file::{self, Fence, HEAD, Head, LIFTED, Scanner};
 use super::{Counters, NAME, UNSAVED_MAX};
 use crate::net::keyfile::KeyFile;
-use crate::net::system::{for_owner, sync_dir, write_all_at};
+use crate::net::system::{for_owner, is_at, sync_dir, write_all_at};
 
 /// Deadlines are told apart by the hour: the count of what lives needs no more.
 const HOUR: u64 = 60 * 60 * 1000;
@@ -25,10 +25,14 @@ const NAME_BYTES: u64 = 64;
 /// Waits until what was written to a file is on the disk.
 pub(super) type Syncing = Box<dyn Fn(&File) -> io::Result<()> + Send>;
 
+/// Waits until it is on the disk which files a directory has.
+pub(super) type Placing = Box<dyn Fn(&Path) -> io::Result<()> + Send>;
+
 pub(super) struct Writer {
     keyfile: Arc<KeyFile>,
-    /// Of what is appended.
+    /// Of all that is written to the file.
     sync: Syncing,
+    place: Placing,
     path: PathBuf,
     /// Open and locked, once there is one.
     file: Option<File>,
@@ -36,6 +40,8 @@ pub(super) struct Writer {
     good: u64,
     /// Whether there may be more behind them, of an attempt that failed.
     is_torn: bool,
+    /// Whether it is known to be on the disk that the file has this name.
+    is_placed: bool,
     /// Records that are not on the disk yet.
     unsaved: Vec<u8>,
     /// Bytes of records by the hour in which they die. Those of names that were signed out again count twice.
@@ -44,8 +50,8 @@ pub(super) struct Writer {
     sorted: u64,
     /// The length from which it is looked whether most of the file is dead.
     look_at: u64,
-    /// Whether the last attempt failed, which is said once.
-    fails: bool,
+    /// Why the last attempt failed, which is said once.
+    fails: Option<String>,
     /// Sign-outs that were given up since one last went well, the first of which is said.
     lost: u64,
 }
@@ -57,25 +63,30 @@ impl Writer {
         let mut writer = Writer {
             keyfile,
             sync: Box::new(File::sync_data),
+            place: Box::new(sync_dir),
             file: None,
             good: 0,
             is_torn: false,
+            is_placed: false,
             unsaved: Vec::new(),
             lives: BTreeMap::new(),
             sorted: SMALL,
             look_at: SMALL,
-            fails: false,
+            fails: None,
             lost: 0,
             path,
         };
-        let shown = writer.path.display().to_string();
-        let file = match OpenOptions::new().read(true).write(true).open(&writer.path) {
-            Ok(file) => file,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(writer);
-            }
-            Err(error) => return Err(format!("cannot read sign-outs from {shown}: {error}")),
-        };
+        match OpenOptions::new().read(true).write(true).open(&writer.path) {
+            Ok(file) => writer.take_over(file, now, &mut found)?,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(format!("cannot read sign-outs from {}: {error}", writer.path.display())),
+        }
+        Ok(writer)
+    }
+
+    /// Locks a file, reads it, and goes on behind what it holds.
+    fn take_over(&mut self, file: File, now: u64, found: &mut dyn FnMut(&Fence)) -> Result<(), String> {
+        let shown = self.path.display().to_string();
         lock(&file).map_err(|error| format!("cannot use {shown}: {error}"))?;
         let problem = |error: io::Error| format!("cannot read sign-outs from {shown}: {error}");
         let (mut scanner, head) = Scanner::new(BufReader::new(&file)).map_err(problem)?;
@@ -87,7 +98,7 @@ impl Writer {
         let mut census = Census::new(now);
         while let Some((fence, bytes)) = scanner.next().map_err(problem)? {
             if fence.until > now || fence.until == LIFTED {
-                *writer.lives.entry(fence.until / HOUR).or_default() += bytes.len() as u64;
+                *self.lives.entry(fence.until / HOUR).or_default() += bytes.len() as u64;
                 census.count(&fence);
                 found(&fence);
             }
@@ -97,11 +108,14 @@ impl Writer {
         let (good, skipped) = scanner.ends();
         drop(scanner);
         let len = file.metadata().map_err(problem)?.len();
-        writer.good = good;
-        writer.is_torn = len > good;
-        writer.file = Some(file);
-        let is_own = head == Head::Mark(writer.keyfile.key().mark());
+        self.good = good;
+        self.is_torn = len > good;
+        self.is_placed = false;
+        self.file = Some(file);
+        let is_own = head == Head::Mark(self.keyfile.key().mark());
         match head {
+            // Somebody died who began it, or found no room; the head is written with the next sign-out.
+            Head::Begun => return Ok(()),
             Head::Mark(_) if !is_own => tracing::error!(
                 path = shown,
                 "sign-outs were kept under another key: who signed out before is signed out no longer"
@@ -111,26 +125,35 @@ impl Writer {
         }
         if skipped > 0 {
             tracing::error!(path = shown, bytes = skipped, "kept sign-outs are damaged: these are lost");
-        } else if writer.is_torn {
+        } else if self.is_torn {
             tracing::warn!(path = shown, bytes = len - good, "the last kept sign-out was not written whole; it is cut");
         }
-        if skipped > 0 || !is_own {
+        let is_damaged = skipped > 0 || !is_own;
+        if is_damaged {
             // For whoever wants to know what has happened.
-            let copy = writer.path.with_extension("fences.damaged");
+            let copy = self.path.with_extension("fences.damaged");
             let _ = fs::remove_file(&copy);
-            let _ = fs::hard_link(&writer.path, &copy);
-            writer.compact(now).map_err(problem)?;
-        } else if good > SMALL && stands < good / 2 {
-            writer.compact(now).map_err(problem)?;
+            let _ = fs::hard_link(&self.path, &copy);
         }
-        writer.sorted = SMALL.max(writer.good);
-        Ok(writer)
+        let is_long = good > SMALL && stands < good / 2;
+        match if is_damaged || is_long { self.compact(now) } else { Ok(()) } {
+            Ok(()) => self.sorted = SMALL.max(self.good),
+            // The next start reads what is there as well, and what comes behind it.
+            Err(error) => tracing::warn!(path = shown, %error, "kept sign-outs cannot be written anew"),
+        }
+        Ok(())
     }
 
     /// The same, which syncs in this way, for tests that hold it.
     #[cfg(test)]
     pub fn syncing_by(self, sync: Syncing) -> Writer {
         Writer { sync, ..self }
+    }
+
+    /// The same, which syncs directories in this way.
+    #[cfg(test)]
+    pub fn placing_by(self, place: Placing) -> Writer {
+        Writer { place, ..self }
     }
 
     /// Whether something is to be tried again.
@@ -144,29 +167,46 @@ impl Writer {
         if self.file.is_none() {
             use rustix::fs::{Access, access};
             let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            let dir = dir.unwrap_or(std::path::Path::new("."));
+            let dir = dir.unwrap_or(Path::new("."));
             access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| told(error.into(), dir))?;
         }
         Ok(())
     }
 
-    /// Makes the files, if they are not there.
-    pub fn create(&mut self) -> io::Result<&File> {
-        if self.file.is_none() {
+    /// Makes the files, if they are not there. Whatever of it fails is done again by the next call, so it does not matter
+    /// how far one came: the file is open and locked, and has no head until that is known to be on the disk.
+    pub fn create(&mut self, now: u64) -> io::Result<()> {
+        if self.file.as_ref().is_some_and(|file| !is_still(file, &self.path)) {
+            tracing::error!(path = %self.path.display(), "the kept sign-outs were removed or replaced: a restart undoes them");
+            (self.file, self.good) = (None, 0);
+            self.lives.clear();
+        }
+        if self.file.is_none() || self.good == 0 {
             self.keyfile.save().map_err(|error| told(error, &self.keyfile.path()))?;
-            let make = || {
-                let mut options = OpenOptions::new();
-                let file = for_owner(options.read(true).write(true).create_new(true)).open(&self.path)?;
-                lock(&file)?;
-                write_all_at(&file, &file::head(self.keyfile.key().mark()), 0)?;
-                file.sync_all()?;
-                sync_dir(self.keyfile.dir())?;
-                Ok(file)
-            };
-            self.file = Some(make().map_err(|error| told(error, &self.path))?);
+        }
+        if self.file.is_none() {
+            let mut options = OpenOptions::new();
+            let options = for_owner(options.read(true).write(true).create(true).truncate(false));
+            let file = options.open(&self.path).map_err(|error| told(error, &self.path))?;
+            // Another process may have made one since the start, and left it.
+            self.take_over(file, now, &mut |_| {}).map_err(io::Error::other)?;
+        }
+        if let Some(file) = self.file.as_ref().filter(|_| self.good == 0) {
+            let head = file::head(self.keyfile.key().mark());
+            let begun = write_all_at(file, &head, 0).and_then(|()| (self.sync)(file));
+            begun.map_err(|error| told(error, &self.path))?;
             self.good = HEAD as u64;
         }
-        self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.see_to_its_place()
+    }
+
+    fn see_to_its_place(&mut self) -> io::Result<()> {
+        if !self.is_placed {
+            let dir = self.keyfile.dir();
+            (self.place)(dir).map_err(|error| told(error, dir))?;
+            self.is_placed = true;
+        }
+        Ok(())
     }
 
     /// Writes records and whatever is owed, in one write and one sync; in more where it is more than may wait. What has no
@@ -178,15 +218,20 @@ impl Writer {
             if self.unsaved.is_empty() {
                 break;
             }
-            if let Err(error) = self.append() {
+            if let Err(error) = self.append(now) {
                 counters.failures.fetch_add(1, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.fails, true) {
-                    tracing::error!(%error, "sign-outs cannot be kept: a restart now would sign them in again; trying on");
+                let why = error.to_string();
+                if self.fails.as_ref() != Some(&why) {
+                    tracing::error!(
+                        error = why,
+                        "sign-outs cannot be kept: a restart now would sign them in again; trying on"
+                    );
+                    self.fails = Some(why);
                 }
                 return self.lose(sizes.len() as u64, counters);
             }
             counters.syncs.fetch_add(1, Ordering::Relaxed);
-            if std::mem::take(&mut self.fails) | (std::mem::take(&mut self.lost) > 0) {
+            if self.fails.take().is_some() | (std::mem::take(&mut self.lost) > 0) {
                 tracing::warn!("sign-outs are kept again");
             }
         }
@@ -235,8 +280,8 @@ impl Writer {
         }
     }
 
-    fn append(&mut self) -> io::Result<()> {
-        self.create()?;
+    fn append(&mut self, now: u64) -> io::Result<()> {
+        self.create(now)?;
         let Writer { file: Some(file), sync, unsaved, good, is_torn, .. } = self else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -254,11 +299,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what lives into a new file, which then takes the place of the old one.
+    /// Writes what lives into a new file, which then takes the place of the old one. If that fails before, the old one stays.
     fn compact(&mut self, now: u64) -> io::Result<()> {
         let draft = self.path.with_extension("fences.new");
+        let written = self.write_draft(&draft, now).and_then(|new| fs::rename(&draft, &self.path).map(|()| new));
+        match written {
+            Ok(new) => (self.file, self.good, self.lives) = new,
+            Err(error) => {
+                // It takes room that sign-outs may need.
+                let _ = fs::remove_file(&draft);
+                return Err(error);
+            }
+        }
+        // Whatever happens to the directory, this is the file now.
+        (self.is_torn, self.is_placed) = (false, false);
+        self.see_to_its_place()
+    }
+
+    fn write_draft(&self, draft: &Path, now: u64) -> io::Result<(Option<File>, u64, BTreeMap<u64, u64>)> {
         let mut options = OpenOptions::new();
-        let new = for_owner(options.read(true).write(true).create(true).truncate(true)).open(&draft)?;
+        let new = for_owner(options.read(true).write(true).create(true).truncate(true)).open(draft)?;
         lock(&new)?;
         self.keyfile.save()?;
         let mut out = BufWriter::new(&new);
@@ -282,11 +342,8 @@ impl Writer {
         }
         out.flush()?;
         drop(out);
-        new.sync_all()?;
-        fs::rename(&draft, &self.path)?;
-        sync_dir(self.keyfile.dir())?;
-        (self.file, self.good, self.is_torn, self.lives) = (Some(new), good, false, lives);
-        Ok(())
+        (self.sync)(&new)?;
+        Ok((Some(new), good, lives))
     }
 }
 
@@ -297,7 +354,12 @@ fn lock(file: &File) -> io::Result<()> {
     })
 }
 
+/// Whether a file is the one that has this name, be that a link's.
+fn is_still(file: &File, path: &Path) -> bool {
+    fs::canonicalize(path).is_ok_and(|path| is_at(file, &path))
+}
+
 /// The error with the file it is about.
-fn told(error: io::Error, path: &std::path::Path) -> io::Error {
+fn told(error: io::Error, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

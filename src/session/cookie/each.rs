@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::join::{Part, Reading, join};
-use super::{CookieNames, cookies_of, halves};
+use super::{CookieNames, cookies_of};
 
 /// A session cookie of a request, all its chunks together.
 pub(in crate::session) struct Meant {
@@ -21,19 +21,19 @@ impl CookieNames {
     pub fn each<'a>(&self, cookies: impl IntoIterator<Item = &'a [u8]>) -> SmallVec<[Meant; 1]> {
         let mut parts: SmallVec<[Part<'a>; 4]> = SmallVec::new();
         for cookie in cookies.into_iter().flat_map(cookies_of) {
-            let (name, value) = halves(cookie);
-            if let Some((known, suffix)) = self.find(name).filter(|_| value != Some(b"")) {
-                parts.push(Part { known, suffix, value });
-            }
+            parts.extend(self.part(cookie));
         }
         let meant = |known| {
             let own: SmallVec<[&Part<'_>; 4]> = parts.iter().filter(|part| part.known == known).collect();
-            if own.is_empty() {
+            // One that is empty alone says nothing.
+            if own.iter().all(|part| part.is_empty()) {
                 return None;
             }
             Some(match join(&own) {
                 Reading::Clear(token) => {
-                    Meant { known, tokens: vec![token.into_owned()], is_clear: true, is_whole: true }
+                    // Others may take it for a token that it is not.
+                    let is_clear = !self.is_bent_in(&own, &token);
+                    Meant { known, tokens: vec![token.into_owned()], is_clear, is_whole: is_clear }
                 }
                 Reading::Unclear(tokens, is_whole) => Meant { known, tokens, is_clear: false, is_whole },
             })
@@ -41,8 +41,8 @@ impl CookieNames {
         (0..self.known.len()).filter_map(meant).collect()
     }
 
-    /// Which of the known names a cookie's name is, or begins with.
-    pub fn known_by(&self, name: &[u8]) -> Option<usize> {
-        self.find(name).map(|(known, _)| known)
+    /// Which of the known names a cookie's name is to any parser, or begins with.
+    pub fn known_by(&self, cookie: &[u8]) -> Option<usize> {
+        self.part(cookie).ok().map(|part| part.known)
     }
 }

@@ -131,6 +131,8 @@ fn goes_nowhere(desk: &Desk, header: &[u8]) {
             desk.sessions.admit(&tokens, passage, desk.now()).unwrap_or_else(|| panic!("{shown} is handed on"));
         assert_eq!(user(&answer), None, "{shown}");
     }
+    // Nor does a page or a sign-in of the application's see it.
+    assert_eq!(desk.sessions.without_dead(&tokens, [header], desk.now()), Some(Vec::new()), "{shown}");
 }
 
 #[test]
