@@ -366,7 +366,7 @@ pub const USER: &str = "/auth/v1/user";
 /// A JWT that names a user, unsigned: the upstream here looks at no signature.
 pub fn jwt(user: &str, number: u32) -> String {
     let payload: String = to_base64(format!(r#"{{"sub":"id-{user}","exp":4070908800}}"#).as_bytes());
-    format!("eyJhbGciOiJIUzI1NiJ9.{payload}.s{number}")
+    format!("eyJhbGciOiJIUzI1NiJ9.{payload}.{}", to_base64(format!("signed {number}").as_bytes()))
 }
 
 fn to_base64(bytes: &[u8]) -> String {
