@@ -180,7 +180,7 @@ fn run_long_patterns() {
     let text = "(pattern too complex: more than 1000 repetitions and captures)";
     let error = |name: &str| format!("user_script:1: bad argument #2 to '{name}' {text}");
     for item in ["a?", "a*", "a-", "a+", ".?", "[a]?", "%a-", "()"] {
-        for times in [1001, 100_000, 1_000_000] {
+        for times in [1001, 100_000] {
             let pattern = format!("string.rep('{item}', {times})");
             for (name, call) in [
                 ("find", format!("local x = string.find(string.rep('a', {times}), {pattern})")),
@@ -260,7 +260,7 @@ fn run_at_the_deepest() {
         "local s = string.format(('%s'):rep(200), unpack({('x'):rep(200):byte(1, -1)}))",
         "table.concat({('x'):rep(1e5), 1, 2}, ', ')",
         "table.sort({5, 3, 1, 4}, function(a, b) return a < b end)",
-        "assert(loadstring('return ' .. ('('):rep(100) .. '1' .. (')'):rep(100)))()",
+        "assert(loadstring('return ' .. ('('):rep(10) .. '1' .. (')'):rep(10)))()",
         "loadstring(('do '):rep(150) .. ('end '):rep(150))",
         "loadstring('return ' .. ('function() return '):rep(150) .. '1 ' .. ('end '):rep(150))",
         "loadstring('return ' .. ('{'):rep(150) .. ('}'):rep(150))",
@@ -283,7 +283,7 @@ fn run_at_the_deepest() {
         "local function f() return coroutine.wrap(f)() end return f()",
         "local function f() return coroutine.resume(coroutine.create(f)) end return f()",
         "local function f() table.sort({1, 2, 3}, f) end return f()",
-        "local function f() return xpcall(f, f) end return tostring(f())",
+        "local function f() return xpcall(f, tostring) end return tostring(f())",
         "local function f() return load(f)() end return f()",
         "local function f() return loadstring('local f = ... return f()')(f) end return f()",
         "local function f(s) return s:gsub('.', function() return f(s) end) end return f('x')",
