@@ -285,7 +285,7 @@ fn run_at_the_deepest() {
         "local function f() table.sort({1, 2, 3}, f) end return f()",
         "local function f() return xpcall(f, tostring) end return tostring(f())",
         "local function f() return load(f)() end return f()",
-        "local function f() return loadstring('local f = ... return f()')(f) end return f()",
+        "local function f() return 1 + loadstring('local f = ... return 1 + f()')(f) end return f()",
         "local function f(s) return s:gsub('.', function() return f(s) end) end return f('x')",
         "local function f() for a in ('x'):gmatch('x') do f() end end return f()",
         "local t = {} for i = 1, 2e5 do t = setmetatable({}, {__index = t}) end return t.x",
