@@ -187,8 +187,9 @@ impl Bulk {
         bulk
     }
 
-    /// Puts a key and a value together that is to be so long, and no shorter than it is; what is new is zero.
+    /// Puts a key and a value together that is to be so long; what is new is zero.
     pub fn grown(key: &[u8], value: &[u8], len: usize, depot: &Arc<Depot>) -> Bulk {
+        let value = &value[..value.len().min(len)];
         let mut bulk = Bulk::with_room(key.len() + len, depot);
         bulk.len = key.len() + len;
         bulk[..key.len()].copy_from_slice(key);
