@@ -1,6 +1,7 @@
 //! BITFIELD: integers of any width at any bit of a string.
 
 use super::bitmap::{grow, offset};
+use super::growth::{Growth, growing};
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::error::{Error, Result};
@@ -184,11 +185,12 @@ fn bitfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let Some(last) = written.map(|operation| operation.field.offset + operation.field.bits as usize - 1).max() else {
         return read(ctx, args, &operations);
     };
-    let (store, reply) = (ctx.store(), &mut ctx.reply);
-    reply.array(operations.len());
-    store.with(args.word(1), ctx.now, |slot| {
+    let (engine, store, now, reply) = (ctx.engine, ctx.store(), ctx.now, &mut ctx.reply);
+    let mut change = |slot: &mut Slot<'_>, growth: &mut Growth<'_>| {
+        growth.ask_up_to(slot, last / 8 + 1)?;
+        reply.array(operations.len());
         let (grown, mut changed) = (grow(slot, last / 8 + 1)?, false);
-        for Operation { field, action, overflow } in operations {
+        for &Operation { field, action, overflow } in &operations {
             let old = field.get(slot.string()?.unwrap_or_default());
             let (new, shows_old) = match action {
                 Action::Get => {
@@ -214,7 +216,8 @@ fn bitfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             slot.tell(Class::STRING, "setbit");
         }
         Ok(())
-    })
+    };
+    growing(engine, now, |growth| store.with(args.word(1), now, |slot| change(slot, growth)))
 }
 
 fn bitfield_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {

@@ -1,12 +1,13 @@
 //! Bitmaps: the bits of strings. The first bit is the highest of the first byte; what is behind a string is zero.
 
+use super::growth::{Growth, growing};
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::Args;
-use crate::store::{Class, Slot, Store};
+use crate::store::{Class, Slot, Slots, Store};
 
 use Arity::{AtLeast, Exactly};
 
@@ -127,7 +128,8 @@ fn setbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         1 => true,
         _ => return Err(BAD_BIT),
     };
-    let was = ctx.store().with(args.word(1), ctx.now, |slot| -> Result<bool> {
+    let change = |slot: &mut Slot<'_>, growth: &mut Growth<'_>| -> Result<bool> {
+        growth.ask_up_to(slot, offset / 8 + 1)?;
         let grown = grow(slot, offset / 8 + 1)?;
         let byte = slot.string()?.and_then(|bytes| bytes.get(offset / 8)).copied().unwrap_or(0);
         let was = byte & mask(offset) != 0;
@@ -138,7 +140,9 @@ fn setbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             slot.tell(Class::STRING, "setbit");
         }
         Ok(was)
-    })?;
+    };
+    let (store, now) = (ctx.store(), ctx.now);
+    let was = growing(ctx.engine, now, |growth| store.with(args.word(1), now, |slot| change(slot, growth)))?;
     ctx.reply.int(i64::from(was));
     Ok(())
 }
@@ -298,8 +302,14 @@ fn bitop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         return Err(NOT_ALONE);
     }
     let (reader, keys) = (ctx.reader(), ctx.keys(args.tail(1), 1));
-    let len = Store::with_all(&keys, ctx.now, |slots| -> Result<usize> {
-        let mut result = Vec::new();
+    let combine = |slots: &mut Slots<'_, '_>, growth: &mut Growth<'_>| -> Result<usize> {
+        let mut longest = 0;
+        for at in 1..keys.len() {
+            longest = longest.max(slots.at(at).string()?.map_or(0, <[u8]>::len));
+        }
+        // Once to be combined, and once to be kept.
+        growth.ask(2 * longest)?;
+        let mut result = Vec::with_capacity(longest);
         for at in 1..keys.len() {
             let mut slot = slots.at(at);
             reader.note(&mut slot);
@@ -320,7 +330,8 @@ fn bitop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
             slot.tell(Class::GENERIC, "del");
         }
         Ok(result.len())
-    })?;
+    };
+    let len = growing(ctx.engine, ctx.now, |growth| Store::with_all(&keys, ctx.now, |slots| combine(slots, growth)))?;
     ctx.reply.count(len);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! the place it goes to is asked.
 
 use super::connection::named_database;
+use super::growth::growing;
 use super::spec::tips;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
@@ -367,7 +368,12 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let same = std::ptr::eq(target, ctx.store()) && keys[0].1 == keys[1].1;
     let copied = match same {
         true => Transfer::Same,
-        false => Store::with_all(&keys, ctx.now, |slots| transfer(slots, Way::Copy, replace))?,
+        false => growing(ctx.engine, ctx.now, |growth| {
+            Store::with_all(&keys, ctx.now, |slots| {
+                growth.ask(slots.at(0).value().map_or(0, |value| value.size()))?;
+                transfer(slots, Way::Copy, replace)
+            })
+        })?,
     };
     match copied {
         Transfer::Same => return Err(SAME_OBJECT),

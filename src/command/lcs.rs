@@ -6,6 +6,7 @@
 use super::read::Reader;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::resp::Args;
 
@@ -31,6 +32,36 @@ const NOT_STRINGS: Error = Error::refused("The specified keys must contain strin
 const BOTH: Error = Error::refused("If you want both the length and indexes, please just use IDX.");
 const TOO_MUCH: Error = Error::refused("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
 const NO_MEMORY: Error = Error::refused("Insufficient memory, failed allocating transient memory for LCS");
+
+/// Bytes that the table may take.
+#[derive(Clone, Copy)]
+struct Memory {
+    /// As Redis has it.
+    bulk: usize,
+    /// What any command may gather where `maxmemory` is set.
+    gathered: usize,
+}
+
+impl Memory {
+    fn of(engine: &Engine) -> Memory {
+        let gathered = if engine.hot.maxmemory() > 0 { engine.hot.gathered_max() } else { usize::MAX };
+        Memory { bulk: engine.hot.bulk_max(), gathered }
+    }
+
+    fn least(self) -> usize {
+        self.bulk.min(self.gathered)
+    }
+
+    /// Whether there may be so many cells.
+    fn check(self, size: usize) -> Result<()> {
+        let are_within = |bytes: usize| size <= bytes / size_of::<u32>();
+        match (are_within(self.bulk), are_within(self.gathered)) {
+            (true, true) => Ok(()),
+            (false, _) => Err(TOO_MUCH),
+            (true, false) => Err(Error::OutOfMemory),
+        }
+    }
+}
 
 /// What the client wants to know.
 #[derive(Clone, Copy, Default)]
@@ -66,9 +97,9 @@ impl Wish {
 
 fn lcs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     // A string with more bytes than fit in one line of the table needs too much memory whatever the other one is.
-    let memory = ctx.engine.hot.bulk_max();
+    let memory = Memory::of(ctx.engine);
     let reader = ctx.reader();
-    let [one, other] = [1, 2].map(|at| copy(reader, args.word(at), memory / size_of::<u32>()));
+    let [one, other] = [1, 2].map(|at| copy(reader, args.word(at), memory.least() / size_of::<u32>()));
     let (one, other) = (one?, other?);
     let wish = Wish::parse(args)?;
     let table = Table::fill(&one, &other, memory)?;
@@ -128,11 +159,11 @@ struct Table {
 }
 
 impl Table {
-    /// Fills a table that takes no more than `memory` bytes.
-    fn fill(one: &[u8], other: &[u8], memory: usize) -> Result<Table> {
+    /// Fills a table that takes no more memory than it may.
+    fn fill(one: &[u8], other: &[u8], memory: Memory) -> Result<Table> {
         let width = other.len() + 1;
-        let size =
-            width.checked_mul(one.len() + 1).filter(|size| *size <= memory / size_of::<u32>()).ok_or(TOO_MUCH)?;
+        let size = width.checked_mul(one.len() + 1).ok_or(TOO_MUCH)?;
+        memory.check(size)?;
         let mut cells = Vec::new();
         cells.try_reserve_exact(size).map_err(|_| NO_MEMORY)?;
         cells.resize(width, 0);

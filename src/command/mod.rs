@@ -36,6 +36,7 @@ mod dump;
 mod expire;
 mod flush;
 mod generic;
+mod growth;
 mod hash;
 mod help;
 mod info;

@@ -10,11 +10,10 @@ use super::read::Reader;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::clock::Millis;
-use crate::config::Compact;
 use crate::error::{Error, Result};
 use crate::num;
 use crate::resp::Args;
-use crate::store::{Class, Element, End, Hash, List, Object, Value, ZSet, wrong_type};
+use crate::store::{Class, Element, End, Hash, List, Object, Value, wrong_type};
 
 use Arity::AtLeast;
 
@@ -177,24 +176,39 @@ struct Elements {
 }
 
 impl Elements {
-    fn of(value: Value<'_>) -> Result<Elements> {
+    fn of(value: Value<'_>, mut room: Room) -> Result<Elements> {
+        let mut copy = |element: Element<'_>| room.copy(element);
         let (all, is_set) = match value.object() {
-            Some(Object::List(list)) => (list_elements(list), false),
-            Some(Object::Set(set)) => (set.iter().map(Element::to_vec).collect(), true),
-            Some(Object::ZSet(zset)) => (zset_members(zset), false),
+            Some(Object::List(list)) => (list.iter().map(copy).collect::<Result<_>>()?, false),
+            Some(Object::Set(set)) => (set.iter().map(copy).collect::<Result<_>>()?, true),
+            Some(Object::ZSet(zset)) => (zset.iter().map(|(member, _)| copy(member)).collect::<Result<_>>()?, false),
             Some(Object::Hash(_)) | None => return wrong_type(),
         };
         Ok(Elements { all, is_set })
     }
 }
 
-/// Bytes that may be gathered of other keys, to which many elements may lead.
+/// Bytes that may be gathered at once, of many elements and of what these lead to, which may be the same for all.
 struct Room(usize);
 
 impl Room {
-    fn take<'e>(&mut self, text: Cow<'e, [u8]>) -> Result<Cow<'e, [u8]>> {
-        self.0 = self.0.checked_sub(text.len()).ok_or(Error::OutOfMemory)?;
-        Ok(text)
+    /// Takes room for something that is so large where it lies, and has so many bytes elsewhere.
+    fn take(&mut self, place: usize, bytes: usize) -> Result<()> {
+        self.0 = self.0.checked_sub(place + bytes).ok_or(Error::OutOfMemory)?;
+        Ok(())
+    }
+
+    /// A copy of an element.
+    fn copy(&mut self, element: Element<'_>) -> Result<Vec<u8>> {
+        let copy = element.to_vec();
+        self.take(size_of::<Vec<u8>>(), copy.len())?;
+        Ok(copy)
+    }
+
+    /// Takes a text in.
+    fn text(&mut self, text: Cow<'_, [u8]>) -> Result<Vec<u8>> {
+        self.take(0, text.len())?;
+        Ok(text.into_owned())
     }
 }
 
@@ -213,10 +227,11 @@ impl Weight {
         element: &[u8],
         room: &mut Room,
     ) -> Result<Weight> {
+        room.take(size_of::<(Weight, Vec<u8>)>(), 0)?;
         let found = by.map(|by| by.find(reader, element));
         match (alpha, found) {
             (true, None) => Ok(Weight::Itself),
-            (true, Some(text)) => Ok(Weight::Text(text.map(|text| room.take(text)).transpose()?.map(Cow::into_owned))),
+            (true, Some(text)) => Ok(Weight::Text(text.map(|text| room.text(text)).transpose()?)),
             (false, None) => number(element).map(Weight::Number),
             (false, Some(None)) => Ok(Weight::Number(0.0)),
             (false, Some(Some(text))) => number(&text).map(Weight::Number),
@@ -266,11 +281,12 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
         return Err(Error::Refused(text.into()));
     }
     let reader = ctx.reader();
-    let found = reader.get(args.word(1), Elements::of).transpose()?;
+    let most = ctx.engine.hot.gathered_max();
+    let found = reader.get(args.word(1), |value| Elements::of(value, Room(most))).transpose()?;
     let Elements { all, is_set } = found.unwrap_or(Elements { all: Vec::new(), is_set: false });
     // What is kept, or decides what a script does, must not depend on the order that a set happens to have.
     let is_any_order = is_set && (options.store.is_some() || ctx.is_scripted);
-    let wanted = in_order(options, reader, all, is_any_order, Room(ctx.engine.hot.gathered_max()))?;
+    let wanted = in_order(options, reader, all, is_any_order, Room(most))?;
 
     let Some(destination) = options.store else {
         let reply = &mut ctx.reply;
@@ -290,21 +306,20 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, options: &Options<'_>) -> Result<()> {
         }
         return Ok(());
     };
-    let list = match options.gets.is_empty() {
-        true => wanted,
-        // What is not there is kept as nothing, as a list has no nulls.
-        false => {
-            let (mut list, mut room) = (Vec::new(), Room(ctx.engine.hot.gathered_max()));
-            for element in &wanted {
-                for get in &options.gets {
-                    list.push(room.take(get.find(reader, element).unwrap_or_default())?.into_owned());
-                }
-            }
-            list
+    let (mut list, compact) = (List::default(), ctx.store().compact());
+    for element in &wanted {
+        if options.gets.is_empty() {
+            list.push(End::Right, element, &compact);
         }
-    };
+        for get in &options.gets {
+            // What is not there is kept as nothing, as a list has no nulls.
+            list.push(End::Right, &get.find(reader, element).unwrap_or_default(), &compact);
+            if list.size() > most {
+                return Err(Error::OutOfMemory);
+            }
+        }
+    }
     let len = list.len();
-    let list = list_of(&list, &ctx.store().compact());
     ctx.store().with(destination, ctx.now, |slot| -> Result<()> {
         if len > 0 {
             slot.put_object(list, Millis::NEVER)?;
@@ -353,18 +368,4 @@ fn slice(mut all: Vec<Vec<u8>>, range: Range<usize>, backwards: bool) -> Vec<Vec
     all.truncate(range.end);
     all.drain(..range.start);
     all
-}
-
-fn list_elements(list: &List) -> Vec<Vec<u8>> {
-    list.iter().map(Element::to_vec).collect()
-}
-
-fn zset_members(zset: &ZSet) -> Vec<Vec<u8>> {
-    zset.iter().map(|(member, _)| member.to_vec()).collect()
-}
-
-fn list_of(elements: &[Vec<u8>], compact: &Compact) -> List {
-    let mut list = List::default();
-    elements.iter().for_each(|element| list.push(End::Right, element, compact));
-    list
 }

@@ -3,6 +3,7 @@
 //! A value is read and written under its key's lock, once per command; what is copied in is copied before the lock.
 
 use super::expire::Term;
+use super::growth::{Growth, growing};
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::clock::Millis;
@@ -603,14 +604,19 @@ fn cut(bytes: &[u8], start: i64, end: i64) -> &[u8] {
 
 fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let (tail, max) = (args.word(2), ctx.engine.hot.bulk_max());
-    let len = ctx.store().with(args.word(1), ctx.now, |slot| {
-        if slot.string()?.is_some_and(|bytes| bytes.len() + tail.len() > max) {
-            return Err(Error::TooLong);
+    let change = |slot: &mut Slot<'_>, growth: &mut Growth<'_>| {
+        if let Some(old) = slot.string()?.map(<[u8]>::len) {
+            if old + tail.len() > max {
+                return Err(Error::TooLong);
+            }
+            growth.ask_up_to(slot, old + tail.len())?;
         }
         let len = slot.append(tail)?;
         slot.tell(Class::STRING, "append");
         Ok(len)
-    })?;
+    };
+    let (store, now) = (ctx.store(), ctx.now);
+    let len = growing(ctx.engine, now, |growth| store.with(args.word(1), now, |slot| change(slot, growth)))?;
     ctx.reply.count(len);
     Ok(())
 }
@@ -618,19 +624,23 @@ fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
 fn set_range(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     let offset = usize::try_from(args.int(2)?).map_err(|_| Error::OutOfRange)?;
     let (bytes, max) = (args.word(3), ctx.engine.hot.bulk_max());
-    let len = ctx.store().with(args.word(1), ctx.now, |slot| {
+    let change = |slot: &mut Slot<'_>, growth: &mut Growth<'_>| {
         let len = slot.string()?.map_or(0, <[u8]>::len);
         // Nothing to write creates no key and fills no gap.
         if bytes.is_empty() {
             return Ok(len);
         }
-        if offset.saturating_add(bytes.len()) > max {
+        let end = offset.saturating_add(bytes.len());
+        if end > max {
             return Err(Error::TooLong);
         }
+        growth.ask_up_to(slot, end)?;
         let len = slot.write_at(offset, bytes)?;
         slot.tell(Class::STRING, "setrange");
         Ok(len)
-    })?;
+    };
+    let (store, now) = (ctx.store(), ctx.now);
+    let len = growing(ctx.engine, now, |growth| store.with(args.word(1), now, |slot| change(slot, growth)))?;
     ctx.reply.count(len);
     Ok(())
 }

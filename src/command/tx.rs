@@ -355,10 +355,11 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
     for (found, words) in &queue.rows {
         let args = queue.words.args().slice_of(at, *words);
         at += words;
+        let admitted = admit_queued(ctx, found, args);
         let out = ctx.reply.buffer();
         let start = out.len();
         ctx.client.flow = Flow::Go;
-        match super::acl::admit_queued(ctx.engine, ctx.client, found, args, ctx.now) {
+        match admitted {
             Ok(()) => call(ctx.engine, ctx.client, found, args, None, ctx.now, out),
             Err(error) => Reply::new(out, ctx.client.version).error(&error),
         }
@@ -374,6 +375,19 @@ fn run_all(ctx: &mut Ctx<'_>, queue: &Queue) -> Flow {
         }
     }
     flow.after(slept)
+}
+
+/// Whether what is queued may run when its turn has come.
+fn admit_queued(ctx: &Ctx<'_>, found: &Found, args: Args<'_>) -> Result<()> {
+    super::acl::admit_queued(ctx.engine, ctx.client, found, args, ctx.now)?;
+    // Those before it may have taken more than there was when EXEC came.
+    if found.spec.flags.has(Flags::DENYOOM) && !ctx.engine.makes_room_for(0, ctx.now) {
+        let block = ctx.engine.metrics.block(ctx.client.worker());
+        block.calls(found.number).rejected.add(1);
+        block.refuse(Error::OutOfMemory.faces().0);
+        return Err(Error::OutOfMemory);
+    }
+    Ok(())
 }
 
 fn is_silent(replies: Replies) -> bool {

@@ -19,6 +19,9 @@ const WASTE_SHARE: u64 = 4;
 /// From what share of it on the allocator is asked to give back what it can.
 const WASTEFUL_SHARE: u64 = 12;
 
+/// Entries that go at most for one command that asks for much at once: some ten milliseconds.
+const CLEARED_MAX: usize = 8192;
+
 /// How much more than the highest use so far is noted as such: a line that all workers write to should be left alone.
 const PEAK_STEP: u64 = 64 * 1024;
 
@@ -120,6 +123,45 @@ impl Engine {
         }
         // More went than this command could have brought in; it may pass.
         true
+    }
+
+    /// Whether so many bytes more may be asked for in the middle of something. Room is made before a command, a script or a
+    /// transaction begins, and what it works with is not to go under it, so it may go past the limit by a quarter of
+    /// `maxmemory` ([`super::Hot::gathered_max`]), and no further.
+    #[cfg_attr(doc, doc(hidden))]
+    #[inline]
+    pub fn bears(&self, more: usize) -> bool {
+        self.in_use().saturating_add(more as u64) <= self.ease.load(Ordering::Relaxed) || self.is_borne(more)
+    }
+
+    #[cold]
+    fn is_borne(&self, more: usize) -> bool {
+        self.kept().saturating_add(more as u64) <= self.most()
+    }
+
+    /// Up to which use what has begun may go on.
+    fn most(&self) -> u64 {
+        match self.hot.maxmemory() {
+            0 => u64::MAX,
+            limit => limit - self.waste() + self.hot.gathered_max() as u64,
+        }
+    }
+
+    /// The same for who holds no shard: what may go does before it is said that there is no room.
+    #[cfg_attr(doc, doc(hidden))]
+    #[inline]
+    pub fn makes_room_for(&self, more: usize, now: Millis) -> bool {
+        self.bears(more) || self.clear_room_for(more, now)
+    }
+
+    #[cold]
+    fn clear_room_for(&self, more: usize, now: Millis) -> bool {
+        if more as u64 > self.most() {
+            return false;
+        }
+        let (policy, samples) = (self.hot.policy(), self.hot.samples());
+        let evicts = || Store::evict(&self.stores, policy, samples, || self.chance(), now);
+        (0..CLEARED_MAX).any(|_| self.bears(more) || !evicts()) && self.bears(more)
     }
 
     /// Up to which use nothing is to be done: the limit, or use that would be the highest so far.

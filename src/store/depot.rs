@@ -28,6 +28,9 @@ const SLACK: usize = 8;
 /// allocator: beside so much, what that keeps is little.
 const PIECES_MAX: usize = 32 * 1024;
 
+/// Bytes of a value from which on it no longer gets as much again to spare, but a quarter.
+const LONG: usize = 4 << 20;
+
 /// Bytes up to which memory comes from the allocator: the holes at the ends of pages would be too much of it.
 const HEAP_MAX: usize = 16 * 1024;
 
@@ -184,6 +187,25 @@ impl Bulk {
         bulk
     }
 
+    /// Puts a key and a value together that is to be so long; what is new is zero.
+    pub fn grown(key: &[u8], value: &[u8], len: usize, depot: &Arc<Depot>) -> Bulk {
+        let value = &value[..value.len().min(len)];
+        let mut bulk = Bulk::with_room(key.len() + len, depot);
+        bulk.len = key.len() + len;
+        bulk[..key.len()].copy_from_slice(key);
+        bulk[key.len()..key.len() + value.len()].copy_from_slice(value);
+        bulk.clear_from(key.len() + value.len());
+        bulk
+    }
+
+    /// Makes all zero from here on, in memory that has just been taken.
+    fn clear_from(&mut self, at: usize) {
+        // What is so large never waits to be used again, so it is fresh.
+        if self.capacity() <= KEPT_MAX {
+            self[at..].fill(0);
+        }
+    }
+
     /// An empty one with room for so many bytes.
     fn with_room(room: usize, depot: &Arc<Depot>) -> Bulk {
         Bulk { memory: depot.take(room, true), len: 0, depot: Some(depot.clone()) }
@@ -194,16 +216,25 @@ impl Bulk {
         self.memory.len()
     }
 
+    /// Bytes that are asked for when it is to be so long: none if it has them.
+    pub fn asks_for(&self, len: usize) -> usize {
+        let capacity = self.capacity();
+        let spare = if capacity <= LONG { capacity } else { LONG.max(capacity / 4) };
+        if len <= capacity { 0 } else { len.max(capacity + spare) }
+    }
+
     /// Makes it longer or shorter; what is new is zero. One that grows gets room to spare, and one that has much more than
     /// it needs gives it back.
     pub fn resize(&mut self, len: usize, depot: &Arc<Depot>) {
         let (old, capacity) = (self.len, self.capacity());
         if len > capacity || capacity / 4 > len {
-            let mut moved = Bulk::with_room(if len > capacity { len.max(2 * capacity) } else { len }, depot);
-            moved.len = old.min(len);
-            let stays = moved.len;
-            moved.copy_from_slice(&self[..stays]);
+            let mut moved = Bulk::with_room(self.asks_for(len).max(len), depot);
+            let stays = old.min(len);
+            moved.len = len;
+            moved[..stays].copy_from_slice(&self[..stays]);
+            moved.clear_from(stays);
             *self = moved;
+            return;
         }
         self.len = len;
         if len > old {
@@ -243,6 +274,27 @@ mod tests {
             let expected: Vec<u8> = before.iter().copied().chain(std::iter::repeat(0)).take(len).collect();
             assert!(*bulk == *expected && bulk.capacity() >= len && bulk.capacity() <= 4 * len + PAGE, "{len}");
         }
+    }
+
+    #[test]
+    fn what_grows_is_asked_for_once_and_has_no_more_to_spare_than_it_needs() {
+        let depot = Arc::<Depot>::default();
+        drop(Bulk::new(b"key", &[0xff; 100_000], &depot));
+        for len in [90_000, 100_000, 5 << 20] {
+            let mut bulk = Bulk::grown(b"key", b"value", len, &depot);
+            assert!(bulk.starts_with(b"keyvalue") && bulk[8..].iter().all(|byte| *byte == 0), "{len}");
+            let capacity = bulk.capacity();
+            assert!(bulk.len() == len + 3 && (len..len + len / SLACK + 2 * PAGE).contains(&capacity), "{len}");
+            assert_eq!(bulk.asks_for(capacity), 0);
+            let asked = bulk.asks_for(capacity + 1);
+            bulk.resize(capacity + 1, &depot);
+            assert!(bulk.capacity() - asked < PAGE, "{len}: {} for {asked}", bulk.capacity());
+            assert!(bulk.starts_with(b"keyvalue") && bulk[8..].iter().all(|byte| *byte == 0), "{len}");
+        }
+        // Before it is long it grows by as much again, then by a quarter.
+        let of = |len: usize| Bulk::new(b"", &vec![1; len], &depot);
+        assert_eq!(of(LONG).asks_for(LONG + 1), 2 * LONG);
+        assert_eq!(of(8 * LONG).asks_for(8 * LONG + 1), 10 * LONG);
     }
 
     #[test]

@@ -281,18 +281,21 @@ impl Shard {
     fn write(&mut self, draft: &Draft<'_>, shape: Shape, bulk: Option<Bulk>) -> At {
         self.is_unsettled = true;
         let at = self.arena.make(shape.len);
-        let mut number = 0;
-        if shape.is_bulk() {
-            let bulk = bulk.unwrap_or_else(|| Bulk::new(draft.key, draft.value, &self.depot));
-            self.bulk_bytes += bulk.capacity();
-            number = self.free_bulks.pop().unwrap_or(self.bulks.len() as u32);
-            match self.bulks.get_mut(number as usize) {
-                Some(free) => *free = bulk,
-                None => self.bulks.push(bulk),
-            }
-        }
+        let bulk = shape.is_bulk().then(|| bulk.unwrap_or_else(|| Bulk::new(draft.key, draft.value, &self.depot)));
+        let number = bulk.map_or(0, |bulk| self.keep_bulk(bulk));
         draft.write(self.arena.at_mut(at), shape, number);
         at
+    }
+
+    /// Takes in what is too long for a block and tells its number.
+    fn keep_bulk(&mut self, bulk: Bulk) -> u32 {
+        self.bulk_bytes += bulk.capacity();
+        let number = self.free_bulks.pop().unwrap_or(self.bulks.len() as u32);
+        match self.bulks.get_mut(number as usize) {
+            Some(free) => *free = bulk,
+            None => self.bulks.push(bulk),
+        }
+        number
     }
 
     /// Gives a collection away to be freed, that was taken out for this reason or, without one, written over.
@@ -414,16 +417,35 @@ impl Shard {
             entry::set_value_len(block, len);
             return spot;
         }
-        // Seldom enough to copy the value once more than needed.
         let old = self.read(spot.at);
-        let mut bytes = [old.key(), old.value()].concat();
-        bytes.resize(key_len + len, 0);
-        let (key, value) = bytes.split_at(key_len);
-        let draft = Draft { grown: true, key, value, ..old.draft() };
-        self.free_block(spot.at, trash);
-        let at = self.write(&draft, shape, None);
+        let Draft { kind, login, access, .. } = old.draft();
+        let at = if shape.is_bulk() {
+            // It may be very long, and others wait for the lock: so it is made once.
+            let bulk = Bulk::grown(old.key(), old.value(), len, &self.depot);
+            self.free_block(spot.at, trash);
+            let (at, number) = (self.arena.make(shape.len), self.keep_bulk(bulk));
+            let (key, value) = self.bulks[number as usize].split_at(key_len);
+            let draft = Draft { kind, grown: true, login, access, deadline, key, value };
+            draft.write(self.arena.at_mut(at), shape, number);
+            at
+        } else {
+            let mut bytes = [old.key(), old.value()].concat();
+            bytes.resize(key_len + len, 0);
+            let (key, value) = bytes.split_at(key_len);
+            self.free_block(spot.at, trash);
+            self.write(&Draft { kind, grown: true, login, access, deadline, key, value }, shape, None)
+        };
         self.table.set(spot.bucket, at);
         Spot { bucket: spot.bucket, at }
+    }
+
+    /// Bytes that are asked for when a value is to be so long.
+    pub fn asks_for(&self, spot: Spot, len: usize) -> usize {
+        let entry = self.read(spot.at);
+        match entry::bulk_of(self.arena.at(spot.at)).filter(|_| entry.grown()) {
+            Some(number) => self.bulks[number].asks_for(entry.key().len() + len),
+            None => len.max(entry.value().len()),
+        }
     }
 
     /// Says that the entry in a block is changed where it is.

@@ -730,6 +730,12 @@ impl<'a> Slot<'a> {
         }
     }
 
+    /// Bytes that are asked for at once when the string here is changed and made so long; none if it has them already.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn asks_for(&self, len: usize) -> usize {
+        self.seen().map_or(len, |spot| self.shard.asks_for(spot, len))
+    }
+
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         match self.seen() {
             Some(spot) => self.shard.value_mut(spot.at),

@@ -7,7 +7,8 @@ local has_functions = host.has_functions
 local error, type, next, tostring, select, rawequal = error, type, next, tostring, select, rawequal
 local raw_get, raw_set, raw_pcall, xpcall = rawget, rawset, pcall, xpcall
 local get_meta, set_meta, raw_load, raw_loadstring, collect = getmetatable, setmetatable, load, loadstring, collectgarbage
-local unpack, find, gsub, byte = unpack, string.find, string.gsub, string.byte
+local unpack, byte = unpack, string.byte
+local find, match, gmatch, gsub = string.find, string.match, string.gmatch, string.gsub
 
 -- Tables that cannot be changed: an empty one stands for each, so that every assignment to it is noticed.
 local shows, stand_ins = {}, {}
@@ -109,8 +110,16 @@ function globals.getmetatable(value)
   return get_meta(value) or nil
 end
 
+-- Where the sandbox itself called what has failed. It is no place of the script's.
+local OWN_PLACE = '^redis:%d+: '
+
 -- What an error that comes from Rust is to a script: a text, or a table as Redis has it.
 local function plain(problem)
+  if type(problem) == 'string' and find(problem, OWN_PLACE) then
+    -- Or, of one that was caught, where that was.
+    local source, line = host.place()
+    return (gsub(problem, OWN_PLACE, line and gsub(source, '^@', '') .. ':' .. line .. ': ' or '', 1))
+  end
   if type(problem) == 'userdata' and problem ~= host.null then
     local text, is_reply = host.problem(problem)
     if text then
@@ -190,6 +199,52 @@ function globals.load(reader, name)
     return piece
   end, name or '=(load)')
 end
+
+-- ---- patterns -----------------------------------------------------------------------------------------------------
+
+-- Lua's matcher calls itself for each repetition and each end of a capture that a pattern has, but never twice for one, and
+-- nothing bounds that: a pattern that is long enough would be more than the stack holds. What has fewer bytes has fewer of them.
+local PATTERN_MAX = 1000
+
+local function is_too_much(pattern)
+  local _, count = gsub(pattern, '[*+?()-]', '')
+  return count > PATTERN_MAX
+end
+
+local function refuse_pattern(name)
+  error("bad argument #2 to '" .. name .. "' (pattern too complex: more than " .. PATTERN_MAX
+    .. ' repetitions and captures)', 3)
+end
+
+function string.find(text, pattern, init, is_plain)
+  if type(pattern) == 'string' and #pattern > PATTERN_MAX and not is_plain and is_too_much(pattern) then
+    refuse_pattern('find')
+  end
+  return find(text, pattern, init, is_plain)
+end
+
+function string.match(text, pattern, init)
+  if type(pattern) == 'string' and #pattern > PATTERN_MAX and is_too_much(pattern) then
+    refuse_pattern('match')
+  end
+  return match(text, pattern, init)
+end
+
+function string.gmatch(text, pattern)
+  if type(pattern) == 'string' and #pattern > PATTERN_MAX and is_too_much(pattern) then
+    refuse_pattern('gmatch')
+  end
+  return gmatch(text, pattern)
+end
+
+function string.gsub(text, pattern, by, most)
+  if type(pattern) == 'string' and #pattern > PATTERN_MAX and is_too_much(pattern) then
+    refuse_pattern('gsub')
+  end
+  return gsub(text, pattern, by, most)
+end
+
+string.gfind = string.gfind and string.gmatch
 
 -- How the collector works is not for scripts to say.
 function globals.collectgarbage(what, number)

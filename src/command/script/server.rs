@@ -212,8 +212,11 @@ impl Server<'_> {
         if self.is_readonly && flags.has(Flags::WRITE.and(Flags::MAY_REPLICATE)) {
             return Err("ERR Write commands are not allowed from read-only scripts.".to_owned());
         }
-        // Half a change is worse than a little memory too much.
-        if self.is_short_of_memory && flags.has(Flags::DENYOOM) && !self.engine.scripts.has_written() {
+        // Half a change is worse than a little memory too much, but not than much.
+        let is_short = || {
+            self.is_short_of_memory && !self.engine.scripts.has_written() || !self.engine.makes_room_for(0, self.now)
+        };
+        if flags.has(Flags::DENYOOM) && is_short() {
             let error = Error::OutOfMemory;
             return Err(format!("{} {error}", error.faces().0));
         }

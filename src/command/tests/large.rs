@@ -54,13 +54,135 @@ fn a_reply_is_no_larger_than_a_quarter_of_memory() {
         }
     }
     // What is no reply is bounded as well.
-    let full = "-OOM command not allowed when used memory > 'maxmemory'.";
-    t.say("SORT list BY nosort GET big* STORE sorted").hears(full);
-    t.say("SORT list ALPHA BY big*").hears(full);
+    t.say("SORT list BY nosort GET big* STORE sorted").hears(FULL);
+    t.say("SORT list ALPHA BY big*").hears(FULL);
     t.say("EXISTS sorted").hears(":0");
     // Each of these was counted as what it is.
     let info = t.say("INFO everything").text();
     assert!(info.contains("errorstat_OOM:count="), "{info}");
+}
+
+/// What a command is told that would take more than there is.
+const FULL: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
+
+#[test]
+fn a_few_words_make_no_string_that_there_is_no_room_for() {
+    let mut t = Transcript::with(&[("maxmemory", "16mb"), ("maxmemory-policy", "noeviction")]);
+    t.say("SET text x").hears("+OK");
+    t.words(&[b"SET", b"ten", &vec![b'x'; 10 << 20]]).hears("+OK");
+    for line in [
+        "SETRANGE new 30000000 x",
+        "SETRANGE text 30000000 x",
+        "SETBIT new 240000000 1",
+        "SETBIT text 240000000 0",
+        "BITFIELD new SET u8 240000000 1",
+        "BITFIELD text GET u8 0 INCRBY u8 240000000 0",
+        // To be written into, what was not made to grow is copied, and so is what is longer than its place.
+        "BITOP NOT new ten",
+        "BITOP OR new ten text",
+        "APPEND ten x",
+        "SETRANGE ten 0 y",
+    ] {
+        let before = t.engine.used_memory();
+        let heard = t.say(line).text();
+        // 24 MB are the budget and what may be too much of it: 20 MB fit, 30 do not.
+        let fits = matches!(line, "APPEND ten x" | "SETRANGE ten 0 y");
+        assert_eq!(heard == FULL, !fits, "{line}: {heard}");
+        if !fits {
+            assert!(t.engine.used_memory() <= before + 1024, "{line}");
+        }
+    }
+    t.say("COPY ten new").hears(":1");
+    t.say("DEL new").hears(":1");
+    t.say("COPY ten new").hears(":1");
+    t.say("COPY ten newer").hears(FULL);
+    t.say("GET text").hears("$1 x");
+    t.say("TYPE newer").hears("+none");
+    // What is of another kind, or longer than any string, is told as ever.
+    t.say("CONFIG SET maxmemory 1gb").hears("+OK");
+    t.say("RPUSH list a").hears(":1");
+    t.say("CONFIG SET maxmemory 16mb").hears("+OK");
+    t.say("DEL new ten").hears(":2");
+    t.say("SETRANGE list 30000000 x").hears_start("-WRONGTYPE");
+    t.say("SETRANGE text 536870912 x").hears("-ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    t.say("SETRANGE text 5000000 x").hears(":5000001");
+}
+
+#[test]
+fn what_may_go_does_before_a_string_that_grows_is_refused() {
+    let mut t = Transcript::with(&[("maxmemory", "16mb"), ("maxmemory-policy", "allkeys-lru")]);
+    let some = vec![b'x'; 100_000];
+    for number in 0..150 {
+        t.words(&[b"SET", format!("k{number}").as_bytes(), &some]).hears("+OK");
+    }
+    let before = t.engine.store(0).len();
+    for line in ["SETBIT bits 160000000 1", "BITFIELD field SET u8 160000000 1", "SETRANGE range 20000000 x"] {
+        assert!(!t.say(line).text().starts_with('-'), "{line}");
+        assert!(t.engine.used_memory() <= 24 << 20, "{line}: {}", t.engine.used_memory());
+    }
+    assert!(t.engine.store(0).len() < before - 50);
+    // What could not fit if all else went is no reason for anything to go.
+    t.say("FLUSHALL").hears("+OK");
+    t.say("SET k v").hears("+OK");
+    t.say("SETRANGE range 30000000 x").hears(FULL);
+    t.say("GET k").hears("$1 v");
+}
+
+#[test]
+fn in_the_middle_of_a_script_or_a_transaction_there_is_an_end_too() {
+    for policy in ["noeviction", "allkeys-lru"] {
+        let mut t = Transcript::with(&[("maxmemory", "16mb"), ("maxmemory-policy", policy)]);
+        let bound = |t: &Transcript| assert!(t.engine.used_memory() <= 26 << 20, "{}", t.engine.used_memory());
+        // Less than a megabyte each, which is not asked for.
+        let script = "#!lua flags=allow-oom\nlocal failed = 0 for i = 1, 60 do \
+                      local r = redis.pcall('SETRANGE', 'z' .. i, 1000000, 'x') \
+                      if type(r) == 'table' then failed = failed + 1 end end return failed";
+        let failed = t.words(&[b"EVAL", script.as_bytes(), b"0"]).text();
+        bound(&t);
+        match policy {
+            "noeviction" => assert!((30..50).contains(&failed[1..].parse().expect("a number")), "{failed}"),
+            _ => assert_eq!(failed, ":0"),
+        }
+        t.say("FLUSHALL").hears("+OK");
+        t.say("MULTI").hears("+OK");
+        for number in 0..60 {
+            t.say(&format!("SETRANGE z{number} 1000000 x")).hears("+QUEUED");
+        }
+        t.say("DEL z0").hears("+QUEUED");
+        let text = t.say("EXEC").text();
+        bound(&t);
+        assert_eq!(text.contains(FULL), policy == "noeviction", "{text}");
+        // What needs no memory is done whatever went before.
+        if policy == "noeviction" {
+            assert!(text.starts_with("*61 :1000001 ") && text.ends_with(" :1"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_gathered_is_counted_with_its_place() {
+    let mut t = Transcript::with(&[("maxmemory", "32mb")]);
+    // A table of 9 MB, where 8 may be gathered.
+    t.words(&[b"MSET", b"a", &[b'a'; 1500], b"b", &[b'b'; 1500]]).hears("+OK");
+    for how in ["", " LEN", " IDX"] {
+        t.say(&format!("LCS a b{how}")).hears(FULL);
+    }
+    t.say("SETRANGE a 0 a").hears(":1500");
+    t.say("LCS a nosuch LEN").hears(":0");
+    t.say("CONFIG SET maxmemory 0").hears("+OK");
+    t.say("LCS a b LEN").hears(":0");
+    t.words(&[b"MSET", b"a", &[b'a'; 12_000], b"b", &[b'b'; 12_000]]).hears("+OK");
+    t.say("LCS a b LEN").hears("-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+    t.say("CONFIG SET maxmemory 32mb").hears("+OK");
+    // A list that is made counts as what it takes, and short elements that are sorted with their places.
+    let element = "1".repeat(64);
+    assert_eq!(often(&mut t, &["RPUSH", "l"], &element, 50_000).text(), ":50000");
+    t.say(&format!("SORT l BY nosort{} STORE d", " GET #".repeat(3))).hears(FULL);
+    t.say("EXISTS d").hears(":0");
+    t.say("SORT l BY nosort LIMIT 0 2 GET q0* GET # STORE d").hears(":4");
+    t.say("LRANGE d 0 -1").hears(&format!("*4 $0  $64 {element} $0  $64 {element}"));
+    assert_eq!(often(&mut t, &["RPUSH", "short"], "1", 350_000).text(), ":350000");
+    t.say("SORT short LIMIT 0 1").hears(FULL);
 }
 
 #[test]

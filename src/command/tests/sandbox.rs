@@ -152,3 +152,157 @@ fn run_what_could_end_the_server() {
     assert!(eval(&mut t, "local t = {} t[1] = t return t").text().ends_with("-ERR reached lua stack limit"));
     eval(&mut t, "return 1").hears(":1");
 }
+
+/// A script that does something where as many functions of Lua's have called each other as let it be done, each with a buffer
+/// of its own. It tells how many, and whether that was all that it needed.
+fn at_the_deepest(what: &str) -> String {
+    format!(
+        "local worked, best = false, 0 \
+         local function what() {what} end \
+         local function f(left) \
+           if left == 0 then worked = pcall(what) else string.gsub('x', 'x', function() f(left - 1) end) end \
+         end \
+         for depth = 199, 100, -1 do \
+           if not worked then best = depth pcall(f, depth) end \
+         end \
+         return {{best, tostring(worked)}}"
+    )
+}
+
+#[test]
+fn no_pattern_ends_the_server() {
+    let thread = std::thread::Builder::new().stack_size(8 * 1024 * 1024).spawn(run_long_patterns);
+    thread.expect("a thread").join().expect("no panic");
+}
+
+fn run_long_patterns() {
+    let mut t = Transcript::start();
+    let text = "(pattern too complex: more than 1000 repetitions and captures)";
+    let error = |name: &str| format!("user_script:1: bad argument #2 to '{name}' {text}");
+    for item in ["a?", "a*", "a-", "a+", ".?", "[a]?", "%a-", "()"] {
+        for times in [1001, 100_000] {
+            let pattern = format!("string.rep('{item}', {times})");
+            for (name, call) in [
+                ("find", format!("local x = string.find(string.rep('a', {times}), {pattern})")),
+                ("match", format!("local x = ('a'):match({pattern})")),
+                ("gmatch", format!("for a in ('a'):gmatch({pattern}) do end")),
+                ("gfind", format!("local x = string.gfind('a', {pattern})")),
+                ("gsub", format!("local x = ('a'):gsub('x' .. {pattern}, '')")),
+            ] {
+                let name = if name == "gfind" { "gmatch" } else { name };
+                fails(&mut t, &[(&call, &error(name))]);
+            }
+        }
+    }
+    hears(
+        &mut t,
+        &[
+            // The longest are no trouble, also where the stack is nearly full.
+            ("return #string.match(('a'):rep(2000), ('a?'):rep(1000))", ":1000"),
+            ("return #string.match(('a'):rep(2000), ('a*'):rep(1000))", ":2000"),
+            ("return #string.match('a', ('a-'):rep(1000))", ":0"),
+            // However long they are.
+            ("return #string.match(('a'):rep(5000), ('a'):rep(5000))", ":5000"),
+            ("return #string.match(('a'):rep(1e6), '^.-$')", ":1000000"),
+            ("return #string.match(('a'):rep(1e6), '(.*)a')", ":999999"),
+            ("return string.find('x' .. ('+'):rep(5000), ('+'):rep(5000), 1, true)", ":2"),
+            ("return string.find(('a-'):rep(5000), ('a-'):rep(5000), 1, true)", ":1"),
+            // Others are what they were.
+            ("return {string.find('abc', 'b')}", "*2 :2 :2"),
+            ("return {('abc'):find('(b)(c)', 2)}", "*4 :2 :3 $1 b $1 c"),
+            ("return {string.find('a.c', '.', 2, true)}", "*2 :2 :2"),
+            ("return {string.find(121, 2)}", "*2 :2 :2"),
+            ("return {('k=v, a=b'):gsub('(%w+)=(%w+)', '%2=%1')}", "*2 $8 v=k, b=a :2"),
+            ("return {('aaa'):gsub('a', 'b', 2)}", "*2 $3 bba :2"),
+            ("return {('abc'):gsub('%w', {a = '1', b = true and 'x'})}", "*2 $3 1xc :3"),
+            (
+                "local t = {} for k, v in ('a=1,b=2'):gmatch('(%w)=(%w)') do t[#t + 1] = k .. v end return t",
+                "*2 $2 a1 $2 b2",
+            ),
+            ("local t = {} for k in string.gfind('abc', '.') do t[#t + 1] = k end return t", "*3 $1 a $1 b $1 c"),
+            ("return ('hello'):match('l+')", "$2 ll"),
+            (
+                "local ok, e = pcall(function() return ('x'):find('[') end) return e",
+                "$46 user_script:1: malformed pattern (missing ']')",
+            ),
+        ],
+    );
+    fails(
+        &mut t,
+        &[
+            ("local x = string.find('x', '[')", "user_script:1: malformed pattern (missing ']')"),
+            ("local x = string.find()", "user_script:1: bad argument #1 to 'find' (string expected, got nil)"),
+            ("local x = ('x'):gsub('x')", "user_script:1: bad argument #3 to 'gsub' (string/function/table expected)"),
+            ("return ('x'):gsub('x', function() error('boo') end)", "user_script:1: boo"),
+        ],
+    );
+}
+
+#[test]
+fn nothing_ends_the_server_where_the_stack_is_nearly_full() {
+    let thread = std::thread::Builder::new().stack_size(8 * 1024 * 1024).spawn(run_at_the_deepest);
+    thread.expect("a thread").join().expect("no panic");
+}
+
+fn run_at_the_deepest() {
+    let mut t = Transcript::start();
+    for what in [
+        "assert(string.match(('a'):rep(2000), ('a?'):rep(1000)))",
+        "assert(string.match(('a'):rep(2000), ('a*'):rep(1000)))",
+        "assert(string.match('a', ('a-'):rep(1000)))",
+        "assert(string.match(('a'):rep(2000), ('(a)'):rep(32) .. ('a*'):rep(900)))",
+        "assert(('a'):rep(2000):gsub(('a*'):rep(1000), ''))",
+        "cjson.encode(cjson.decode(('['):rep(1000) .. (']'):rep(1000)))",
+        "cjson.decode_max_depth(2^31 - 1) pcall(cjson.decode, ('['):rep(1e5)) cjson.decode_max_depth(1000)",
+        "cmsgpack.unpack(('\\145'):rep(127) .. '\\1')",
+        "local t = 1 for i = 1, 15 do t = {t} end cmsgpack.pack(t)",
+        "struct.pack(('i'):rep(100), unpack({1, 2, 3}))",
+        "local s = string.format(('%s'):rep(200), unpack({('x'):rep(200):byte(1, -1)}))",
+        "table.concat({('x'):rep(1e5), 1, 2}, ', ')",
+        "table.sort({5, 3, 1, 4}, function(a, b) return a < b end)",
+        "assert(loadstring('return ' .. ('('):rep(10) .. '1' .. (')'):rep(10)))()",
+        "loadstring(('do '):rep(150) .. ('end '):rep(150))",
+        "loadstring('return ' .. ('function() return '):rep(150) .. '1 ' .. ('end '):rep(150))",
+        "loadstring('return ' .. ('{'):rep(150) .. ('}'):rep(150))",
+        "loadstring('return ' .. ('a..'):rep(150) .. 'a')",
+        "redis.call('SET', 'k', 'v') redis.call('GET', 'k')",
+        "local t = {} for i = 1, 100 do t[i] = i end redis.call('RPUSH', 'l', unpack(t)) redis.call('LRANGE', 'l', 0, -1)",
+        "local function g() return tostring(setmetatable({}, {__tostring = g})) end g()",
+    ] {
+        let text = eval(&mut t, &at_the_deepest(what)).text();
+        let depth: usize = text.split(' ').nth(1).and_then(|text| text[1..].parse().ok()).expect(&text);
+        assert!(!what.starts_with("assert") || depth > 180 && text.ends_with("true"), "{what}: {text}");
+    }
+    // Each of these calls itself until Lua says that it is enough.
+    for script in [
+        "local m = {} m.__tostring = function(t) return tostring(t) end return tostring(setmetatable({}, m))",
+        "local m = {} m.__index = function(t, k) return t[k] end return setmetatable({}, m).x",
+        "local m = {} m.__eq = function(a, b) return a == b end return setmetatable({}, m) == setmetatable({}, m)",
+        "local m = {} m.__concat = function(a, b) return a .. b end return setmetatable({}, m) .. 'x'",
+        "local m = {} m.__call = m setmetatable(m, m) return m()",
+        "local function f() return coroutine.wrap(f)() end return f()",
+        "local function f() return coroutine.resume(coroutine.create(f)) end return f()",
+        "local function f() table.sort({1, 2, 3}, f) end return f()",
+        "local function f() return xpcall(f, tostring) end return tostring(f())",
+        "local function f() return load(f)() end return f()",
+        "local function f() return 1 + loadstring('local f = ... return 1 + f()')(f) end return f()",
+        "local function f(s) return s:gsub('.', function() return f(s) end) end return f('x')",
+        "local function f() for a in ('x'):gmatch('x') do f() end end return f()",
+        "local t = {} for i = 1, 2e5 do t = setmetatable({}, {__index = t}) end return t.x",
+        "local t = {} for i = 1, 2e5 do t = {t} end return cjson.encode(t)",
+        "local t = {} for i = 1, 2e5 do t = {t} end return cmsgpack.pack(t)",
+        "local t = {} for i = 1, 2e5 do t = {t} end return #t",
+        "cjson.encode_max_depth(2^31 - 1) local t = {} for i = 1, 2e5 do t = {t} end return cjson.encode(t)",
+        "cjson.decode_max_depth(2^31 - 1) return cjson.decode(('{\"a\":'):rep(2e5))",
+        "return loadstring('return ' .. ('-'):rep(1) .. ('not '):rep(1e5) .. '1')",
+        "return loadstring(('if 1 then '):rep(1e5))",
+        "return loadstring('x = ' .. ('a.'):rep(1e5) .. 'a')",
+        "return loadstring('return ' .. ('1 ^ '):rep(1e5) .. '1')",
+        "return loadstring('return ' .. ('{'):rep(1e5))",
+        "return loadstring(('function f() '):rep(1e5))",
+    ] {
+        let text = eval(&mut t, script).text();
+        assert!(!text.is_empty(), "{script}");
+    }
+    eval(&mut t, "return 1").hears(":1");
+}
