@@ -95,8 +95,7 @@ impl SessionCache {
         if dead.is_empty() {
             return None;
         }
-        let is_dead =
-            |cookie: &&[u8]| self.core.names.known_by(cookie).is_some_and(|known| dead.contains(&known));
+        let is_dead = |cookie: &&[u8]| self.core.names.known_by(cookie).is_some_and(|known| dead.contains(&known));
         let kept = |line: &'a [u8]| {
             let kept: Vec<&[u8]> = cookies_of(line).filter(|cookie| !is_dead(cookie)).collect();
             Bytes::copy_from_slice(kept.join(&b';').trim_ascii())
