@@ -256,7 +256,11 @@ impl Interpreter {
     /// A text as a function, or what is wrong with it.
     pub fn chunk(&self, text: &[u8]) -> Result<Function, String> {
         let chunk = self.lua.load(text).set_name(self.name).set_mode(ChunkMode::Text);
-        limited(&self.lua, self.bounds.most(), || chunk.into_function()).map_err(|error| match error {
+        // While Lua reads a text it holds things that its collector knows nothing of, so the collector rests.
+        self.lua.gc_stop();
+        let made = limited(&self.lua, self.bounds.most(), || chunk.into_function());
+        self.lua.gc_restart();
+        made.map_err(|error| match error {
             mlua::Error::SyntaxError { message, .. } => message,
             other => other.to_string(),
         })

@@ -6,8 +6,8 @@ local has_functions = host.has_functions
 
 local error, type, next, tostring, select, rawequal = error, type, next, tostring, select, rawequal
 local raw_get, raw_set, raw_pcall, xpcall = rawget, rawset, pcall, xpcall
-local get_meta, set_meta, raw_load, raw_loadstring, collect = getmetatable, setmetatable, load, loadstring, collectgarbage
-local unpack, byte = unpack, string.byte
+local get_meta, set_meta, raw_loadstring, collect = getmetatable, setmetatable, loadstring, collectgarbage
+local unpack, byte, concat, tonumber = unpack, string.byte, table.concat, tonumber
 local find, match, gmatch, gsub = string.find, string.match, string.gmatch, string.gsub
 
 -- Tables that cannot be changed: an empty one stands for each, so that every assignment to it is noticed.
@@ -54,7 +54,7 @@ end
 
 local globals = {}
 for _, name in next, {
-  '_VERSION', 'assert', 'error', 'gcinfo', 'ipairs', 'rawequal', 'select', 'tonumber', 'tostring', 'type', 'unpack',
+  '_VERSION', 'assert', 'error', 'gcinfo', 'ipairs', 'rawequal', 'select', 'tonumber', 'tostring', 'type',
 } do
   globals[name] = _G[name]
 end
@@ -172,32 +172,74 @@ end
 -- What was compiled elsewhere is not checked when it runs, and can do anything.
 local COMPILED = 27
 
+-- While Lua reads a text it holds things that its collector knows nothing of, so the collector rests.
+local function compile(text, name)
+  if byte(text) == COMPILED then
+    return nil, 'compiled code cannot be loaded'
+  end
+  collect('stop')
+  local made, problem = raw_loadstring(text, name)
+  collect('restart')
+  return made, problem
+end
+
+local function check_name(called, name)
+  if name ~= nil and type(name) ~= 'string' and type(name) ~= 'number' then
+    error("bad argument #2 to '" .. called .. "' (string expected, got " .. type(name) .. ")", 3)
+  end
+end
+
 function globals.loadstring(text, name)
   if type(text) ~= 'string' and type(text) ~= 'number' then
     bad_argument(1, 'loadstring', 'string', text)
   end
+  check_name('loadstring', name)
   text = tostring(text)
-  if byte(text) == COMPILED then
-    return nil, 'compiled code cannot be loaded'
-  end
-  return raw_loadstring(text, name or text)
+  return compile(text, name or text)
 end
 
+-- All pieces are there before Lua reads the first: what gives them is a script's, and may do anything in between.
 function globals.load(reader, name)
   if type(reader) ~= 'function' then
     bad_argument(1, 'load', 'function', reader)
   end
-  local is_first = true
-  return raw_load(function()
-    local piece = reader()
-    if is_first and type(piece) == 'string' and piece ~= '' then
-      is_first = false
-      if byte(piece) == COMPILED then
-        error('compiled code cannot be loaded', 0)
+  check_name('load', name)
+  local pieces, count = {}, 0
+  local worked, problem = raw_pcall(function()
+    while true do
+      local piece = reader()
+      if piece == nil or piece == '' then
+        return
       end
+      if type(piece) ~= 'string' and type(piece) ~= 'number' then
+        error('reader function must return a string', 0)
+      end
+      count = count + 1
+      pieces[count] = piece
     end
-    return piece
-  end, name or '=(load)')
+  end)
+  if not worked then
+    return nil, plain(problem)
+  end
+  return compile(concat(pieces), name or '=(load)')
+end
+
+-- Values that one call may give, as Lua's stack has it.
+local UNPACK_MAX = 8000
+-- Where a table's numbers end that Lua counts by.
+local INT_MAX = 2147483647
+
+-- Lua counts how many there are in numbers that may not hold it, and then writes past its stack.
+function globals.unpack(t, from, to)
+  if from ~= nil or to ~= nil then
+    local first, last = tonumber(from or 1), tonumber(to or type(t) == 'table' and #t or 0)
+    if first and last
+      and not (first >= -INT_MAX and first <= INT_MAX and last >= -INT_MAX and last <= INT_MAX and last - first < UNPACK_MAX)
+    then
+      error('too many results to unpack', 2)
+    end
+  end
+  return unpack(t, from, to)
 end
 
 -- ---- patterns -----------------------------------------------------------------------------------------------------

@@ -54,6 +54,34 @@ fn the_sandbox_holds() {
             ("return collectgarbage('stop')", ":0"),
         ],
     );
+    hears(
+        &mut t,
+        &[
+            // A text comes in pieces, which may be compiled ones, or an error.
+            ("local n = 0 return load(function() n = n + 1 return ({'ret', 'urn ', 9})[n] end, 'name')()", ":9"),
+            ("local n = 0 return {load(function() n = n + 1 return ({'\\27', 'Lua'})[n] end)}", "*0"),
+            ("return {load(function() return {} end)}", "*0"),
+            ("return select(2, load(function() return {} end))", "$36 reader function must return a string"),
+            ("return select(2, load(function() error('oh', 0) end))", "$2 oh"),
+            ("return select(2, load(function() return nil end, 'x')) or 'empty'", "$5 empty"),
+            ("return select(2, loadstring('x x', '=mine'))", "$29 mine:1: '=' expected near 'x'"),
+            ("return {unpack({1, 2, 3}, 2)}", "*2 :2 :3"),
+            ("return {unpack({1, 2, 3}, '1', '2')}", "*2 :1 :2"),
+            ("return {unpack({1}, 3, 2)}", "*0"),
+            ("return #{unpack({}, 1, 7000)}", ":0"),
+        ],
+    );
+    for range in ["1, 8001", "-2^31, 2^31 - 1", "2^31, 2^31 - 1", "0, 2^32", "-2^53, 2^53", "1, 0/0", "1, 1/0"] {
+        let script = format!("return {{unpack({{}}, {range})}}");
+        fails(&mut t, &[(&script, "user_script:1: too many results to unpack")]);
+    }
+    fails(
+        &mut t,
+        &[
+            ("load(1)", "user_script:1: bad argument #1 to 'load' (function expected, got number)"),
+            ("loadstring('', {})", "user_script:1: bad argument #2 to 'loadstring' (string expected, got table)"),
+        ],
+    );
     let text = eval(&mut t, "return loadstring('return y')()").text();
     assert!(text.contains("nonexistent global variable 'y'"), "{text}");
     eval(&mut t, "\u{1b}LuaQ").hears_start("-ERR Error compiling script");
@@ -140,6 +168,8 @@ fn run_what_could_end_the_server() {
         "return struct.pack('!3i', 1)",
         "return loadstring(('('):rep(1e5) .. '1' .. (')'):rep(1e5))()",
         "return unpack({}, 1, 1e8)",
+        "return unpack({}, -2147483648, 2147483647)",
+        "local n, t = 0, {} return load(function() n = n + 1 t[n] = ('x'):rep(n) collectgarbage() return n < 200 and '  ' or nil end, ('n'):rep(50))",
         "return table.concat({}, 'x', 1, 1e9)",
         "error(setmetatable({}, {__tostring = function() error('x') end}))",
         "error(setmetatable({}, {__index = function() error('x') end, __newindex = function() error('y') end}))",
