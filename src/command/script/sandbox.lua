@@ -231,13 +231,15 @@ local INT_MAX = 2147483647
 
 -- Lua counts how many there are in numbers that may not hold it, and then writes past its stack.
 function globals.unpack(t, from, to)
-  if from ~= nil or to ~= nil then
-    local first, last = tonumber(from or 1), tonumber(to or type(t) == 'table' and #t or 0)
-    if first and last
-      and not (first >= -INT_MAX and first <= INT_MAX and last >= -INT_MAX and last <= INT_MAX and last - first < UNPACK_MAX)
-    then
-      error('too many results to unpack', 2)
-    end
+  if from == nil and to == nil then
+    -- Words count among the values that there may be.
+    return unpack(t)
+  end
+  local first, last = tonumber(from or 1), tonumber(to or type(t) == 'table' and #t or 0)
+  if first and last
+    and not (first >= -INT_MAX and first <= INT_MAX and last >= -INT_MAX and last <= INT_MAX and last - first < UNPACK_MAX)
+  then
+    error('too many results to unpack', 2)
   end
   return unpack(t, from, to)
 end

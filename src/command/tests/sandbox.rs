@@ -69,6 +69,10 @@ fn the_sandbox_holds() {
             ("return {unpack({1, 2, 3}, '1', '2')}", "*2 :1 :2"),
             ("return {unpack({1}, 3, 2)}", "*0"),
             ("return #{unpack({}, 1, 7000)}", ":0"),
+            (
+                "local t = {} for i = 1, 7999 do t[i] = i end return {#{unpack(t)}, (select('#', unpack(t, 1, 7997)))}",
+                "*2 :7999 :7997",
+            ),
         ],
     );
     for range in ["1, 8001", "-2^31, 2^31 - 1", "2^31, 2^31 - 1", "0, 2^32", "-2^53, 2^53", "1, 0/0", "1, 1/0"] {
