@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::task::{Poll, Waker};
 
-use cloakroom::clock::{ManualClock, Ttl};
+use cloakroom::clock::{ManualClock, Millis, Ttl};
 use cloakroom::session::{
     Answer, Ended, Failure, Fill, LookUp, Outcome, Profile, SessionCache, Settings, SignOut, Source, SourceAnswer, Wait,
 };
@@ -28,7 +28,8 @@ struct World {
     logins: usize,
     fills: Vec<(String, Fill)>,
     waits: Vec<(String, Wait)>,
-    leaving: Vec<(String, SignOut)>,
+    /// Sign-outs under way, and until when their fences stand: no call takes longer.
+    leaving: Vec<(String, SignOut, Millis)>,
 }
 
 fn cookie(token: &str) -> Vec<u8> {
@@ -79,7 +80,9 @@ impl World {
         if text.contains("\"user\"") {
             assert_eq!(text, body(self.minted[token]), "shown to {token}");
             assert!(!self.dead.iter().any(|dead| dead == token), "{token} is signed out and shows {text}");
-            assert!(!self.leaving.iter().any(|(leaving, _)| leaving == token), "{token} is leaving and shows {text}");
+            let now = self.clock.now();
+            let is_leaving = self.leaving.iter().any(|(leaving, _, until)| leaving == token && now < *until);
+            assert!(!is_leaving, "{token} is leaving and shows {text}");
         }
         for (_, value) in answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"set-cookie")) {
             let line = String::from_utf8_lossy(value);
@@ -140,14 +143,14 @@ impl World {
     fn begin_sign_out(&mut self, token: String) {
         let tokens = self.sessions.tokens([&cookie(&token)[..]]);
         let sign_out = self.sessions.begin_sign_out(&tokens, self.clock.now());
-        self.leaving.push((token, sign_out));
+        self.leaving.push((token, sign_out, self.clock.now() + self.sessions.settings().fence()));
     }
 
     fn end_sign_out(&mut self, at: usize, how: u8) {
         if self.leaving.is_empty() {
             return;
         }
-        let (token, sign_out) = self.leaving.swap_remove(at % self.leaving.len());
+        let (token, sign_out, _) = self.leaving.swap_remove(at % self.leaving.len());
         let deletes =
             SourceAnswer::new(200, r#"{"url":"/"}"#).with("set-cookie", "next-auth.session-token=; Max-Age=0; Path=/");
         let answer = match how % 3 {
