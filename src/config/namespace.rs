@@ -165,6 +165,8 @@ impl Namespaces {
 impl Namespace {
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
+            // As in all other settings: a file of settings could not be written with it.
+            "prefix" if value.contains('\0') => return Err("a prefix must not contain a NUL byte".to_owned()),
             "prefix" => self.prefix = value.into(),
             "ttl" => {
                 self.ttl = read_span(value)

@@ -290,6 +290,10 @@ impl Reader {
             Some(part) => {
                 let len = bytes.len() - parts.left();
                 if part == Part::End {
+                    if parts.left() == 0 && !is_all {
+                        // Something may come behind it.
+                        return Ok(Next::More);
+                    }
                     self.took(&bytes[..1]);
                     self.check_end(&bytes[1..len])?;
                     if parts.left() > 0 {

@@ -191,6 +191,10 @@ impl Rules {
                 let inner = &rule[1..=inner.len()];
                 let mut selector = Selector::nothing(self.root.commands(), all_channels);
                 for rule in inner.split(u8::is_ascii_whitespace).filter(|rule| !rule.is_empty()) {
+                    // Redis takes such a one and cannot read the file that it then writes.
+                    if rule.ends_with(b")") {
+                        return Err(Mistake::Syntax);
+                    }
                     selector.apply(rule, table)?;
                 }
                 self.selectors.push(selector);
