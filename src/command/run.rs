@@ -81,7 +81,7 @@ fn run_plainly(
     }
     let (start, began) = (out.len(), client.lap);
     client.peer.last_command.store(found.number as u32 + 1, Ordering::Relaxed);
-    let reply = Reply::within(out, client.version, reply_max(engine, spec));
+    let reply = Reply::within(out, client.version, spec.reply_max(engine.hot.reply_max()));
     let mut ctx = Ctx { engine, client, now, reply, spec, ahead, is_scripted: false };
     let result = (spec.run)(&mut ctx, args);
     let result = ctx.reply.outcome(result);
@@ -242,7 +242,7 @@ pub(super) fn call(
         tracking::note(engine, client, found.spec, args, now);
     }
     // Of what EXEC reads, all replies together may be so large.
-    let reply = Reply::within(out, client.version, reply_max(engine, found.spec));
+    let reply = Reply::within(out, client.version, found.spec.reply_max(engine.hot.reply_max()));
     let mut ctx = Ctx { engine, client, now, reply, spec: found.spec, ahead, is_scripted: false };
     let result = match waits {
         true => blocking::resume(&mut ctx),
@@ -262,13 +262,6 @@ pub(super) fn call(
     if !client.flow.is_open() {
         count(engine, client, found, args, began, failed, now);
     }
-}
-
-/// Bytes that the reply of a command may have. What changes data is not refused when it is done: it answers no more than it has
-/// taken out, once.
-#[inline]
-fn reply_max(engine: &Engine, spec: &Spec) -> usize {
-    if spec.flags.has(Flags::WRITE) { usize::MAX } else { engine.hot.reply_max() }
 }
 
 /// Whether a command has failed. What it refused is answered, in the place of what it wrote.

@@ -56,6 +56,13 @@ impl Spec {
         subs: &[],
     };
 
+    /// Bytes that its reply may have, where one of what only reads may have so many. What changes data is not refused when it is
+    /// done: it answers no more than it has taken out, once.
+    #[inline]
+    pub fn reply_max(&self, most: usize) -> usize {
+        if self.flags.has(Flags::WRITE) { usize::MAX } else { most }
+    }
+
     /// Whether it runs a script: those of the group that name keys hand them to one.
     pub fn runs_script(&self) -> bool {
         self.group == Group::Scripting && !self.keys.is_none()

@@ -62,7 +62,7 @@ impl Hot {
                 own.store(number, order);
             }
         }
-        // More would only be made to have its client cut for it, or push out data.
+        // A few words can ask for the same again and again; more of it would push out data.
         let bounded = |limit: u64| if limit == 0 { REPLY_MAX } else { limit.clamp(REPLY_MIN, REPLY_MAX) };
         let gathered = bounded(config.maxmemory / 4);
         self.gathered_max.store(gathered as usize, order);
@@ -142,7 +142,7 @@ impl Hot {
         BufferLimit { hard: load(hard), soft: load(soft), seconds: load(seconds) }
     }
 
-    /// Bytes that one reply may have: as many as `client-output-buffer-limit` lets a client leave unread, or a quarter of
+    /// Bytes that one reply of what reads may have: as many as `client-output-buffer-limit` lets a client leave unread, or a quarter of
     /// `maxmemory`, whichever is less, but for scripts and small servers no less than 8 MB.
     #[inline]
     pub fn reply_max(&self) -> usize {

@@ -26,7 +26,7 @@ impl Machine for Here {
     }
 
     fn memory(&self) -> (u64, u64) {
-        let total = bytes_in("/proc/meminfo", "MemTotal:");
+        let total = bytes_in(Path::new("/proc/meminfo"), "MemTotal:");
         (resident().unwrap_or_default(), total.unwrap_or_default())
     }
 
@@ -39,11 +39,11 @@ impl Machine for Here {
 
 /// Bytes of memory that the process takes; `None` where nothing tells.
 pub(super) fn resident() -> Option<u64> {
-    bytes_in("/proc/self/status", "VmRSS:")
+    bytes_in(Path::new("/proc/self/status"), "VmRSS:")
 }
 
 /// A line of kilobytes in one of the kernel's files.
-fn bytes_in(path: &str, name: &str) -> Option<u64> {
+pub(super) fn bytes_in(path: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
@@ -72,7 +72,7 @@ mod tests {
         assert!(!Here.release().is_empty());
         let began = Here.processor().process;
         while Here.processor().process == began {}
-        assert_eq!(bytes_in("/nosuch", "VmRSS:"), None);
+        assert_eq!(bytes_in(Path::new("/nosuch"), "VmRSS:"), None);
         assert_eq!(seconds_in("/nosuch"), [[0.0; 2]; 2]);
     }
 }

@@ -416,13 +416,12 @@ impl Door {
         self.with_sessions(|sessions, now| sessions.without_dead(tokens, cookies.iter().copied(), now))
     }
 
-    /// Has a browser that is told of a sign-out forget what was signed out. Only where the answer took no time: the browser
-    /// may have another cookie by when one comes that has waited.
+    /// The same for an answer to a request. Only where it took no time: the browser may have another cookie by when one comes
+    /// that has waited.
     fn bid_farewell(&self, answer: &mut session::Answer, tokens: &Tokens, parts: &Parts) {
         if answer.origin == Origin::Fence {
             let cookies: Vec<&[u8]> = cookies(parts).collect();
-            let lines = self.with_sessions(|sessions, now| sessions.farewell(tokens, cookies.iter().copied(), now));
-            answer.headers.extend(lines.into_iter().map(|line| (Bytes::from_static(b"set-cookie"), line)));
+            self.with_sessions(|sessions, now| bid_farewell(sessions, answer, tokens, cookies.iter().copied(), now));
         }
     }
 
@@ -535,6 +534,16 @@ impl Door {
             Err(_) => self.with_sessions(|sessions, now| sessions.give_up(wait, now)),
         }
     }
+}
+
+/// Has a browser that is told of a sign-out forget what was signed out.
+fn bid_farewell<'a, C>(sessions: &SessionCache, answer: &mut session::Answer, tokens: &Tokens, cookies: C, now: Millis)
+where
+    C: IntoIterator<Item = &'a [u8]>,
+    C::IntoIter: Clone,
+{
+    let lines = sessions.farewell(tokens, cookies, now);
+    answer.headers.extend(lines.into_iter().map(|line| (Bytes::from_static(b"set-cookie"), line)));
 }
 
 /// The values of a request's `Cookie` headers.

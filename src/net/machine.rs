@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use super::here::bytes_in;
+
 /// Memory, and where that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
@@ -31,9 +33,7 @@ fn memory_under(root: &Path) -> Option<Found> {
 }
 
 fn machine(root: &Path) -> Option<u64> {
-    let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    bytes_in(&root.join("proc/meminfo"), "MemTotal:")
 }
 
 /// Without /proc.

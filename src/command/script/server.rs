@@ -171,7 +171,7 @@ impl Server<'_> {
         self.client.version = self.speaks;
         self.client.flow = Flow::Go;
         // It is sent to nobody.
-        let most = if found.spec.flags.has(Flags::WRITE) { usize::MAX } else { engine.hot.gathered_max() };
+        let most = found.spec.reply_max(engine.hot.gathered_max());
         let reply = Reply::within(out, self.speaks, most);
         let mut ctx =
             Ctx { engine, client: self.client, now: self.now, reply, spec: found.spec, ahead: None, is_scripted: true };

@@ -43,7 +43,8 @@ pub(super) const ROWS: &[Param] = &[
         default: "normal 32mb 8mb 60 replica 256mb 64mb 60 pubsub 32mb 8mb 60",
         lines: Lines::Words,
         doc: "Unread output that closes a client: class, bytes at once, bytes for so many seconds. Classes are normal, \
-              replica and pubsub; those that are not named keep their limits, and 0 means none.",
+              replica and pubsub; those that are not named keep their limits, and 0 means none. One reply that alone is more \
+              closes nobody who goes on reading it.",
         home: field!(client_output_buffer_limit),
         ..Param::LIMITS
     },

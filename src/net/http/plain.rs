@@ -327,8 +327,7 @@ impl Door {
             match looked {
                 LookUp::Answer(mut answer) if !verifies => {
                     if answer.origin == Origin::Fence {
-                        let lines = sessions.farewell(&tokens, check.cookies(), now);
-                        answer.headers.extend(lines.into_iter().map(|line| (Bytes::from_static(b"set-cookie"), line)));
+                        super::bid_farewell(sessions, &mut answer, &tokens, check.cookies(), now);
                     }
                     self.write_answer(out, &answer, started, date);
                     if self.hall.spans.is_some() {

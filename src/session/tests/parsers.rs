@@ -9,6 +9,8 @@ mod model;
 
 use model::{is_taken_for, tokens_read};
 
+use super::random::Dice;
+
 const CASES: u64 = 20_000;
 
 /// A token like NextAuth's, whose last letter has bits to spare, another, and the id of a row.
@@ -18,16 +20,7 @@ const TOKENS: [&str; 3] = [
     "0c9a4f60-5c3e-4f0e-8f0a-7a3f5f0c9a4f",
 ];
 
-struct Dice(u64);
-
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
-    }
-
     fn of<'a>(&mut self, choices: &[&'a [u8]]) -> &'a [u8] {
         choices[self.below(choices.len())]
     }

@@ -16,10 +16,10 @@ const STEPS: usize = 150;
 const LINKED: Ttl = Ttl::seconds(50);
 
 /// A generator that is good enough to choose steps (xorshift64*).
-struct Dice(u64);
+pub(super) struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
