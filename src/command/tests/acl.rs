@@ -128,6 +128,9 @@ fn a_later_rule_about_a_command_takes_the_place_of_earlier_ones() {
         ("+@all +client|id", "+@all"),
         ("+@all -client -client +client|list", "+@all -client +client|list"),
         ("+@all -client +client|list -client", "+@all -client"),
+        // What says nothing any more is not shown: reading it again would not show it either.
+        ("+@all -config +config", "+@all"),
+        ("+@all -@dangerous +config -@dangerous", "+@all -@dangerous"),
         ("+GET +Get -gEt", "-@all -get"),
         ("+get +getdel -get", "-@all +getdel -get"),
         ("+@READ +@read", "-@all +@read"),

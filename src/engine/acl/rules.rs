@@ -387,13 +387,13 @@ impl Selector {
                 let numbers = (table.category)(category).ok_or(Mistake::Unknown)?;
                 let yes = *sign == b'+';
                 numbers.into_iter().for_each(|number| self.allow(number, yes));
-                self.note(&lower[1..], yes);
+                self.note(&lower[1..], yes, table);
             }
             [b'+', name @ ..] => return self.add_command(name, table),
             [b'-', name @ ..] => {
                 let command = (table.command)(name).ok_or(Mistake::Unknown)?;
                 command.numbers().for_each(|number| self.allow(number, false));
-                self.note(name, false);
+                self.note(name, false, table);
             }
             _ => return Err(Mistake::Syntax),
         }
@@ -430,7 +430,7 @@ impl Selector {
             // What is allowed already needs no word more.
             if !command.numbers().all(|number| self.has(number)) {
                 command.numbers().for_each(|number| self.allow(number, true));
-                self.note(name, true);
+                self.note(name, true, table);
             }
             return Ok(());
         }
@@ -451,19 +451,32 @@ impl Selector {
         let number = command.number;
         if !self.has(number) && !self.first.iter().any(|(own, word)| *own == number && word == argument) {
             self.first.push((number, argument.to_vec()));
-            self.note(name, true);
+            self.note(name, true, table);
         }
         Ok(())
     }
 
     /// Remembers a rule about commands; earlier ones about the same commands have no effect any more.
-    fn note(&mut self, name: &[u8], yes: bool) {
+    fn note(&mut self, name: &[u8], yes: bool, table: &Table) {
         let name = String::from_utf8_lossy(name);
+        let before = self.rules.len();
         self.rules.retain(|rule| {
             let rest = rule[1..].strip_prefix(&*name);
             !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('|'))
         });
+        let dropped = self.rules.len() < before;
         self.rules.push(format!("{}{name}", if yes { '+' } else { '-' }));
+        if dropped {
+            // Without them others may say nothing any more, as the second word of `-config +config`. What is shown is what a
+            // reader of it would show.
+            let mut again = Selector::nothing(self.commands(), false);
+            again.allow_all(self.all_at_first);
+            let known = self.rules.iter().all(|rule| again.apply(rule.as_bytes(), table).is_ok());
+            debug_assert!(known && again.bits == self.bits && again.first == self.first, "{:?}", self.rules);
+            if known {
+                self.rules = again.rules;
+            }
+        }
     }
 
     fn check(&self, wish: Wish<'_>) -> Result<(), Denied> {
