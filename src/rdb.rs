@@ -104,11 +104,23 @@ pub fn unseal(sealed: &[u8]) -> Option<&[u8]> {
     (version <= NEWEST && (checksum == 0 || right())).then_some(payload)
 }
 
+/// To how many bytes the strings of a payload that are packed say they unpack, none of more than `most`. What they unpack to
+/// beyond that is refused.
+pub fn unpacks(payload: &[u8], most: usize) -> usize {
+    let Some((kind, content)) = payload.split_first() else { return 0 };
+    let mut reader = Reader::new(content);
+    // What cannot be passed over is read no further either.
+    let _ = kind::skip(*kind, most, &mut reader);
+    reader.unpacks
+}
+
 /// Reads parts one after the other. What does not fit is `None`, and then nothing after it means anything.
 #[derive(Clone)]
 pub struct Reader<'a> {
     rest: &'a [u8],
     short: bool,
+    /// What the packed strings that were passed over say they unpack to.
+    unpacks: usize,
 }
 
 /// What stands where a length is expected.
@@ -120,7 +132,7 @@ enum Len {
 impl<'a> Reader<'a> {
     /// Begins with the first byte.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes, short: false }
+        Reader { rest: bytes, short: false, unpacks: 0 }
     }
 
     /// Whether what did not fit would have needed more bytes than there were.
@@ -206,7 +218,9 @@ impl<'a> Reader<'a> {
             Len::Special(INT_32) => 4,
             Len::Special(LZF) => {
                 let packed = self.count()?;
-                (self.count()? <= most).then_some(packed)?
+                let plain = self.count().filter(|plain| *plain <= most)?;
+                self.unpacks = self.unpacks.saturating_add(plain);
+                packed
             }
             Len::Special(_) => return None,
         };

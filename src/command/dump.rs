@@ -1,11 +1,12 @@
 //! DUMP and RESTORE: values as bytes in Redis' own format, to be kept or brought to another server.
 
 use super::expire::Term;
+use super::growth::growing;
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
 use crate::clock::Millis;
 use crate::error::{Error, Result};
-use crate::rdb::{seal, unseal};
+use crate::rdb::{seal, unpacks, unseal};
 use crate::resp::Args;
 use crate::store::{Access, Class, Restored, restore as read_value};
 
@@ -117,7 +118,11 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     };
     let payload = unseal(args.word(3)).ok_or(Error::refused("DUMP payload version or checksum are wrong"))?;
     let compact = ctx.engine.with_config(|config| config.compact);
-    let value = read_value(payload, ctx.engine.hot.bulk_max(), &compact).ok_or(Error::refused("Bad data format"))?;
+    let most = ctx.engine.hot.bulk_max();
+    // A few bytes may unpack to a hundred times as many, beside which the value is made.
+    let unpacked = unpacks(payload, most).saturating_mul(2);
+    growing(ctx.engine, now, |growth| growth.ask(unpacked))?;
+    let value = read_value(payload, most, &compact).ok_or(Error::refused("Bad data format"))?;
     store.with(args.word(1), now, |slot| {
         if !options.replace && slot.value().is_some() {
             return Err(Error::BusyKey);

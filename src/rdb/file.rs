@@ -363,27 +363,9 @@ impl Reader {
     fn entry<'a>(&self, kind: u8, deadline: Option<u64>, parts: &mut Parts<'a>) -> Result<Option<Part<'a>>, Flaw> {
         let Some(key) = parts.string(self.most) else { return Ok(None) };
         let (behind, left) = (parts.clone(), parts.left());
-        let Some(()) = self.skip(kind, parts)? else { return Ok(None) };
+        let Some(()) = skip(kind, self.most, parts).map_err(Flaw::Type)? else { return Ok(None) };
         let mut content = behind;
         Ok(content.take(left - parts.left()).map(|content| Part::Entry { key, deadline, kind, content }))
-    }
-
-    /// Passes over the value of a type.
-    fn skip(&self, kind: u8, parts: &mut Parts<'_>) -> Result<Option<()>, Flaw> {
-        let most = self.most;
-        let mut all = |each: &mut dyn FnMut(&mut Parts<'_>) -> Option<()>| {
-            let count = parts.count()?;
-            (0..count).try_for_each(|_| each(parts))
-        };
-        Ok(match kind {
-            LIST | SET | LIST_ZIPLISTS => all(&mut |parts| parts.skip_string(most)),
-            HASH => all(&mut |parts| parts.skip_string(most).and_then(|()| parts.skip_string(most))),
-            ZSET => all(&mut |parts| parts.skip_string(most).and_then(|()| parts.double().map(|_| ()))),
-            ZSET_TEXT => all(&mut |parts| parts.skip_string(most).and_then(|()| parts.double_text().map(|_| ()))),
-            LIST_LISTPACKS => all(&mut |parts| parts.count().and_then(|_| parts.skip_string(most))),
-            kind if is_one_string(kind) => parts.skip_string(most),
-            kind => return Err(Flaw::Type(kind)),
-        })
     }
 }
 

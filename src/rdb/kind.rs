@@ -1,5 +1,7 @@
 //! Redis' numbers of types and encodings: the byte in front of a value, in a dump and in a file.
 
+use super::Reader;
+
 pub const STRING: u8 = 0;
 pub const LIST: u8 = 1;
 pub const SET: u8 = 2;
@@ -27,4 +29,22 @@ pub fn is_one_string(kind: u8) -> bool {
         kind,
         STRING | LIST_ZIPLIST | SET_INTSET | ZSET_ZIPLIST | HASH_ZIPLIST | HASH_LISTPACK | ZSET_LISTPACK | SET_LISTPACK
     )
+}
+
+/// Passes over the value of a type, with strings of at most so many bytes, without looking into them. A type that is not known
+/// is the error.
+pub fn skip(kind: u8, most: usize, parts: &mut Reader<'_>) -> Result<Option<()>, u8> {
+    let mut all = |each: &mut dyn FnMut(&mut Reader<'_>) -> Option<()>| {
+        let count = parts.count()?;
+        (0..count).try_for_each(|_| each(parts))
+    };
+    Ok(match kind {
+        LIST | SET | LIST_ZIPLISTS => all(&mut |parts| parts.skip_string(most)),
+        HASH => all(&mut |parts| parts.skip_string(most).and_then(|()| parts.skip_string(most))),
+        ZSET => all(&mut |parts| parts.skip_string(most).and_then(|()| parts.double().map(|_| ()))),
+        ZSET_TEXT => all(&mut |parts| parts.skip_string(most).and_then(|()| parts.double_text().map(|_| ()))),
+        LIST_LISTPACKS => all(&mut |parts| parts.count().and_then(|_| parts.skip_string(most))),
+        kind if is_one_string(kind) => parts.skip_string(most),
+        kind => return Err(kind),
+    })
 }

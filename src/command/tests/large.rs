@@ -109,6 +109,35 @@ fn a_few_words_make_no_string_that_there_is_no_room_for() {
 }
 
 #[test]
+fn a_few_packed_bytes_unpack_to_no_more_than_there_is_room_for() {
+    let mut t = Transcript::with(&[("maxmemory", "16mb"), ("maxmemory-policy", "noeviction")]);
+    // A byte, which is repeated 264 times by each three bytes.
+    let packed = |times: usize| {
+        let content = [&[0, b'x'][..], &[0xe0, 255, 0].repeat(times)].concat();
+        let lens =
+            [content.len(), 1 + 264 * times].map(|len| u32::try_from(len).expect("a short string").to_be_bytes());
+        [&[0xc3, 0x80][..], &lens[0], &[0x80], &lens[1], &content].concat()
+    };
+    let string = |times| [&[0][..], &packed(times)].concat();
+    let list = |times, count: u8| [&[1, count][..], &packed(times).repeat(count.into())].concat();
+    for (name, mut payload, fits) in [
+        ("8 MB", string(30_000), true),
+        ("15 MB", string(56_000), false),
+        ("a string of 500 MB", string(1_900_000), false),
+        ("20 of 1 MB", list(4_000, 20), false),
+        ("4 of 1 MB", list(4_000, 4), true),
+    ] {
+        crate::rdb::seal(&mut payload);
+        t.words(&[b"RESTORE", b"k", b"0", &payload]).hears(if fits { "+OK" } else { FULL });
+        assert_eq!(t.say("DEL k").text(), if fits { ":1" } else { ":0" }, "{name}");
+    }
+    // What says that it is longer than any string may be is broken.
+    let mut payload = vec![0, 0xc3, 4, 0x80, 255, 255, 255, 255, 0x20, b'a', 0, 0];
+    crate::rdb::seal(&mut payload);
+    t.words(&[b"RESTORE", b"k", b"0", &payload]).hears("-ERR Bad data format");
+}
+
+#[test]
 fn what_may_go_does_before_a_string_that_grows_is_refused() {
     let mut t = Transcript::with(&[("maxmemory", "16mb"), ("maxmemory-policy", "allkeys-lru")]);
     let some = vec![b'x'; 100_000];
