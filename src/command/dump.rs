@@ -110,13 +110,16 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
     if !options.replace && store.peek(args.word(1), now, |_| ()).is_some() {
         return Err(Error::BusyKey);
     }
-    let deadline = match args.int(2)? {
-        ..0 => return Err(TTL),
+    let ttl = args.int(2)?;
+    if ttl < 0 {
+        return Err(TTL);
+    }
+    let payload = unseal(args.word(3)).ok_or(Error::refused("DUMP payload version or checksum are wrong"))?;
+    let deadline = match ttl {
         0 => Millis::NEVER,
         ttl if options.absolute => Term::UNIX_MILLIS.instant(ctx, ttl)?,
         ttl => Term::MILLIS.instant(ctx, ttl)?,
     };
-    let payload = unseal(args.word(3)).ok_or(Error::refused("DUMP payload version or checksum are wrong"))?;
     let compact = ctx.engine.with_config(|config| config.compact);
     let most = ctx.engine.hot.bulk_max();
     // A few bytes may unpack to a hundred times as many, beside which the value is made.
