@@ -36,8 +36,8 @@ unit: toolchain ## Rust tests: units, transcripts, models, sockets, docs
 	$(CARGO) test --locked
 	$(CARGO) run --locked --no-default-features --example embed
 
-fuzz: ## Every fuzz target for T=60 seconds, or those of TARGETS="glob http"; what is found lands in fuzz/artifacts
-	T=$(or $(T),60) fuzz/run.sh $(TARGETS)
+fuzz: tools ## Every fuzz target for T=60 seconds, or those of TARGETS="glob http"; what is found lands in fuzz/artifacts
+	T=$(or $(T),60) SEED=$(SEED) fuzz/run.sh $(TARGETS)
 
 memcheck: tools ## The store under valgrind, as the crates below it have unsafe code
 	tests/memcheck.sh

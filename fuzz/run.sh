@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Fuzzes each target for T seconds (60), or the ones that are named, as many at a time as there are cores. Needs no nightly: the
 # targets are built without sanitizers, which would find nothing in safe code and need one. cargo-fuzz is installed when it is
-# missing.
+# missing. With SEED=1 the same code gets the same inputs, for as far as time allows.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export PATH="$PWD/target/tools/bin:${CARGO_HOME:-$HOME/.cargo}/bin:$PATH" T="${T:-60}"
+export PATH="$PWD/target/tools/bin:${CARGO_HOME:-$HOME/.cargo}/bin:$PATH" T="${T:-60}" SEED="${SEED:-0}"
 cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet --debug --root target/tools cargo-fuzz
 cargo fuzz build --sanitizer none
 
@@ -14,7 +14,7 @@ one() { # target
     mkdir -p "$found"
     # New inputs go to a folder that is not kept; `fuzz/keep.sh` takes over the smallest set of them.
     if ! cargo fuzz run --sanitizer none "$name" "$found" "fuzz/corpus/$name" -- \
-        -max_total_time="$T" -timeout=10 -rss_limit_mb=1500 -print_final_stats=1 >"$log" 2>&1; then
+        -max_total_time="$T" -seed="$SEED" -timeout=10 -rss_limit_mb=1500 -print_final_stats=1 >"$log" 2>&1; then
         printf '%s\n' "$name: something was found, or it did not run:" "$(tail -40 "$log")"
         return 1
     fi

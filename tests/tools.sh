@@ -25,6 +25,8 @@ need groff groff-base
 # cargo-deb asks it what the package depends on, and without it says nothing.
 need dpkg-shlibdeps dpkg-dev
 need script bsdutils
+# libFuzzer is C++.
+need c++ g++
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 
 [ ${#packages[@]} -gt 0 ] || exec "$(dirname "${BASH_SOURCE[0]}")/node.sh"
