@@ -20,6 +20,7 @@ mod settings;
 mod sign_out;
 mod sign_out_all;
 mod sign_out_here;
+mod slash;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -52,6 +53,7 @@ use tracing::{Instrument as _, debug, warn};
 
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use self::slash::Slash;
 use page::Pages;
 
 use super::fences::FenceLog;
@@ -61,7 +63,7 @@ use super::prometheus::Exposition;
 use super::script::Stage;
 use super::signing::SigningKeys;
 use super::strangers::Strangers;
-use super::upstream::{Outgoing, Reach, Upstream};
+use super::upstream::{self, Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::config::Config;
 use crate::engine::{Charge, Engine};
@@ -107,6 +109,8 @@ pub struct Hall {
     spans: Option<Spans>,
     /// Who may look through all that lies in the store, one at a time.
     walk: Semaphore,
+    /// Whether the upstream wants a slash behind the path of sessions.
+    slash: Slash,
 }
 
 impl Hall {
@@ -136,6 +140,7 @@ impl Hall {
             start: plain::start(&sessions),
             spans: None,
             walk: Semaphore::new(1),
+            slash: Slash::default(),
             sessions,
             engine,
         }
@@ -212,7 +217,7 @@ impl Hall {
 
     /// Points a request at the path where the upstream has sessions, with the query that it has.
     fn aim(&self, uri: &mut Uri) {
-        let path = self.sessions.service().path();
+        let path = self.slash.form(self.sessions.service().path());
         if uri.path() != path {
             let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
             // Both parts were parts of such a thing before.
@@ -432,9 +437,18 @@ impl Door {
 
     /// Asks the upstream for a whole answer, within the time and size of a session check.
     async fn ask(&self, upstream: &Upstream, mut request: Request<Outgoing>) -> Outcome {
-        let limit = self.hall.sessions.settings().body_max;
+        let (limit, deadline) = (self.hall.sessions.settings().body_max, self.deadline());
         let call = self.begin_call(&mut request);
-        let answer = upstream.ask(request, limit, self.deadline()).await;
+        let asked = slash::Asked::on(self.hall.sessions.service().path(), &request);
+        let again = asked.as_ref().and_then(|_| upstream::again(&request));
+        let mut answer = upstream.ask(request, limit, deadline).await;
+        if let (Some(asked), Ok(led)) = (asked, &answer)
+            && let Some(to) = self.hall.slash.heard(&asked, upstream.reach().base(), led)
+            && let Some(mut again) = again
+        {
+            *again.uri_mut() = to;
+            answer = upstream.ask(again, limit, deadline).await;
+        }
         self.end_call(call, &answer);
         match answer {
             Ok(answer) => Outcome::Answered(relay::source_answer(answer)),

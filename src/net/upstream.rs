@@ -2,7 +2,7 @@
 //!
 //! Each worker has an [`Upstream`] of its own, because a connection lives on the runtime that opened it; what all
 //! workers share (how many calls run at once, whether the application answers) is in [`Reach`]. Redirects are not
-//! followed, nothing is decompressed, and nothing here knows what a session is.
+//! followed here, nothing is decompressed, and nothing here knows what a session is.
 
 mod outgoing;
 
@@ -128,6 +128,11 @@ impl Reach {
             Some(asked) if !self.is_own_host => Some(asked),
             _ => HeaderValue::from_str(&self.host_header).ok(),
         }
+    }
+
+    /// What goes before each path.
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     fn heard(&self, outcome: Result<(), Failure>) {
@@ -458,7 +463,7 @@ fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A copy to send again, for what may be sent twice.
-fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+pub(super) fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     let repeatable = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
     repeatable.then(|| {
         let mut copy = Request::new(Outgoing::empty());

@@ -106,6 +106,50 @@ fn redirects_are_handed_on_and_never_followed() {
 }
 
 #[test]
+fn an_upstream_that_wants_a_closing_slash_is_asked_with_one() {
+    let (server, upstream) = front(&[]);
+    upstream.behave(Mode::Slashes);
+    let cookie = cookie("alice.1");
+    let own = [("Cookie", cookie.as_str())];
+    // An update cannot be sent twice: its client is led to the other path, which leads nobody round in a circle.
+    let led = ask(server.http, "POST", "/api/auth/session", &own, "{}");
+    assert_eq!((led.status, led.header("location")), (308, "/api/auth/session/"));
+    for path in ["/api/auth/session/", "/api/auth/session"] {
+        assert_eq!(ask(server.http, "POST", path, &own, "{}").status, 200, "{path}");
+    }
+    let asked = |(server, upstream): &(Running, Arc<Faulty>), path: &str| {
+        let before = upstream.seen.lock().len();
+        let answer = ask(server.http, "GET", path, &own, "");
+        let lines = upstream.seen.lock()[before..].iter().map(|seen| seen.line.clone()).collect::<Vec<_>>();
+        (answer.status, answer.header("x-session-source").to_owned(), lines)
+    };
+    let fresh = front(&[]);
+    fresh.1.behave(Mode::Slashes);
+    let both = ["GET /api/auth/session HTTP/1.1", "GET /api/auth/session/ HTTP/1.1"];
+    for (path, source, lines) in [
+        ("/api/auth/session", "nextauth", &both[..]),
+        ("/api/auth/session/", "cache", &[]),
+        ("/api/auth/session", "cache", &[]),
+        ("/api/auth/verify", "cache", &[]),
+        ("/api/auth/session?x", "nextauth", &["GET /api/auth/session/?x HTTP/1.1"]),
+    ] {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        assert_eq!(asked(&fresh, path), (200, source.to_owned(), lines), "{path}");
+    }
+    let other = super::browser::cookie("bob.1");
+    let checked = ask(fresh.0.http, "GET", "/api/auth/session/", &[("Cookie", &other)], "");
+    assert!(checked.body.contains("bob"), "{}", checked.body);
+    assert_eq!(fresh.1.last().line, both[1]);
+    // A sign-out on either path.
+    let cookies = format!("{cookie}; next-auth.csrf-token=good%7C5f3e");
+    let form = [("Cookie", cookies.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    assert_eq!(ask(fresh.0.http, "POST", "/api/auth/signout", &form, "csrfToken=good").status, 308);
+    assert_eq!(asked(&fresh, "/api/auth/session").1, "nextauth", "it was not signed out");
+    assert_eq!(ask(fresh.0.http, "POST", "/api/auth/signout/", &form, "csrfToken=good").status, 200);
+    assert!(check(fresh.0.http, "alice.1").header("cache-status").contains("signed-out"));
+}
+
+#[test]
 fn another_protocol_is_handed_to_nobody() {
     let (server, upstream) = front(&[("session-error", "pass")]);
     let page = ask(server.http, "GET", "/api/auth/switch", &[], "");

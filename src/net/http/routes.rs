@@ -76,7 +76,9 @@ impl Visit {
             (Route::SignOut, None) => answer::not_allowed("POST"),
             (Route::Page, None) if decodes && parts.uri.path() == CSRF => self.csrf(&parts),
             (Route::SignIn, None) if decodes && parts.uri.path() == CSRF => answer::not_allowed("GET, HEAD"),
-            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&parts.uri.path()) => answer::not_allowed("POST"),
+            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&parts.uri.path().trim_end_matches('/')) => {
+                answer::not_allowed("POST")
+            }
             (Route::SignIn | Route::Page, None) if decodes => {
                 let why = "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
                            signout-everywhere under /api/auth; set upstream for the others";

@@ -206,7 +206,7 @@ pub(super) fn refuse_foreign(parts: &Parts, body: &[u8], is_vouched: bool) -> Op
         return Some(answer::text(StatusCode::FORBIDDEN, FOREIGN));
     }
     let mut said = serde_json::json!({ "error": FOREIGN });
-    if parts.uri.path() == SIGN_OUT {
+    if parts.uri.path().trim_end_matches('/') == SIGN_OUT {
         said["url"] = format!("{SIGN_OUT}?csrf=true").into();
     }
     Some(answer::json(StatusCode::FORBIDDEN, &said))

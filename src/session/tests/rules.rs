@@ -332,7 +332,12 @@ fn rule_09_only_a_plain_get_of_a_good_session_is_stored() {
     assert_eq!(at("GET", "/api/auth/session", Some("")), OtherCheck);
     assert_eq!(at("HEAD", "/api/auth/session", None), OtherCheck);
     assert_eq!(at("POST", "/api/auth/session", None), Update);
-    for spelling in ["session/", "/session", "%73ession", "%2573ession", "Session", "%5csession", "session;a=b"] {
+    // As who wants a closing slash behind every path sends clients to it.
+    assert_eq!(at("GET", "/api/auth/session/", None), Check);
+    assert_eq!(at("POST", "/api/auth/session/", None), Update);
+    assert_eq!(at("POST", "/api/auth/signout/", None), SignOut);
+    assert_eq!(at("POST", "/api/auth/signout-everywhere/", None), SignOutEverywhere);
+    for spelling in ["session//", "/session", "%73ession", "%2573ession", "Session", "%5csession", "session;a=b"] {
         assert_eq!(at("GET", &format!("/api/auth/{spelling}"), None), OtherCheck, "{spelling}");
         assert_eq!(at("PUT", &format!("/api/auth/{spelling}"), None), Update, "{spelling}");
     }
