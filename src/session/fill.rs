@@ -89,6 +89,7 @@ impl Core {
         now: Millis,
     ) -> (Answer, Landing) {
         let change = self.change(&answer.headers);
+        self.learn(&fill.tokens, &answer);
         let used = change.side();
         let fenced = || {
             let answer = self.fenced(&fill.tokens);

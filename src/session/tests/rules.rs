@@ -420,9 +420,38 @@ fn rule_10_without_a_session_cookie_nobody_is_asked() {
     let source = SourceAnswer::new(200, "null").with("set-cookie", "authjs.csrf-token=x; Path=/");
     desk.sessions.passed(&desk.tokens(""), Passage::Check, Outcome::Answered(source), desk.now());
     assert_eq!(&desk.hit("").body[..], b"null");
-    // A cookie of the app's own tells nothing; then next-auth is taken for granted.
-    let own = Settings { source: Source::Upstream, cookie: Some("sid".into()), ..Settings::default() };
-    assert_eq!(&Desk::with(own).hit("").body[..], b"{}");
+    // A cookie of the app's own tells nothing; where nobody is asked, next-auth is taken for granted.
+    let own = |source| Settings { source, cookie: Some("sid".into()), ..Settings::default() };
+    assert_eq!(&Desk::with(own(Source::StoreAlone)).hit("").body[..], b"{}");
+    // An empty session tells it all the same.
+    for empty in ["null", "{}"] {
+        for settings in [own(Source::Upstream), Settings { source: Source::Upstream, ..Settings::default() }] {
+            let desk = Desk::with(settings);
+            assert!(matches!(desk.check("theme=dark"), LookUp::Pass(PassWhy::ProfileUnknown)));
+            let tokens = desk.tokens("");
+            for source in
+                [SourceAnswer::new(500, "null"), SourceAnswer::new(200, "<html>"), SourceAnswer::new(200, empty)]
+            {
+                assert!(matches!(desk.check(""), LookUp::Pass(PassWhy::ProfileUnknown)));
+                desk.sessions.passed(&tokens, Passage::Check, Outcome::Answered(source), desk.now());
+            }
+            assert_eq!(&desk.hit("").body[..], empty.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn rule_10_a_cookie_of_the_apps_own_is_rolled_whichever_library_sets_it() {
+    for helper in ["authjs.callback-url=x; Path=/", "next-auth.callback-url=x; Path=/"] {
+        let settings = Settings { source: Source::Upstream, cookie: Some("sid".into()), ..Settings::default() };
+        let desk = Desk::with(settings);
+        let source = told("alice").with("set-cookie", helper).with("set-cookie", "sid=t2; Path=/");
+        desk.fill("sid=t1", source);
+        assert_eq!(desk.hit("sid=t2").origin, Origin::Cache);
+        desk.sign_out("sid=t2", None);
+        let empty = if helper.starts_with("authjs") { "null" } else { "{}" };
+        assert_eq!(&desk.hit("sid=t1").body[..], empty.as_bytes());
+    }
 }
 
 #[test]
