@@ -215,10 +215,15 @@ impl Faulty {
                 sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
                 self.trouble_or(mode, stream, check(token)).await
             }
-            ("POST", "/api/auth/session") => self.trouble_or(mode, stream, check(token)).await,
+            ("POST", "/api/auth/session") => {
+                sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
+                self.trouble_or(mode, stream, check(token)).await
+            }
             ("POST", "/api/auth/signout") => {
                 sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
-                let good = seen.body.windows(14).any(|part| part == b"csrfToken=good");
+                // As with `skipCSRFCheck`, where no token is sent.
+                let skips = seen.header("x-auth-return-redirect").is_some() && !seen.body.starts_with(b"csrfToken");
+                let good = skips || seen.body.windows(14).any(|part| part == b"csrfToken=good");
                 let answer = match good {
                     true => json(
                         r#"{"url":"http://app/signin"}"#,

@@ -196,6 +196,23 @@ fn an_upstream_that_is_not_there_signs_nobody_out_and_lets_nobody_wait() {
 }
 
 #[test]
+fn a_sign_out_of_auth_js_without_a_csrf_token_is_the_upstreams_to_judge() {
+    let (server, _upstream) = front(&[]);
+    let cookie = cookie("alice.1");
+    let own = [("Cookie", cookie.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    let asks = [own[0], own[1], ("X-Auth-Return-Redirect", "1")];
+    check(server.http, "alice.1");
+    // The application's own step, which signs nobody out.
+    assert_eq!(ask(server.http, "POST", "/api/auth/signout", &own, "").body, r#"{"success":true}"#);
+    assert!(check(server.http, "alice.1").body.contains("alice"));
+    let answer = ask(server.http, "POST", "/api/auth/signout", &asks, "callbackUrl=%2F");
+    assert!(answer.header("set-cookie").starts_with("next-auth.session-token=; Max-Age=0"), "{answer:?}");
+    assert!(check(server.http, "alice.1").header("cache-status").contains("signed-out"));
+    let foreign = [asks[0], asks[1], asks[2], ("Sec-Fetch-Site", "cross-site")];
+    assert_eq!(ask(server.http, "POST", "/api/auth/signout", &foreign, "callbackUrl=%2F").status, 403);
+}
+
+#[test]
 fn a_sign_out_holds_while_the_upstream_is_in_trouble() {
     let (server, upstream) = front(&[]);
     for (number, mode) in
