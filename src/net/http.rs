@@ -83,6 +83,9 @@ const CLIENT_BYTES: usize = 20 * 1024;
 /// What a call to the upstream is charged: a request with its cookies, and an answer of usual size.
 const CALL_BYTES: usize = 16 * 1024;
 
+/// How long an update of a session may take at most.
+const UPDATE_MAX: Duration = Duration::from_secs(30);
+
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
 
@@ -435,9 +438,24 @@ impl Door {
         Instant::now() + self.hall.sessions.settings().timeout.duration()
     }
 
+    /// The same of an update whose body is there. It may take longer than a check, as it is not to be had again, but no longer
+    /// than a fence stands that is laid meanwhile.
+    fn update_deadline(&self, body: &Outgoing) -> Instant {
+        match body {
+            Outgoing::Full(_) => {
+                Instant::now() + self.hall.sessions.settings().longest_call().duration().min(UPDATE_MAX)
+            }
+            Outgoing::Stream(_) => self.deadline(),
+        }
+    }
+
     /// Asks the upstream for a whole answer, within the time and size of a session check.
-    async fn ask(&self, upstream: &Upstream, mut request: Request<Outgoing>) -> Outcome {
-        let (limit, deadline) = (self.hall.sessions.settings().body_max, self.deadline());
+    async fn ask(&self, upstream: &Upstream, request: Request<Outgoing>) -> Outcome {
+        self.ask_until(upstream, request, self.deadline()).await
+    }
+
+    async fn ask_until(&self, upstream: &Upstream, mut request: Request<Outgoing>, deadline: Instant) -> Outcome {
+        let limit = self.hall.sessions.settings().body_max;
         let call = self.begin_call(&mut request);
         let asked = slash::Asked::on(self.hall.sessions.service().path(), &request);
         let again = asked.as_ref().and_then(|_| upstream::again(&request));

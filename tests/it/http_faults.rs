@@ -150,6 +150,16 @@ fn an_upstream_that_wants_a_closing_slash_is_asked_with_one() {
 }
 
 #[test]
+fn an_update_may_take_longer_than_a_check() {
+    let (server, upstream) = front(&[]);
+    upstream.take_your_time(600);
+    let answer = ask(server.http, "POST", "/api/auth/session", &[("Cookie", &cookie("alice.1"))], "{}");
+    assert_eq!(answer.status, 200, "{}", answer.header("cache-status"));
+    assert!(answer.header("set-cookie").starts_with("next-auth.session-token=alice.2"));
+    assert!(check(server.http, "bob.1").header("cache-status").contains("timeout"));
+}
+
+#[test]
 fn another_protocol_is_handed_to_nobody() {
     let (server, upstream) = front(&[("session-error", "pass")]);
     let page = ask(server.http, "GET", "/api/auth/switch", &[], "");

@@ -152,8 +152,12 @@ impl Visit {
                 answer
             }
             None => {
+                let deadline = match passage {
+                    Passage::Update => door.update_deadline(&body),
+                    _ => door.deadline(),
+                };
                 let request = self.up(&parts, upstream, body);
-                let outcome = door.ask(upstream, request).await;
+                let outcome = door.ask_until(upstream, request, deadline).await;
                 let answer = door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now));
                 // Somebody may have been signed out everywhere meanwhile.
                 match door.without_dead(&tokens, &parts) {
