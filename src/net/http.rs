@@ -20,6 +20,7 @@ mod settings;
 mod sign_out;
 mod sign_out_all;
 mod sign_out_here;
+mod slash;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -52,6 +53,7 @@ use tracing::{Instrument as _, debug, warn};
 
 use self::head::{Heads, Sentry};
 use self::plain::Desk;
+use self::slash::Slash;
 use page::Pages;
 
 use super::fences::FenceLog;
@@ -61,7 +63,7 @@ use super::prometheus::Exposition;
 use super::script::Stage;
 use super::signing::SigningKeys;
 use super::strangers::Strangers;
-use super::upstream::{Outgoing, Reach, Upstream};
+use super::upstream::{self, Outgoing, Reach, Upstream};
 use crate::clock::Millis;
 use crate::config::Config;
 use crate::engine::{Charge, Engine};
@@ -80,6 +82,9 @@ const CLIENT_BYTES: usize = 20 * 1024;
 
 /// What a call to the upstream is charged: a request with its cookies, and an answer of usual size.
 const CALL_BYTES: usize = 16 * 1024;
+
+/// How long an update of a session may take at most.
+const UPDATE_MAX: Duration = Duration::from_secs(30);
 
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
 const GRACE: Duration = Duration::from_millis(250);
@@ -107,6 +112,8 @@ pub struct Hall {
     spans: Option<Spans>,
     /// Who may look through all that lies in the store, one at a time.
     walk: Semaphore,
+    /// Whether the upstream wants a slash behind the path of sessions.
+    slash: Slash,
 }
 
 impl Hall {
@@ -136,6 +143,7 @@ impl Hall {
             start: plain::start(&sessions),
             spans: None,
             walk: Semaphore::new(1),
+            slash: Slash::default(),
             sessions,
             engine,
         }
@@ -212,7 +220,7 @@ impl Hall {
 
     /// Points a request at the path where the upstream has sessions, with the query that it has.
     fn aim(&self, uri: &mut Uri) {
-        let path = self.sessions.service().path();
+        let path = self.slash.form(self.sessions.service().path());
         if uri.path() != path {
             let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
             // Both parts were parts of such a thing before.
@@ -430,11 +438,35 @@ impl Door {
         Instant::now() + self.hall.sessions.settings().timeout.duration()
     }
 
+    /// The same of an update whose body is there. It may take longer than a check, as it is not to be had again, but no longer
+    /// than a fence stands that is laid meanwhile.
+    fn update_deadline(&self, body: &Outgoing) -> Instant {
+        match body {
+            Outgoing::Full(_) => {
+                Instant::now() + self.hall.sessions.settings().longest_call().duration().min(UPDATE_MAX)
+            }
+            Outgoing::Stream(_) => self.deadline(),
+        }
+    }
+
     /// Asks the upstream for a whole answer, within the time and size of a session check.
-    async fn ask(&self, upstream: &Upstream, mut request: Request<Outgoing>) -> Outcome {
+    async fn ask(&self, upstream: &Upstream, request: Request<Outgoing>) -> Outcome {
+        self.ask_until(upstream, request, self.deadline()).await
+    }
+
+    async fn ask_until(&self, upstream: &Upstream, mut request: Request<Outgoing>, deadline: Instant) -> Outcome {
         let limit = self.hall.sessions.settings().body_max;
         let call = self.begin_call(&mut request);
-        let answer = upstream.ask(request, limit, self.deadline()).await;
+        let asked = slash::Asked::on(self.hall.sessions.service().path(), &request);
+        let again = asked.as_ref().and_then(|_| upstream::again(&request));
+        let mut answer = upstream.ask(request, limit, deadline).await;
+        if let (Some(asked), Ok(led)) = (asked, &answer)
+            && let Some(to) = self.hall.slash.heard(&asked, upstream.reach().base(), led)
+            && let Some(mut again) = again
+        {
+            *again.uri_mut() = to;
+            answer = upstream.ask(again, limit, deadline).await;
+        }
         self.end_call(call, &answer);
         match answer {
             Ok(answer) => Outcome::Answered(relay::source_answer(answer)),

@@ -2,7 +2,7 @@
 //!
 //! Each worker has an [`Upstream`] of its own, because a connection lives on the runtime that opened it; what all
 //! workers share (how many calls run at once, whether the application answers) is in [`Reach`]. Redirects are not
-//! followed, nothing is decompressed, and nothing here knows what a session is.
+//! followed here, nothing is decompressed, and nothing here knows what a session is.
 
 mod outgoing;
 
@@ -50,6 +50,10 @@ const IDLE_FOR_ONCE: Duration = Duration::from_secs(1);
 /// checks.
 const RESERVE: usize = 4;
 
+/// One in so many of the others may have a body that is still coming, so that nothing a client withholds stops sign-ins, whose
+/// bodies are short and there before they are handed on.
+const UPLOADS: usize = 2;
+
 /// How long the rest of a request may take whose answer is here already.
 const REST_FOR: Duration = Duration::from_secs(60);
 
@@ -74,6 +78,8 @@ pub struct Reach {
     slots: Arc<Semaphore>,
     /// Those of them that calls may have whose pace a client sets.
     paced: Arc<Semaphore>,
+    /// Those of these that may have a body which is still coming.
+    uploads: Arc<Semaphore>,
     news: Mutex<News>,
     /// Held by who finds out whether it answers.
     trying: tokio::sync::Mutex<()>,
@@ -107,6 +113,7 @@ impl Reach {
             base,
             slots: Arc::new(Semaphore::new(connections)),
             paced: Arc::new(Semaphore::new(connections - reserve)),
+            uploads: Arc::new(Semaphore::new(((connections - reserve) / UPLOADS).max(1))),
             news: Mutex::new(News { failures: 0, at: None, last: None }),
             trying: tokio::sync::Mutex::default(),
         }
@@ -128,6 +135,11 @@ impl Reach {
             Some(asked) if !self.is_own_host => Some(asked),
             _ => HeaderValue::from_str(&self.host_header).ok(),
         }
+    }
+
+    /// What goes before each path.
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     fn heard(&self, outcome: Result<(), Failure>) {
@@ -176,6 +188,7 @@ impl Reach {
 struct Slot {
     _slot: OwnedSemaphorePermit,
     _paced: Option<OwnedSemaphorePermit>,
+    _upload: Option<OwnedSemaphorePermit>,
 }
 
 impl Reach {
@@ -183,12 +196,14 @@ impl Reach {
     async fn slot(&self, pace: Pace) -> Result<Slot, Failure> {
         let take = |slots: &Arc<Semaphore>| Arc::clone(slots).acquire_owned();
         // First among their like, so that no more of them wait in front of checks than may run.
-        let paced = match pace {
-            Pace::Client => Some(take(&self.paced).await.map_err(|_| Failure::Refused)?),
-            Pace::Own => None,
+        let some = async |slots, is_due| match is_due {
+            true => take(slots).await.map(Some).map_err(|_| Failure::Refused),
+            false => Ok(None),
         };
+        let upload = some(&self.uploads, pace == Pace::Upload).await?;
+        let paced = some(&self.paced, pace != Pace::Own).await?;
         let slot = take(&self.slots).await.map_err(|_| Failure::Refused)?;
-        Ok(Slot { _slot: slot, _paced: paced })
+        Ok(Slot { _slot: slot, _paced: paced, _upload: upload })
     }
 
     /// A connection to it.
@@ -253,8 +268,10 @@ impl Drop for Line {
 enum Pace {
     /// The application, until the deadline.
     Own,
-    /// A client, whose body is still coming or who reads the answer as it comes.
+    /// A client, who reads the answer as it comes.
     Client,
+    /// A client whose body is still coming.
+    Upload,
 }
 
 /// How far a call has come, which decides whether its failure says anything of the application.
@@ -298,8 +315,9 @@ impl Upstream {
     /// Sends one request and waits for the head of its answer until the deadline. The body is the caller's to read;
     /// while it is read the connection is its own.
     pub async fn call(&self, request: Request<Outgoing>, deadline: Instant) -> Result<Response<Borrowed>, Failure> {
+        let pace = if request.body().is_coming() { Pace::Upload } else { Pace::Client };
         let call = Call::new(&request, deadline);
-        self.outcome(&call, self.begin(request, Pace::Client, &call)).await
+        self.outcome(&call, self.begin(request, pace, &call)).await
     }
 
     /// Sends one request and reads its whole answer, up to `limit` bytes of body, until the deadline.
@@ -309,7 +327,7 @@ impl Upstream {
         limit: usize,
         deadline: Instant,
     ) -> Result<Response<Bytes>, Failure> {
-        let pace = if request.body().is_coming() { Pace::Client } else { Pace::Own };
+        let pace = if request.body().is_coming() { Pace::Upload } else { Pace::Own };
         let call = Call::new(&request, deadline);
         let whole = async {
             let (parts, body) = self.begin(request, pace, &call).await?.into_parts();
@@ -458,7 +476,7 @@ fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A copy to send again, for what may be sent twice.
-fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+pub(super) fn again(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     let repeatable = matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream();
     repeatable.then(|| {
         let mut copy = Request::new(Outgoing::empty());

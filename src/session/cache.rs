@@ -23,7 +23,7 @@ use super::fill::Trouble;
 use super::flight::{Fill, Flight, Landing, Wait};
 use super::hit::Hit;
 use super::nextauth::Vault;
-use super::source::{Failure, Kind, Outcome, Source};
+use super::source::{Failure, Kind, Outcome, Source, SourceAnswer};
 use super::story::{Event, Story};
 use super::sync::Steps;
 use super::{Profile, Service, Settings};
@@ -483,6 +483,9 @@ impl SessionCache {
         if let Some(flight) = flights.get(&listed) {
             return LookUp::Wait(Wait { flight: flight.clone(), family, tokens: tokens.clone() });
         }
+        if !behind && let Some(answer) = core.bridged(tokens, &family, now) {
+            return LookUp::Answer(answer);
+        }
         let flight = Arc::new(Flight::default());
         flights.insert(listed.clone(), flight.clone());
         drop(flights);
@@ -612,6 +615,18 @@ impl Core {
             self.learned.store(profile as u8 + 1, Ordering::Relaxed);
         }
         change
+    }
+
+    /// Notes by what an empty session looks like whose it is, where nothing else has told that yet.
+    pub fn learn(&self, tokens: &Tokens, answer: &SourceAnswer) {
+        let profile = match answer.body.trim_ascii() {
+            b"null" => Profile::AuthJs,
+            b"{}" => Profile::NextAuth,
+            _ => return,
+        };
+        if answer.status == 200 && !tokens.profile_known && self.learned().is_none() {
+            self.learned.store(profile as u8 + 1, Ordering::Relaxed);
+        }
     }
 
     /// The answer for a token that was signed out.

@@ -195,7 +195,7 @@ impl Service {
 pub(super) struct CookieNames {
     known: Vec<Known>,
     fixed: Option<Profile>,
-    /// Whether the app has a name of its own, which says nothing of HTTPS.
+    /// Whether the app has a name of its own, which says nothing of HTTPS, nor of the library.
     is_own: bool,
     /// Whether a session cookie has just this name: other services have no chunks, and other cookies that begin so.
     is_whole: bool,
@@ -245,8 +245,10 @@ impl CookieNames {
         }
         let is_whole = !service.is_next_auth();
         let is_own = settings.cookie.is_some();
-        let fixed = settings.profile.or((is_own || is_whole).then_some(Profile::NextAuth));
         let is_handed_on = settings.source.kind() == Kind::Upstream;
+        // Whoever is asked tells it; where nobody is, it is taken for granted.
+        let is_assumed = is_whole || (is_own && !is_handed_on);
+        let fixed = settings.profile.or(is_assumed.then_some(Profile::NextAuth));
         let (max, prefix) = (settings.cookie_max, settings.prefix.clone());
         CookieNames { known, fixed, is_own, is_whole, is_handed_on, max, prefix }
     }
@@ -339,7 +341,8 @@ impl CookieNames {
         }
         // One that is empty alone says nothing, but it may count before another of its name, and where it stands among others.
         let first = parts.iter().find(|part| !part.is_empty());
-        let told = self.fixed.or(first.map(|part| self.known[part.known].profile)).or(hint).or(learned);
+        let named = first.filter(|_| !self.is_own).map(|part| self.known[part.known].profile);
+        let told = self.fixed.or(named).or(hint).or(learned);
         let mut tokens = Tokens {
             profile: told.unwrap_or(Profile::NextAuth),
             profile_known: told.is_some(),
@@ -383,7 +386,8 @@ impl CookieNames {
     }
 
     fn name_all(&self, store: &Store, parts: &[Part<'_>], is_countersigned: bool, tokens: &mut Tokens) {
-        let is_foreign = |part: &Part<'_>| !part.is_empty() && self.known[part.known].profile != tokens.profile;
+        let is_foreign =
+            |part: &Part<'_>| !self.is_own && !part.is_empty() && self.known[part.known].profile != tokens.profile;
         let mut whys = (is_countersigned || parts.iter().any(is_foreign)).then_some(PassWhy::Ambiguous);
         let mut is_whole = parts.len() <= PARTS_MAX;
         if !is_whole {
@@ -458,7 +462,7 @@ impl CookieNames {
                 continue;
             };
             let known = &self.known[known];
-            change.profile = change.profile.or(Some(known.profile));
+            change.profile = change.profile.or((!self.is_own).then_some(known.profile));
             change.lines.push(line.clone());
             let value = value.unwrap_or_default();
             let gone = value.is_empty() || fields.any(ends_it);
@@ -476,7 +480,7 @@ impl CookieNames {
     pub fn next(&self, store: &Store, tokens: &Tokens, change: &Change) -> Option<Seen> {
         if tokens.by_header
             || matches!(tokens.seen, Seen::Unclear { .. })
-            || change.profile.is_some_and(|other| other != tokens.profile)
+            || (!self.is_own && change.profile.is_some_and(|other| other != tokens.profile))
         {
             return None;
         }

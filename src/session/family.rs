@@ -159,8 +159,8 @@ impl Record {
 pub fn for_disk(key: &[u8], block: &[u8], shift: i64) -> Option<Bytes> {
     match key.first() {
         Some(&RECORD) => {}
-        // Made anew within seconds, and signed.
-        Some(&BADGE) => return None,
+        // Made anew within seconds, and signed; over within seconds.
+        Some(&BADGE | &PAUSE) => return None,
         Some(&USER) => return super::users::shifted(block, shift),
         _ => return Some(Bytes::copy_from_slice(block)),
     }
@@ -283,6 +283,8 @@ const NOTE: u8 = 1;
 const BADGE: u8 = 2;
 /// And that of a user's logins.
 pub(super) const USER: u8 = 3;
+/// And that of why a source that fails is let alone.
+const PAUSE: u8 = 4;
 
 /// The key of a family's record. The zero byte keeps it out of every namespace, whose prefixes are text.
 fn record_key(family: &[u8]) -> NameBuf {
@@ -366,6 +368,24 @@ impl Core {
             let kept = self.families.write(&note_key(name), &note, now, |slot, fresh| slot.put(fresh.until(until)));
             debug_assert!(kept.is_ok());
         }
+    }
+
+    /// Notes why the source, which fails, is not to be asked about a family until then.
+    pub fn pause(&self, family: &[u8], why: &str, until: Millis, now: Millis) {
+        let key = key_of(PAUSE, family);
+        let kept = self.families.write(&key, why.as_bytes(), now, |slot, fresh| slot.put(fresh.until(until)));
+        debug_assert!(kept.is_ok());
+    }
+
+    /// The source has answered: it may be asked again.
+    pub fn resume(&self, family: &[u8], now: Millis) {
+        self.families.forget(&key_of(PAUSE, family), now);
+    }
+
+    /// Why the source is not to be asked about a family now, if it is not.
+    pub fn paused(&self, family: &[u8], now: Millis) -> Option<String> {
+        let why = |value: crate::store::Value<'_>| Some(String::from_utf8_lossy(value.string().ok()?).into_owned());
+        self.families.peek(&key_of(PAUSE, family), now, why)?
     }
 
     /// Forgets the note on a name whose fence has fallen.

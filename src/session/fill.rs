@@ -20,6 +20,10 @@ use crate::clock::{Millis, Ttl};
 use crate::error::Result;
 use crate::store::{Class, Fresh, NameBuf, Slot};
 
+/// How long a source that fails is let alone at least, and at most.
+const PAUSE_MIN: Ttl = Ttl::seconds(1);
+const PAUSE_MAX: Ttl = Ttl::seconds(60);
+
 /// How the source failed.
 pub(super) enum Trouble {
     Failure(Failure),
@@ -62,6 +66,7 @@ impl Core {
                 self.tell(&fill.family, Event::Failed(failure), now);
                 warn!(session = %self.shown(&fill.family), failure = failure.word(), "Session source failed");
                 let answer = self.after_failure(&fill.tokens, Trouble::Failure(failure), now);
+                self.let_alone(fill, &answer, failure.word(), None, now);
                 (answer, Landing::Failed(failure))
             }
             Outcome::Answered(answer) if answer.is_failure() => {
@@ -71,6 +76,7 @@ impl Core {
                 let mut answer = Answer::of(answer, Origin::Failure);
                 answer.strip_cookies(|_| true);
                 let own = self.after_failure(&fill.tokens, Trouble::Answer(answer.clone()), now);
+                self.let_alone(fill, &own, &answer.status.to_string(), answer.header("retry-after"), now);
                 (own, Landing::Troubled(answer))
             }
             Outcome::Answered(answer) => {
@@ -89,6 +95,7 @@ impl Core {
         now: Millis,
     ) -> (Answer, Landing) {
         let change = self.change(&answer.headers);
+        self.learn(&fill.tokens, &answer);
         let used = change.side();
         let fenced = || {
             let answer = self.fenced(&fill.tokens);
@@ -190,6 +197,7 @@ impl Core {
         }
         self.roll(family, &mut record, &fill.tokens, change, flights, now);
         self.save_record(family, &record, now);
+        self.resume(family, now);
         if fresh_until <= now {
             return Stored::Not;
         }
@@ -250,7 +258,7 @@ impl Core {
             Trouble::Failure(failure) => format!("detail={}", failure.word()),
             Trouble::Answer(answer) => format!("fwd-status={}", answer.status),
         };
-        if let Some(answer) = self.stale(tokens, &why, now) {
+        if let Some(answer) = self.stale(tokens, &format!("fwd=stale; {why}"), now) {
             add(&self.counters.stale);
             return answer;
         }
@@ -269,6 +277,25 @@ impl Core {
                 self.mark(answer, status)
             }
         }
+    }
+
+    /// A source that fails while the last good answer stands in for it is let alone for a while: for as long as the call has
+    /// taken, or as the source itself wants it, and for a second at least.
+    fn let_alone(&self, fill: &Fill, shown: &Answer, why: &str, after: Option<&[u8]>, now: Millis) {
+        let Some(key) = fill.tokens.key().filter(|_| shown.origin == Origin::Stale && !fill.behind) else { return };
+        let wanted =
+            after.and_then(|after| std::str::from_utf8(after).ok()?.trim().parse().ok()).map_or(Ttl(0), Ttl::seconds);
+        let pause = now.since(fill.started).max(wanted).max(PAUSE_MIN).min(PAUSE_MAX);
+        self.pause(&self.answers.canonical(key, now), why, now + pause, now);
+    }
+
+    /// The last good answer while the source is let alone.
+    pub fn bridged(&self, tokens: &Tokens, family: &NameBuf, now: Millis) -> Option<Answer> {
+        let why = self.paused(family, now)?;
+        let answer = self.stale(tokens, &format!("hit; detail={why}"), now)?;
+        self.counters.check(&self.counters.hits);
+        add(&self.counters.stale);
+        Some(answer)
     }
 
     /// A failure told as what it is.
@@ -297,6 +324,6 @@ impl Core {
         if superseded {
             record.cookies.into_iter().for_each(|line| answer.set_cookie(line));
         }
-        Some(self.mark(answer, format!("cloakroom; fwd=stale; {why}; ttl=-{age}")))
+        Some(self.mark(answer, format!("cloakroom; {why}; ttl=-{age}")))
     }
 }

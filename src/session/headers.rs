@@ -45,7 +45,7 @@ pub enum Route {
 }
 
 /// The door for a method and a path, which is compared as it was sent: what NextAuth may read differently (an encoded
-/// letter, a doubled or closing slash) is no plain session check here; if it may be the session path to somebody, it goes past
+/// letter, a doubled slash) is no plain session check here; if it may be the session path to somebody, it goes past
 /// the cache as that. Unless `verifies`, the path of
 /// [`Route::Verify`] is one like any other; what stands behind it with a slash is the path that the proxy was asked for.
 /// A path that leads out of the folder is elsewhere.
@@ -53,10 +53,12 @@ pub fn route(base: &str, method: &str, path: &str, query: Option<&str>, verifies
     let Some(action) = path.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')) else {
         return Route::Elsewhere;
     };
-    match (action, method) {
+    // Servers that want a closing slash behind every path send their clients to these.
+    let door = action.strip_suffix('/').unwrap_or(action);
+    match (door, method) {
         ("session", "GET") if query.is_none() => Route::Check,
         ("session", "POST") => Route::Update,
-        ("session", _) => Route::OtherCheck,
+        ("session", _) if door == action => Route::OtherCheck,
         ("signout", "GET" | "POST") => Route::SignOut,
         ("signout-everywhere", "POST") => Route::SignOutEverywhere,
         _ if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,

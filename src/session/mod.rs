@@ -282,8 +282,12 @@ impl Settings {
     /// # let _ = sessions;
     /// ```
     pub fn fence(&self) -> Ttl {
+        Ttl(self.longest_call().0.saturating_add(MARGIN.0))
+    }
+
+    /// The longest that anything may take that a fence is to outlast.
+    pub(crate) fn longest_call(&self) -> Ttl {
         let stale = if self.source == Source::Upstream { self.stale } else { Ttl(0) };
-        let longest = self.timeout.0.saturating_add(self.ttl.0).max(self.ttl.0.saturating_add(stale.0));
-        Ttl(longest.saturating_add(MARGIN.0))
+        Ttl(self.timeout.0.saturating_add(self.ttl.0).max(self.ttl.0.saturating_add(stale.0)))
     }
 }

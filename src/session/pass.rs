@@ -199,6 +199,9 @@ impl SessionCache {
         if self.observe(tokens, passage, answer.status, headers, now) == Observed::SignedOut {
             return core.fenced(tokens);
         }
+        if passage == Passage::Check {
+            core.learn(tokens, &answer);
+        }
         let status = format!("cloakroom; fwd=bypass; fwd-status={}", answer.status);
         let mut shown = Answer::of(answer, if failed { Origin::Failure } else { Origin::Source });
         if failed {

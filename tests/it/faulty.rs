@@ -30,6 +30,8 @@ pub enum Mode {
     Broken599,
     Html,
     Elsewhere301,
+    /// Wants a slash behind every path, and says so with a 308.
+    Slashes,
     /// A hundred megabytes, without saying so before.
     HundredMegabytes,
     /// Says gzip without being asked.
@@ -197,7 +199,15 @@ impl Faulty {
     async fn answer(&self, seen: &Seen, mode: Mode, stream: &mut TcpStream) -> std::io::Result<bool> {
         let mut words = seen.line.split(' ');
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let path = target.split('?').next().unwrap_or_default();
+        let mut path = target.split('?').next().unwrap_or_default();
+        if mode == Mode::Slashes {
+            let Some(bare) = path.strip_suffix('/') else {
+                let to = format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {path}/\r\nContent-Length: 0\r\n\r\n");
+                stream.write_all(to.as_bytes()).await?;
+                return Ok(true);
+            };
+            path = bare;
+        }
         let token = cookies(seen).remove("next-auth.session-token");
         match (method, path) {
             ("GET", "/api/auth/session") => {
@@ -205,10 +215,15 @@ impl Faulty {
                 sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
                 self.trouble_or(mode, stream, check(token)).await
             }
-            ("POST", "/api/auth/session") => self.trouble_or(mode, stream, check(token)).await,
+            ("POST", "/api/auth/session") => {
+                sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
+                self.trouble_or(mode, stream, check(token)).await
+            }
             ("POST", "/api/auth/signout") => {
                 sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
-                let good = seen.body.windows(14).any(|part| part == b"csrfToken=good");
+                // As with `skipCSRFCheck`, where no token is sent.
+                let skips = seen.header("x-auth-return-redirect").is_some() && !seen.body.starts_with(b"csrfToken");
+                let good = skips || seen.body.windows(14).any(|part| part == b"csrfToken=good");
                 let answer = match good {
                     true => json(
                         r#"{"url":"http://app/signin"}"#,
@@ -265,7 +280,9 @@ impl Faulty {
 
     async fn trouble_or(&self, mode: Mode, stream: &mut TcpStream, good: String) -> std::io::Result<bool> {
         match mode {
-            Mode::Good | Mode::CloseAfterOne | Mode::CloseAfterEach => stream.write_all(good.as_bytes()).await?,
+            Mode::Good | Mode::Slashes | Mode::CloseAfterOne | Mode::CloseAfterEach => {
+                stream.write_all(good.as_bytes()).await?;
+            }
             Mode::Stall => {
                 sleep(Duration::from_secs(30)).await;
                 return Ok(false);

@@ -106,6 +106,60 @@ fn redirects_are_handed_on_and_never_followed() {
 }
 
 #[test]
+fn an_upstream_that_wants_a_closing_slash_is_asked_with_one() {
+    let (server, upstream) = front(&[]);
+    upstream.behave(Mode::Slashes);
+    let cookie = cookie("alice.1");
+    let own = [("Cookie", cookie.as_str())];
+    // An update cannot be sent twice: its client is led to the other path, which leads nobody round in a circle.
+    let led = ask(server.http, "POST", "/api/auth/session", &own, "{}");
+    assert_eq!((led.status, led.header("location")), (308, "/api/auth/session/"));
+    for path in ["/api/auth/session/", "/api/auth/session"] {
+        assert_eq!(ask(server.http, "POST", path, &own, "{}").status, 200, "{path}");
+    }
+    let asked = |(server, upstream): &(Running, Arc<Faulty>), path: &str| {
+        let before = upstream.seen.lock().len();
+        let answer = ask(server.http, "GET", path, &own, "");
+        let lines = upstream.seen.lock()[before..].iter().map(|seen| seen.line.clone()).collect::<Vec<_>>();
+        (answer.status, answer.header("x-session-source").to_owned(), lines)
+    };
+    let fresh = front(&[]);
+    fresh.1.behave(Mode::Slashes);
+    let both = ["GET /api/auth/session HTTP/1.1", "GET /api/auth/session/ HTTP/1.1"];
+    for (path, source, lines) in [
+        ("/api/auth/session", "nextauth", &both[..]),
+        ("/api/auth/session/", "cache", &[]),
+        ("/api/auth/session", "cache", &[]),
+        ("/api/auth/verify", "cache", &[]),
+        ("/api/auth/session?x", "nextauth", &["GET /api/auth/session/?x HTTP/1.1"]),
+    ] {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        assert_eq!(asked(&fresh, path), (200, source.to_owned(), lines), "{path}");
+    }
+    let other = super::browser::cookie("bob.1");
+    let checked = ask(fresh.0.http, "GET", "/api/auth/session/", &[("Cookie", &other)], "");
+    assert!(checked.body.contains("bob"), "{}", checked.body);
+    assert_eq!(fresh.1.last().line, both[1]);
+    // A sign-out on either path.
+    let cookies = format!("{cookie}; next-auth.csrf-token=good%7C5f3e");
+    let form = [("Cookie", cookies.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    assert_eq!(ask(fresh.0.http, "POST", "/api/auth/signout", &form, "csrfToken=good").status, 308);
+    assert_eq!(asked(&fresh, "/api/auth/session").1, "nextauth", "it was not signed out");
+    assert_eq!(ask(fresh.0.http, "POST", "/api/auth/signout/", &form, "csrfToken=good").status, 200);
+    assert!(check(fresh.0.http, "alice.1").header("cache-status").contains("signed-out"));
+}
+
+#[test]
+fn an_update_may_take_longer_than_a_check() {
+    let (server, upstream) = front(&[]);
+    upstream.take_your_time(600);
+    let answer = ask(server.http, "POST", "/api/auth/session", &[("Cookie", &cookie("alice.1"))], "{}");
+    assert_eq!(answer.status, 200, "{}", answer.header("cache-status"));
+    assert!(answer.header("set-cookie").starts_with("next-auth.session-token=alice.2"));
+    assert!(check(server.http, "bob.1").header("cache-status").contains("timeout"));
+}
+
+#[test]
 fn another_protocol_is_handed_to_nobody() {
     let (server, upstream) = front(&[("session-error", "pass")]);
     let page = ask(server.http, "GET", "/api/auth/switch", &[], "");
@@ -149,6 +203,23 @@ fn an_upstream_that_is_not_there_signs_nobody_out_and_lets_nobody_wait() {
     let page = ask(server.http, "GET", "/api/auth/providers", &[], "");
     assert_eq!((page.status, page.body.as_str()), (503, "the upstream fails: refused\n"));
     assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_sign_out_of_auth_js_without_a_csrf_token_is_the_upstreams_to_judge() {
+    let (server, _upstream) = front(&[]);
+    let cookie = cookie("alice.1");
+    let own = [("Cookie", cookie.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
+    let asks = [own[0], own[1], ("X-Auth-Return-Redirect", "1")];
+    check(server.http, "alice.1");
+    // The application's own step, which signs nobody out.
+    assert_eq!(ask(server.http, "POST", "/api/auth/signout", &own, "").body, r#"{"success":true}"#);
+    assert!(check(server.http, "alice.1").body.contains("alice"));
+    let answer = ask(server.http, "POST", "/api/auth/signout", &asks, "callbackUrl=%2F");
+    assert!(answer.header("set-cookie").starts_with("next-auth.session-token=; Max-Age=0"), "{answer:?}");
+    assert!(check(server.http, "alice.1").header("cache-status").contains("signed-out"));
+    let foreign = [asks[0], asks[1], asks[2], ("Sec-Fetch-Site", "cross-site")];
+    assert_eq!(ask(server.http, "POST", "/api/auth/signout", &foreign, "callbackUrl=%2F").status, 403);
 }
 
 #[test]
@@ -271,7 +342,7 @@ fn what_clients_withhold_stops_no_check() {
     for (number, path) in ["/api/auth/session", "/api/auth/signin"].into_iter().enumerate() {
         let before = upstream.heads.load(Ordering::SeqCst);
         let _withheld: Vec<Peer> = (0..16).map(|_| withhold(&server, path)).collect();
-        until("they have what they may have", || upstream.heads.load(Ordering::SeqCst) >= before + 6);
+        until("they have what they may have", || upstream.heads.load(Ordering::SeqCst) >= before + 3);
         for user in 0..3 {
             let answer = check(server.http, &format!("user{number}{user}.1"));
             assert!(answer.body.contains("user"), "{path}: {}", answer.header("cache-status"));
@@ -279,6 +350,30 @@ fn what_clients_withhold_stops_no_check() {
         let cookie = cookie(&format!("other{number}.1"));
         assert_eq!(ask(server.http, "GET", "/api/auth/verify", &[("Cookie", &cookie)], "").status, 200, "{path}");
         assert_eq!(ask(server.http, "GET", "/readyz", &[], "").status, 200, "{path}");
+    }
+}
+
+#[test]
+fn what_clients_withhold_stops_no_sign_in() {
+    let (server, upstream) = front(&[("upstream-connections", "8"), ("upstream-timeout", "5s")]);
+    for length in [100, 100_000] {
+        let before = upstream.heads.load(Ordering::SeqCst);
+        let withheld = (0..16).map(|_| {
+            let mut peer = Peer::connect(server.http);
+            let head = "POST /api/auth/callback/credentials HTTP/1.1\r\nHost: a\r\nContent-Length";
+            peer.send(format!("{head}: {length}\r\n\r\nx"));
+            peer
+        });
+        let _withheld: Vec<Peer> = withheld.collect();
+        std::thread::sleep(Duration::from_millis(100));
+        let started = Instant::now();
+        let answer = ask(server.http, "POST", "/api/auth/callback/credentials", &[], "user=alice");
+        assert!(answer.header("set-cookie").starts_with("next-auth.session-token=alice.1"), "{answer:?}");
+        assert_eq!(ask(server.http, "GET", "/api/auth/csrf", &[], "").status, 200);
+        assert!(started.elapsed() < Duration::from_secs(5), "{length}: {:?}", started.elapsed());
+        // Nothing of a short body goes up before all of it is there.
+        let heads = upstream.heads.load(Ordering::SeqCst) - before;
+        assert_eq!(heads, if length == 100 { 2 } else { 2 + 3 }, "{length}");
     }
 }
 

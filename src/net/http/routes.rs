@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tracing::warn;
 
 use super::answer::{self, Out};
-use super::sign_out::SIGN_OUT;
+use super::sign_out::{SHORTER, SIGN_OUT};
 use super::{Visit, guard, relay};
 use crate::net::upstream::{Outgoing, Upload, Upstream};
 use crate::session::{Observed, Origin, Passage, Route};
@@ -22,6 +22,9 @@ const SIGN_OUTS: [&str; 2] = [SIGN_OUT, "/api/auth/signout-everywhere"];
 
 /// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
 const HAND_ON_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of a body that is handed on in one piece. Sign-ins have some hundreds, what an identity provider posts some thousands.
+const SHORT: u64 = 16 * 1024;
 
 impl Visit {
     /// Answers one request.
@@ -76,7 +79,9 @@ impl Visit {
             (Route::SignOut, None) => answer::not_allowed("POST"),
             (Route::Page, None) if decodes && parts.uri.path() == CSRF => self.csrf(&parts),
             (Route::SignIn, None) if decodes && parts.uri.path() == CSRF => answer::not_allowed("GET, HEAD"),
-            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&parts.uri.path()) => answer::not_allowed("POST"),
+            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&parts.uri.path().trim_end_matches('/')) => {
+                answer::not_allowed("POST")
+            }
             (Route::SignIn | Route::Page, None) if decodes => {
                 let why = "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
                            signout-everywhere under /api/auth; set upstream for the others";
@@ -114,9 +119,23 @@ impl Visit {
         }
     }
 
+    /// A client's body for the upstream. A short one, as those are that sign in, is waited for here: who withholds it then has no
+    /// connection to the upstream meanwhile.
+    async fn taken(&self, body: Incoming) -> Result<Outgoing, Response<Out>> {
+        let is_short = body.size_hint().exact().is_some_and(|length| length <= SHORT);
+        if body.is_end_stream() || !is_short {
+            return Ok(Outgoing::stream(body, self.door.hall.patience.body));
+        }
+        self.read(body, SHORTER).await.map(|body| Outgoing::Full(Some(body)))
+    }
+
     /// A request on the session path that goes past the cache.
     async fn pass(&self, upstream: &Upstream, passage: Passage, mut parts: Parts, body: Incoming) -> Response<Out> {
         let (door, sessions) = (&self.door, &self.door.hall.sessions);
+        let body = match self.taken(body).await {
+            Ok(body) => body,
+            Err(response) => return response,
+        };
         let (shown, came) = (door.tokens(&parts), parts.headers.get_all(COOKIE).iter().cloned().collect::<Vec<_>>());
         let tokens = door.spare(&mut parts);
         let admitted = match tokens.is_empty() && !shown.is_empty() {
@@ -133,8 +152,12 @@ impl Visit {
                 answer
             }
             None => {
-                let request = self.up(&parts, upstream, Outgoing::stream(body, door.hall.patience.body));
-                let outcome = door.ask(upstream, request).await;
+                let deadline = match passage {
+                    Passage::Update => door.update_deadline(&body),
+                    _ => door.deadline(),
+                };
+                let request = self.up(&parts, upstream, body);
+                let outcome = door.ask_until(upstream, request, deadline).await;
                 let answer = door.with_sessions(|sessions, now| sessions.passed(&tokens, passage, outcome, now));
                 // Somebody may have been signed out everywhere meanwhile.
                 match door.without_dead(&tokens, &parts) {
@@ -150,10 +173,13 @@ impl Visit {
     /// Anything else of the upstream's, streamed both ways.
     async fn hand_on(&self, upstream: &Upstream, passage: Passage, mut parts: Parts, body: Incoming) -> Response<Out> {
         let (door, sessions) = (&self.door, &self.door.hall.sessions);
+        let body = match self.taken(body).await {
+            Ok(body) => body,
+            Err(response) => return response,
+        };
         // The upstream is to see nobody in a cookie that was signed out: who signs in beside it would be taken for its user.
         let tokens = door.spare(&mut parts);
         let sign_in = sessions.begin_sign_in();
-        let body = Outgoing::stream(body, door.hall.patience.body);
         let upload = body.upload();
         let request = self.up(&parts, upstream, body);
         let answer = match upstream.call(request, Instant::now() + HAND_ON_MAX).await {

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::answer::{self, Out};
+use super::relay::X_AUTH_RETURN_REDIRECT;
 use super::{Alarm, SIGN_OUT_MAX, Visit, cookies, lines, relay};
 use crate::net::upstream::{Outgoing, Upstream};
 use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer, Tokens, may_vouch};
@@ -51,6 +52,10 @@ impl Visit {
         match (upstream, token) {
             (Some(upstream), Some(_)) if is_vouched => self.sign_out_upstream(upstream, parts, body).await,
             (Some(upstream), Some(_)) => self.leave_to_upstream(upstream, parts, body).await,
+            // Auth.js' own clients say who they are; where csrf tokens are switched off, they send none.
+            (Some(upstream), None) if parts.headers.contains_key(X_AUTH_RETURN_REDIRECT) => {
+                self.leave_to_upstream(upstream, parts, body).await
+            }
             (None, Some(token)) if self.door.hall.sessions.decodes() => self.sign_out_here(&parts, &body, &token).await,
             _ => self.clear(&parts).await,
         }
@@ -206,7 +211,7 @@ pub(super) fn refuse_foreign(parts: &Parts, body: &[u8], is_vouched: bool) -> Op
         return Some(answer::text(StatusCode::FORBIDDEN, FOREIGN));
     }
     let mut said = serde_json::json!({ "error": FOREIGN });
-    if parts.uri.path() == SIGN_OUT {
+    if parts.uri.path().trim_end_matches('/') == SIGN_OUT {
         said["url"] = format!("{SIGN_OUT}?csrf=true").into();
     }
     Some(answer::json(StatusCode::FORBIDDEN, &said))

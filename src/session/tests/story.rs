@@ -32,9 +32,12 @@ fn a_miss_tells_why_it_was_one() {
     assert_eq!(newest.event.to_string(), "miss: the stored answer had died 1.5 s ago");
     desk.fail(fill, Failure::Timeout);
     assert_eq!(desk.words("t0"), ["new", "stored", "expired", "failed"]);
+    // The source is let alone for a moment.
+    desk.wait(Ttl::seconds(1));
     let fill = desk.miss(&cookie("t0"));
     desk.complete(fill, SourceAnswer::new(429, ""));
     assert_eq!(desk.sessions.events(1)[0].event, Event::Refused(429));
+    desk.wait(Ttl::seconds(1));
     let fill = desk.miss(&cookie("t0"));
     desk.complete(fill, SourceAnswer::new(200, "{}").with("content-type", "application/json"));
     assert_eq!(desk.sessions.events(1)[0].event, Event::Nobody(200));
