@@ -85,6 +85,20 @@ fn lists_are_cut_and_filled() {
 }
 
 #[test]
+fn what_removes_nothing_is_no_change() {
+    let mut t = Transcript::start();
+    t.say("RPUSH l a b a").hears(":3");
+    for (line, removed, then) in [("LREM l -1 c", ":0", "*1 +PONG"), ("LREM l -1 a", ":1", "*-1")] {
+        t.say("WATCH l").hears("+OK");
+        t.say(line).hears(removed);
+        t.say("MULTI").hears("+OK");
+        t.say("PING").hears("+QUEUED");
+        t.say("EXEC").hears(then);
+    }
+    t.say("LRANGE l 0 -1").hears("*2 $1 a $1 b");
+}
+
+#[test]
 fn equal_elements_are_found() {
     let mut t = Transcript::start();
     t.say("RPUSH l a b c 1 2 3 c c").hears(":8");
