@@ -312,9 +312,9 @@ fn finish(room: &mut Room, ticket: Ticket, answer: Vec<u8>, now: Millis) {
 pub(super) fn resume(ctx: &mut Ctx<'_>) -> Result<()> {
     let (engine, ticket) = (ctx.engine, ctx.client.ticket);
     let mut room = engine.room();
-    ctx.client.peer.take_call();
     if let Some(waiting) = room.get(ticket) {
         if ctx.now < waiting.until {
+            ctx.client.peer.take_call();
             ctx.client.flow = Flow::Block(waiting.until);
             return Ok(());
         }
@@ -323,6 +323,8 @@ pub(super) fn resume(ctx: &mut Ctx<'_>) -> Result<()> {
         finish(&mut room, ticket, answer, ctx.now);
     }
     let answer = room.leave(ticket).and_then(|waiting| waiting.answer);
+    // The one that ended the wait just now as well; from here on nobody calls for it.
+    ctx.client.peer.take_call();
     ctx.reply.raw(&answer.unwrap_or_default());
     ctx.client.ticket = 0;
     Ok(())

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::words::Words as _;
 use super::{Arity, Ctx, Flags, Group, Keys, Spec};
+use crate::config::Compact;
 use crate::error::{Error, Result};
 use crate::resp::{Args, Reply};
 use crate::store::{Class, Element, End, List, Slot, Slots, Store};
@@ -424,13 +425,13 @@ fn lrem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
         _ => usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX),
     };
     let removed = ctx.store().with(args.word(1), ctx.now, |slot| {
-        let Some(list) = slot.see::<List>()? else { return Ok(0) };
-        if !list.iter().any(|found| found == *element) {
-            return Ok(0);
+        // What is looked for may be the last of very many: nothing but the way to it is gone.
+        let remove = |list: &mut List, compact: &Compact| list.remove_equal(element, most, from, compact);
+        let removed = slot.edit_if(remove, |removed| *removed > 0)?.unwrap_or(0);
+        if removed > 0 {
+            tell_taken(slot, "lrem");
         }
-        let removed = slot.edit::<List, _>(|list, compact| list.remove_equal(element, most, from, compact))?;
-        tell_taken(slot, "lrem");
-        Ok(removed.unwrap_or(0))
+        Ok(removed)
     })?;
     ctx.reply.count(removed);
     Ok(())

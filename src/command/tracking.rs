@@ -32,7 +32,8 @@ pub(super) fn note(engine: &Engine, client: &Client, spec: &Spec, args: Args<'_>
         let said = args.word(at);
         (store.canonical(said, now), said)
     };
-    engine.tracking.note(&client.peer, spec.keys.positions(args).map(key));
+    let keys: Vec<_> = spec.keys.positions(args).map(key).collect();
+    engine.tracking.note(&client.peer, &keys);
 }
 
 /// Writes what a client is to hear before the reply of a command that may run now: what had to go to make room for it.

@@ -273,14 +273,15 @@ impl Tracking {
         self.shared.count(state);
     }
 
-    /// Notes keys that a client reads: their names as stored, and as it has called them.
-    pub fn note<'k>(&self, peer: &Peer, keys: impl Iterator<Item = (NameBuf, &'k [u8])>) {
+    /// Notes keys that a client reads: their names as stored, and as it has called them. They are known by now: to ask the
+    /// store for one takes a shard's lock, under which others tell of changes.
+    pub fn note(&self, peer: &Peer, keys: &[(NameBuf, &[u8])]) {
         let state = &mut *self.shared.state.lock();
         let State { table, trackers, .. } = state;
         if trackers.contains_key(&peer.id) {
             for (name, said) in keys {
-                let said = (name.as_slice() != said).then(|| Box::from(said));
-                table.note(&name, Reader { client: peer.id, said }, |client| trackers.contains_key(&client));
+                let said = (name.as_slice() != *said).then(|| Box::from(*said));
+                table.note(name, Reader { client: peer.id, said }, |client| trackers.contains_key(&client));
             }
         }
         self.shared.count(state);

@@ -85,6 +85,20 @@ fn lists_are_cut_and_filled() {
 }
 
 #[test]
+fn what_removes_nothing_is_no_change() {
+    let mut t = Transcript::start();
+    t.say("RPUSH l a b a").hears(":3");
+    for (line, removed, then) in [("LREM l -1 c", ":0", "*1 +PONG"), ("LREM l -1 a", ":1", "*-1")] {
+        t.say("WATCH l").hears("+OK");
+        t.say(line).hears(removed);
+        t.say("MULTI").hears("+OK");
+        t.say("PING").hears("+QUEUED");
+        t.say("EXEC").hears(then);
+    }
+    t.say("LRANGE l 0 -1").hears("*2 $1 a $1 b");
+}
+
+#[test]
 fn equal_elements_are_found() {
     let mut t = Transcript::start();
     t.say("RPUSH l a b c 1 2 3 c c").hears(":8");
@@ -248,6 +262,8 @@ fn a_wait_ends_in_time_or_when_it_is_called_off() {
     t.say_as(&mut one, "BLPOP a 0.25").hears("");
     t.wait(Ttl(1));
     t.say_as(&mut one, "BLPOP a 0.25").hears("*-1");
+    // Nothing calls it any more: what it waits for next, a SAVE say, would seem to be there again and again.
+    assert!(!one.peer.is_called());
     let mut one = t.enter();
     t.say_as(&mut one, "HELLO 3");
     t.say_as(&mut one, "BLPOP a 0").hears("");

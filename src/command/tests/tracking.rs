@@ -1,7 +1,12 @@
 //! Clients that are told when keys change that they have read.
 
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
 use super::{Client, Transcript};
-use crate::clock::Ttl;
+use crate::clock::{Millis, Ttl};
+use crate::resp::Words;
 
 /// A second client that speaks RESP3 and tracks.
 fn tracker(t: &mut Transcript, options: &str) -> Client {
@@ -364,4 +369,28 @@ fn who_is_served_hears_of_it_too() {
     t.say_as(&mut other, "BLMOVE from to LEFT LEFT 0").hears("");
     t.say("RPUSH from x").hears(":1");
     t.say_as(&mut other, "BLMOVE from to LEFT LEFT 0").hears("$1 x >2 $10 invalidate *1 $2 to");
+}
+
+#[test]
+fn who_notes_what_it_reads_keeps_nobody_from_telling_what_changes() {
+    let mut t = Transcript::start();
+    let mut other = tracker(&mut t, "");
+    let engine = Arc::new(t.engine);
+    let (done, all_done) = mpsc::channel();
+    thread::spawn(move || {
+        let (key, now, reads) = (b"auth:session:a", engine.clock.now(), engine.clone());
+        let reader = engine.store(0).with(key, now, |slot| {
+            let reader = thread::spawn(move || {
+                let request = Words::of_line(b"GET auth:session:a").expect("words");
+                other.run(&reads, request.args(), now, &mut Vec::new())
+            });
+            // By now it waits for the key, and may have locked whatever it likes.
+            thread::sleep(Duration::from_millis(100));
+            slot.put_bytes(b"{}", Millis::NEVER).expect("a write");
+            reader
+        });
+        reader.join().expect("no panic");
+        done.send(()).expect("somebody waits");
+    });
+    all_done.recv_timeout(Duration::from_secs(20)).expect("neither waits for the other for ever");
 }
