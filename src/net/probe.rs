@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::doors::{Way, listen};
 use super::here::Here;
-use super::{descriptors, machine, secrets, system, tls};
+use super::{descriptors, machine, secrets, snapshot, system, tls};
 use crate::clock::Clock;
 use crate::command;
 use crate::config::Config;
@@ -109,6 +109,12 @@ pub fn memory() -> Option<(u64, &'static str)> {
 /// Whether there are descriptors for as many clients as the settings let in.
 pub fn descriptors(config: &Config) -> Outlook {
     descriptors::outlook(config, super::server::workers(config))
+}
+
+/// Whether the snapshot would be read at a start: how many entries it has, or what is wrong in one line with its cure; `None` if
+/// there is none.
+pub fn snapshot(config: &Config) -> Result<Option<u64>, String> {
+    snapshot::inspect(config, &config.snapshot_path())
 }
 
 /// What is wrong with the files that the settings name: certificates, secrets and users, each in one line with its cure.
