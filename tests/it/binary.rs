@@ -247,6 +247,18 @@ fn another_protocol_on_a_port_runs_nothing_and_is_logged_once_for_its_address() 
 }
 
 #[test]
+fn nonsense_from_an_address_is_logged_once() {
+    let binary = Binary::start(&[]);
+    for _ in 0..3 {
+        let heard = Peer::connect(binary.resp).send("*x\r\n").rest();
+        assert!(heard.starts_with(b"-ERR Protocol error"), "{heard:?}");
+    }
+    binary.signal("TERM");
+    let (_, said) = binary.ended();
+    assert_eq!(said.matches("protocol error").count(), 1, "{said}");
+}
+
+#[test]
 fn shutdown_and_signals_end_it_well() {
     for way in ["TERM", "INT"] {
         let binary = Binary::start(&[]);

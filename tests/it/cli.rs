@@ -130,6 +130,9 @@ fn check_finds_who_is_at_the_ports() {
     );
     let (code, found) = checked(&["--port", &resp, "--http-port", "0"]);
     assert_eq!((code, level(&found, "port", "password")), (Some(1), "problem"));
+    own.signal("TERM");
+    let (_, said) = own.ended();
+    assert!(!said.contains("WARN"), "it was spoken to as clients do: {said}");
 }
 
 #[test]
