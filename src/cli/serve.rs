@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::{BAD_SETTINGS, FAILED, Problem, Row, Unserved, Way, complain};
-use crate::config::{Config, LogFormat, LogLevel};
+use crate::config::{Config, LogFormat, LogLevel, SessionSource};
 use crate::net::server::Server;
 use crate::net::settings::{self, Loaded};
 
@@ -37,16 +37,31 @@ fn serve(args: Vec<OsString>) -> Result<ExitCode, Unserved> {
 
 fn run(loaded: Loaded, args: Vec<OsString>) -> Result<(), Box<dyn std::error::Error>> {
     let can_reload = loaded.again;
+    let (source, format) = (source(&loaded.config), loaded.config.log_format);
     let mut server = Server::bind(loaded.into_config())?;
+    tracing::info!("cloakroom {}, process {}: {source}", env!("CARGO_PKG_VERSION"), std::process::id());
     if can_reload {
         let again = move || settings::load(args.iter().cloned(), std::env::vars_os());
         server = server.with_settings(Box::new(move || again().map(Loaded::into_config).map_err(|stop| stop.line())));
     }
     for (place, way) in server.doors() {
-        // Nobody has to read it.
-        let _ = writeln!(std::io::stdout(), "listening on {place} ({})", way.name());
+        match format {
+            // Nobody has to read it.
+            LogFormat::Text => drop(writeln!(std::io::stdout(), "listening on {place} ({})", way.name())),
+            // Where the two streams are one, whoever reads objects reads nothing else.
+            LogFormat::Json => tracing::info!("listening on {place} ({})", way.name()),
+        }
     }
     Ok(server.run()?)
+}
+
+/// Where session checks are answered from.
+fn source(config: &Config) -> String {
+    match (config.session_source(), &config.upstream) {
+        (SessionSource::NextAuth, _) => "session tokens are decoded here".to_owned(),
+        (SessionSource::Upstream, Some(upstream)) => format!("sessions are asked of {upstream}"),
+        _ => "sessions are what is stored here (no upstream is set)".to_owned(),
+    }
 }
 
 /// Sends log lines where the settings say.

@@ -214,7 +214,11 @@ impl Hall {
     pub(super) async fn greet_upstream(&self) {
         let Some(reach) = &self.reach else { return };
         if let Err(failure) = reach.ready().await {
-            warn!(upstream = reach.authority(), failure = failure.word(), "the upstream does not answer yet");
+            warn!(
+                upstream = reach.authority(),
+                failure = failure.word(),
+                "the upstream does not answer yet (cloakroom check tells more)"
+            );
         }
     }
 

@@ -6,9 +6,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 
-use super::doors::{Way, listen};
+use super::doors::listen;
 use super::here::Here;
-use super::{descriptors, machine, secrets, system, tls};
+use super::{descriptors, machine, secrets, snapshot, system, tls};
 use crate::clock::Clock;
 use crate::command;
 use crate::config::Config;
@@ -16,6 +16,7 @@ use crate::engine::Engine;
 
 pub use self::certificates::{Certificate, certificates};
 pub use super::descriptors::Outlook;
+pub use super::doors::Way;
 pub use super::otlp::{METRICS_PATH, lines as otlp_lines};
 
 /// A door that the settings want.
@@ -90,12 +91,21 @@ pub fn writable(folder: &Path) -> io::Result<()> {
 
 /// What answers at an address, in bytes, to a PING of Redis' protocol. Every server of cloakroom knows that.
 pub fn answer_to_ping(address: SocketAddr, within: std::time::Duration) -> io::Result<Vec<u8>> {
+    answer_to(b"*1\r\n$4\r\nPING\r\n", address, within)
+}
+
+/// What answers at an address, in bytes, to a request of HTTP for what no application has; cloakroom says what there is instead.
+pub fn answer_to_get(address: SocketAddr, within: std::time::Duration) -> io::Result<Vec<u8>> {
+    answer_to(b"GET /.cloakroom-check HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", address, within)
+}
+
+fn answer_to(request: &[u8], address: SocketAddr, within: std::time::Duration) -> io::Result<Vec<u8>> {
     use io::{Read as _, Write as _};
     let mut stream = TcpStream::connect_timeout(&address, within)?;
     stream.set_read_timeout(Some(within))?;
     stream.set_write_timeout(Some(within))?;
-    stream.write_all(b"*1\r\n$4\r\nPING\r\n")?;
-    let mut heard = vec![0; 256];
+    stream.write_all(request)?;
+    let mut heard = vec![0; 1024];
     let len = stream.read(&mut heard)?;
     heard.truncate(len);
     Ok(heard)
@@ -109,6 +119,12 @@ pub fn memory() -> Option<(u64, &'static str)> {
 /// Whether there are descriptors for as many clients as the settings let in.
 pub fn descriptors(config: &Config) -> Outlook {
     descriptors::outlook(config, super::server::workers(config))
+}
+
+/// Whether the snapshot would be read at a start: how many entries it has, or what is wrong in one line with its cure; `None` if
+/// there is none.
+pub fn snapshot(config: &Config) -> Result<Option<u64>, String> {
+    snapshot::inspect(config, &config.snapshot_path())
 }
 
 /// What is wrong with the files that the settings name: certificates, secrets and users, each in one line with its cure.

@@ -68,6 +68,7 @@ impl Reloader {
         if let (Some(tls), Some(papers)) = (&self.shared.tls, papers) {
             tls.replace(papers);
         }
+        let has_secrets = secrets.is_some();
         if let Some(secrets) = secrets {
             self.shared.hall.take_secrets(secrets);
         }
@@ -85,6 +86,9 @@ impl Reloader {
         }
         if self.shared.tls.is_some() {
             said += "; certificates";
+        }
+        if has_secrets {
+            said += "; secrets";
         }
         if !waiting.is_empty() {
             said += &format!("; changed only with a restart: {}", names(&waiting));

@@ -391,7 +391,10 @@ impl<'a> Connection<'a> {
                     counters.protocol_errors.add(1);
                     counters.query_limit_disconnections.add(u64::from(error == TOO_LARGE));
                     let peer = &self.client.peer;
-                    tracing::info!(client = peer.id, addr = %peer.addr, %error, "protocol error");
+                    match peer.addr.ip() {
+                        Some(address) => self.shared.strangers.note_nonsense(&error, address),
+                        None => tracing::info!(client = peer.id, addr = %peer.addr, %error, "protocol error"),
+                    }
                     // Who wants no replies is closed all the same.
                     if self.client.replies == Replies::On {
                         Reply::new(output, self.client.version).error(&error);

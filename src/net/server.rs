@@ -163,6 +163,13 @@ impl Server {
             let mut standing = engine.snapshots.standing();
             (standing.loaded, standing.covered) = ([read.entries, read.expired], covered);
         }
+        if engine.with_config(|config| !config.save.is_empty()) {
+            // Now rather than with the first snapshot: who puts files there meanwhile finds the key that they are to fit, and a
+            // folder that takes nothing is told of at once.
+            if let Err(error) = keyfile.save() {
+                tracing::warn!("snapshots cannot be written: {}", snapshot::about(&keyfile.path(), &error));
+            }
+        }
         let keeper = Keeper::default();
         engine.snapshots.set_keeper(keeper.share());
         // As in Redis, 0 if there is no plain door.

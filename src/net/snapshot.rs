@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-pub(super) use read::load;
+pub(super) use read::{inspect, load};
 pub(super) use write::write;
 
 use crate::engine::{self, Engine};

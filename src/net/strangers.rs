@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use parking_lot::Mutex;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Addresses that are remembered. With one more all are forgotten, so that strangers take a few kilobytes at most and
 /// each is logged again only after so many others.
@@ -30,6 +30,14 @@ impl Strangers {
         let address = address.to_canonical();
         if self.is_new(address) {
             warn!(peer = %address, protocol, "Not {door}: refused (logged once for this address)");
+        }
+    }
+
+    /// Logs that somebody at this address sent what is no request, unless something was said of it already.
+    pub fn note_nonsense(&self, error: &dyn std::fmt::Display, address: IpAddr) {
+        let address = address.to_canonical();
+        if self.is_new(address) {
+            info!(peer = %address, %error, "protocol error (logged once for this address)");
         }
     }
 

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tracing::debug;
 
 use super::answer::{Answer, Origin};
+use super::complaints::Complaints;
 use super::cookie::{Change, CookieNames, Seen, Side, Tokens};
 use super::counters::{Counters, add};
 use super::family::{Block, View};
@@ -147,6 +148,8 @@ pub(super) struct Core {
     pub steps: Steps,
     /// The last decisions that were no hits.
     pub story: Story,
+    /// What was logged of a source that fails.
+    pub complaints: Complaints,
     /// The engine's lock.
     pub flights: Mutex<Flights>,
     pub tickets: AtomicU64,
@@ -269,6 +272,7 @@ impl SessionCache {
             body_max: AtomicUsize::new(settings.body_max),
             steps: Steps::default(),
             story: Story::default(),
+            complaints: Complaints::default(),
             flights: Mutex::default(),
             tickets: AtomicU64::new(1),
             witness: OnceLock::new(),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::OnError;
 use super::answer::{Answer, Origin, may_be_told_again};
@@ -64,7 +64,7 @@ impl Core {
             Outcome::Failed(failure) => {
                 self.counters.call(None);
                 self.tell(&fill.family, Event::Failed(failure), now);
-                warn!(session = %self.shown(&fill.family), failure = failure.word(), "Session source failed");
+                self.complain(fill, "Session source failed", Some(failure), None, now);
                 let answer = self.after_failure(&fill.tokens, Trouble::Failure(failure), now);
                 self.let_alone(fill, &answer, failure.word(), None, now);
                 (answer, Landing::Failed(failure))
@@ -72,7 +72,7 @@ impl Core {
             Outcome::Answered(answer) if answer.is_failure() => {
                 self.counters.call(Some(answer.status));
                 self.tell(&fill.family, Event::Refused(answer.status), now);
-                warn!(session = %self.shown(&fill.family), status = answer.status, "Session source failed");
+                self.complain(fill, "Session source failed", None, Some(answer.status), now);
                 let mut answer = Answer::of(answer, Origin::Failure);
                 answer.strip_cookies(|_| true);
                 let own = self.after_failure(&fill.tokens, Trouble::Answer(answer.clone()), now);
@@ -111,6 +111,12 @@ impl Core {
             None => self.service.hears(answer.status, &answer.body),
             Some(_) => Says::Nonsense,
         };
+        match said {
+            Says::Nonsense => {
+                self.complain(fill, "Session source answers what is no session", None, Some(answer.status), now)
+            }
+            _ => self.be_content(now),
+        }
         let current = listed && !fill.behind;
         let mut shown = Answer::of(answer, Origin::Source);
         let mut status = format!("cloakroom; fwd=miss; fwd-status={}", shown.status);
@@ -146,6 +152,26 @@ impl Core {
         shared.strip_cookies(|line| !self.names.is_session(line));
         debug!(session = %self.shown(&fill.family), status = shown.status, "Session API - Cache miss, generated session");
         (self.mark(shown, status.clone()), Landing::Answer(self.mark(shared, status + "; collapsed"), used))
+    }
+
+    /// Logs that the source is of no use, unless that was said a moment ago.
+    fn complain(&self, fill: &Fill, what: &str, failure: Option<Failure>, status: Option<u16>, now: Millis) {
+        let (session, failure) = (self.shown(&fill.family), failure.map(Failure::word));
+        match self.complaints.failed(now) {
+            Some(more) => {
+                let more = Some(more).filter(|more| *more > 0);
+                warn!(%session, failure, status, more, "{what}");
+            }
+            None => debug!(%session, failure, status, "{what}"),
+        }
+    }
+
+    /// Logs that the source is well again, if it was not.
+    fn be_content(&self, now: Millis) {
+        if let Some(over) = self.complaints.answered(now) {
+            let seconds = over.lasted.0 / 1000;
+            info!(failures = over.failures, seconds, "Session source answers again");
+        }
     }
 
     /// The family that a fill's answer belongs to: the one it began with, unless the asker's link to it has died

@@ -60,6 +60,7 @@
 mod answer;
 mod cache;
 mod claims;
+mod complaints;
 mod cookie;
 mod counters;
 mod credential;

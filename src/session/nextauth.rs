@@ -6,9 +6,10 @@
 //! the claims that they have put into a token some can be named to be shown.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Profile;
 use super::answer::{Answer, Header, PLAIN, line};
@@ -111,12 +112,26 @@ pub(super) struct Vault {
     pub source: NextAuth,
     /// By the cookie names that sessions may have.
     rings: Vec<Keyring>,
+    /// Whether a token has been opened, or it was said that none can be.
+    is_settled: AtomicBool,
 }
 
 impl Vault {
     /// The claims of a token that came under one of the known cookie names, whether they have ended or not.
     pub fn open(&self, known: usize, token: &[u8]) -> Result<Claims, TokenFault> {
-        self.rings.get(known).ok_or(TokenFault::UnknownKey)?.open(token)
+        let opened = self.rings.get(known).ok_or(TokenFault::UnknownKey)?.open(token);
+        let is_locked = matches!(opened, Err(TokenFault::UnknownKey | TokenFault::Undecryptable));
+        // Before the first that opens; later on it is a token of another application's, or from before a rotation.
+        if (is_locked || opened.is_ok()) && !self.is_settled.load(Ordering::Relaxed) {
+            self.is_settled.store(true, Ordering::Relaxed);
+            if is_locked {
+                warn!(
+                    "the first session token that came is opened by no secret in secret-file: if more users are signed out, it \
+                     is not the application's"
+                );
+            }
+        }
+        opened
     }
 }
 
@@ -127,7 +142,11 @@ impl Core {
         let mut vault = self.vault.write();
         if vault.as_ref().is_none_or(|vault| vault.source != *source) {
             let rings = self.names.known().map(|(profile, name)| Keyring::new(profile, name, &source.secrets));
-            *vault = Some(Arc::new(Vault { source: source.clone(), rings: rings.collect() }));
+            *vault = Some(Arc::new(Vault {
+                source: source.clone(),
+                rings: rings.collect(),
+                is_settled: AtomicBool::new(false),
+            }));
         }
     }
 

@@ -181,7 +181,7 @@ with checks.check("Express asks who is signed in"):
 
 with checks.check("@upstash/redis as rest.md has it"):
     serve, program = re.findall(r"^```(?:sh|js)\n(.*?)^```$", (DOCS / "rest.md").read_text(), flags=re.M | re.S)
-    equal(serve, 'cloakroom --rest-token "$TOKEN"\n')
+    equal(serve, "CLOAKROOM_REST_TOKEN=$TOKEN cloakroom\n")
     _, rest = cloakroom("--rest-token", "sesame")
     folder = Path(tempfile.mkdtemp(dir=work.name))
     (folder / "node_modules").symlink_to(HERE / "node_modules")

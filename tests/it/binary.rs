@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cloakroom::session::{Claims, DICE, Keyring, Profile, Secrets};
 use tempfile::TempDir;
 
 use crate::support::{PATIENCE, Peer};
@@ -246,6 +247,18 @@ fn another_protocol_on_a_port_runs_nothing_and_is_logged_once_for_its_address() 
 }
 
 #[test]
+fn nonsense_from_an_address_is_logged_once() {
+    let binary = Binary::start(&[]);
+    for _ in 0..3 {
+        let heard = Peer::connect(binary.resp).send("*x\r\n").rest();
+        assert!(heard.starts_with(b"-ERR Protocol error"), "{heard:?}");
+    }
+    binary.signal("TERM");
+    let (_, said) = binary.ended();
+    assert_eq!(said.matches("protocol error").count(), 1, "{said}");
+}
+
+#[test]
 fn shutdown_and_signals_end_it_well() {
     for way in ["TERM", "INT"] {
         let binary = Binary::start(&[]);
@@ -276,6 +289,73 @@ fn what_is_said_of_a_request_names_its_trace() {
     let failed: Vec<&str> = said.lines().filter(|line| line.contains("Session source failed")).collect();
     assert!(!failed.is_empty() && failed[0].contains(trace), "{said}");
     assert!(!said.contains("00-bad"), "{said}");
+}
+
+#[test]
+fn a_log_of_objects_has_nothing_else_and_says_what_was_started_and_where() {
+    let (mut child, _home) = {
+        let (mut command, home) = command(&["--port", "0", "--http-port", "0", "--log-format", "json"]).into_parts();
+        (command.spawn().expect("it starts"), home)
+    };
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut said = Vec::new();
+    while said.iter().filter(|line: &&String| line.contains("listening on")).count() < 2 {
+        said.push(lines.next().expect("more to come").expect("UTF-8"));
+    }
+    child.kill().expect("ended");
+    child.wait().expect("ended");
+    let mut out = String::new();
+    child.stdout.take().expect("a pipe").read_to_string(&mut out).expect("UTF-8");
+    assert_eq!(out, "");
+    assert!(said.iter().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{said:?}");
+    let name = format!("cloakroom {}, process {}", env!("CARGO_PKG_VERSION"), child.id());
+    assert!(said.iter().any(|line| line.contains(&name)), "{said:?}");
+}
+
+#[test]
+fn an_upstream_that_fails_is_a_line_and_not_one_for_each_check() {
+    const CHECKS: usize = 40;
+    let upstream = super::faulty::Faulty::start();
+    upstream.behave(super::faulty::Mode::Broken500);
+    let started = Instant::now();
+    let binary = Binary::start(&["--upstream", &format!("http://{}", upstream.addr), "--profile", "nextauth"]);
+    for at in 0..CHECKS {
+        let mut http = Peer::connect(binary.http);
+        http.send(format!(
+            "GET /api/auth/session HTTP/1.1\r\nHost: x\r\nCookie: next-auth.session-token=alice.{at}\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(!http.rest().is_empty());
+    }
+    binary.signal("TERM");
+    let lines = binary.ended().1.matches("Session source failed").count();
+    let most = 1 + started.elapsed().as_secs() as usize / 10;
+    assert!((1..=most).contains(&lines), "{lines} lines for {CHECKS} failures");
+}
+
+#[test]
+fn a_secret_that_is_not_the_applications_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "not the application's\n").expect("a file");
+    let secret = secret.to_str().expect("UTF-8");
+    let ring = Keyring::new(
+        Profile::NextAuth,
+        "next-auth.session-token",
+        &Secrets::new(["the application's"]).expect("a secret"),
+    );
+    let token = ring.encode(Claims::read(br#"{"name":"alice"}"#).expect("claims"), 1_700_000_000, 3600, [7; DICE]);
+    let binary = Binary::start(&["--source", "nextauth", "--profile", "nextauth", "--secret-file", secret]);
+    for _ in 0..2 {
+        let mut http = Peer::connect(binary.http);
+        http.send(format!(
+            "GET /api/auth/session HTTP/1.1\r\nHost: x\r\nCookie: next-auth.session-token={token}\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(http.rest().ends_with(b"{}"));
+    }
+    binary.signal("TERM");
+    let said = binary.ended().1;
+    assert_eq!(said.matches("is opened by no secret in secret-file").count(), 1, "{said}");
+    assert!(!said.contains(&token), "{said}");
 }
 
 #[test]

@@ -130,6 +130,9 @@ fn check_finds_who_is_at_the_ports() {
     );
     let (code, found) = checked(&["--port", &resp, "--http-port", "0"]);
     assert_eq!((code, level(&found, "port", "password")), (Some(1), "problem"));
+    own.signal("TERM");
+    let (_, said) = own.ended();
+    assert!(!said.contains("WARN"), "it was spoken to as clients do: {said}");
 }
 
 #[test]
@@ -165,6 +168,31 @@ fn check_finds_settings_files_and_hazards() {
         assert_eq!(code, Some(i32::from(found.iter().any(|finding| finding["level"] == "problem"))));
         assert!(!found.iter().any(|finding| finding.to_string().contains("12345")));
     }
+}
+
+#[test]
+fn check_finds_a_snapshot_that_would_keep_the_server_from_starting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().to_str().expect("UTF-8");
+    let binary = Binary::start(&["--dir", dir]);
+    Peer::connect(binary.resp)
+        .send("SET auth:session:t0ken {} EX 600\r\nSET k v\r\nSAVE\r\n")
+        .hears("+OK\r\n+OK\r\n+OK\r\n");
+    drop(binary);
+    let found = |wanted: &str, says: &str| {
+        let (_, found) = checked(&["--port", "0", "--http-port", "0", "--dir", dir]);
+        assert_eq!(level(&found, "snapshot", says), wanted, "{found:?}");
+    };
+    found("ok", "2 entries");
+    let (file, key) = (folder.path().join("cloakroom.rdb"), folder.path().join("cloakroom.key"));
+    let whole = std::fs::read(&file).expect("a snapshot");
+    std::fs::write(&file, &whole[..whole.len() - 4]).expect("written");
+    found("problem", "not loaded");
+    std::fs::write(&file, "no snapshot").expect("written");
+    found("problem", "no RDB file");
+    std::fs::write(&file, &whole).expect("written");
+    std::fs::remove_file(key).expect("there is a key");
+    found("problem", "named by another key");
 }
 
 /// An application that answers `GET` by path, until it is dropped.
@@ -489,6 +517,8 @@ fn config_prints_a_file_that_changes_nothing_and_where_each_value_is_from() {
         assert_eq!(fresh[param.name]["from"], "default");
         assert!(read[param.name]["from"].as_str().is_some_and(|from| from.starts_with(path)), "{}", param.name);
     }
+    let (_, said, _) = run(&["check", path, "--port", "0", "--http-port", "0"]);
+    assert!(said.ends_with("all is well\n"), "passwords that are not set are no secrets: {said}");
     let (mut own, _home) = command(&["config", "--port", "7000", "--requirepass", "opensesame"]).into_parts();
     let output = own.env("CLOAKROOM_HTTP_PORT", "7001").output().expect("a binary");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

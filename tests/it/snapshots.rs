@@ -131,6 +131,14 @@ fn refused(dir: &Path) -> String {
 }
 
 #[test]
+fn a_server_that_will_write_snapshots_has_its_key_beside_them_from_the_start() {
+    let with = Binary::start(&["--save", "3600 1"]);
+    assert!(with.home.path().join("cloakroom.key").exists());
+    let without = Binary::start(&[]);
+    assert!(!without.home.path().join("cloakroom.key").exists(), "nothing is written that nobody asked for");
+}
+
+#[test]
 fn a_restart_finds_all_there_was() {
     let dir = tempfile::tempdir().expect("a directory");
     let server = start(dir.path());

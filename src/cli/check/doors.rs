@@ -8,7 +8,7 @@ use super::super::target::GONE;
 use super::Findings;
 use crate::config::Config;
 use crate::net::client::{Address, Reply, Wire};
-use crate::net::probe::{self, Door};
+use crate::net::probe::{self, Door, Way};
 
 /// How long whoever listens at a port may take to say something.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -25,7 +25,7 @@ pub(super) fn look(found: &mut Findings, config: &Config) {
         match trouble {
             None => found.ok(&about, format!("{place} is free")),
             Some(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let who = address.map_or(Who::Unknown, |address| who(address, config));
+                let who = address.map_or(Who::Unknown, |address| who(address, *way, config));
                 match who {
                     Who::Cloakroom(name) => found.warn(
                         &about,
@@ -70,8 +70,18 @@ enum Who {
     Unknown,
 }
 
-/// Who seems to listen at an address.
-fn who(address: SocketAddr, config: &Config) -> Who {
+/// Who seems to listen at an address where a door of this kind is to be. It is spoken to in the door's own language first: a
+/// server that runs well logs who speaks another.
+fn who(address: SocketAddr, way: Way, config: &Config) -> Who {
+    if way == Way::Http
+        && let Ok(heard) = probe::answer_to_get(address, PATIENCE)
+        && heard.starts_with(b"HTTP/")
+    {
+        return match String::from_utf8_lossy(&heard).contains("there are /api/auth/*") {
+            true => Who::Cloakroom("cloakroom's HTTP port".to_owned()),
+            false => Who::Other("an HTTP server".to_owned()),
+        };
+    }
     let Ok(heard) = probe::answer_to_ping(address, PATIENCE) else { return Who::Unknown };
     let heard = String::from_utf8_lossy(&heard);
     match &*heard {

@@ -56,7 +56,7 @@ pub(super) fn look(found: &mut Findings, loaded: &Loaded) {
     ] {
         strength(found, name, secret, is_wide);
     }
-    for param in PARAMS.iter().filter(|param| param.is_secret()) {
+    for param in PARAMS.iter().filter(|param| param.is_secret() && !param.get(config).is_empty()) {
         match loaded.origin(param.name) {
             Some(Origin::Flag) => found.warn(
                 param.name,

@@ -10,6 +10,7 @@ use crate::net::server::MEMORY_PERCENT;
 
 pub(super) fn look(found: &mut Findings, config: &Config) {
     folder(found, config);
+    snapshot(found, config);
     for (about, read) in probe::files(config) {
         match read {
             Ok(()) => {}
@@ -54,17 +55,19 @@ fn folder(found: &mut Findings, config: &Config) {
             "let the server's user write there, or set dir to another folder",
         ),
     }
-    if !config.save.is_empty() {
-        let path = config.snapshot_path();
-        if let Err(error) = std::fs::File::open(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            found.problem(
-                "snapshot",
-                format!("{} cannot be read: {error}", path.display()),
-                "let the server's user read it",
-            );
+}
+
+/// The snapshot, which is read at a start whatever `save` says.
+fn snapshot(found: &mut Findings, config: &Config) {
+    match probe::snapshot(config) {
+        Ok(None) => {}
+        Ok(Some(entries)) => {
+            let path = config.snapshot_path();
+            found.ok("snapshot", format!("{} is whole and will be read: {entries} entries", path.display()));
         }
+        // The folder has been told of.
+        Err(_) if !config.directory().is_dir() => {}
+        Err(line) => found.refused("snapshot", &line, "let the server's user read it, or put back a good copy"),
     }
 }
 

@@ -189,8 +189,11 @@ impl Visit {
                 return answer::closing(answer::text(StatusCode::REQUEST_TIMEOUT, "the body did not come"));
             }
             Err(failure) => {
-                let _trace = relay::trace(&parts.headers).entered();
-                warn!(path = parts.uri.path(), failure = failure.word(), "Upstream failed");
+                if let Some(more) = door.with_sessions(|sessions, now| sessions.complain(now)) {
+                    let _trace = relay::trace(&parts.headers).entered();
+                    let more = Some(more).filter(|more| *more > 0);
+                    warn!(path = parts.uri.path(), failure = failure.word(), more, "Upstream failed");
+                }
                 let status = StatusCode::from_u16(failure.status()).unwrap_or(StatusCode::BAD_GATEWAY);
                 return answer::text(status, format!("the upstream fails: {}", failure.word()));
             }

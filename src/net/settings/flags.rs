@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, ValueHint};
+use clap::builder::{PossibleValuesParser, ValueHint, ValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
 
@@ -35,7 +35,9 @@ pub(super) fn read(args: impl IntoIterator<Item = OsString>, switches: &[&'stati
     if let Some(is_long) = line.help {
         return Err(Stop::Help { is_long });
     }
-    let matches = command().try_get_matches_from(line.args).map_err(|error| match error.kind() {
+    // Values are judged where they are set, from wherever they come, and in the same words.
+    let unjudged = command().mut_args(|arg| arg.value_parser(ValueParser::string()));
+    let matches = unjudged.try_get_matches_from(line.args).map_err(|error| match error.kind() {
         ErrorKind::DisplayVersion => Stop::Answer(error.to_string()),
         _ => Stop::Problem(error.to_string().trim_end().to_owned()),
     })?;
@@ -45,6 +47,9 @@ pub(super) fn read(args: impl IntoIterator<Item = OsString>, switches: &[&'stati
         settings.extend(values.map(|value| (param, value.clone())));
     }
     let file = matches.get_one::<String>("config").map(PathBuf::from);
+    if file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        return Err(Stop::Problem("--config: a value is missing".to_owned()));
+    }
     if file.is_some() && line.file.is_some() {
         return Err(Stop::Problem("there are two files: the first word and --config; one is enough".to_owned()));
     }
@@ -185,7 +190,6 @@ pub fn arguments(mut command: Command) -> Command {
     let file = Arg::new("config")
         .long("config")
         .value_name("FILE")
-        .value_parser(NonEmptyStringValueParser::new())
         .help("TOML file or redis.conf; also taken as the first word.")
         .help_heading(Group::Network.title());
     command = command.arg(file);

@@ -8,10 +8,10 @@ use std::time::Instant;
 use super::{AUX_HIDDEN, AUX_NAMES, AUX_RECORDS, NOTE_ALIAS, NOTE_FENCE, NOTE_RECORD, NOTES_FORM, mark};
 use crate::clock::Millis;
 use crate::command;
-use crate::config::Compact;
+use crate::config::{Compact, Config};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::net::keyfile;
+use crate::net::keyfile::{self, KeyFile};
 use crate::rdb::Reader as Parts;
 use crate::rdb::file::{Flaw, Next, Part, Reader};
 use crate::store::{Kept, Restored, STRING_MAX, Store, restore_content};
@@ -35,12 +35,7 @@ pub(in crate::net) struct Read {
 /// Reads a snapshot into the databases, with what lies hidden in it or without; `None` if there is no file. If it is
 /// refused, what was read so far is in the databases, and the server must not go on with them.
 pub(in crate::net) fn load(engine: &Engine, path: &Path, with_hidden: bool) -> Result<Option<Read>, String> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(path),
-        Err(error) => return Err(format!("{}: {error}: let this user read it, or move it away", path.display())),
-    };
-    let size = file.metadata().map_or(0, |data| data.len());
+    let Some((file, size)) = open(path)? else { return Ok(None) };
     let started = Instant::now();
     let mut loading = Loading {
         engine,
@@ -52,7 +47,14 @@ pub(in crate::net) fn load(engine: &Engine, path: &Path, with_hidden: bool) -> R
         libraries: Vec::new(),
         read: Read::default(),
     };
-    loading.all(file, size).map_err(|trouble| trouble.line(path))?;
+    let walked = walk(file, size, |met| match met {
+        Met::Part(part) => loading.part(part),
+        Met::Tenths(told) => {
+            tracing::info!("reading the snapshot: {told}0 %, {} entries", loading.read.entries);
+            Ok(())
+        }
+    });
+    walked.map_err(|trouble| trouble.line(path))?;
     loading.read.libraries = loading.libraries.len() as u64;
     command::put_libraries(engine, &loading.libraries).map_err(|error| Trouble::Library(error).line(path))?;
     let read = loading.read;
@@ -67,8 +69,57 @@ pub(in crate::net) fn load(engine: &Engine, path: &Path, with_hidden: bool) -> R
     Ok(Some(read))
 }
 
+/// Whether a snapshot would be taken at a start, without keeping any of it: how many entries it has, dead ones too, or what
+/// is wrong and what helps; `None` if there is no file. Values are not read.
+pub(in crate::net) fn inspect(config: &Config, path: &Path) -> Result<Option<u64>, String> {
+    let Some((file, size)) = open(path)? else { return Ok(None) };
+    let key = mark(KeyFile::open(&config.directory())?.key());
+    let hashes: Vec<_> = config
+        .namespaces
+        .0
+        .iter()
+        .filter(|space| space.secret)
+        .map(|space| [&space.prefix[..], b"~"].concat())
+        .collect();
+    let (mut fits, mut entries) = (true, 0);
+    let walked = walk(file, size, |met| match met {
+        Met::Part(Part::Database(number)) if number >= config.databases => {
+            Err(Trouble::Database(number, config.databases))
+        }
+        Met::Part(Part::Aux(name, value)) if *name == *AUX_NAMES => {
+            fits = *value == *key.as_bytes();
+            Ok(())
+        }
+        Met::Part(Part::Aux(name, _)) if !fits && (*name == *AUX_HIDDEN || *name == *AUX_RECORDS) => {
+            Err(Trouble::Names)
+        }
+        Met::Part(Part::Entry { key, .. }) if !fits && hashes.iter().any(|hash| key.starts_with(hash)) => {
+            Err(Trouble::Names)
+        }
+        Met::Part(Part::Entry { .. }) => {
+            entries += 1;
+            Ok(())
+        }
+        _ => Ok(()),
+    });
+    walked.map_err(|trouble| trouble.line(path))?;
+    Ok(Some(entries))
+}
+
+/// The file and its size, if there is one.
+fn open(path: &Path) -> Result<Option<(File, u64)>, String> {
+    match File::open(path) {
+        Ok(file) => {
+            let size = file.metadata().map_or(0, |data| data.len());
+            Ok(Some((file, size)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => missing(path),
+        Err(error) => Err(format!("{}: {error}: let this user read it, or move it away", path.display())),
+    }
+}
+
 /// There is no file. A directory that is not there is a slip.
-fn missing(path: &Path) -> Result<Option<Read>, String> {
+fn missing<T>(path: &Path) -> Result<Option<T>, String> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     match dir.filter(|dir| !dir.is_dir()) {
         Some(dir) => Err(format!("dir {} does not exist: make it, or set dir to one that does", dir.display())),
@@ -132,6 +183,56 @@ impl Trouble {
     }
 }
 
+/// What is met in a file, in its order.
+enum Met<'a> {
+    Part(Part<'a>),
+    /// So many tenths of a large one have been read.
+    Tenths(u64),
+}
+
+/// Reads a file to its end and gives all that is in it.
+fn walk(mut file: File, size: u64, mut meet: impl FnMut(Met<'_>) -> Result<(), Trouble>) -> Result<(), Trouble> {
+    let mut reader = Reader::new(STRING_MAX);
+    let (mut bytes, mut from, mut to, mut is_all) = (vec![0; READ], 0, 0, false);
+    let (mut done, mut told) = (0, 0);
+    loop {
+        match reader.next(&bytes[from..to], is_all)? {
+            Next::Part(len, part) => {
+                if part == Part::End {
+                    return Ok(());
+                }
+                meet(Met::Part(part))?;
+                from += len;
+            }
+            Next::More => {
+                // What is left goes to the front; a buffer that is full of one entry is doubled, so that no entry is
+                // looked at more often than its length has digits.
+                bytes.copy_within(from..to, 0);
+                (from, to) = (0, to - from);
+                if to == bytes.len() {
+                    bytes.resize(2 * to, 0);
+                } else if bytes.len() > READ && to < READ / 2 {
+                    bytes.truncate(READ);
+                    bytes.shrink_to_fit();
+                }
+                match file.read(&mut bytes[to..]) {
+                    Ok(0) => is_all = true,
+                    Ok(count) => {
+                        to += count;
+                        done += count as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(Trouble::Disk(error)),
+                }
+                if size >= TOLD && done * 10 / size > told {
+                    told = done * 10 / size;
+                    meet(Met::Tenths(told))?;
+                }
+            }
+        }
+    }
+}
+
 struct Loading<'a> {
     engine: &'a Engine,
     with_hidden: bool,
@@ -146,48 +247,6 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn all(&mut self, mut file: File, size: u64) -> Result<(), Trouble> {
-        let mut reader = Reader::new(STRING_MAX);
-        let (mut bytes, mut from, mut to, mut is_all) = (vec![0; READ], 0, 0, false);
-        let (mut done, mut told) = (0, 0);
-        loop {
-            match reader.next(&bytes[from..to], is_all)? {
-                Next::Part(len, part) => {
-                    if part == Part::End {
-                        return Ok(());
-                    }
-                    self.part(part)?;
-                    from += len;
-                }
-                Next::More => {
-                    // What is left goes to the front; a buffer that is full of one entry is doubled, so that no entry is
-                    // looked at more often than its length has digits.
-                    bytes.copy_within(from..to, 0);
-                    (from, to) = (0, to - from);
-                    if to == bytes.len() {
-                        bytes.resize(2 * to, 0);
-                    } else if bytes.len() > READ && to < READ / 2 {
-                        bytes.truncate(READ);
-                        bytes.shrink_to_fit();
-                    }
-                    match file.read(&mut bytes[to..]) {
-                        Ok(0) => is_all = true,
-                        Ok(count) => {
-                            to += count;
-                            done += count as u64;
-                        }
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        Err(error) => return Err(Trouble::Disk(error)),
-                    }
-                    if size >= TOLD && done * 10 / size > told {
-                        told = done * 10 / size;
-                        tracing::info!("reading the snapshot: {}0 %, {} entries", told, self.read.entries);
-                    }
-                }
-            }
-        }
-    }
-
     fn part(&mut self, part: Part<'_>) -> Result<(), Trouble> {
         match part {
             Part::Database(number) => {
