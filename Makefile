@@ -7,7 +7,7 @@ export NEXT_TELEMETRY_DISABLED := 1
 # Where tests/node.sh puts what the machine lacks.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
-.PHONY: help run test unit lint fuzz memcheck clients compat e2e packaging dist cross soak bench peers clean tools toolchain
+.PHONY: help run test unit unit-lib unit-sockets lint fuzz memcheck clients compat e2e packaging dist cross soak bench peers clean tools toolchain
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,9 +18,9 @@ run: toolchain ## Run the server on its defaults: Redis clients on 127.0.0.1:637
 test: tools ## Everything that must hold before anybody gets it
 	@# Two compilers, of which each works on one crate at a time for most of its time.
 	$(MAKE) --no-print-directory -j2 -Otarget lint $(BIN)
-	$(MAKE) --no-print-directory unit memcheck
+	$(MAKE) --no-print-directory unit
 	@# These wait more than they work, so they share the machine.
-	$(MAKE) --no-print-directory -j2 -Otarget clients compat e2e packaging
+	$(MAKE) --no-print-directory -j2 -Otarget clients compat e2e packaging memcheck
 	@echo "all tests passed"
 
 lint: toolchain ## Formatting, lints and dependencies; warnings are errors
@@ -33,8 +33,17 @@ lint: toolchain ## Formatting, lints and dependencies; warnings are errors
 	tests/deny.sh
 
 unit: toolchain ## Rust tests: units, transcripts, models, sockets, docs
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-run --lib --test '*'
+	@# Units work and sockets wait, so they share the machine.
+	$(MAKE) --no-print-directory -j2 -Otarget unit-sockets unit-lib
+
+unit-lib: toolchain
+	$(CARGO) test --locked --lib
+	$(CARGO) test --locked --doc
 	$(CARGO) run --locked --no-default-features --example embed
+
+unit-sockets: toolchain
+	$(CARGO) test --locked --test '*'
 
 fuzz: tools ## Every fuzz target for T=60 seconds, or those of TARGETS="glob http"; what is found lands in fuzz/artifacts
 	T=$(or $(T),60) SEED=$(SEED) fuzz/run.sh $(TARGETS)

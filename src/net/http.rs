@@ -527,6 +527,7 @@ impl Door {
             self.bid_farewell(&mut answer, tokens, parts);
             return answer;
         }
+        let is_decoded = matches!(asked.step, Step::Decoded(_));
         let passed =
             |outcome| self.with_sessions(|sessions, now| sessions.passed(tokens, Passage::Check, outcome, now));
         let found = async {
@@ -546,6 +547,10 @@ impl Door {
             }
         };
         let mut answer = found.instrument(relay::trace(&parts.headers)).await;
+        // Somebody was signed out everywhere in the instant in which the token was read.
+        if is_decoded {
+            self.bid_farewell(&mut answer, tokens, parts);
+        }
         answer.headers.push(answer::waited(asked.began.elapsed()));
         answer
     }

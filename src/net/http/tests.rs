@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::{Door, Hall};
-use crate::clock::{Clock, Ttl};
+use crate::clock::{Clock, ManualClock, Ttl};
 use crate::config::Config;
 use crate::engine::{Charge, Engine};
 use crate::net::Patience;
+use crate::session::{Claims, DICE, Keyring, Profile, Secrets};
 
 const SHORT: Duration = Duration::from_millis(60);
 
@@ -37,7 +38,10 @@ impl House {
 
     fn with(config: Config, patience: Patience, metrics: impl Fn() -> String + Send + Sync + 'static) -> House {
         let engine = Arc::new(Engine::new(config, Clock::system(), 1, 0));
-        let hall = Hall::new(engine, None, move |_| metrics()).with_patience(patience);
+        House::of(Hall::new(engine, None, move |_| metrics()).with_patience(patience))
+    }
+
+    fn of(hall: Hall) -> House {
         House { door: Door::new(Arc::new(hall), 0), leaving: watch::Sender::new(false) }
     }
 
@@ -340,6 +344,33 @@ fn a_proxy_is_told_the_same_by_both_ways_and_by_any_method() {
             let answer = rest(&mut client).await;
             assert_eq!(statuses(&answer), [status]);
             assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_token_that_is_read_in_the_instant_of_a_sign_out_everywhere_goes_from_the_browser() {
+    run(async {
+        let (mut config, hands) = (Config::default(), ManualClock::default());
+        config.set("source", "nextauth").expect("a source");
+        let secrets = Secrets::new(["a secret"]).expect("a secret");
+        let keys = Keyring::new(Profile::NextAuth, "next-auth.session-token", &secrets);
+        let claims = Claims::read(br#"{"name":"erin","sub":"erin"}"#).expect("claims");
+        let clock = Clock::from(hands.clone());
+        let token = keys.encode(claims, clock.to_wall(hands.now()) / 1000, 3600, [7; DICE]);
+        let engine = Arc::new(Engine::new(config, clock, 1, 0));
+        let house = House::of(Hall::new(engine, Some(secrets), |_| String::new()));
+        let sessions = house.door.hall.sessions();
+        let _ended = sessions.end_everywhere(sessions.user_called("erin"), hands.now());
+        // One that is answered in place, and one that hyper reads.
+        for line in ["X: 1", "TE: trailers"] {
+            let (mut client, _served) = house.enter(4096);
+            let check = CHECK.replace("token=t", &format!("token={token}")).replace("Host", &format!("{line}\r\nHost"));
+            client.write_all(check.as_bytes()).await.expect("room");
+            client.shutdown().await.expect("half a close");
+            let answer = rest(&mut client).await;
+            assert!(answer.contains("detail=signed-out"), "{answer}");
+            assert!(answer.contains("set-cookie: next-auth.session-token=; Max-Age=0"), "{answer}");
         }
     });
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::Policy;
 
 /// Steps in all of a normal test run, and in one run of the model; each run has a seed of its own.
-const CASES: usize = 150_000;
+const CASES: usize = 75_000;
 const STEPS: usize = 150;
 
 /// The model holds tokens of a login for one family only as long as the engine surely links them.
