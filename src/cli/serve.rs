@@ -52,7 +52,7 @@ fn run(loaded: Loaded, args: Vec<OsString>) -> Result<(), Box<dyn std::error::Er
             LogFormat::Json => tracing::info!("listening on {place} ({})", way.name()),
         }
     }
-    Ok(server.run()?)
+    Ok(server.with_supervisor(std::env::var_os("NOTIFY_SOCKET")).run()?)
 }
 
 /// Where session checks are answered from.

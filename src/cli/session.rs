@@ -36,7 +36,8 @@ pub(super) const SIGN_OUT: Row = Row {
     about: "Ends the session of a token",
     more: "The token is refused for session-max-age, over a restart too, and with it all that are known of the same login; \
            the application is not told of it. Only operators may: from the server's own machine, or with CLOAKROOM_ADMIN_TOKEN set \
-           to its admin-token. Over --redis the entry is deleted, which signs out where sessions are in the store alone.",
+           to its admin-token. Over --redis the entry is deleted, which signs out where sessions are in the store alone. \
+           Exit codes: 0 it is done, known or not, 1 it is not, 2 the arguments are wrong.",
     way: Way::Own(arguments, sign_out),
 };
 

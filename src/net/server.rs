@@ -13,6 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +34,7 @@ use super::reload::Reloader;
 pub use super::reload::Settings;
 use super::signing::SigningKeys;
 use super::snapshot::{self, Keeper};
-use super::system::{Signal, Signals};
+use super::system::{self, Signal, Signals};
 use super::tls::{Papers, Tls};
 use super::worker::{self, Arrival, DRAIN_MAX, Shared, Watch, Worker};
 use super::{Patience, descriptors, machine, prometheus, script, secrets, tls};
@@ -94,6 +95,8 @@ pub struct Server {
     keeper: Keeper,
     otlp: Option<Otlp>,
     settings: Option<Settings>,
+    /// The socket of who waits to hear that it serves.
+    supervisor: Option<OsString>,
 }
 
 /// Why a server could not start, in one line that says the cure.
@@ -192,7 +195,7 @@ impl Server {
         let (runtime, signals) = prepare().map_err(|error| StartError(format!("cannot start: {error}")))?;
         let shared = Arc::new(Shared::new(engine, hall, tls));
         tell_budget();
-        Ok(Server { shared, doors, workers, runtime, signals, settings: None, keeper, otlp })
+        Ok(Server { shared, doors, workers, runtime, signals, settings: None, keeper, otlp, supervisor: None })
     }
 
     /// The same with another patience, for tests that have none themselves.
@@ -211,6 +214,12 @@ impl Server {
     #[cfg_attr(doc, doc(hidden))]
     pub fn with_settings(self, settings: Settings) -> Server {
         Server { settings: Some(settings), ..self }
+    }
+
+    /// The same, which tells systemd when it serves and when it begins to end, at the socket that `NOTIFY_SOCKET` names.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn with_supervisor(self, socket: Option<OsString>) -> Server {
+        Server { supervisor: socket, ..self }
     }
 
     /// The addresses of the doors of a kind; a Unix socket has none.
@@ -289,11 +298,19 @@ impl Server {
         for number in 0..self.workers {
             workers.push(worker::start(number, self.shared.clone())?);
         }
-        let Server { shared, doors, runtime, mut signals, settings, keeper, otlp, .. } = self;
+        let Server { shared, doors, runtime, mut signals, settings, keeper, otlp, supervisor, .. } = self;
         let scribe = keeper.start(&shared.engine)?;
         let otlp = otlp.map(Otlp::start).transpose()?;
         let mut reloader = Reloader::new(shared.clone(), settings);
+        let tell = |state: &str| {
+            if let Some(Err(error)) = supervisor.as_ref().map(|socket| system::tell_supervisor(socket, state)) {
+                tracing::warn!(%error, "NOTIFY_SOCKET cannot be told {state}");
+            }
+        };
+        // The kernel holds who comes from when the doors were opened.
+        tell("READY=1");
         let accepted = runtime.block_on(accept_all(&shared, &doors, (&mut signals, &mut reloader), &workers));
+        tell("STOPPING=1");
         // Who sees that the server ends finds its doors closed.
         drop(doors);
         tracing::info!("ending; clients may finish");

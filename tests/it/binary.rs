@@ -246,6 +246,32 @@ fn another_protocol_on_a_port_runs_nothing_and_is_logged_once_for_its_address() 
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn systemd_is_told_when_it_serves_and_when_it_ends() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let home = tempfile::tempdir().expect("a folder");
+    let path = home.path().join("notify");
+    let file = UnixDatagram::bind(&path).expect("a socket");
+    let abstract_name = format!("cloakroom-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&abstract_name).expect("a name");
+    let nameless = UnixDatagram::bind_addr(&address).expect("a socket");
+    for (socket, name) in [(file, path.display().to_string()), (nameless, format!("@{abstract_name}"))] {
+        socket.set_read_timeout(Some(PATIENCE)).expect("a patience");
+        let mut launch = command(&["--port", "0", "--http-port", "0", "--fence-log", "no"]);
+        launch.env("NOTIFY_SOCKET", name);
+        let binary = Binary::of(launch, PLAIN);
+        let mut heard = [0; 64];
+        let mut hear = || socket.recv(&mut heard).map(|len| String::from_utf8_lossy(&heard[..len]).into_owned());
+        assert_eq!(hear().expect("a word"), "READY=1");
+        Peer::connect(binary.resp).send("PING\r\n").hears("+PONG\r\n");
+        binary.signal("TERM");
+        assert_eq!(hear().expect("a word"), "STOPPING=1");
+        assert_eq!(binary.ended().0, Some(0));
+    }
+}
+
 #[test]
 fn nonsense_from_an_address_is_logged_once() {
     let binary = Binary::start(&[]);

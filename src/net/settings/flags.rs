@@ -190,7 +190,7 @@ pub fn arguments(mut command: Command) -> Command {
     let file = Arg::new("config")
         .long("config")
         .value_name("FILE")
-        .help("TOML file or redis.conf; also taken as the first word.")
+        .help("TOML file or redis.conf; also taken as the first word, or from CLOAKROOM_CONFIG.")
         .help_heading(Group::Network.title());
     command = command.arg(file);
     for group in Group::ALL {

@@ -142,6 +142,11 @@ impl AsRawSocket for UnixStream {
     }
 }
 
+/// Nobody there asks how far it is.
+pub fn tell_supervisor(_socket: &std::ffi::OsStr, _state: &str) -> io::Result<()> {
+    Ok(())
+}
+
 /// Says that there are no such sockets.
 pub fn connect_unix(_path: &Path) -> io::Result<unknown::UnixStream> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))

@@ -1,9 +1,11 @@
 //! Unix: all there is.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 pub use tokio::net::{UnixListener, UnixStream};
@@ -19,6 +21,17 @@ pub mod unknown {
 /// Connects to a socket.
 pub fn connect_unix(path: &Path) -> io::Result<unknown::UnixStream> {
     unknown::UnixStream::connect(path)
+}
+
+/// Tells who has started this process how far it is, as systemd reads it. A name that begins with `@` is no file.
+pub fn tell_supervisor(socket: &OsStr, state: &str) -> io::Result<()> {
+    let from = UnixDatagram::unbound()?;
+    #[cfg(target_os = "linux")]
+    if let Some(name) = socket.as_encoded_bytes().strip_prefix(b"@") {
+        let to = <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name)?;
+        return from.send_to_addr(state.as_bytes(), &to).map(drop);
+    }
+    from.send_to(state.as_bytes(), Path::new(socket)).map(drop)
 }
 
 /// Makes a file that only its owner may read and write.
