@@ -324,6 +324,30 @@ fn rule_08_a_sign_out_with_both_fences_both() {
 }
 
 #[test]
+fn rule_06_tokens_stay_together_for_as_long_as_an_answer_is_kept() {
+    let settings = Settings {
+        source: Source::Upstream,
+        profile: Some(Profile::NextAuth),
+        on_error: OnError::Pass,
+        ttl: Ttl::seconds(300),
+        ..Settings::default()
+    };
+    let desk = Desk::with(settings);
+    desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+    desk.wait(Ttl::seconds(299));
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Cache, "{token}");
+    }
+    desk.wait(Ttl::seconds(30));
+    let fill = desk.miss(&cookie("t2"));
+    assert_eq!(desk.fail(fill, Failure::Refused).origin, Origin::Stale);
+    desk.sign_out(&cookie("t2"), None);
+    for token in ["t1", "t2"] {
+        assert_eq!(desk.hit(&cookie(token)).origin, Origin::Fence, "{token}");
+    }
+}
+
+#[test]
 fn rule_09_only_a_plain_get_of_a_good_session_is_stored() {
     use Route::*;
     let at = |method: &str, path: &str, query: Option<&str>| route("/api/auth", method, path, query, true);
