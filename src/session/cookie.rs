@@ -454,7 +454,7 @@ impl CookieNames {
     /// What an answer's `set-cookie` lines do to the session cookies.
     pub fn change(&self, headers: &[Header]) -> Change {
         let mut change = Change::default();
-        let mut did: Vec<(usize, &[u8], Scope<'_>, Option<&[u8]>)> = Vec::new();
+        let mut did: Vec<Did<'_>> = Vec::new();
         for (_, line) in headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"set-cookie")) {
             let mut fields = line.split(|byte| *byte == b';');
             let (name, value) = halves(fields.next().unwrap_or_default());
@@ -469,10 +469,10 @@ impl CookieNames {
             let gone = value.is_empty() || fields.clone().any(ends_it);
             // The last line about a cookie is the one that a browser keeps.
             let (side, scope) = (known.side as usize, Scope::of(fields));
-            did.retain(|(own, known, theirs, _)| (*own, *known, theirs) != (side, suffix, &scope));
-            did.push((side, suffix, scope, (!gone).then_some(value)));
+            did.retain(|known| (known.side, known.suffix, &known.scope) != (side, suffix, &scope));
+            did.push(Did { side, suffix, scope, value: (!gone).then_some(value) });
         }
-        for (side, suffix, _, value) in &did {
+        for Did { side, suffix, value, .. } in &did {
             let known = &mut change.sides[*side];
             // One of another scope is another cookie: to delete that takes nothing from what is set.
             let is_set = known.iter().any(|(known, value)| known.as_slice() == *suffix && value.is_some());
@@ -561,6 +561,14 @@ impl Change {
             _ => None,
         }
     }
+}
+
+/// What a line does to a cookie.
+struct Did<'l> {
+    side: usize,
+    suffix: &'l [u8],
+    scope: Scope<'l>,
+    value: Option<&'l [u8]>,
 }
 
 /// Where a cookie is sent, which is a part of what it is to a browser.

@@ -270,7 +270,8 @@ fn a_source_that_fails_is_let_alone_while_the_last_good_answer_stands_in() {
         desk.wait(Ttl::seconds(2));
         desk.fail(fill, Failure::Timeout)
     };
-    let fails: [(&dyn Fn(&Desk, Fill) -> Answer, u64, &str); 5] = [
+    type Fails<'f> = (&'f dyn Fn(&Desk, Fill) -> Answer, u64, &'static str);
+    let fails: [Fails<'_>; 5] = [
         (&|desk, fill| desk.complete(fill, after("9")), 9_000, "429"),
         (&|desk, fill| desk.complete(fill, after("Fri, 27 Nov 2026 08:00:00 GMT")), 1_000, "429"),
         (&|desk, fill| desk.complete(fill, SourceAnswer::new(500, "oh")), 1_000, "500"),
