@@ -454,6 +454,7 @@ impl CookieNames {
     /// What an answer's `set-cookie` lines do to the session cookies.
     pub fn change(&self, headers: &[Header]) -> Change {
         let mut change = Change::default();
+        let mut did: Vec<Did<'_>> = Vec::new();
         for (_, line) in headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"set-cookie")) {
             let mut fields = line.split(|byte| *byte == b';');
             let (name, value) = halves(fields.next().unwrap_or_default());
@@ -465,12 +466,20 @@ impl CookieNames {
             change.profile = change.profile.or((!self.is_own).then_some(known.profile));
             change.lines.push(line.clone());
             let value = value.unwrap_or_default();
-            let gone = value.is_empty() || fields.any(ends_it);
-            let value = (!gone).then(|| Bytes::copy_from_slice(value));
+            let gone = value.is_empty() || fields.clone().any(ends_it);
             // The last line about a cookie is the one that a browser keeps.
-            let side = &mut change.sides[known.side as usize];
-            side.retain(|(known, _)| known.as_slice() != suffix);
-            side.push((Suffix::from_slice(suffix), value));
+            let (side, scope) = (known.side as usize, Scope::of(fields));
+            did.retain(|known| (known.side, known.suffix, &known.scope) != (side, suffix, &scope));
+            did.push(Did { side, suffix, scope, value: (!gone).then_some(value) });
+        }
+        for Did { side, suffix, value, .. } in &did {
+            let known = &mut change.sides[*side];
+            // One of another scope is another cookie: to delete that takes nothing from what is set.
+            let is_set = known.iter().any(|(known, value)| known.as_slice() == *suffix && value.is_some());
+            if value.is_some() || !is_set {
+                known.retain(|(known, _)| known.as_slice() != *suffix);
+                known.push((Suffix::from_slice(suffix), value.map(Bytes::copy_from_slice)));
+            }
         }
         change
     }
@@ -551,6 +560,37 @@ impl Change {
             (true, false) => Some(Side::Secure),
             _ => None,
         }
+    }
+}
+
+/// What a line does to a cookie.
+struct Did<'l> {
+    side: usize,
+    suffix: &'l [u8],
+    scope: Scope<'l>,
+    value: Option<&'l [u8]>,
+}
+
+/// Where a cookie is sent, which is a part of what it is to a browser.
+#[derive(Default, PartialEq, Eq)]
+struct Scope<'l> {
+    domain: Vec<u8>,
+    path: &'l [u8],
+}
+
+impl<'l> Scope<'l> {
+    /// By the attributes of a `set-cookie` line, of which the last counts.
+    fn of(attributes: impl Iterator<Item = &'l [u8]>) -> Scope<'l> {
+        let mut scope = Scope::default();
+        for (name, value) in attributes.map(halves) {
+            let value = value.unwrap_or_default();
+            if name.eq_ignore_ascii_case(b"domain") {
+                scope.domain = value.strip_prefix(b".").unwrap_or(value).to_ascii_lowercase();
+            } else if name.eq_ignore_ascii_case(b"path") {
+                scope.path = value;
+            }
+        }
+        scope
     }
 }
 

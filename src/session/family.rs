@@ -13,7 +13,7 @@ use super::cookie::{Change, Side, Tokens};
 use crate::clock::{Millis, Ttl};
 use crate::store::{Look, NameBuf};
 
-/// How long a token stays linked to its family after a fill has named it: NextAuth's own client asks again when a tab
+/// How long a token stays linked to its family at least after a fill has named it: NextAuth's own client asks again when a tab
 /// gets the focus, and tabs that slept longer may as well ask the source.
 pub(super) const FAMILY_WINDOW: Ttl = Ttl::seconds(60);
 
@@ -77,14 +77,14 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Names a member, or names it again.
-    pub fn add_member(&mut self, name: &NameBuf, now: Millis) {
+    /// Names a member until then, or names it again.
+    pub fn add_member(&mut self, name: &NameBuf, now: Millis, until: Millis) {
         let behind = self.is_behind(name) && self.members.iter().any(|member| member.name == *name);
         self.members.retain(|member| member.until > now && member.name != *name);
         if self.members.len() == MEMBERS_MAX {
             self.members.remove(0);
         }
-        self.members.push(Member { name: name.clone(), until: now + FAMILY_WINDOW, behind });
+        self.members.push(Member { name: name.clone(), until, behind });
     }
 
     /// Notes an update: all tokens that are known now are behind.
@@ -309,6 +309,13 @@ fn note_key(name: &[u8]) -> NameBuf {
 }
 
 impl Core {
+    /// Until when what is named now counts as one of its family. What is stored of a login must not outlive the links to it: the
+    /// browser has the newest token, and a sign-out with that must know the others.
+    pub fn linked_until(&self, now: Millis) -> Millis {
+        let kept = self.settings().ttl.0.saturating_add(self.stale_length().0);
+        now + FAMILY_WINDOW.max(Ttl(kept))
+    }
+
     fn read_record(&self, family: &[u8], with_members: bool, now: Millis) -> Option<Record> {
         let block = self.families.peek(&record_key(family), now, |value| value.string().map(Bytes::copy_from_slice))?;
         Record::read(block.ok()?, with_members)
@@ -332,7 +339,7 @@ impl Core {
 
     /// Keeps what is known of a family as long as anything in it may be of use.
     pub fn save_record(&self, family: &[u8], record: &Record, now: Millis) {
-        let until = record.stale_until.max(now + FAMILY_WINDOW);
+        let until = record.stale_until.max(self.linked_until(now));
         let block = record.write();
         // The key is in no namespace, so nothing can refuse it.
         let kept = self.families.write(&record_key(family), &block, now, |slot, fresh| slot.put(fresh.until(until)));
@@ -417,7 +424,7 @@ impl Core {
             }
             return false;
         }
-        self.answers.add_alias(name, family, now + FAMILY_WINDOW, now)
+        self.answers.add_alias(name, family, self.linked_until(now), now)
     }
 
     /// Ties the token that an answer sets to this family for its end alone: a sign-out of the one fences the other, and
@@ -431,11 +438,12 @@ impl Core {
         }
         let mut record = self.whole_record(family, now).unwrap_or_default();
         let mut theirs = self.whole_record(&other, now).unwrap_or_default();
+        let until = self.linked_until(now);
         let known: Vec<NameBuf> = record.members.iter().map(|member| member.name.clone()).collect();
         for name in known.iter().chain([family, own]) {
-            theirs.add_member(name, now);
+            theirs.add_member(name, now, until);
         }
-        next.names().iter().for_each(|name| record.add_member(name, now));
+        next.names().iter().for_each(|name| record.add_member(name, now, until));
         self.save_record(family, &record, now);
         self.save_record(&other, &theirs, now);
     }
@@ -494,7 +502,7 @@ mod tests {
             members: Vec::new(),
             user: NameBuf::from_slice(b"auth:session:~u"),
         };
-        record.add_member(&NameBuf::from_slice(b"auth:session:~m"), Millis(3));
+        record.add_member(&NameBuf::from_slice(b"auth:session:~m"), Millis(3), Millis(9));
         assert_eq!(Record::read(record.write(), true), Some(record.clone()));
         record.members.clear();
         assert_eq!(Record::read(record.write(), true), Some(record));
@@ -510,11 +518,11 @@ mod tests {
             cookies: vec![Bytes::from_static(b"next-auth.session-token=s3cret")],
             ..Record::default()
         };
-        record.add_member(&NameBuf::from_slice(b"auth:session:~m"), Millis(0));
+        record.add_member(&NameBuf::from_slice(b"auth:session:~m"), Millis(0), Millis(700));
         let block = for_disk(&record_key(b"f"), &record.write(), 1_000).expect("a record");
         assert!(memchr::memmem::find(&block, b"s3cret").is_none());
         let kept = Record::read(block, true).expect("a record");
-        assert_eq!((kept.expires, kept.members[0].until), (Millis(1_500), Millis(1_000) + FAMILY_WINDOW));
+        assert_eq!((kept.expires, kept.members[0].until), (Millis(1_500), Millis(1_700)));
         assert_eq!((kept.newest, kept.cookies.len()), (None, 0));
         assert_eq!(for_disk(&record_key(b"f"), b"broken", 0), None);
         assert_eq!(for_disk(&badge_key(b"f"), b"told", 0), None);
@@ -525,10 +533,10 @@ mod tests {
     fn members_leave_when_their_time_is_over_and_never_pile_up() {
         let mut record = Record::default();
         for at in 0..2_000_u16 {
-            record.add_member(&NameBuf::from_slice(&at.to_be_bytes()), Millis(0));
+            record.add_member(&NameBuf::from_slice(&at.to_be_bytes()), Millis(0), Millis(700));
         }
         assert_eq!(record.members.len(), MEMBERS_MAX);
-        record.add_member(&NameBuf::from_slice(b"late"), Millis(0) + FAMILY_WINDOW);
+        record.add_member(&NameBuf::from_slice(b"late"), Millis(700), Millis(900));
         assert_eq!(record.members.len(), 1);
     }
 }

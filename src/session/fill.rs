@@ -213,13 +213,13 @@ impl Core {
         record.expires = expires;
         record.used = change.side();
         record.user = fill.user.as_deref().map(NameBuf::from_slice).unwrap_or_default();
-        record.add_member(key, now);
+        record.add_member(key, now, self.linked_until(now));
         if let Some(newest) = record.newest.clone()
             && !change.is_any()
             && self.join(family, &newest, flights, now)
         {
             // Nothing newer came, so the browser that was given this one still has it.
-            record.add_member(&newest, now);
+            record.add_member(&newest, now, self.linked_until(now));
         }
         self.roll(family, &mut record, &fill.tokens, change, flights, now);
         self.save_record(family, &record, now);
@@ -264,10 +264,10 @@ impl Core {
         if self.join(family, key, flights, now) {
             // Of two cookies each is fenced by itself at a sign-out.
             if let Seen::Both { plain, secure, .. } = &next {
-                record.add_member(plain, now);
-                record.add_member(secure, now);
+                record.add_member(plain, now, self.linked_until(now));
+                record.add_member(secure, now, self.linked_until(now));
             }
-            record.add_member(key, now);
+            record.add_member(key, now, self.linked_until(now));
             record.newest = Some(key.clone());
             record.cookies = change.lines.clone();
         }

@@ -159,7 +159,7 @@ impl SessionCache {
             core.tie(&family, tokens, &change, now);
         } else if change.sets() && core.join(&family, key, &flights, now) {
             let mut record = core.whole_record(&family, now).unwrap_or_default();
-            record.add_member(key, now);
+            record.add_member(key, now, core.linked_until(now));
             // A token that stays the same names what the session is now; with another one, those before it do not.
             let stays = || core.names.next(&core.answers, tokens, &change).is_some_and(|next| next.key() == Some(key));
             if passage == Passage::Update && !stays() {

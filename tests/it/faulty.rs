@@ -209,11 +209,17 @@ impl Faulty {
             path = bare;
         }
         let token = cookies(seen).remove("next-auth.session-token");
+        // As a CORS middleware with a list of origins does.
+        let lets_in = seen
+            .header("origin")
+            .map(|origin| format!("\r\nAccess-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"));
+        let with_cors =
+            |answer: String| lets_in.as_ref().map_or(answer.clone(), |more| answer.replacen("\r\n", more, 1));
         match (method, path) {
             ("GET", "/api/auth/session") => {
                 self.checks.fetch_add(1, Ordering::SeqCst);
                 sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
-                self.trouble_or(mode, stream, check(token)).await
+                self.trouble_or(mode, stream, with_cors(check(token))).await
             }
             ("POST", "/api/auth/session") => {
                 sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;

@@ -153,6 +153,29 @@ fn the_store_alone_answers_what_the_app_has_put_there() {
     assert_eq!(check(server.http, "abc").body, "{}");
 }
 
+#[test]
+fn a_page_of_another_origin_is_told_a_session_that_lets_it_in() {
+    let (server, upstream) = front(&[("profile", "nextauth")]);
+    let cookie = cookie("alice.1");
+    let check = |origin: &str| {
+        let headers = [("Cookie", cookie.as_str()), ("Origin", origin)];
+        let headers = if origin.is_empty() { &headers[..1] } else { &headers[..] };
+        let answer = ask(server.http, "GET", "/api/auth/session", headers, "");
+        assert!(answer.body.contains("alice"), "{origin}");
+        answer.header("access-control-allow-origin").to_owned()
+    };
+    let (one, other) = ("https://one.example", "https://other.example");
+    // A server that renders a page has no origin, and the page asks behind it.
+    assert_eq!((check("").as_str(), check(one).as_str(), check(other).as_str()), ("", one, other));
+    let own = format!("http://{}", server.http);
+    assert_eq!((check("").as_str(), check(&own).as_str(), upstream.checks()), ("", "", 3));
+    // Nobody, too.
+    let nobody = ask(server.http, "GET", "/api/auth/session", &[("Origin", one)], "");
+    assert_eq!((nobody.body.as_str(), nobody.header("access-control-allow-origin")), ("{}", one));
+    assert_eq!(ask(server.http, "GET", "/api/auth/session", &[], "").header("access-control-allow-origin"), "");
+    assert_eq!(upstream.checks(), 4);
+}
+
 // ---- hand-through ---------------------------------------------------------------------------------------------
 
 #[test]

@@ -190,15 +190,24 @@ pub(super) fn first<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h
 /// Whether a browser sends this for a page of another site. Cookies with `SameSite=Lax` do not come along then; this
 /// also holds for cookies without it and for browsers that know no such thing.
 pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
-    if let Some(told) = told_cross_site(headers) {
-        return told;
-    }
+    told_cross_site(headers).unwrap_or_else(|| is_cross_origin(headers))
+}
+
+/// Whether a page of another origin asks, so that its browser shows it an answer only if that lets it in.
+pub(super) fn is_cross_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get("origin") else { return false };
     let Some((_, origin)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return true };
     let origin = without_default_port(origin);
     let named = |host: &str| without_default_port(host.trim()).eq_ignore_ascii_case(origin);
     let same = |value: &HeaderValue| value.to_str().is_ok_and(|hosts| hosts.split(',').any(named));
     !headers.get_all(HOST).iter().chain(headers.get_all(X_FORWARDED_HOST).iter()).any(same)
+}
+
+/// Whether an answer's header lines let the page in that has sent these headers.
+pub(super) fn lets_in(lines: &[Header], headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get("origin") else { return true };
+    let mut values = lines.iter().filter(|(name, _)| name.as_ref() == b"access-control-allow-origin");
+    values.any(|(_, value)| value.as_ref() == b"*" || value == origin.as_bytes())
 }
 
 /// What the browser itself says of that, if it does.

@@ -12,7 +12,7 @@ use super::answer::{self, Out};
 use super::sign_out::{SHORTER, SIGN_OUT};
 use super::{Visit, guard, relay};
 use crate::net::upstream::{Outgoing, Upload, Upstream};
-use crate::session::{Observed, Origin, Passage, Route};
+use crate::session::{Answer, Observed, Origin, Passage, Route};
 
 /// Where next-auth's client gets what a sign-out must show.
 const CSRF: &str = "/api/auth/csrf";
@@ -25,6 +25,15 @@ const HAND_ON_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of a body that is handed on in one piece. Sign-ins have some hundreds, what an identity provider posts some thousands.
 const SHORT: u64 = 16 * 1024;
+
+/// Whether an answer was made for somebody else's request, or here.
+fn is_secondhand(answer: &Answer) -> bool {
+    match answer.origin {
+        Origin::Source => answer.cache_status().ends_with("collapsed"),
+        Origin::Cache | Origin::Stale | Origin::Nothing => true,
+        Origin::Fence | Origin::Failure => false,
+    }
+}
 
 impl Visit {
     /// Answers one request.
@@ -106,7 +115,15 @@ impl Visit {
         let door = &self.door;
         let tokens = door.tokens(&parts);
         let looked = door.with_sessions(|sessions, now| sessions.look_up(&tokens, now));
-        let answer = door.answer(looked, &tokens, &parts, self.peer).await;
+        let mut answer = door.answer(looked, &tokens, &parts, self.peer).await;
+        // What an answer says by CORS is for who has asked for it.
+        if relay::is_cross_origin(&parts.headers)
+            && !relay::lets_in(&answer.headers, &parts.headers)
+            && let Some(upstream) = self.door.upstream.as_ref().filter(|_| is_secondhand(&answer))
+        {
+            let outcome = door.ask(upstream, self.up(&parts, upstream, Outgoing::empty())).await;
+            answer = door.with_sessions(|sessions, now| sessions.passed(&tokens, Passage::Check, outcome, now));
+        }
         door.followed(&parts, &answer);
         answer::session(answer)
     }

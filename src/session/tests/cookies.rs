@@ -388,6 +388,44 @@ fn the_profile_is_read_from_the_cookies() {
 }
 
 #[test]
+fn to_delete_a_cookie_of_another_scope_takes_nothing_from_what_is_set() {
+    let set = rolled_to("t2");
+    for other in ["Domain=.shop.example; Path=/", "Path=/app"] {
+        let gone = format!("next-auth.session-token=; Max-Age=0; {other}");
+        for lines in [[&set, &gone], [&gone, &set]] {
+            let desk = Desk::upstream();
+            let source = lines.iter().fold(told("alice"), |answer, line| answer.with("set-cookie", (*line).clone()));
+            let page =
+                desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::Page, 200, &source.headers, desk.now());
+            assert_eq!(page, Observed::Untouched, "{lines:?}");
+            let desk = Desk::upstream();
+            desk.fill(&cookie("t1"), source);
+            assert_eq!(desk.hit(&cookie("t2")).origin, Origin::Cache, "{lines:?}");
+        }
+    }
+    // Of one and the same cookie the last line counts.
+    let gone = "next-auth.session-token=; Max-Age=0; path=/; HttpOnly";
+    let desk = Desk::upstream();
+    let lines = [set.as_str(), gone].map(|line| ("set-cookie".into(), line.to_owned().into()));
+    let page = desk.sessions.observe(&desk.tokens(&cookie("t1")), Passage::Page, 200, &lines, desk.now());
+    assert_eq!(page, Observed::Ended);
+}
+
+#[test]
+fn a_cookie_of_the_apps_own_is_rolled_whichever_library_sets_it() {
+    for helper in ["authjs.callback-url=x; Path=/", "next-auth.callback-url=x; Path=/"] {
+        let settings = Settings { source: Source::Upstream, cookie: Some("sid".into()), ..Settings::default() };
+        let desk = Desk::with(settings);
+        let source = told("alice").with("set-cookie", helper).with("set-cookie", "sid=t2; Path=/");
+        desk.fill("sid=t1", source);
+        assert_eq!(desk.hit("sid=t2").origin, Origin::Cache);
+        desk.sign_out("sid=t2", None);
+        let empty = if helper.starts_with("authjs") { "null" } else { "{}" };
+        assert_eq!(&desk.hit("sid=t1").body[..], empty.as_bytes());
+    }
+}
+
+#[test]
 fn a_browser_cannot_name_a_stored_entry() {
     let desk = Desk::alone();
     desk.redis_set("t1", &body("alice"), Ttl::seconds(60)).unwrap();

@@ -262,3 +262,54 @@ fn logs_say_the_four_messages_and_never_a_token() {
     }
     assert!(!lines.concat().contains("canary"), "{lines:?}");
 }
+
+#[test]
+fn a_source_that_fails_is_let_alone_while_the_last_good_answer_stands_in() {
+    let after = |seconds: &'static str| SourceAnswer::new(429, "slow down").with("retry-after", seconds);
+    let slow = |desk: &Desk, fill| {
+        desk.wait(Ttl::seconds(2));
+        desk.fail(fill, Failure::Timeout)
+    };
+    type Fails<'f> = (&'f dyn Fn(&Desk, Fill) -> Answer, u64, &'static str);
+    let fails: [Fails<'_>; 5] = [
+        (&|desk, fill| desk.complete(fill, after("9")), 9_000, "429"),
+        (&|desk, fill| desk.complete(fill, after("Fri, 27 Nov 2026 08:00:00 GMT")), 1_000, "429"),
+        (&|desk, fill| desk.complete(fill, SourceAnswer::new(500, "oh")), 1_000, "500"),
+        (&|desk, fill| desk.fail(fill, Failure::Refused), 1_000, "refused"),
+        (&slow, 2_000, "timeout"),
+    ];
+    for (fail, pause, why) in fails {
+        let desk = Desk::upstream();
+        desk.fill(&cookie("t1"), signed_in("alice", "t2"));
+        desk.wait(Ttl::seconds(5));
+        let fill = desk.miss(&cookie("t2"));
+        assert_eq!(fail(&desk, fill).origin, Origin::Stale);
+        for token in ["t2", "t1"] {
+            let answer = desk.hit(&cookie(token));
+            assert_eq!((user(&answer).as_deref(), answer.origin), (Some("alice"), Origin::Stale), "{why}");
+            assert!(answer.cache_status().starts_with(&format!("cloakroom; hit; detail={why}; ttl=-")), "{why}");
+        }
+        // Nobody else is concerned, and neither is a sign-out.
+        let _others = desk.miss(&cookie("u1"));
+        desk.wait(Ttl(pause - 1));
+        assert_eq!(desk.hit(&cookie("t2")).origin, Origin::Stale, "{why}");
+        desk.wait(Ttl(1));
+        let fill = desk.miss(&cookie("t2"));
+        assert_eq!(fail(&desk, fill).origin, Origin::Stale);
+        desk.sign_out(&cookie("t2"), None);
+        assert_eq!(desk.hit(&cookie("t2")).origin, Origin::Fence, "{why}");
+    }
+    // An update has it asked, and so has a bound that is over.
+    let desk = Desk::upstream();
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.wait(Ttl::seconds(5));
+    desk.fill(&cookie("t1"), after("600"));
+    desk.sessions.invalidate(&desk.tokens(&cookie("t1")), desk.now());
+    desk.fill(&cookie("t1"), told("alice"));
+    desk.wait(Ttl::seconds(5));
+    desk.fill(&cookie("t1"), after("600"));
+    desk.wait(Ttl::seconds(29));
+    assert_eq!(desk.hit(&cookie("t1")).origin, Origin::Stale);
+    desk.wait(Ttl::seconds(1));
+    let _asks = desk.miss(&cookie("t1"));
+}

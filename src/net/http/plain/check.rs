@@ -58,7 +58,9 @@ impl<'l, 'b> Check<'l, 'b> {
             match kind(line.name, line.value) {
                 Kind::Host => hosts += 1,
                 Kind::Plain => {}
-                Kind::Other => return None,
+                // Of a browser that asks for a page of another origin, and of no proxy.
+                Kind::Origin if verifies => {}
+                Kind::Origin | Kind::Other => return None,
             }
         }
         (hosts == 1).then_some(Check { lines, path, len, verifies })
@@ -145,6 +147,7 @@ fn ends_in_crlf(head: &[u8], lines: &[httparse::Header<'_>]) -> bool {
 enum Kind {
     Host,
     Plain,
+    Origin,
     /// To be judged by hyper and the guards behind it.
     Other,
 }
@@ -159,6 +162,7 @@ fn kind(name: &str, value: &[u8]) -> Kind {
             false => Kind::Other,
         },
         6 if is("expect") => Kind::Other,
+        6 if is("origin") => Kind::Origin,
         7 if is("upgrade") || is("trailer") => Kind::Other,
         10 if is("connection") && !value.eq_ignore_ascii_case(b"keep-alive") => Kind::Other,
         14 if is("content-length") => Kind::Other,
@@ -231,6 +235,7 @@ mod tests {
             "Host: a\r\nConnection: keep-alive, cookie\r\n",
             "Host: a\r\nExpect: 100-continue\r\n",
             "Host: a\r\nUpgrade: h2c\r\n",
+            "Host: a\r\nOrigin: https://b\r\n",
             "Host: a\r\nVia: 1.1 cloakroom\r\n",
             "Host: a\r\nX: 1\r\n folded\r\n",
             "Host: a\r\nX : 1\r\n",
