@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::glob;
 use crate::num;
 use crate::resp::{Args, Reply};
-use crate::store::{Cursor, Value};
+use crate::store::{Cursor, Store, Value};
 
 use Arity::{AtLeast, Exactly};
 
@@ -180,6 +180,8 @@ impl Search<'_> {
 /// A walk over the keys of a database that others interrupt. How many names there are comes first in the reply and is known
 /// last, so they are gathered in pieces, and then sent a piece at a time.
 pub(super) struct Walk {
+    /// What is walked over, whatever its number may be by now.
+    store: Store,
     /// Where to go on.
     cursor: Cursor,
     /// Keys that are to be looked at yet.
@@ -205,7 +207,7 @@ impl Walk {
         let mut names = Reply::new(piece, ctx.client.version);
         let (mut seen, mut found, before) = (0, 0, names.mark());
         let is_last = self.left <= TURN;
-        self.cursor = ctx.store().scan(self.cursor, self.left.min(TURN), ctx.now, |value| {
+        self.cursor = self.store.scan(self.cursor, self.left.min(TURN), ctx.now, |value| {
             seen += 1;
             if search.fits(value) {
                 names.bulk(value.name());
@@ -243,9 +245,10 @@ impl Client {
 fn walk(ctx: &mut Ctx<'_>, search: &Search<'_>, cursor: Cursor, left: usize) -> Result<()> {
     let engine = ctx.engine;
     let begun = ctx.client.begun.as_mut().and_then(|begun| begun.walk.take());
+    let store = ctx.store();
     let fresh = || {
         let pieces = VecDeque::new();
-        Walk { cursor, left, found: 0, pieces, bytes: 0, charge: None, is_sending: false }
+        Walk { store: store.clone(), cursor, left, found: 0, pieces, bytes: 0, charge: None, is_sending: false }
     };
     let mut walk = begun.unwrap_or_else(fresh);
     loop {

@@ -282,6 +282,22 @@ fn many_names_are_shown_in_many_turns() {
 }
 
 #[test]
+fn a_walk_stays_in_the_database_that_it_began_in() {
+    let mut t = Transcript::start();
+    t.fill(0, 5_000);
+    t.say("SELECT 1").hears("+OK");
+    t.say("SET other v").hears("+OK");
+    t.say("SELECT 0").hears("+OK");
+    let (mut other, mut out) = (t.enter(), Vec::new());
+    let request = Words::of_line(b"KEYS *").expect("words");
+    while run(&t.engine, &mut t.client, request.args(), None, t.clock.now(), &mut out) == Flow::Again {
+        t.say_as(&mut other, "SWAPDB 0 1").hears("+OK");
+    }
+    let shown = Heard(out).text();
+    assert!(shown.starts_with("*5000 ") && !shown.contains("other"), "{:.20}", shown);
+}
+
+#[test]
 fn a_client_that_wants_no_reply_gets_no_part_of_one() {
     let mut t = Transcript::start();
     for number in 0..2_000 {
