@@ -274,6 +274,7 @@ pub struct Config {
 /// assert_eq!(config.set("colour", "blue"), Err(Refusal::Unknown("colour".to_owned())));
 /// assert!(matches!(config.set("port", "many"), Err(Refusal::Value(name, _)) if name == "port"));
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no such setting; the name as given.

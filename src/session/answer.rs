@@ -31,6 +31,7 @@ pub type Header = (Bytes, Bytes);
 /// let LookUp::Answer(answer) = sessions.look_up(&sessions.tokens([]), hands.now()) else { panic!() };
 /// assert_eq!(answer.origin, Origin::Nothing);
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A stored answer.

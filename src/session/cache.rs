@@ -78,6 +78,7 @@ pub enum LookUp {
 /// let twice = sessions.tokens([&b"next-auth.session-token=a; next-auth.session-token=b"[..]]);
 /// assert!(matches!(sessions.look_up(&twice, hands.now()), LookUp::Pass(PassWhy::Ambiguous)));
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassWhy {
     /// It cannot be told which token the source will read.

@@ -63,6 +63,7 @@ const BLOCK: usize = 16;
 /// assert_eq!(decode("a.b.c", 0), Err(TokenFault::Malformed));
 /// # Ok::<(), TokenFault>(())
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFault {
     /// It is no encrypted token at all, or what is in it is no set of claims.

@@ -17,6 +17,7 @@ use super::time::unix_millis;
 /// // The default: an app keeps its sessions in the store.
 /// assert_eq!(Settings::default().source, Source::StoreAlone);
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Nobody: an app writes its sessions into the store, and what is not there is no session.
@@ -91,6 +92,7 @@ pub struct SourceAnswer {
 /// let answer = sessions.complete(fill, Outcome::Failed(Failure::Timeout), hands.now());
 /// assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; detail=timeout; detail=empty");
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// No connection: refused, no such host, no route.

@@ -90,6 +90,16 @@ pub(super) fn text(status: StatusCode, line: impl Into<String>) -> Response<Out>
     response
 }
 
+/// Events as a browser's `EventSource` reads them, for as long as some come.
+pub(super) fn events(coming: mpsc::Receiver<Bytes>) -> Response<Out> {
+    let mut response = text(StatusCode::OK, "");
+    *response.body_mut() = Out::Events(coming);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // nginx passes what has no length on at once only when it is told so.
+    response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
 /// A JSON document, for programs.
 pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Out> {
     let mut response = text(status, "");

@@ -10,8 +10,7 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -19,7 +18,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::answer::{self, Out};
 use super::{Door, Visit, relay};
@@ -88,6 +87,8 @@ impl Visit {
         tokio::task::spawn_local(async move {
             let _place = place;
             let mut ticks = interval(EACH);
+            // Whoever took none for a while is told how it is now, once.
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {}
@@ -100,12 +101,7 @@ impl Visit {
                 }
             }
         });
-        let mut response = answer::text(StatusCode::OK, "");
-        *response.body_mut() = Out::Events(coming);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        // nginx passes what has no length on at once only when it is told so.
-        response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-        response
+        answer::events(coming)
     }
 
     /// `POST /story`: what is known of the token, or of the header that shows one, in the body.

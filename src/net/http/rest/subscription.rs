@@ -9,7 +9,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
@@ -71,12 +70,7 @@ pub(super) async fn begin(mut guest: Guest, batch: Batch, leaving: watch::Receiv
         let _alarm = alarm;
         listen(guest, reply, tell, leaving).await;
     });
-    let mut response = answer::text(StatusCode::OK, "");
-    *response.body_mut() = Out::Events(coming);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // nginx passes what has no length on at once only when it is told so.
-    response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    response
+    answer::events(coming)
 }
 
 /// Hands on what comes until the asker or the server goes, or the client is killed.
