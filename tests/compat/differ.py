@@ -295,11 +295,19 @@ WAITS = re.compile(r"^(BL|BR|BZ)|\b(BL|BR|BZ)(MOVE|MPOP|POP|POPLPUSH|POPMIN|POPM
 DIES = re.compile(r"\b(PX|EX|PXAT|EXAT|P?SETEX|P?EXPIRE(AT)?)\b", re.I)
 
 
+# A deadline of some milliseconds, which one server reaches before the other.
+NEAR = re.compile(r"\b(PX|PEXPIRE \S+|PSETEX \S+) \d\b", re.I)
+# Which of two deadlines is later, of which each is counted from its own now.
+LATER = re.compile(r"^P?EXPIRE .*\b[GL]T\b", re.I)
+
+
 def is_race(case):
-    """Whether what is left of a case is a key that dies while a command waits: a wait of a millisecond is as long here, and in
-    Redis as long as until its timer's next tick, a tenth of a second later. Until then DBSIZE counts there what has died."""
+    """Whether what is left of a case depends on how much time passes between its commands. A wait of a millisecond is as long here,
+    and in Redis as long as until its timer's next tick, a tenth of a second later. Until then DBSIZE counts there what has died."""
     lines = [" ".join(words) for words in case["commands"]]
-    return any(map(DIES.search, lines)) and (lines[-1].upper() == "DBSIZE" or len(lines) <= 4 and any(map(WAITS.search, lines)))
+    waits = len(lines) <= 4 and any(map(WAITS.search, lines))
+    ends = lines[-1].upper() == "DBSIZE" or LATER.search(lines[-1])
+    return any(map(DIES.search, lines)) and bool(waits or ends) or any(map(NEAR.search, lines))
 
 
 def start(command, directory):
