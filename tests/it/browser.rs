@@ -66,7 +66,8 @@ fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
 /// A connection on which the request has been sent and nothing been read.
 pub fn send(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("a server");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    // Some answers are large, and take seconds to be made by a debug build.
+    stream.set_read_timeout(Some(3 * PATIENCE)).expect("a timeout");
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");

@@ -141,7 +141,7 @@ fn a_panic_costs_one_client_and_no_other() {
 #[test]
 fn a_server_that_ends_finishes_what_it_answers_and_closes_what_is_idle() {
     run(async {
-        let house = House::new(String::new);
+        let house = House::patient(&[]);
         let (mut idle, idle_served) = house.enter(4096);
         idle.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("room");
         let mut first = [0; 12];
@@ -187,7 +187,7 @@ fn checks_in_one_piece_with_other_requests_are_answered_in_order() {
 #[test]
 fn a_check_cut_in_two_is_still_answered() {
     run(async {
-        let house = House::new(String::new);
+        let house = House::patient(&[]);
         house.put("t", r#"{"user":{"name":"alice"}}"#);
         for cut in [1, 30, CHECK.len() - 1] {
             let (mut client, _served) = house.enter(4096);
