@@ -349,7 +349,11 @@ def main():
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         redis, redis_port = start(["redis-server", "--port", "{port}", "--save", ""], one)
-        own, own_port = start([binary, "--port", "{port}", "--http-port", "0"], two)
+        try:
+            own, own_port = start([binary, "--port", "{port}", "--http-port", "0"], two)
+        except BaseException:
+            redis.terminate()
+            raise
         pair, found, played = (redis_port, own_port), 0, 0
         try:
             if options.broken:
