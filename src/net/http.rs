@@ -83,7 +83,8 @@ const CLIENT_BYTES: usize = 20 * 1024;
 /// What a call to the upstream is charged: a request with its cookies, and an answer of usual size.
 const CALL_BYTES: usize = 16 * 1024;
 
-/// How long an update of a session may take at most.
+/// How long an update of a session may take at most: the application may ask others for it, but whoever waits longer has gone, and
+/// the call keeps a connection from others.
 const UPDATE_MAX: Duration = Duration::from_secs(30);
 
 /// What a waiter waits longer than the call it waits for may take, so that it is answered by its end.
@@ -469,7 +470,8 @@ impl Door {
             && let Some(mut again) = again
         {
             *again.uri_mut() = to;
-            answer = upstream.ask(again, limit, deadline).await;
+            // Once in a server's life. In a box, as a call's state is large, and all who hold one would be twice as large and moved so.
+            answer = Box::pin(upstream.ask(again, limit, deadline)).await;
         }
         self.end_call(call, &answer);
         match answer {
@@ -494,7 +496,8 @@ impl Door {
             // The asker may have gone.
             let _ = done.send(door.with_sessions(|sessions, now| sessions.complete(fill, outcome, now)));
         };
-        tokio::task::spawn_local(call.in_current_span());
+        // In a box, as tokio moves what it is given a dozen times, and a call's state is some kilobytes.
+        tokio::task::spawn_local(Box::pin(call).in_current_span());
         answer
     }
 

@@ -121,7 +121,8 @@ impl Visit {
             && !relay::lets_in(&answer.headers, &parts.headers)
             && let Some(upstream) = self.door.upstream.as_ref().filter(|_| is_secondhand(&answer))
         {
-            let outcome = door.ask(upstream, self.up(&parts, upstream, Outgoing::empty())).await;
+            // In a box, as few come here and the others would carry its state.
+            let outcome = Box::pin(door.ask(upstream, self.up(&parts, upstream, Outgoing::empty()))).await;
             answer = door.with_sessions(|sessions, now| sessions.passed(&tokens, Passage::Check, outcome, now));
         }
         door.followed(&parts, &answer);
