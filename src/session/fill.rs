@@ -20,8 +20,9 @@ use crate::clock::{Millis, Ttl};
 use crate::error::Result;
 use crate::store::{Class, Fresh, NameBuf, Slot};
 
-/// How long a source that fails is let alone at least, and at most.
+/// How long a source that fails is let alone at least: a page's checks come within it, and none notices it.
 const PAUSE_MIN: Ttl = Ttl::seconds(1);
+/// And at most, so that a `Retry-After` of hours does not keep it from being asked when it is well again.
 const PAUSE_MAX: Ttl = Ttl::seconds(60);
 
 /// How the source failed.
@@ -213,13 +214,14 @@ impl Core {
         record.expires = expires;
         record.used = change.side();
         record.user = fill.user.as_deref().map(NameBuf::from_slice).unwrap_or_default();
-        record.add_member(key, now, self.linked_until(now));
+        let until = self.linked_until(now);
+        record.add_member(key, now, until);
         if let Some(newest) = record.newest.clone()
             && !change.is_any()
             && self.join(family, &newest, flights, now)
         {
             // Nothing newer came, so the browser that was given this one still has it.
-            record.add_member(&newest, now, self.linked_until(now));
+            record.add_member(&newest, now, until);
         }
         self.roll(family, &mut record, &fill.tokens, change, flights, now);
         self.save_record(family, &record, now);
@@ -262,12 +264,13 @@ impl Core {
         let Some(next) = self.names.next(&self.answers, tokens, change) else { return };
         let (Seen::One { key, .. } | Seen::Both { key, .. }) = &next else { return };
         if self.join(family, key, flights, now) {
+            let until = self.linked_until(now);
             // Of two cookies each is fenced by itself at a sign-out.
             if let Seen::Both { plain, secure, .. } = &next {
-                record.add_member(plain, now, self.linked_until(now));
-                record.add_member(secure, now, self.linked_until(now));
+                record.add_member(plain, now, until);
+                record.add_member(secure, now, until);
             }
-            record.add_member(key, now, self.linked_until(now));
+            record.add_member(key, now, until);
             record.newest = Some(key.clone());
             record.cookies = change.lines.clone();
         }

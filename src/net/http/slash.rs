@@ -4,9 +4,10 @@
 //! asked for, so such a redirect, handed on, would lead round in a circle. It is the one that is followed, as it leads to
 //! the same server and to the same path; what it has told is kept for the calls that come.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use http::header::{HOST, LOCATION};
+use http::header::{HOST, HeaderValue, LOCATION};
 use http::{HeaderMap, Request, Response, Uri};
 
 /// Which form of a path the upstream takes, as far as it has said so.
@@ -19,7 +20,7 @@ const WITHOUT: u8 = 2;
 /// What a redirect of a request is judged by.
 pub(super) struct Asked {
     uri: Uri,
-    host: Option<http::HeaderValue>,
+    host: Option<HeaderValue>,
 }
 
 impl Asked {
@@ -37,7 +38,7 @@ fn bare(path: &str) -> &str {
 
 impl Slash {
     /// The path as the upstream takes it.
-    pub(super) fn form<'p>(&self, path: &'p str) -> std::borrow::Cow<'p, str> {
+    pub(super) fn form<'p>(&self, path: &'p str) -> Cow<'p, str> {
         match self.0.load(Ordering::Relaxed) {
             WITH if !path.ends_with('/') => format!("{path}/").into(),
             WITHOUT => bare(path).into(),
@@ -67,7 +68,7 @@ impl Slash {
 }
 
 /// The path on the same host that an answer leads to.
-fn led_to<'h>(headers: &'h HeaderMap, host: Option<&http::HeaderValue>) -> Option<&'h str> {
+fn led_to<'h>(headers: &'h HeaderMap, host: Option<&HeaderValue>) -> Option<&'h str> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     let path = match location.split_once("://") {
         Some((_, rest)) => rest.strip_prefix(host?.to_str().ok()?)?,
