@@ -12,6 +12,7 @@ mod time;
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -82,9 +83,9 @@ enum End {
 
 /// A client. Every one weighs what is in here; what few have, and not for long, is in boxes.
 struct Connection<'a> {
+    // Fields are dropped in this order: the socket is closed before the client is off the list, where CLIENT KILL looks.
     wire: Wire,
-    shared: &'a Shared,
-    client: Client,
+    client: Listed<'a>,
     midway: Option<Box<Midway>>,
     /// Requests that are not whole yet, or held.
     input: Input,
@@ -93,6 +94,12 @@ struct Connection<'a> {
     /// When it was last heard; when it came if it never was, and later than that if it was.
     active: Millis,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// A client that is on the engine's lists until it is dropped, however its task ends.
+struct Listed<'a> {
+    client: Client,
+    shared: &'a Shared,
 }
 
 /// The beginning of a request that is not whole yet.
@@ -118,8 +125,9 @@ pub(super) fn serve(incoming: impl Incoming, watch: Watch, scratch: Scratch) -> 
         connection.set_timer();
         let end = poll_fn(|cx| connection.poll_run(cx, &scratch)).await;
         // Nothing is served to who takes no answer any more.
-        connection.stop_waiting();
-        if !connection.client.finish_flush(connection.engine()) {
+        connection.client.stop_waiting();
+        let engine = connection.engine();
+        if !connection.client.finish_flush(engine) {
             Box::pin(connection.finish_flush()).await;
         }
         match end {
@@ -131,13 +139,33 @@ pub(super) fn serve(incoming: impl Incoming, watch: Watch, scratch: Scratch) -> 
     }
 }
 
-impl Drop for Connection<'_> {
-    /// Strikes the client off the list however its task ends.
+impl Deref for Listed<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Listed<'_> {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Listed<'_> {
+    fn stop_waiting(&mut self) {
+        let turn = self.shared.engine.enter(self.worker());
+        command::forget(&self.shared.engine, &mut self.client, turn.is_inside());
+    }
+}
+
+impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        let _turn = self.engine().enter(self.client.worker());
+        let _turn = self.shared.engine.enter(self.worker());
         self.stop_waiting();
-        self.client.forget_transaction(self.engine());
-        self.engine().leave(&self.client.peer);
+        self.client.forget_transaction(&self.shared.engine);
+        self.shared.engine.leave(&self.client.peer);
     }
 }
 
@@ -152,8 +180,7 @@ impl<'a> Connection<'a> {
         let peer = engine.clients.enter(addr, local, wire.descriptor(), now);
         Some(Connection {
             wire,
-            shared: &watch.shared,
-            client: Client::new(engine, peer, watch.worker(), is_local),
+            client: Listed { client: Client::new(engine, peer, watch.worker(), is_local), shared: &watch.shared },
             midway: None,
             input: Input::default(),
             backlog: None,
@@ -164,19 +191,15 @@ impl<'a> Connection<'a> {
     }
 
     fn engine(&self) -> &'a Engine {
-        &self.shared.engine
+        &self.client.shared.engine
     }
 
     /// Ends what it has asked for, when a script that takes long has ended.
     async fn finish_flush(&mut self) {
-        while !self.client.finish_flush(self.engine()) {
+        let engine = self.engine();
+        while !self.client.finish_flush(engine) {
             tokio::time::sleep(BUSY_LOOKED_AT).await;
         }
-    }
-
-    fn stop_waiting(&mut self) {
-        let turn = self.engine().enter(self.client.worker());
-        command::forget(self.engine(), &mut self.client, turn.is_inside());
     }
 
     /// Does what there is to do until the client ends.
@@ -239,7 +262,7 @@ impl<'a> Connection<'a> {
         if let Some(script) = self.held.as_mut().and_then(|held| held.script.take()) {
             return self.poll_script(cx, scratch, script).map_ok(Event::Done);
         }
-        if self.shared.is_draining() && !self.is_midway() {
+        if self.client.shared.is_draining() && !self.is_midway() {
             return Poll::Ready(Ok(Event::Draining));
         }
         if self.client.peer.is_killed() {
@@ -357,7 +380,7 @@ impl<'a> Connection<'a> {
         self.client.lap = micros;
         let is_stranger = self.is_stranger();
         // Who has been here for long and not logged in may say what it likes: it counts as silence.
-        let patience = self.shared.hall.patience();
+        let patience = self.client.shared.hall.patience();
         let came = self.client.peer.created;
         if !is_stranger || now.since(came) < millis(patience.login) {
             self.active = now.max(came + Ttl(1));
@@ -392,7 +415,7 @@ impl<'a> Connection<'a> {
                     counters.query_limit_disconnections.add(u64::from(error == TOO_LARGE));
                     let peer = &self.client.peer;
                     match peer.addr.ip() {
-                        Some(address) => self.shared.strangers.note_nonsense(&error, address),
+                        Some(address) => self.client.shared.strangers.note_nonsense(&error, address),
                         None => tracing::info!(client = peer.id, addr = %peer.addr, %error, "protocol error"),
                     }
                     // Who wants no replies is closed all the same.
@@ -430,7 +453,7 @@ impl<'a> Connection<'a> {
             let flow = if args.is_empty() {
                 Flow::Go
             } else if command::may_run_script(&self.client, args) {
-                match stage.run(&self.shared.engine, &mut self.client, args, now, output) {
+                match stage.run(&self.client.shared.engine, &mut self.client, args, now, output) {
                     Ok(flow) => flow,
                     Err(script) => {
                         used += len;
@@ -480,7 +503,7 @@ impl<'a> Connection<'a> {
 
     fn note_stranger(&self, protocol: &str) {
         if let Some(address) = self.client.peer.addr.ip() {
-            self.shared.strangers.note("RESP", protocol, address);
+            self.client.shared.strangers.note("RESP", protocol, address);
         }
     }
 

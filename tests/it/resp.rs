@@ -303,11 +303,22 @@ fn who_is_killed_is_gone_when_that_is_answered() {
             let mut victim = server.client();
             victim.send("PING\r\n").hears("+PONG\r\n");
             killer.send("CLIENT KILL TYPE normal\r\n").hears(":1\r\n");
-            victim.0.set_nonblocking(true).expect("a socket");
-            let found = victim.0.read(&mut [0]);
-            assert!(matches!(found, Ok(0)), "{found:?}");
+            assert_eq!(victim.rest(), b"");
         }
     }
+    // Whoever finds it off the list counts on that it is closed: here it is closed while nobody can be taken off.
+    let mut victim = server.client();
+    victim.send("PING\r\n").hears("+PONG\r\n");
+    let killed = victim.0.local_addr().expect("an address").to_string();
+    let mut closed = 0;
+    server.engine.clients.visit(0, usize::MAX, |peer| {
+        if peer.addr.to_string() == killed {
+            peer.kill();
+            assert_eq!(victim.rest(), b"");
+            closed += 1;
+        }
+    });
+    assert_eq!(closed, 1);
 }
 
 #[test]

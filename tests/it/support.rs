@@ -1,6 +1,6 @@
 //! A server in this process, and plain sockets to it.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -166,10 +166,15 @@ impl Peer {
     }
 
     /// Everything until the server closes.
+    #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset is an end too; what came before it counts.
-        let _ = self.0.read_to_end(&mut rest);
-        rest
+        match self.0.read_to_end(&mut rest) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("not closed after {PATIENCE:?}, and so far: {:?}", String::from_utf8_lossy(&rest));
+            }
+            // A reset is an end too; what came before it counts.
+            Ok(_) | Err(_) => rest,
+        }
     }
 }

@@ -119,7 +119,7 @@ impl Connection<'_> {
     fn keep(&mut self, output: &mut Vec<u8>, taken: usize) {
         if taken < output.len() {
             let empty = || {
-                let charge = self.shared.engine.charges().hold(Charge::Output, 0);
+                let charge = self.client.shared.engine.charges().hold(Charge::Output, 0);
                 let pieces = VecDeque::with_capacity(1);
                 Box::new(Backlog {
                     pieces,

@@ -48,7 +48,7 @@ impl Connection<'_> {
     fn overdue_at(&self) -> Option<Millis> {
         let silent = self.idle_limit().map(|limit| self.active + limit);
         let Some(midway) = self.midway.as_ref().filter(|_| self.held.is_none()) else { return silent };
-        let slow = midway.since + self.shared.hall.patience().request(self.input.len());
+        let slow = midway.since + self.client.shared.hall.patience().request(self.input.len());
         Some(silent.map_or(slow, |silent| silent.min(slow)))
     }
 
@@ -56,10 +56,10 @@ impl Connection<'_> {
     /// weigh more: the janitor looks after those.
     fn idle_limit(&self) -> Option<Ttl> {
         match self.engine().hot.timeout() {
-            _ if self.is_stranger() => Some(millis(self.shared.hall.patience().stranger)),
+            _ if self.is_stranger() => Some(millis(self.client.shared.hall.patience().stranger)),
             0 => None,
             _ if self.active > self.client.peer.created => None,
-            seconds => Some(Ttl::seconds(seconds).min(millis(self.shared.hall.patience().first_byte))),
+            seconds => Some(Ttl::seconds(seconds).min(millis(self.client.shared.hall.patience().first_byte))),
         }
     }
 
@@ -113,7 +113,7 @@ impl Connection<'_> {
         let _ = timeout(HEARD_OUT, flush).await;
         // Whether it took everything or not, it is closed now; but who asked the server to end is not before the doors are.
         if self.engine().is_to_end() {
-            let mut ending = self.shared.ending.subscribe();
+            let mut ending = self.client.shared.ending.subscribe();
             let _ = timeout(HEARD_OUT, ending.wait_for(|ends| *ends)).await;
         }
     }
