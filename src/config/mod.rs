@@ -19,6 +19,7 @@ mod doors;
 mod field;
 mod lazily;
 mod namespace;
+mod nearest;
 mod otlp;
 mod param;
 mod params;
@@ -47,6 +48,7 @@ pub use {
     doors::Rest,
     lazily::Lazily,
     namespace::Namespaces,
+    nearest::{nearest_of, slip_of},
     otlp::{Otlp, OtlpAttributes, OtlpHeaders},
     param::{Change, Group, Kind, Lines, Param, env_name},
     params::PARAMS,
@@ -318,43 +320,6 @@ impl std::error::Error for Refusal {}
 #[cfg_attr(doc, doc(hidden))]
 pub fn find(name: &str) -> Option<&'static Param> {
     PARAMS.iter().find(|param| param.answers_to(name))
-}
-
-/// The name that was probably meant, if any is near enough to be worth saying.
-#[cfg_attr(doc, doc(hidden))]
-pub fn nearest(name: &str) -> Option<&'static str> {
-    nearest_of(name, PARAMS.iter().filter(|param| !param.is_hidden()).flat_map(Param::names))
-}
-
-/// The candidate with the fewest letters to change, when those are about a third of the name or less.
-#[cfg_attr(doc, doc(hidden))]
-pub fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // A longer name is no slip of the finger, and the distance costs its square.
-    const NAME_MAX: usize = 64;
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    if name.len() > NAME_MAX {
-        return None;
-    }
-    candidates
-        .map(|candidate| (distance(name.as_bytes(), candidate.as_bytes()), candidate))
-        .filter(|(changes, _)| *changes * 3 <= name.len() + 2)
-        .min_by_key(|(changes, _)| *changes)
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many bytes to insert, drop or change to make one name of the other.
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 impl Config {

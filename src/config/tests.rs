@@ -353,15 +353,6 @@ fn debug_output_shows_no_secret() {
 }
 
 #[test]
-fn a_near_name_is_suggested_and_a_far_one_is_not() {
-    assert_eq!(nearest("maxmemmory"), Some("maxmemory"));
-    assert_eq!(nearest("HTTP_PORT"), Some("http-port"));
-    assert_eq!(nearest("upstraem"), Some("upstream"));
-    assert_eq!(nearest("colour"), None);
-    assert_eq!(nearest(&"m".repeat(100_000)), None);
-}
-
-#[test]
 fn a_rewritten_file_keeps_comments_and_gives_the_same_settings() {
     let old = "# mine\nport 7000\n\nmaxmemory 10mb\nsave 60 1\nsave 90 2\nunheard-of 5\n  # indented\n";
     let mut config = Config::default();

@@ -1,7 +1,7 @@
 //! Settings from files: TOML, and redis.conf with its quotes and includes.
 //!
-//! In a redis.conf, names nobody here knows are gathered for a warning, since files of a real Redis are to work. In
-//! a TOML file, which was written for this server, an unknown name is a mistake.
+//! In a redis.conf, names nobody here knows are gathered for a warning, since files of a real Redis are to work, but for
+//! what is a slip of a name that is known. In a TOML file, which was written for this server, an unknown name is a mistake.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Origin, Reader, settable};
-use crate::config::{Lines, Param, find, nearest_of, words};
+use crate::config::{Lines, Param, find, nearest_of, slip_of, words};
 use crate::glob;
 
 /// A larger file is something else: a full redis.conf with its comments has 100 KB.
@@ -62,8 +62,14 @@ impl Reader {
                 None if name.eq_ignore_ascii_case("rename-command") => {
                     return Err(format!("{file}:{place}: {}", not_renamed(values)));
                 }
-                None if !self.unknown.contains(name) => self.unknown.push(name.clone()),
-                None => {}
+                None if self.unknown.contains(name) => {}
+                None => match slip_of(name) {
+                    Some(near) => {
+                        let name = super::shown(name);
+                        return Err(format!("{file}:{place}: there is no setting {name}; did you mean {near}?"));
+                    }
+                    None => self.unknown.push(name.clone()),
+                },
             }
         }
         Ok(())

@@ -408,6 +408,15 @@ fn a_redis_conf_loads_with_one_warning_that_names_what_is_unknown() {
 }
 
 #[test]
+fn a_slip_in_a_redis_conf_is_no_setting_that_is_ignored() {
+    let (_file, path) = file(".conf", "oom-score-adj no\nRequirepas opensesame\n");
+    assert_eq!(
+        problem(&[&path], &[]),
+        format!("{path}:2: there is no setting 'Requirepas'; did you mean requirepass?")
+    );
+}
+
+#[test]
 fn who_renames_a_command_is_told_how_to_keep_clients_from_it() {
     for (line, name) in [("rename-command FLUSHALL \"\"", "flushall"), ("Rename-Command config x1y2", "config")] {
         let (_file, path) = file(".conf", &format!("maxmemory 8mb\n{line}\n"));
