@@ -80,7 +80,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "SSUBSCRIBE",
-        run: |ctx, args| subscribe(ctx, args, &SHARDS),
+        run: ssubscribe,
         arity: AtLeast(2),
         keys: Keys::ALL.but_not_keys(),
         usage: "shardchannel [shardchannel ...]",
@@ -251,6 +251,14 @@ fn subscribe(ctx: &mut Ctx<'_>, args: Args<'_>, names: &Names) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// Unlike the older two it has no place in a transaction.
+fn ssubscribe(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+    if ctx.client.never_waits {
+        return Err(Error::refused("SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+    }
+    subscribe(ctx, args, &SHARDS)
 }
 
 fn unsubscribe(ctx: &mut Ctx<'_>, args: Args<'_>, names: &Names) -> Result<()> {

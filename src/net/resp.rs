@@ -387,7 +387,7 @@ impl<'a> Connection<'a> {
         }
         let flush = if is_stranger { STRANGER_FLUSH } else { FLUSH };
         self.client.peer.last_seen.store(now.0, Ordering::Relaxed);
-        self.client.peer.query_buffer[0].store(input.len() as u32, Ordering::Relaxed);
+        self.client.peer.query_buffer[0].store(u32::try_from(input.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         let mut used = 0;
         let mut end = None;
         // The key of this request and that of the next one, in turn.

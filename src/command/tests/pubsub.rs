@@ -26,6 +26,15 @@ fn subscriptions_are_confirmed_one_by_one_with_their_number() {
 }
 
 #[test]
+fn a_transaction_may_subscribe_but_not_to_shard_channels() {
+    let mut t = Transcript::start();
+    t.say("MULTI");
+    t.say("SSUBSCRIBE a");
+    t.say("SUBSCRIBE b");
+    t.say("EXEC").hears("*2 -ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client *3 $9 subscribe $1 b :1");
+}
+
+#[test]
 fn messages_reach_channels_patterns_and_shard_channels_in_each_protocol() {
     let mut t = Transcript::start();
     let (mut old, mut new) = (t.enter(), t.enter());

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_never_waitss_at_exec() {
+fn what_waits_is_done_at_exec() {
     let mut t = Transcript::start();
     t.say("MULTI").hears("+OK");
     t.say("SET a 1").hears("+QUEUED");
