@@ -297,7 +297,7 @@ impl Core {
         }
         let status = format!("cloakroom; fwd=miss; {why}");
         if self.settings().on_error == OnError::Empty && self.service.is_quiet() {
-            return self.empty(tokens, Origin::Failure, status + "; detail=empty");
+            return self.empty(tokens, Origin::Failure, status);
         }
         match trouble {
             Trouble::Failure(failure) => self.failure(failure, status),

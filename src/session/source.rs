@@ -90,7 +90,7 @@ pub struct SourceAnswer {
 /// # let tokens = sessions.tokens([&b"next-auth.session-token=abc"[..]]);
 /// let LookUp::Fill(fill) = sessions.look_up(&tokens, hands.now()) else { panic!() };
 /// let answer = sessions.complete(fill, Outcome::Failed(Failure::Timeout), hands.now());
-/// assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; detail=timeout; detail=empty");
+/// assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; detail=timeout");
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -505,7 +505,7 @@ fn rule_11_a_failure_is_never_stored_and_signs_nobody_out() {
     let fill = desk.miss("authjs.session-token=t1");
     let answer = desk.fail(fill, Failure::Refused);
     assert_eq!((answer.status, &answer.body[..]), (200, &b"null"[..]));
-    assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; detail=refused; detail=empty");
+    assert_eq!(answer.cache_status(), "cloakroom; fwd=miss; detail=refused");
 }
 
 #[test]
