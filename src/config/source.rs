@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use super::{Config, Profile, SessionSource, UpstreamHost};
 
+/// The `basePath` that NextAuth and better-auth have unless they are told otherwise.
+pub const BASE_PATH: &str = "/api/auth";
+
 /// Further claims of a token that sessions show: pairs of a field of `user` and the claim that it is a copy of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionClaims(pub Vec<(String, String)>);
@@ -132,6 +135,13 @@ impl Config {
     }
 
     fn check_profile(&self) -> Result<(), String> {
+        let below = |path: &str, other: &str| path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+        if self.base_path == self.rest.path
+            || below(&self.base_path, &self.rest.path)
+            || below(&self.rest.path, &self.base_path)
+        {
+            return Err("base-path and rest-path lead to the same paths: give one of them another".to_owned());
+        }
         let is_next_auth = self.is_next_auth();
         let has_paths = !(self.session_path.is_empty() && self.session_signout_path.is_empty());
         match self.profile {
