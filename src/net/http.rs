@@ -228,23 +228,6 @@ impl Hall {
         }
     }
 
-    /// Points a request at the path where the upstream has sessions, with the query that it has.
-    fn aim(&self, uri: &mut Uri) {
-        let path = self.slash.form(self.sessions.service().path());
-        if uri.path() != path {
-            let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
-            // Both parts were parts of such a thing before.
-            *uri = Uri::try_from(format!("{path}{query}")).unwrap_or_default();
-        }
-    }
-
-    /// Where the upstream is asked for a session.
-    fn session_uri(&self) -> Uri {
-        let mut uri = self.session_uri.clone();
-        self.aim(&mut uri);
-        uri
-    }
-
     /// The session cache behind the doors.
     pub fn sessions(&self) -> &SessionCache {
         &self.sessions

@@ -92,17 +92,11 @@ impl App<'_> {
         BASES.into_iter().find(|base| self.service.is_below_base() && is_there(base))
     }
 
-    /// What helps where there is nothing on the service's path: upstream or the paths are not what they are there.
-    fn misplaced(&self, whose: &str) -> String {
-        let (base, above) = (self.service.base_path(), self.url.base.as_str());
-        let repeats = base.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if !self.service.is_below_base() {
-            format!("set upstream to where {whose} is, with its path if it is below one")
-        } else if !above.is_empty() && repeats {
-            format!("leave {above} out of upstream: base-path begins with it")
-        } else {
-            format!("set base-path to {whose}'s basePath if that is not {base}, or upstream to where {whose} is")
-        }
+    /// Whether base-path has the upstream's path in it, which stands before it anyway.
+    fn repeats_its_path(&self) -> bool {
+        let above = self.url.base.as_str();
+        let rest = self.service.base_path().strip_prefix(above).filter(|_| !above.is_empty());
+        self.service.is_below_base() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -154,6 +148,10 @@ fn is_session(found: &mut Findings, app: &App<'_>, answer: &Response<Bytes>) -> 
     }
     let there = format!("set upstream to where {whose} is");
     let (what, cure) = match status {
+        ..=428 if app.repeats_its_path() => {
+            let above = &app.url.base;
+            (format!("{url} has no {path}"), format!("leave {above} out of upstream: base-path begins with it"))
+        }
         ..=428 if let Some(base) = app.other_base() => {
             (format!("{url} has its sessions under {base}, and not at {path}"), format!("set base-path {base}"))
         }
@@ -162,7 +160,13 @@ fn is_session(found: &mut Findings, app: &App<'_>, answer: &Response<Bytes>) -> 
             let what = format!("{url}{path} leads on to {to}");
             (what, format!("set upstream to where that is, or let {path} past what redirects"))
         }
-        404 => (format!("{url} has no {path}"), app.misplaced(&whose)),
+        404 if app.service.is_below_base() => {
+            let base = app.service.base_path();
+            let cure =
+                format!("set base-path to {whose}'s basePath if that is not {base}, or upstream to where {whose} is");
+            (format!("{url} has no {path}"), cure)
+        }
+        404 => (format!("{url} has no {path}"), format!("{there}, with its path if it is below one")),
         429 => {
             let cure = "let its rate limiter leave out requests that carry 'Via: 1.1 cloakroom'";
             found.warn("upstream", format!("{url} answers 429: its rate limiter is at work"), cure);

@@ -220,6 +220,13 @@ mod tests {
         let verify = head.replace("session", "verify");
         assert_eq!(plain(&verify), Some(verify.len()));
         assert_eq!(plain(&head.replace("session", "verify/session")), None);
+        let elsewhere = Starts::of(&Service::next_auth().with_base_path("/docs/api/auth"));
+        let there = head.replace("/api", "/docs/api");
+        for (text, is_there) in [(&*there, true), (&there.replace("session", "verify"), true), (head, false)] {
+            let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
+            assert_eq!(Check::read(text.as_bytes(), &elsewhere, &mut room).is_some(), is_there, "{text}");
+            assert_eq!(may_become_one(&text.as_bytes()[..20], &elsewhere), is_there, "{text}");
+        }
         let empty = head.replace("Cookie", "X:\r\nCookie");
         assert_eq!(plain(&empty), Some(empty.len()));
     }
