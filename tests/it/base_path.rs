@@ -1,7 +1,7 @@
 //! Sessions under another path than `/api/auth`: Auth.js' `/auth`, Next's own `basePath` before NextAuth's, and what other
 //! services and the server itself have below it. The real @auth/express is in `tests/clients/authjs_express.mjs`.
 
-use super::binary::command;
+use super::binary::{Binary, command};
 use super::browser::{Answer, ask};
 use super::cli::{checked, level};
 use super::decoded::{ALICE, SECRET, start as decoding, token};
@@ -265,6 +265,18 @@ fn check_tells_where_the_application_has_its_sessions() {
     let server = Running::start(&[("base-path", "/docs/api/auth")]);
     let (_, found) = super::cli::checked(&["--port", "0", "--http-port", &server.http.port().to_string()]);
     assert_eq!(level(&found, "http-port", "cloakroom's HTTP port answers there"), "warning");
+}
+
+#[test]
+fn a_path_that_is_not_there_is_logged_with_what_to_look_at() {
+    let fake = next_auth("/docs/api/auth");
+    let binary = Binary::start(&["--upstream", &format!("http://{}", fake.addr), "--base-path", "/auth"]);
+    let asked = ask(binary.http, "GET", "/auth/session", &[("Cookie", "next-auth.session-token=alice")], "");
+    assert_eq!((asked.status, asked.header("cache-status")), (404, "cloakroom; fwd=miss; fwd-status=404"));
+    binary.signal("TERM");
+    let said = binary.ended().1;
+    assert!(said.contains(&format!("sessions are asked for at http://{}/auth/session", fake.addr)), "{said}");
+    assert!(said.contains("Session source has no such path: is base-path its basePath?"), "{said}");
 }
 
 #[test]
