@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::{Config, Profile, SessionSource, UpstreamHost};
 
 /// The `basePath` that NextAuth and better-auth have unless they are told otherwise.
+#[cfg_attr(doc, doc(hidden))]
 pub const BASE_PATH: &str = "/api/auth";
 
 /// Further claims of a token that sessions show: pairs of a field of `user` and the claim that it is a copy of.
