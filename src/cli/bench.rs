@@ -16,6 +16,7 @@ use self::load::{Kind, Load, Outcome};
 use super::paint::{Paint, count};
 use super::target::Server;
 use super::{Done, Problem, Row, Way, json, say, target};
+use crate::config::BASE_PATH;
 use crate::metrics::Short;
 use crate::net::client::{Address, Place, Site};
 
@@ -74,6 +75,8 @@ fn arguments(command: Command) -> Command {
 /// What is measured where.
 struct Plan {
     url: Option<Site>,
+    /// Where sessions are there.
+    path: String,
     redis: Option<Address>,
     cookie: Option<String>,
     /// A server that ends with the plan.
@@ -83,10 +86,9 @@ struct Plan {
 impl Plan {
     fn of(matches: &ArgMatches) -> Result<Plan, Problem> {
         let redis = target::redis(matches)?;
-        let url = match target::text(matches, "url") {
-            Some(_) => Some(Server::of(matches)?.url),
-            None => None,
-        };
+        let server = target::text(matches, "url").map(|_| Server::of(matches)).transpose()?;
+        let base = server.as_ref().map_or(BASE_PATH, |server| &server.config.base_path);
+        let (path, url) = (format!("{base}/session"), server.map(|server| server.url));
         let cookie = match target::text(matches, "token") {
             Some(_) => {
                 let mut line = String::new();
@@ -101,13 +103,13 @@ impl Plan {
             None => None,
         };
         if url.is_some() || redis.is_some() {
-            return Ok(Plan { url, redis, cookie, _own: None });
+            return Ok(Plan { url, path, redis, cookie, _own: None });
         }
         let own = own::Own::start().map_err(Problem::failed)?;
         let place = Place::Tcp { host: own.http.ip().to_string(), port: own.http.port(), tls: None };
         let url = Site { place, base: String::new() };
         let redis = Address::own(own.resp.port(), String::new());
-        Ok(Plan { url: Some(url), redis: Some(redis), cookie, _own: Some(own) })
+        Ok(Plan { url: Some(url), path, redis: Some(redis), cookie, _own: Some(own) })
     }
 }
 
@@ -128,7 +130,7 @@ fn bench(matches: &ArgMatches) -> Done {
             (None, Some(redis)) => load::put_sessions(redis, &load).map_err(Problem::failed)?,
             (None, None) => Vec::new(),
         };
-        kinds.push(Kind::Checks { to: url.clone(), cookies });
+        kinds.push(Kind::Checks { to: url.clone(), path: plan.path.clone(), cookies });
     }
     kinds.extend(plan.redis.as_ref().map(|redis| Kind::Commands { to: redis.clone(), ratio }));
     let (is_json, paint) = (matches.get_flag("json"), Paint::stdout());

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::{BAD_SETTINGS, FAILED, Problem, Row, Unserved, Way, complain};
 use crate::config::{Config, LogFormat, LogLevel, SessionSource};
+use crate::net::http::service;
 use crate::net::server::Server;
 use crate::net::settings::{self, Loaded};
 
@@ -59,7 +60,9 @@ fn run(loaded: Loaded, args: Vec<OsString>) -> Result<(), Box<dyn std::error::Er
 fn source(config: &Config) -> String {
     match (config.session_source(), &config.upstream) {
         (SessionSource::NextAuth, _) => "session tokens are decoded here".to_owned(),
-        (SessionSource::Upstream, Some(upstream)) => format!("sessions are asked of {upstream}"),
+        (SessionSource::Upstream, Some(upstream)) => {
+            format!("sessions are asked for at {upstream}{}", service(config).path())
+        }
         _ => "sessions are what is stored here (no upstream is set)".to_owned(),
     }
 }

@@ -113,7 +113,7 @@ fn get(matches: &ArgMatches) -> Done {
     }
     let server = Server::of(matches)?;
     let headers = shows(matches, &token, &server.config)?;
-    let answer = server.ask(Method::GET, "/api/auth/session", headers)?;
+    let answer = server.ask(Method::GET, &format!("{}/session", server.config.base_path), headers)?;
     let header = |name: &'static str| {
         answer
             .headers()
@@ -124,9 +124,11 @@ fn get(matches: &ArgMatches) -> Done {
     };
     let Ok(session) = serde_json::from_slice::<Value>(answer.body()) else {
         let (url, status) = (&server.url, target::status(&answer));
-        return Err(Problem::failed(format!(
-            "{url} answers with {status} and no session: is it cloakroom's HTTP port?"
-        )));
+        let cure = match answer.status().as_u16() {
+            404 => "set CLOAKROOM_BASE_PATH to its base-path",
+            _ => "is it cloakroom's HTTP port?",
+        };
+        return Err(Problem::failed(format!("{url} answers with {status} and no session: {cure}")));
     };
     let about = format!("from {}, in {}", header("x-session-source"), header("x-response-time"));
     match answer.status().as_u16() {

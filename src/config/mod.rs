@@ -39,7 +39,7 @@ use std::path::PathBuf;
 use crate::clock::Ttl;
 
 pub use namespace::Namespace;
-pub use source::Nobody;
+pub use source::{BASE_PATH, Nobody};
 pub use verify::{ClaimHeader, ClaimHeaders};
 
 #[cfg_attr(doc, doc(hidden))]
@@ -186,6 +186,8 @@ pub struct Config {
     pub(crate) profile: Profile,
     /// `session-cookie`; empty for the profile's own.
     pub(crate) session_cookie: String,
+    /// `base-path`, with a slash before it and none behind it.
+    pub(crate) base_path: String,
     /// `session-path`; empty for the profile's own.
     pub(crate) session_path: String,
     /// `session-signout-path`; empty for the profile's own.
@@ -537,6 +539,7 @@ impl Config {
             upstream_host: UpstreamHost::Auto,
             profile: Profile::Auto,
             session_cookie: String::new(),
+            base_path: String::new(),
             session_path: String::new(),
             session_signout_path: String::new(),
             session_nobody: SessionNobody::default(),

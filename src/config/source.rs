@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use super::{Config, Profile, SessionSource, UpstreamHost};
 
+/// The `basePath` that NextAuth and better-auth have unless they are told otherwise.
+#[cfg_attr(doc, doc(hidden))]
+pub const BASE_PATH: &str = "/api/auth";
+
 /// Further claims of a token that sessions show: pairs of a field of `user` and the claim that it is a copy of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionClaims(pub Vec<(String, String)>);
@@ -132,6 +136,13 @@ impl Config {
     }
 
     fn check_profile(&self) -> Result<(), String> {
+        let below = |path: &str, other: &str| path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+        if self.base_path == self.rest.path
+            || below(&self.base_path, &self.rest.path)
+            || below(&self.rest.path, &self.base_path)
+        {
+            return Err("base-path and rest-path lead to the same paths: give one of them another".to_owned());
+        }
         let is_next_auth = self.is_next_auth();
         let has_paths = !(self.session_path.is_empty() && self.session_signout_path.is_empty());
         match self.profile {
@@ -203,6 +214,38 @@ mod tests {
     }
 
     #[test]
+    fn a_base_path_is_a_path_and_what_is_wrong_with_another_is_said() {
+        let mut config = Config::default();
+        let long = format!("/{}", "a".repeat(200));
+        for (path, why) in [
+            ("", "begin with a slash"),
+            ("auth", "begin with a slash"),
+            ("https://shop.example/auth", "upstream's"),
+            ("/", "below the root"),
+            ("/auth/", "end without a slash"),
+            ("/auth?x", "without a query"),
+            ("/auth#x", "without a query"),
+            ("//auth", "two slashes"),
+            ("/a//b", "two slashes"),
+            ("/./auth", "no segment"),
+            ("/a/..", "no segment"),
+            ("/api auth", "be made of letters"),
+            ("/%61uth", "be made of letters"),
+            ("/\u{e4}uth", "be made of letters"),
+            ("/auth\r\nX: y", "be made of letters"),
+            (&long, "200 letters"),
+            ("/admin", "the server's own"),
+            ("/.well-known", "the server's own"),
+        ] {
+            let refusal = config.set("base-path", path).expect_err(path).to_string();
+            assert!(refusal.contains(why), "{path}: {refusal}");
+        }
+        for path in ["/auth", "/docs/api/auth", "/admin/api/auth", "/a.b/~c", &long[..200]] {
+            assert_eq!(config.set("base-path", path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
     fn nobody_is_told_by_statuses_and_empty_bodies() {
         let shown = |text: &str| text.parse::<SessionNobody>().map(|nobody| nobody.to_string());
         assert_eq!(shown(" 401 ,{}, null,204").as_deref(), Ok("401,{},null,204"));
@@ -247,6 +290,13 @@ mod tests {
             &[("profile", "better-auth"), ("secret-file", "s")],
         ] {
             assert!(check(bad).is_err(), "{bad:?}");
+        }
+        for (base, rest) in [("/redis", "/redis"), ("/redis/auth", "/redis"), ("/kv", "/kv/v1")] {
+            let why = check(&[("base-path", base), ("rest-path", rest)]).expect_err(base);
+            assert!(why.contains("give one of them another"), "{why}");
+        }
+        for (base, rest) in [("/redisx", "/redis"), ("/auth", "/redis/auth"), ("/docs/api/auth", "/docs/redis")] {
+            assert_eq!(check(&[("base-path", base), ("rest-path", rest)]), Ok(()), "{base} {rest}");
         }
         let mut config = Config::default();
         for path in ["me", "/", "/me?x", "/a//b", "/a b", "/%41", "http://a/me"] {

@@ -38,6 +38,7 @@ fn samples(param: &Param) -> Vec<String> {
         (_, Kind::Flags(_)) => of(&["save now force", "default", "nosave"]),
         ("verify-headers", _) => of(&["user.id=X-User-Id,a|b.c=X-Role,remote", ""]),
         ("rest-path", _) => of(&["/redis", "/kv/v1"]),
+        ("base-path", _) => of(&["/auth", "/docs/api/auth"]),
         ("session-path" | "session-signout-path", _) => of(&["/api/me", ""]),
         ("session-nobody", _) => of(&["401,404,{},null", ""]),
         ("verify-redirect", _) => of(&["https://shop.example/signin?from=shop", ""]),

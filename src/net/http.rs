@@ -1,4 +1,4 @@
-//! The HTTP door: session checks, sign-outs, and whatever else is under `/api/auth/`, handed through to the upstream.
+//! The HTTP door: session checks, sign-outs, and whatever else is under `base-path`, handed through to the upstream.
 //!
 //! A [`Hall`] holds what all workers share, a [`Door`] is one worker's own, as connections to the upstream live on the
 //! runtime that opened them. What a check is answered is the session engine's business; here is only who carries the
@@ -26,6 +26,7 @@ mod tests;
 mod trace;
 mod verify;
 
+pub(crate) use own::ELSEWHERE;
 #[doc(hidden)]
 pub use plain::compare_readings;
 pub(crate) use settings::service;
@@ -52,7 +53,7 @@ use tokio::time::timeout;
 use tracing::{Instrument as _, debug, warn};
 
 use self::head::{Heads, Sentry};
-use self::plain::Desk;
+use self::plain::{Desk, Starts};
 use self::slash::Slash;
 use page::Pages;
 
@@ -107,8 +108,10 @@ pub struct Hall {
     pages: Pages,
     /// What sessions are signed with.
     signing: Option<SigningKeys>,
-    /// How a plain check begins on a path of the session service's own.
-    start: Option<Box<[u8]>>,
+    /// How plain checks begin.
+    starts: Starts,
+    /// Where a session is asked for, unless `slash` says otherwise.
+    session_uri: Uri,
     /// Where spans of checks are left; `None` where no collector is to have them.
     spans: Option<Spans>,
     /// Who may look through all that lies in the store, one at a time.
@@ -141,7 +144,9 @@ impl Hall {
             fences: None,
             pages: Pages::default(),
             signing: None,
-            start: plain::start(&sessions),
+            starts: Starts::of(sessions.service()),
+            // The settings take nothing that is no path.
+            session_uri: Uri::try_from(sessions.service().path()).unwrap_or_default(),
             spans: None,
             walk: Semaphore::new(1),
             slash: Slash::default(),
@@ -220,16 +225,6 @@ impl Hall {
                 failure = failure.word(),
                 "the upstream does not answer yet (cloakroom check tells more)"
             );
-        }
-    }
-
-    /// Points a request at the path where the upstream has sessions, with the query that it has.
-    fn aim(&self, uri: &mut Uri) {
-        let path = self.slash.form(self.sessions.service().path());
-        if uri.path() != path {
-            let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
-            // Both parts were parts of such a thing before.
-            *uri = Uri::try_from(format!("{path}{query}")).unwrap_or_default();
         }
     }
 

@@ -114,7 +114,13 @@ impl Core {
         };
         match said {
             Says::Nonsense => {
-                self.complain(fill, "Session source answers what is no session", None, Some(answer.status), now)
+                let what = match answer.status {
+                    404 if self.service.is_below_base() => {
+                        "Session source has no such path: is base-path its basePath?"
+                    }
+                    _ => "Session source answers what is no session",
+                };
+                self.complain(fill, what, None, Some(answer.status), now)
             }
             _ => self.be_content(now),
         }

@@ -113,7 +113,6 @@ pub use {
     csrf::may_vouch,
     family::for_disk,
     headers::{carries_via, claims_identity, connection_names, passes_down, passes_up, route},
-    service::SESSION_PATH,
     story::{Account, Event, State, Told},
 };
 

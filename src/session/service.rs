@@ -12,13 +12,7 @@ use super::answer::{Answer, Origin};
 use super::headers::{Route, leads_out, means, past, route};
 use super::source::{EXPIRES, Ending, Says, says_by};
 use super::verify::find;
-use crate::config::Nobody;
-
-/// What the doors' paths begin with.
-pub const BASE: &str = "/api/auth";
-
-/// Where every session is, whatever its service calls that.
-pub const SESSION_PATH: &str = "/api/auth/session";
+use crate::config::{BASE_PATH, Nobody};
 
 /// A session service: NextAuth, or another whose sessions are asked for by one request.
 ///
@@ -38,6 +32,12 @@ pub const SESSION_PATH: &str = "/api/auth/session";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     kind: Kind,
+    /// What the paths begin with that are here whatever the service.
+    base: Cow<'static, str>,
+    /// The path below it where every session is.
+    session: Cow<'static, str>,
+    /// The path below it where proxies ask.
+    verify: Cow<'static, str>,
     /// The path that is asked for a session.
     path: Cow<'static, str>,
     /// The path that signs out; empty for none.
@@ -73,15 +73,19 @@ const CACHE_FOR: &str = "ory-session-cache-for";
 
 impl Service {
     fn new(kind: Kind, path: &'static str, sign_out: &'static str) -> Service {
-        Service {
+        let service = Service {
             kind,
+            base: Cow::Borrowed(""),
+            session: Cow::Borrowed(""),
+            verify: Cow::Borrowed(""),
             path: Cow::Borrowed(path),
             sign_out: Cow::Borrowed(sign_out),
             nobody: Cow::Borrowed(&[]),
             empty: (200, "null"),
             cookie: None,
             bearer: true,
-        }
+        };
+        service.with_base_path(BASE_PATH)
     }
 
     /// NextAuth or Auth.js.
@@ -91,7 +95,7 @@ impl Service {
     /// assert_eq!(Service::next_auth().path(), "/api/auth/session");
     /// ```
     pub fn next_auth() -> Service {
-        Service { bearer: false, ..Service::new(Kind::NextAuth, SESSION_PATH, "/api/auth/signout") }
+        Service { bearer: false, ..Service::new(Kind::NextAuth, "", "") }
     }
 
     /// better-auth: `session_token` in a signed cookie, or as bearer where its plugin is in use.
@@ -101,8 +105,8 @@ impl Service {
     /// assert_eq!(Service::better_auth().path(), "/api/auth/get-session");
     /// ```
     pub fn better_auth() -> Service {
-        let service = Service::new(Kind::BetterAuth, "/api/auth/get-session", "/api/auth/sign-out");
-        Service { cookie: Some(Cow::Borrowed("better-auth.session_token")), ..service }
+        let cookie = Some(Cow::Borrowed("better-auth.session_token"));
+        Service { cookie, ..Service::new(Kind::BetterAuth, "", "") }
     }
 
     /// Ory Kratos: a cookie, `X-Session-Token` or a bearer; 401 is nobody, and 403 somebody without his second factor.
@@ -142,8 +146,30 @@ impl Service {
     /// assert_eq!(service.route("GET", "/me", None, false), Route::Check);
     /// ```
     pub fn generic(path: &str) -> Service {
-        let service = Service::new(Kind::Generic, SESSION_PATH, "").with_nobody(&[Nobody::Status(401)]);
+        let service = Service::new(Kind::Generic, "", "").with_nobody(&[Nobody::Status(401)]);
         service.with_path(path)
+    }
+
+    /// The same below another base path: NextAuth's or better-auth's `basePath`. Of the other services too it is what the
+    /// paths begin with that are here whatever the service, such as that of [`Route::Verify`].
+    ///
+    /// ```
+    /// # use cloakroom::session::{Route, Service};
+    /// let service = Service::next_auth().with_base_path("/docs/api/auth");
+    /// assert_eq!(service.path(), "/docs/api/auth/session");
+    /// assert_eq!(service.route("GET", "/docs/api/auth/verify", None, true), Route::Verify);
+    /// assert_eq!(service.route("GET", "/api/auth/session", None, true), Route::Elsewhere);
+    /// assert_eq!(Service::better_auth().with_base_path("/auth").path(), "/auth/get-session");
+    /// ```
+    pub fn with_base_path(self, base: &str) -> Service {
+        let below = |action: &str| Cow::Owned(format!("{base}/{action}"));
+        let (path, sign_out) = match self.kind {
+            Kind::NextAuth => (below("session"), below("signout")),
+            Kind::BetterAuth => (below("get-session"), below("sign-out")),
+            Kind::Kratos | Kind::Supabase | Kind::Generic => (self.path, self.sign_out),
+        };
+        let (session, verify) = (below("session"), below("verify"));
+        Service { base: base.to_owned().into(), session, verify, path, sign_out, ..self }
     }
 
     /// The same on another path.
@@ -225,6 +251,40 @@ impl Service {
         &self.path
     }
 
+    /// What the paths begin with that are here whatever the service.
+    ///
+    /// ```
+    /// # use cloakroom::session::Service;
+    /// assert_eq!(Service::kratos().base_path(), "/api/auth");
+    /// ```
+    pub fn base_path(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether the service itself is asked for a session below the base path.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn is_below_base(&self) -> bool {
+        self.action(&self.path).is_some()
+    }
+
+    /// Where every session is, whatever its service calls that.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn session_path(&self) -> &str {
+        &self.session
+    }
+
+    /// Where proxies ask.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn verify_path(&self) -> &str {
+        &self.verify
+    }
+
+    /// What a path has behind the base path.
+    #[cfg_attr(doc, doc(hidden))]
+    pub fn action<'p>(&self, path: &'p str) -> Option<&'p str> {
+        path.strip_prefix(&*self.base)?.strip_prefix('/')
+    }
+
     /// What `X-Session-Source` calls it.
     #[cfg_attr(doc, doc(hidden))]
     pub fn word(&self) -> &'static str {
@@ -272,9 +332,9 @@ impl Service {
     /// ```
     pub fn route(&self, method: &str, path: &str, query: Option<&str>, verifies: bool) -> Route {
         if self.is_next_auth() {
-            return route(BASE, method, path, query, verifies);
+            return route(&self.base, method, path, query, verifies);
         }
-        let is_session = path == self.path || path == SESSION_PATH;
+        let is_session = path == self.path || path == self.session;
         match method {
             "GET" if is_session && query.is_none() => return Route::Check,
             "GET" | "HEAD" | "OPTIONS" if is_session => return Route::OtherCheck,
@@ -282,10 +342,10 @@ impl Service {
             _ if self.signs_out(method, path) => return Route::SignOut,
             _ => {}
         }
-        match (path.strip_prefix(BASE).and_then(|rest| rest.strip_prefix('/')), method) {
+        match (self.action(path), method) {
             (Some("signout"), "POST") => Route::Clear,
             (Some("signout-everywhere"), "POST") => Route::SignOutEverywhere,
-            _ if means(path, &self.path) || means(path, SESSION_PATH) => past(method),
+            _ if means(path, &self.path) || means(path, &self.session) => past(method),
             (Some(action), _) if verifies && (action == "verify" || action.starts_with("verify/")) => Route::Verify,
             // Which of them signs in is not known of others than NextAuth's.
             _ if self.hands_on(path) => Route::SignIn,

@@ -3,7 +3,7 @@
 # redigo, Perl's two, redis-cli, redis-benchmark, the session and cache stores of Express, Django,
 # Rails, Laravel, Go and PHP and Sidekiq's queues on top of them, and the README's own lines; and
 # nginx, Caddy, Envoy and Traefik by docs/recipes, docs/openapi.yaml, what the other pages of
-# docs/ say, better-auth behind its profile, and OTLP by OpenTelemetry's own schema.
+# docs/ say, better-auth behind its profile, Auth.js in Express behind base-path, and OTLP by OpenTelemetry's own schema.
 #
 #   CLOAKROOM_BIN=target/debug/cloakroom tests/clients/run.sh [PROGRAM …]
 #   SERVER=127.0.0.1:6379 AUTH_SERVER=127.0.0.1:6380 AUTH_PASSWORD=… tests/clients/run.sh
@@ -204,7 +204,7 @@ fi
 if [ -n "${CLOAKROOM_BIN:-}" ]; then
   CLOAKROOM_BIN=$(realpath "$CLOAKROOM_BIN")
   export CLOAKROOM_BIN
-  [ -n "${1:-}" ] || programs+=(proxies openapi docs better_auth otlp)
+  [ -n "${1:-}" ] || programs+=(proxies openapi docs better_auth authjs_express otlp)
 fi
 
 # --- the programs, one after another: they share databases and settings ---

@@ -1,6 +1,7 @@
 //! The server as its neighbours see it: over real sockets, on loopback.
 
 mod answers;
+mod base_path;
 mod binary;
 mod blocking;
 mod browser;

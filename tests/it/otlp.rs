@@ -262,6 +262,26 @@ fn a_plain_check_that_has_to_wait_is_followed_too_and_so_is_one_that_fails() {
 }
 
 #[test]
+fn a_span_has_the_paths_that_there_are_under_another_base_path() {
+    let (collector, upstream) = (Collector::start(), Faulty::start());
+    let url = format!("http://{}/api", upstream.addr);
+    let server = start(&collector, &upstream, &[("upstream", &url), ("base-path", "/auth")]);
+    traced(&server, "/auth/session", "alice.1", RECORDED);
+    let spans = collector.wait_for(2);
+    let (inner, outer) = (&spans[0], &spans[1]);
+    assert_eq!((attribute(outer, "url.path"), &outer["name"]), ("/auth/session", &"GET /auth/session".into()));
+    assert_eq!(attribute(inner, "url.full"), format!("{url}/auth/session"));
+    let mut client = Peer::connect(server.http);
+    client.send(plain("/auth/session", "alice.1", RECORDED)).hears("HTTP/1.1 200 ");
+    traced(&server, "/auth/verify/of?what=secret", "alice.1", RECORDED);
+    let paths = collector.wait_for(4).split_off(2);
+    assert_eq!(
+        paths.iter().map(|span| attribute(span, "url.path")).collect::<Vec<_>>(),
+        ["/auth/session", "/auth/verify"]
+    );
+}
+
+#[test]
 fn what_is_not_recorded_goes_on_as_it_came_and_leaves_no_span() {
     let (collector, upstream) = (Collector::start(), Faulty::start());
     let server = start(&collector, &upstream, &[]);

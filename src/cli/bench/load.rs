@@ -41,8 +41,8 @@ pub struct Load {
 
 /// Of what.
 pub enum Kind {
-    /// Session checks over HTTP, by these `Cookie` headers in turn, or by none.
-    Checks { to: Site, cookies: Vec<String> },
+    /// Session checks over HTTP on this path, by these `Cookie` headers in turn, or by none.
+    Checks { to: Site, path: String, cookies: Vec<String> },
     /// GETs and SETs, so many of each in turn.
     Commands { to: Address, ratio: (u32, u32) },
 }
@@ -194,8 +194,8 @@ impl Load {
     /// Requests that take turns, as bytes.
     fn requests(&self, kind: &Kind) -> Vec<Vec<u8>> {
         match kind {
-            Kind::Checks { to, cookies } => {
-                let head = format!("GET {}/api/auth/session HTTP/1.1\r\nHost: {}\r\n", to.base, to.authority());
+            Kind::Checks { to, path, cookies } => {
+                let head = format!("GET {}{path} HTTP/1.1\r\nHost: {}\r\n", to.base, to.authority());
                 match cookies.is_empty() {
                     true => vec![format!("{head}\r\n").into_bytes()],
                     false => {
@@ -390,7 +390,10 @@ fn http_answer(bytes: &[u8]) -> io::Result<Option<(usize, Option<String>)>> {
     let len =
         len.and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok()).ok_or_else(nonsense)?;
     let status = head.code.unwrap_or(0);
-    let error = (status != 200).then(|| format!("status {status}"));
+    let error = (status != 200).then(|| match status {
+        404 => "status 404 (set CLOAKROOM_BASE_PATH to its base-path)".to_owned(),
+        _ => format!("status {status}"),
+    });
     Ok((body + len <= bytes.len()).then_some((body + len, error)))
 }
 

@@ -8,6 +8,7 @@ use super::super::target::GONE;
 use super::Findings;
 use crate::config::Config;
 use crate::net::client::{Address, Reply, Wire};
+use crate::net::http::ELSEWHERE;
 use crate::net::probe::{self, Door, Way};
 
 /// How long whoever listens at a port may take to say something.
@@ -77,7 +78,7 @@ fn who(address: SocketAddr, way: Way, config: &Config) -> Who {
         && let Ok(heard) = probe::answer_to_get(address, PATIENCE)
         && heard.starts_with(b"HTTP/")
     {
-        return match String::from_utf8_lossy(&heard).contains("there are /api/auth/*") {
+        return match String::from_utf8_lossy(&heard).contains(ELSEWHERE) {
             true => Who::Cloakroom("cloakroom's HTTP port".to_owned()),
             false => Who::Other("an HTTP server".to_owned()),
         };

@@ -8,12 +8,13 @@ use http::header::{DATE, HeaderName, LOCATION, SET_COOKIE, VIA};
 use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::Findings;
-use crate::config::{Config, Profile, SessionSource, Upstream};
+use crate::config::{BASE_PATH, Config, Profile, SessionSource, Upstream};
 use crate::net::client::{Http, Site, Trust};
 use crate::net::http::service;
 use crate::session::{Failure, Service};
 
-const CSRF: &str = "/api/auth/csrf";
+/// Where NextAuth and better-auth are unless they are told otherwise, and Auth.js in SvelteKit and Express.
+const BASES: [&str; 2] = [BASE_PATH, "/auth"];
 
 /// How long an answer is waited for: an application that is built anew for its first request takes long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,6 +79,25 @@ impl App<'_> {
         ]);
         self.http.ask(Method::GET, path, headers, PATIENCE)
     }
+
+    /// Another base path under which the application has sessions.
+    fn other_base(&self) -> Option<&'static str> {
+        let is_there = |base: &str| {
+            let other = self.service.clone().with_base_path(base);
+            other.path() != self.service.path()
+                && self
+                    .ask(other.path(), "http")
+                    .is_ok_and(|answer| self.service.says_nobody(answer.status().as_u16(), answer.body()))
+        };
+        BASES.into_iter().find(|base| self.service.is_below_base() && is_there(base))
+    }
+
+    /// Whether base-path has the upstream's path in it, which stands before it anyway.
+    fn repeats_its_path(&self) -> bool {
+        let above = self.url.base.as_str();
+        let rest = self.service.base_path().strip_prefix(above).filter(|_| !above.is_empty());
+        self.service.is_below_base() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 fn unreachable(found: &mut Findings, app: &App<'_>, failure: Failure) {
@@ -128,10 +148,23 @@ fn is_session(found: &mut Findings, app: &App<'_>, answer: &Response<Bytes>) -> 
     }
     let there = format!("set upstream to where {whose} is");
     let (what, cure) = match status {
+        ..=428 if app.repeats_its_path() => {
+            let above = &app.url.base;
+            (format!("{url} has no {path}"), format!("leave {above} out of upstream: base-path begins with it"))
+        }
+        ..=428 if let Some(base) = app.other_base() => {
+            (format!("{url} has its sessions under {base}, and not at {path}"), format!("set base-path {base}"))
+        }
         301 | 302 | 303 | 307 | 308 => {
             let to: String = header(LOCATION).chars().take(80).filter(|letter| !letter.is_control()).collect();
             let what = format!("{url}{path} leads on to {to}");
             (what, format!("set upstream to where that is, or let {path} past what redirects"))
+        }
+        404 if app.service.is_below_base() => {
+            let base = app.service.base_path();
+            let cure =
+                format!("set base-path to {whose}'s basePath if that is not {base}, or upstream to where {whose} is");
+            (format!("{url} has no {path}"), cure)
         }
         404 => (format!("{url} has no {path}"), format!("{there}, with its path if it is below one")),
         429 => {
@@ -186,7 +219,10 @@ struct Cookies {
 }
 
 fn cookies_of(app: &App<'_>, scheme: &'static str) -> Option<Cookies> {
-    let answer = app.ask(CSRF, scheme).ok().filter(|answer| answer.status().is_success())?;
+    let answer = app
+        .ask(&format!("{}/csrf", app.service.base_path()), scheme)
+        .ok()
+        .filter(|answer| answer.status().is_success())?;
     let lines = answer.headers().get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
     lines.filter_map(|line| line.split_once('=')).find_map(|(name, _)| {
         let bare = name.trim_start_matches("__Host-").trim_start_matches("__Secure-");
@@ -203,7 +239,11 @@ fn cookies(found: &mut Findings, app: &App<'_>, config: &Config, session: &Respo
     let (Some(plain), Some(secure)) = (cookies_of(app, "http"), cookies_of(app, "https")) else {
         return found.warn(
             "cookies",
-            format!("{}{CSRF} sets no cookie of NextAuth's or Auth.js', so that their names are not known", app.url),
+            format!(
+                "{}{}/csrf sets no cookie of NextAuth's or Auth.js', so that their names are not known",
+                app.url,
+                app.service.base_path()
+            ),
             "if they have names of your own, set session-cookie to that of the session",
         );
     };

@@ -3,7 +3,7 @@
 use super::super::field::{Field as _, span};
 use super::super::namespace::TTL_MAX;
 use super::super::param::{Change, Home, Kind, Lines, Param, show_span};
-use super::super::source::{SessionClaims, SessionNobody};
+use super::super::source::{BASE_PATH, SessionClaims, SessionNobody};
 use super::super::values::{FenceLogging, Profile, SessionError, SessionSource, Upstream, UpstreamHost};
 use super::super::verify::{ClaimHeaders, Redirect};
 use super::{WAIT_MAX, optional};
@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Param] = &[
         doc: "What a session check is answered from where nothing is stored. upstream asks the application, nextauth \
               decodes NextAuth's tokens here with the secrets in secret-file, store knows nothing else. auto is \
               upstream if there is one, else nextauth if there is a secret-file, else store. With nextauth and an \
-              upstream, checks are answered here and all else under /api/auth/ is the upstream's.",
+              upstream, checks are answered here and all else under base-path is the upstream's.",
         home: field!(source),
         ..Param::SESSION
     },
@@ -107,6 +107,18 @@ pub(super) const ROWS: &[Param] = &[
         change: Change::AtStart,
         doc: "Name of the session cookie; empty for the profile's own. Of profile generic: empty for bearers.",
         home: field!(session_cookie),
+        ..Param::SESSION
+    },
+    Param {
+        name: "base-path",
+        kind: Kind::Form("path", base_path),
+        default: BASE_PATH,
+        change: Change::AtStart,
+        doc: "The basePath of NextAuth or better-auth: what the paths of sessions begin with. /auth where Auth.js is in \
+              SvelteKit or Express; Next's own basePath goes before it, as in /docs/api/auth. Clients ask for these paths here, \
+              and the upstream is asked for them behind its own path. With other profiles session, verify, signout and \
+              signout-everywhere are here below it.",
+        home: field!(base_path),
         ..Param::SESSION
     },
     Param {
@@ -216,7 +228,7 @@ pub(super) const ROWS: &[Param] = &[
         name: "verify",
         kind: Kind::Bool,
         default: "yes",
-        doc: "Whether /api/auth/verify tells a proxy who is signed in. no: that path is the application's like any \
+        doc: "Whether verify under base-path tells a proxy who is signed in. no: that path is the application's like any \
               other.",
         home: field!(verify.is_on),
         ..Param::SESSION
@@ -281,6 +293,27 @@ fn plain<T: std::str::FromStr<Err = String> + ToString>(text: &str) -> Result<St
 
 fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("argument must not be empty".to_owned()) } else { Kind::Text.read(text) }
+}
+
+/// A `basePath`. What is wrong with it most often is said in so many words.
+fn base_path(text: &str) -> Result<String, String> {
+    const LETTERS_MAX: usize = 200;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let has_dots = || text.split('/').any(|segment| matches!(segment, "." | ".."));
+    let why = match text {
+        _ if text.contains("://") => "be a path alone, such as /auth: the application's address is upstream's",
+        _ if !text.starts_with('/') => "begin with a slash, such as /auth",
+        "/" => "be a path below the root, such as /auth",
+        _ if text.ends_with('/') => "end without a slash, such as /auth",
+        _ if text.contains(['?', '#']) => "be a path such as /auth, without a query",
+        _ if text.contains("//") => "have no two slashes in a row",
+        _ if has_dots() => "have no segment . or ..: write out where that leads",
+        _ if !text.bytes().all(plain) => "be made of letters, digits, '-', '.', '_', '~' and slashes, as /auth is",
+        _ if text.len() > LETTERS_MAX => "be of 200 letters at most",
+        "/admin" | "/.well-known" => "be another path: there are paths of the server's own below that",
+        _ => return Ok(text.to_owned()),
+    };
+    Err(format!("argument must {why}"))
 }
 
 /// A path without a query, in plain letters: it is compared as it is sent.

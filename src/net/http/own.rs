@@ -10,6 +10,10 @@ use super::answer::{self, Out};
 use super::{Visit, verify};
 use crate::net::prometheus::Exposition;
 
+/// What there is beside the sessions' paths. By this line another server is known for a cloakroom.
+pub(crate) const ELSEWHERE: &str = "/.well-known/jwks.json, /healthz, /readyz, /metrics, /admin/sessions, /admin/session and, \
+                                    for people, /";
+
 impl Visit {
     /// Answers what is not under the sessions' path.
     pub(super) async fn elsewhere(&self, parts: &Parts, body: Incoming) -> Response<Out> {
@@ -48,8 +52,8 @@ impl Visit {
                 None => answer::text(StatusCode::NOT_FOUND, "metrics are off (--metrics yes)"),
             },
             _ => {
-                let line = "not found; there are /api/auth/*, /.well-known/jwks.json, /healthz, /readyz, /metrics, \
-                            /admin/sessions, /admin/session and, for people, /";
+                let base = self.door.hall.sessions.service().base_path();
+                let line = format!("not found; there are {base}/* (base-path), {ELSEWHERE}");
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         }

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::check::{Check, LINES_MAX, may_become_one};
-pub use self::check::{compare_readings, start};
+pub use self::check::{Starts, compare_readings};
 use super::relay::{self, TRACEPARENT, TRACESTATE, X_FORWARDED_PROTO};
 use super::{Asked, Caller, Door, trace};
 use crate::clock::{Clock, Millis};
@@ -289,9 +289,9 @@ impl Door {
             }
             turn.give_way(|| self.hall.engine.scripts.is_busy(), || ());
             let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
-            let own = self.hall.start.as_deref();
-            let Some(check) = Check::read(&bytes[used..], own, &mut room) else {
-                if may_become_one(&bytes[used..], own) {
+            let starts = &self.hall.starts;
+            let Some(check) = Check::read(&bytes[used..], starts, &mut room) else {
+                if may_become_one(&bytes[used..], starts) {
                     return Next::Half(bytes[used..].to_vec(), used > 0);
                 }
                 return Next::Other(Bytes::copy_from_slice(&bytes[used..]));
@@ -335,9 +335,8 @@ impl Door {
                     }
                 }
                 looked => {
-                    let (mut parts, rest) = (check.parts(), bytes[used..].to_vec());
+                    let (mut parts, rest) = (check.parts(self.hall.session_uri()), bytes[used..].to_vec());
                     self.follow_since(&mut parts, peer, check.path, started);
-                    self.hall.aim(&mut parts.uri);
                     drop(turn);
                     let asked = self.set_out(looked, &parts, peer);
                     return Next::Ask(Box::new(Ask { asked, tokens, parts, verifies, started, rest }));

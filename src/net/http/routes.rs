@@ -9,16 +9,10 @@ use hyper::body::{Body as _, Incoming};
 use tracing::warn;
 
 use super::answer::{self, Out};
-use super::sign_out::{SHORTER, SIGN_OUT};
+use super::sign_out::SHORTER;
 use super::{Visit, guard, relay};
 use crate::net::upstream::{Outgoing, Upload, Upstream};
 use crate::session::{Answer, Observed, Origin, Passage, Route};
-
-/// Where next-auth's client gets what a sign-out must show.
-const CSRF: &str = "/api/auth/csrf";
-
-/// What is signed out at, by POST alone where no upstream has a page there.
-const SIGN_OUTS: [&str; 2] = [SIGN_OUT, "/api/auth/signout-everywhere"];
 
 /// How long the upstream may think about what is handed through: signing in may mean asking somebody else.
 const HAND_ON_MAX: Duration = Duration::from_secs(60);
@@ -71,6 +65,12 @@ impl Visit {
         }
         let upstream = self.door.upstream.as_ref();
         let decodes = self.door.hall.sessions.decodes();
+        let action = service.action(parts.uri.path());
+        // Where next-auth's client gets what a sign-out must show.
+        let is_csrf = action == Some("csrf");
+        // What is signed out at, by POST alone where no upstream has a page there.
+        let signs_out =
+            matches!(action.map(|action| action.trim_end_matches('/')), Some("signout" | "signout-everywhere"));
         let response = match (door, upstream) {
             (Route::Check, _) => self.check(parts).await,
             (Route::Verify, _) => self.verify(parts).await,
@@ -86,19 +86,23 @@ impl Visit {
                 return self.hand_on(upstream, Passage::Page, parts, body).await;
             }
             (Route::SignOut, None) => answer::not_allowed("POST"),
-            (Route::Page, None) if decodes && parts.uri.path() == CSRF => self.csrf(&parts),
-            (Route::SignIn, None) if decodes && parts.uri.path() == CSRF => answer::not_allowed("GET, HEAD"),
-            (Route::SignIn | Route::Page, None) if SIGN_OUTS.contains(&parts.uri.path().trim_end_matches('/')) => {
-                answer::not_allowed("POST")
-            }
+            (Route::Page, None) if decodes && is_csrf => self.csrf(&parts),
+            (Route::SignIn, None) if decodes && is_csrf => answer::not_allowed("GET, HEAD"),
+            (Route::SignIn | Route::Page, None) if signs_out => answer::not_allowed("POST"),
             (Route::SignIn | Route::Page, None) if decodes => {
-                let why = "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
-                           signout-everywhere under /api/auth; set upstream for the others";
+                let why = format!(
+                    "sessions are decoded here, and nobody can be signed in: there are session, csrf, signout and \
+                     signout-everywhere under {}; set upstream for the others",
+                    service.base_path()
+                );
                 answer::json(StatusCode::NOT_FOUND, &serde_json::json!({ "error": why }))
             }
             (Route::SignIn | Route::Page | Route::Elsewhere, None) | (Route::Elsewhere, _) => {
-                let line = "without --upstream there are only /api/auth/session, /api/auth/verify, POST /api/auth/signout and \
-                            POST /api/auth/signout-everywhere here";
+                let base = service.base_path();
+                let line = format!(
+                    "without --upstream there are only {base}/session, {base}/verify, POST {base}/signout and \
+                     POST {base}/signout-everywhere here"
+                );
                 answer::text(StatusCode::NOT_FOUND, line)
             }
         };

@@ -12,13 +12,14 @@ const TOKEN_MAX: usize = HEAD_MAX;
 
 /// Whose sessions they are, as the configuration has it.
 pub(crate) fn service(config: &Config) -> Service {
-    let mut service = match config.profile {
-        config::Profile::Auto | config::Profile::NextAuth | config::Profile::AuthJs => return Service::next_auth(),
+    let service = match config.profile {
+        config::Profile::Auto | config::Profile::NextAuth | config::Profile::AuthJs => Service::next_auth(),
         config::Profile::BetterAuth => Service::better_auth(),
         config::Profile::Kratos => Service::kratos(),
         config::Profile::Supabase => Service::supabase(),
         config::Profile::Generic => Service::generic(&config.session_path),
     };
+    let mut service = service.with_base_path(&config.base_path);
     if !config.session_path.is_empty() {
         service = service.with_path(&config.session_path);
     }

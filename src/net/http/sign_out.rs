@@ -1,4 +1,4 @@
-//! `POST /api/auth/signout`: the app's own step (clear), or NextAuth's sign-out (fence, hand on, fence for good).
+//! `POST …/signout`: the app's own step (clear), or NextAuth's sign-out (fence, hand on, fence for good).
 //!
 //! What a browser is told when the upstream fails in the middle: the failure's status, `{"error":…}`, and the session
 //! cookie deleted. next-auth's `signOut()` looks at no status; it reads the JSON, takes `url` from it or else its own
@@ -23,9 +23,6 @@ use super::{Alarm, SIGN_OUT_MAX, Visit, cookies, lines, relay};
 use crate::net::upstream::{Outgoing, Upstream};
 use crate::session::{Answer, Ended, Failure, Origin, Outcome, Passage, SourceAnswer, Tokens, may_vouch};
 
-/// Where NextAuth signs out, and has a page to do so by hand.
-pub(super) const SIGN_OUT: &str = "/api/auth/signout";
-
 /// For a sign-out that a page of another site has sent.
 const FOREIGN: &str = "a sign-out must come from the application's own pages";
 
@@ -46,7 +43,7 @@ impl Visit {
         };
         // A form on another site may neither clear what is stored nor, while the upstream is down and cannot look at
         // the csrf token, sign anybody out.
-        if let Some(refusal) = refuse_foreign(&parts, &body, is_vouched) {
+        if let Some(refusal) = self.refuse_foreign(&parts, &body, is_vouched) {
             return refusal;
         }
         match (upstream, token) {
@@ -67,7 +64,7 @@ impl Visit {
     }
 
     async fn clear_of(&self, parts: &Parts, tokens: Tokens) -> Response<Out> {
-        if let Some(refusal) = refuse_foreign(parts, b"", false) {
+        if let Some(refusal) = self.refuse_foreign(parts, b"", false) {
             return refusal;
         }
         let cleared = self.door.with_sessions(|sessions, now| sessions.clear(&tokens, now));
@@ -193,28 +190,29 @@ impl Visit {
         self.delete_cookies(parts, &mut response);
         response
     }
-}
 
-/// The refusal of what a page of another site has sent. Where a cookie vouches for the csrf token, as NextAuth asks for and no
-/// more, it must be the browser that says so: from here the application seems to be elsewhere behind a proxy that does not
-/// tell what was asked for. next-auth's clients read nothing but JSON, and go where it says:
-/// to the page on which a person signs out by hand, as NextAuth has them do itself.
-pub(super) fn refuse_foreign(parts: &Parts, body: &[u8], is_vouched: bool) -> Option<Response<Out>> {
-    let is_foreign = match relay::told_cross_site(&parts.headers) {
-        Some(told) => told,
-        None => !is_vouched && relay::is_cross_site(&parts.headers),
-    };
-    if !is_foreign {
-        return None;
+    /// The refusal of what a page of another site has sent. Where a cookie vouches for the csrf token, as NextAuth asks for and no
+    /// more, it must be the browser that says so: from here the application seems to be elsewhere behind a proxy that does not
+    /// tell what was asked for. next-auth's clients read nothing but JSON, and go where it says:
+    /// to the page on which a person signs out by hand, as NextAuth has them do itself.
+    pub(super) fn refuse_foreign(&self, parts: &Parts, body: &[u8], is_vouched: bool) -> Option<Response<Out>> {
+        let is_foreign = match relay::told_cross_site(&parts.headers) {
+            Some(told) => told,
+            None => !is_vouched && relay::is_cross_site(&parts.headers),
+        };
+        if !is_foreign {
+            return None;
+        }
+        if !relay::wants_json(&parts.headers, body) {
+            return Some(answer::text(StatusCode::FORBIDDEN, FOREIGN));
+        }
+        let mut said = serde_json::json!({ "error": FOREIGN });
+        let service = self.door.hall.sessions.service();
+        if service.action(parts.uri.path().trim_end_matches('/')) == Some("signout") {
+            said["url"] = format!("{}/signout?csrf=true", service.base_path()).into();
+        }
+        Some(answer::json(StatusCode::FORBIDDEN, &said))
     }
-    if !relay::wants_json(&parts.headers, body) {
-        return Some(answer::text(StatusCode::FORBIDDEN, FOREIGN));
-    }
-    let mut said = serde_json::json!({ "error": FOREIGN });
-    if parts.uri.path().trim_end_matches('/') == SIGN_OUT {
-        said["url"] = format!("{SIGN_OUT}?csrf=true").into();
-    }
-    Some(answer::json(StatusCode::FORBIDDEN, &said))
 }
 
 /// The upstream's own answer, as it is.

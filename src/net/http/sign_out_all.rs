@@ -1,19 +1,19 @@
-//! Signing out on every device: `POST /api/auth/signout-everywhere` for who is signed in, and
+//! Signing out on every device: `POST …/signout-everywhere` for who is signed in, and
 //! `DELETE /admin/sessions?user=ID` for operators; and `DELETE /admin/session`, by which they end that of one token.
 
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response, StatusCode, Uri};
+use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 use tracing::info;
 
 use super::answer::{self, Out};
 use super::form::form_field;
-use super::sign_out::{SHORTER, refuse_foreign};
+use super::sign_out::SHORTER;
 use super::{Visit, cookies, relay};
 use crate::clock::Millis;
-use crate::session::{Origin, PassWhy, SESSION_PATH, SessionCache, Source, State, User, may_vouch};
+use crate::session::{Origin, PassWhy, SessionCache, Source, State, User, may_vouch};
 
 /// By this an operator names a session: a URL would be logged, and `Authorization` shows the operator.
 const X_SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
@@ -35,16 +35,16 @@ impl Visit {
             Some(token) if has_tokens => may_vouch(cookies(&parts), token),
             _ => false,
         };
-        if let Some(refusal) = refuse_foreign(&parts, &body, is_vouched) {
+        if let Some(refusal) = self.refuse_foreign(&parts, &body, is_vouched) {
             return refusal;
         }
         if has_tokens && !is_vouched {
-            let why = "the csrfToken is missing, or no cookie vouches for it: get one from /api/auth/csrf";
+            let base = sessions.service().base_path();
+            let why = format!("the csrfToken is missing, or no cookie vouches for it: get one from {base}/csrf");
             return answer::json(StatusCode::FORBIDDEN, &json!({ "error": why }));
         }
         // Only a session that holds tells whose others are to be ended. The source is asked as for any check.
-        (parts.method, parts.uri) = (Method::GET, Uri::from_static(SESSION_PATH));
-        door.hall.aim(&mut parts.uri);
+        (parts.method, parts.uri) = (Method::GET, door.hall.session_uri());
         let tokens = door.tokens(&parts);
         let looked = door.with_sessions(|sessions, now| sessions.look_up(&tokens, now));
         let answer = door.answer(looked, &tokens, &parts, self.peer).await;

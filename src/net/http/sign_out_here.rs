@@ -1,5 +1,5 @@
-//! NextAuth's sign-out where tokens are decoded here and no upstream is there to be told: `GET /api/auth/csrf`, and
-//! `POST /api/auth/signout` with what that gave. What next-auth's own client sends is answered as NextAuth answers it.
+//! NextAuth's sign-out where tokens are decoded here and no upstream is there to be told: `GET …/csrf`, and
+//! `POST …/signout` with what that gave. What next-auth's own client sends is answered as NextAuth answers it.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
@@ -41,7 +41,8 @@ impl Visit {
         if !self.is_guarded(parts, token) {
             // Both libraries say so with a status that sounds like success, and a page to go to.
             let page = if is_v5 { "signin?error=MissingCSRF" } else { "signout?csrf=true" };
-            return redirect(&format!("{origin}/api/auth/{page}"), wants_json, is_v5);
+            let base = self.door.hall.sessions.service().base_path();
+            return redirect(&format!("{origin}{base}/{page}"), wants_json, is_v5);
         }
         let tokens = self.door.tokens(parts);
         self.door.with_sessions(|sessions, now| sessions.sign_out(&tokens, cookies(parts), now));

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use http::header::{HOST, HeaderValue, LOCATION};
 use http::{HeaderMap, Request, Response, Uri};
 
+use super::Hall;
+
 /// Which form of a path the upstream takes, as far as it has said so.
 #[derive(Default)]
 pub(super) struct Slash(AtomicU8);
@@ -64,6 +66,25 @@ impl Slash {
         self.0.store(form, Ordering::Relaxed);
         let query = asked.uri.query().map_or(String::new(), |query| format!("?{query}"));
         Uri::try_from(format!("{other}{query}")).ok()
+    }
+}
+
+impl Hall {
+    /// Points a request at the path where the upstream has sessions, with the query that it has.
+    pub(super) fn aim(&self, uri: &mut Uri) {
+        let path = self.slash.form(self.sessions.service().path());
+        if uri.path() != path {
+            let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
+            // Both parts were parts of such a thing before.
+            *uri = Uri::try_from(format!("{path}{query}")).unwrap_or_default();
+        }
+    }
+
+    /// Where the upstream is asked for a session.
+    pub(super) fn session_uri(&self) -> Uri {
+        let mut uri = self.session_uri.clone();
+        self.aim(&mut uri);
+        uri
     }
 }
 

@@ -11,10 +11,7 @@ use super::relay::{self, TRACEPARENT, TRACESTATE};
 use super::{Caller, Door};
 use crate::net::otlp::{Call, Seen, Trail};
 use crate::net::upstream::Outgoing;
-use crate::session::{Answer, Failure, Origin, SESSION_PATH};
-
-/// Where proxies ask. What comes behind it in a path is what the proxy was asked for, and nobody else's business.
-const VERIFY_PATH: &str = "/api/auth/verify";
+use crate::session::{Answer, Failure, Origin};
 
 /// What `X-Session-Source` calls the store.
 pub(super) const CACHE: &str = "cache";
@@ -23,11 +20,13 @@ impl Door {
     /// Begins to follow a check that has just come.
     pub(super) fn follow(&self, parts: &mut Parts, peer: Caller, verifies: bool) {
         if self.hall.spans.is_some() {
-            // Of the spelling that came nothing is kept: what a server reads over may be anything.
+            let service = self.hall.sessions.service();
+            // Of the spelling that came nothing is kept: what a server reads over may be anything. And what comes behind the path
+            // where proxies ask is what the proxy was asked for, and nobody else's business.
             let path = match parts.uri.path() {
-                _ if verifies => VERIFY_PATH,
-                SESSION_PATH => SESSION_PATH,
-                _ => self.hall.sessions.service().path(),
+                _ if verifies => service.verify_path(),
+                path if path == service.session_path() => service.session_path(),
+                _ => service.path(),
             };
             self.follow_since(parts, peer, path, self.hall.engine.clock.micros());
         }

@@ -1,4 +1,4 @@
-//! `/api/auth/verify`: who is signed in, for a proxy that asks before it lets a request in.
+//! `verify` under `base-path`: who is signed in, for a proxy that asks before it lets a request in.
 //!
 //! Any method is taken, and any path behind it: Envoy sends those of the request that it asks about. Whatever came, the
 //! source is asked for the session as a browser would ask.
@@ -6,7 +6,6 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::uri::Uri;
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::answer::{self, Out};
@@ -14,7 +13,7 @@ use super::relay::X_FORWARDED_HOST;
 use super::{Door, Visit};
 use crate::clock::Millis;
 use crate::config::Redirect;
-use crate::session::{Answer, LookUp, SESSION_PATH, SessionCache, Tokens};
+use crate::session::{Answer, LookUp, SessionCache, Tokens};
 
 /// Where the keys are that sessions are signed with (RFC 7517).
 pub(super) const KEYS_PATH: &str = "/.well-known/jwks.json";
@@ -52,8 +51,7 @@ impl Visit {
         let door = &self.door;
         let tokens = door.tokens(&parts);
         parts.method = Method::GET;
-        parts.uri = Uri::from_static(SESSION_PATH);
-        door.hall.aim(&mut parts.uri);
+        parts.uri = door.hall.session_uri();
         let looked = door.with_sessions(|sessions, now| look_up(sessions, &tokens, now));
         let answer = door.answer(looked, &tokens, &parts, self.peer).await;
         let answer = door.verdict(&tokens, answer, &parts.headers);

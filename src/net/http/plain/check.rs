@@ -7,16 +7,26 @@ use http::request::Parts;
 use http::{Request, Uri};
 
 use super::READ;
-use crate::session::{SESSION_PATH, SessionCache, Tokens};
+use crate::session::{Service, SessionCache, Tokens};
 
-/// How the request begins, to the letter.
-const START: &[u8] = b"GET /api/auth/session HTTP/1.1\r\n";
-const VERIFY: &[u8] = b"GET /api/auth/verify HTTP/1.1\r\n";
+/// How plain checks begin, to the letter.
+pub struct Starts {
+    session: Box<[u8]>,
+    verify: Box<[u8]>,
+    /// On the path of a session service other than NextAuth.
+    own: Option<Box<[u8]>>,
+}
 
-/// How a check begins on the path of a session service other than NextAuth.
-pub fn start(sessions: &SessionCache) -> Option<Box<[u8]>> {
-    let service = sessions.service();
-    (!service.is_next_auth()).then(|| format!("GET {} HTTP/1.1\r\n", service.path()).into_bytes().into())
+impl Starts {
+    /// Those of a session service.
+    pub fn of(service: &Service) -> Starts {
+        let start = |path: &str| format!("GET {path} HTTP/1.1\r\n").into_bytes().into();
+        Starts {
+            session: start(service.session_path()),
+            verify: start(service.verify_path()),
+            own: (!service.is_next_auth()).then(|| start(service.path())),
+        }
+    }
 }
 
 /// Header lines of a head; browsers send about twenty. With more, hyper decides.
@@ -37,11 +47,10 @@ pub(super) struct Check<'l, 'b> {
 
 impl<'l, 'b> Check<'l, 'b> {
     /// Reads a plain check at the beginning of `bytes`; `None` if it is anything else, or not whole.
-    /// `own` is how a check begins on the path of a session service other than NextAuth.
-    pub fn read(bytes: &'b [u8], own: Option<&[u8]>, room: &'l mut Lines<'b>) -> Option<Check<'l, 'b>> {
-        let is_own = || own.is_some_and(|own| bytes.starts_with(own));
-        let verifies = !bytes.starts_with(START) && !is_own();
-        if verifies && !bytes.starts_with(VERIFY) {
+    pub fn read(bytes: &'b [u8], starts: &Starts, room: &'l mut Lines<'b>) -> Option<Check<'l, 'b>> {
+        let is_own = || starts.own.as_ref().is_some_and(|own| bytes.starts_with(own));
+        let verifies = !bytes.starts_with(&starts.session) && !is_own();
+        if verifies && !bytes.starts_with(&starts.verify) {
             return None;
         }
         let mut request = httparse::Request::new(&mut []);
@@ -84,10 +93,10 @@ impl<'l, 'b> Check<'l, 'b> {
         self.lines.iter().filter(move |line| line.name.eq_ignore_ascii_case(name.as_str())).map(|line| line.value)
     }
 
-    /// The head of a session check as hyper would give it, for the upstream.
-    pub fn parts(&self) -> Parts {
+    /// The head of a session check as hyper would give it, for the upstream, which has sessions at `uri`.
+    pub fn parts(&self, uri: Uri) -> Parts {
         let mut request = Request::new(());
-        *request.uri_mut() = Uri::from_static(SESSION_PATH);
+        *request.uri_mut() = uri;
         for line in self.lines {
             let name = HeaderName::from_bytes(line.name.as_bytes());
             // Both have passed httparse, which is no laxer.
@@ -113,7 +122,7 @@ pub fn compare_readings(bytes: &[u8], step: usize) {
     let whole = faults(bytes.len().max(1));
     assert_eq!(whole, faults(step), "in pieces of {step}");
     let mut room: Lines<'_> = [const { MaybeUninit::uninit() }; LINES_MAX];
-    let Some(check) = Check::read(bytes, None, &mut room) else { return };
+    let Some(check) = Check::read(bytes, &Starts::of(&Service::next_auth()), &mut room) else { return };
     assert_eq!(whole[0], None, "a head that is refused elsewhere");
     let mut lines = [httparse::EMPTY_HEADER; LINES_MAX];
     let mut request = httparse::Request::new(&mut lines);
@@ -122,16 +131,16 @@ pub fn compare_readings(bytes: &[u8], step: usize) {
         ["content-length", "transfer-encoding"].iter().any(|name| line.name.eq_ignore_ascii_case(name))
     };
     assert!(!request.headers.iter().any(framed), "a body behind it would be the next request");
-    assert_eq!(check.parts().headers.len(), request.headers.len(), "a line was lost");
+    assert_eq!(check.parts(Uri::default()).headers.len(), request.headers.len(), "a line was lost");
 }
 
 /// Whether these bytes may become a plain check with more behind them.
-pub(super) fn may_become_one(bytes: &[u8], own: Option<&[u8]>) -> bool {
+pub(super) fn may_become_one(bytes: &[u8], starts: &Starts) -> bool {
     let begins = |start: &[u8]| start.iter().zip(bytes).all(|(due, byte)| due == byte);
     // Each line so far ends as it must, and none of them is the last.
     let mut ends = memchr::memchr_iter(b'\n', bytes).map(|at| &bytes[..at]);
     bytes.len() < READ
-        && (begins(START) || begins(VERIFY) || own.is_some_and(begins))
+        && (begins(&starts.session) || begins(&starts.verify) || starts.own.as_ref().is_some_and(|own| begins(own)))
         && ends.all(|line| line.ends_with(b"\r") && !line.ends_with(b"\r\n\r"))
 }
 
@@ -187,22 +196,23 @@ mod tests {
 
     /// Whether bytes are a plain check, and how long it is.
     fn plain(bytes: &str) -> Option<usize> {
-        let own = Some(&b"GET /sessions/whoami HTTP/1.1\r\n"[..]);
-        Check::read(bytes.as_bytes(), own, &mut [const { MaybeUninit::uninit() }; LINES_MAX]).map(|check| check.len)
+        let starts = Starts::of(&Service::kratos());
+        Check::read(bytes.as_bytes(), &starts, &mut [const { MaybeUninit::uninit() }; LINES_MAX]).map(|check| check.len)
     }
 
     #[test]
     fn a_plain_check_is_whole_and_asks_for_nothing_else() {
         let head = "GET /api/auth/session HTTP/1.1\r\nHost: shop.example:80\r\nCookie: a=b\r\n\r\n";
+        let starts = Starts::of(&Service::next_auth());
         assert_eq!(plain(head), Some(head.len()));
         assert_eq!(plain(&format!("{head}GET / HTTP/1.1\r\n")), Some(head.len()));
         assert_eq!(plain(&head.replace("Cookie", "Connection: Keep-Alive\r\nCOOKIE")), Some(head.len() + 24));
         for end in 0..head.len() {
             assert_eq!(plain(&head[..end]), None, "{end} bytes");
-            assert!(may_become_one(&head.as_bytes()[..end], None), "{end} bytes");
+            assert!(may_become_one(&head.as_bytes()[..end], &starts), "{end} bytes");
         }
         for never in ["POST", "GET /api/auth/session?", &head.replace("\r\n\r\n", "\n"), head, &head.repeat(200)] {
-            assert!(!may_become_one(never.as_bytes(), None), "{never}");
+            assert!(!may_become_one(never.as_bytes(), &starts), "{never}");
         }
         let whoami = head.replace("api/auth/session", "sessions/whoami");
         assert_eq!(plain(&whoami), Some(whoami.len()));
@@ -210,6 +220,13 @@ mod tests {
         let verify = head.replace("session", "verify");
         assert_eq!(plain(&verify), Some(verify.len()));
         assert_eq!(plain(&head.replace("session", "verify/session")), None);
+        let elsewhere = Starts::of(&Service::next_auth().with_base_path("/docs/api/auth"));
+        let there = head.replace("/api", "/docs/api");
+        for (text, is_there) in [(&*there, true), (&there.replace("session", "verify"), true), (head, false)] {
+            let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
+            assert_eq!(Check::read(text.as_bytes(), &elsewhere, &mut room).is_some(), is_there, "{text}");
+            assert_eq!(may_become_one(&text.as_bytes()[..20], &elsewhere), is_there, "{text}");
+        }
         let empty = head.replace("Cookie", "X:\r\nCookie");
         assert_eq!(plain(&empty), Some(empty.len()));
     }
@@ -255,10 +272,10 @@ mod tests {
     fn the_upstream_gets_every_line() {
         let head = b"GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\nX-One: \xe9\r\nCookie: c=d\r\n\r\n";
         let mut room = [const { MaybeUninit::uninit() }; LINES_MAX];
-        let check = Check::read(head, None, &mut room).expect("a plain check");
+        let check = Check::read(head, &Starts::of(&Service::next_auth()), &mut room).expect("a plain check");
         assert_eq!(check.cookies().collect::<Vec<_>>(), [b"a=b", b"c=d"]);
-        let parts = check.parts();
-        assert_eq!((parts.uri.path(), parts.headers.len()), (SESSION_PATH, 4));
+        let parts = check.parts(Uri::from_static("/me"));
+        assert_eq!((parts.uri.path(), parts.headers.len()), ("/me", 4));
         assert_eq!(parts.headers["x-one"].as_bytes(), b"\xe9");
     }
 }
