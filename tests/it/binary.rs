@@ -419,7 +419,7 @@ fn a_token_is_in_nothing_that_the_server_says() {
     metrics.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let counted = metrics.rest();
     // Who asks to leave has no news after that, also none that is on its way.
-    let watched = watcher.up_to("\"CLIENT\" \"LIST\"\r\n");
+    let watched = watcher.up_to("\"QUIT\"\r\n");
     assert!(String::from_utf8_lossy(&watched).contains("auth:session:~"), "MONITOR showed nothing");
     binary.signal("TERM");
     let (_, said) = binary.ended();

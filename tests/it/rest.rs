@@ -61,13 +61,15 @@ fn commands_come_in_bodies_and_in_paths() {
     let server = open(&[]);
     let mut redis = server.client();
     assert_eq!(post(&server, "/redis", r#"["SET","k","v","EX",100]"#), (200, r#"{"result":"OK"}"#.to_owned()));
-    assert_eq!(post(&server, "/redis/", r#"["TTL","k"]"#), (200, r#"{"result":100}"#.to_owned()));
+    let (status, told) = post(&server, "/redis/", r#"["TTL","k"]"#);
+    assert!(status == 200 && [r#"{"result":100}"#, r#"{"result":99}"#].contains(&told.as_str()), "{told}");
     redis.send("GET k\r\n").hears("$1\r\nv\r\n");
     let got = |method: &str, path: &str, body: &str| ask(server.http, method, path, &[TOKEN], body).body;
     assert_eq!(got("GET", "/redis/get/k", ""), r#"{"result":"v"}"#);
     assert_eq!(got("POST", "/redis/set/a%2Fb?EX=50", "{\"x\": [1]}"), r#"{"result":"OK"}"#);
     redis.send("GET a/b\r\n").hears("$10\r\n{\"x\": [1]}\r\n");
-    redis.send("TTL a/b\r\n").hears(":50\r\n");
+    let left = redis.send("TTL a/b\r\n").up_to("\r\n");
+    assert!([&b":50\r\n"[..], b":49\r\n"].contains(&left.as_slice()), "{}", left.escape_ascii());
     assert_eq!(got("PUT", "/redis/append/k", "w"), r#"{"result":2}"#);
     assert_eq!(got("POST", "/redis/incr/n", ""), r#"{"result":1}"#);
     let head = ask(server.http, "HEAD", "/redis/get/k", &[TOKEN], "");
