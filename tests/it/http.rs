@@ -20,10 +20,10 @@ fn front(settings: &[(&str, &str)]) -> (Running, Arc<Faulty>) {
     (before(upstream.addr, settings), upstream)
 }
 
-/// A server in front of whatever is at this address.
+/// A server in front of whatever is at this address. What it knows it knows for longer than any machine takes for a test.
 pub fn before(upstream: SocketAddr, settings: &[(&str, &str)]) -> Running {
     let url = format!("http://{upstream}");
-    let mut all = vec![("upstream", url.as_str())];
+    let mut all = vec![("upstream", url.as_str()), ("session-ttl", "1m")];
     all.extend_from_slice(settings);
     Running::start(&all)
 }
