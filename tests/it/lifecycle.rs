@@ -36,8 +36,9 @@ struct Writer {
     silence: Arc<Mutex<Silence>>,
 }
 
-#[derive(Default)]
 struct Silence {
+    /// When the server was asked to end, before which silence means nothing.
+    asked: Arc<OnceLock<Instant>>,
     /// When it wrote last, while it is not writing.
     since: Option<Instant>,
     longest: Duration,
@@ -45,14 +46,21 @@ struct Silence {
 
 impl Silence {
     fn end(&mut self) {
-        self.longest = self.longest.max(self.since.take().map_or(Duration::ZERO, |since| since.elapsed()));
+        if let (Some(since), Some(asked)) = (self.since.take(), self.asked.get()) {
+            self.longest = self.longest.max(since.max(*asked).elapsed());
+        }
     }
 }
 
 impl Writer {
     /// Writes this again and again, to the end of the connection.
-    fn start(mut stream: TcpStream, bytes: String, mut waits: impl FnMut(usize) + Send + 'static) -> Writer {
-        let silence = Arc::new(Mutex::<Silence>::default());
+    fn start(
+        mut stream: TcpStream,
+        bytes: String,
+        asked: Arc<OnceLock<Instant>>,
+        mut waits: impl FnMut(usize) + Send + 'static,
+    ) -> Writer {
+        let silence = Arc::new(Mutex::new(Silence { asked, since: None, longest: Duration::ZERO }));
         let shared = silence.clone();
         let thread = std::thread::spawn(move || {
             for written in 1.. {
@@ -71,7 +79,7 @@ impl Writer {
     fn was_quiet(&self) -> bool {
         let mut silence = self.silence.lock();
         silence.end();
-        silence.longest > QUIET / 2
+        silence.longest > QUIET * 2 / 3
     }
 
     fn join(self) {
@@ -114,14 +122,14 @@ fn ends_well_under_load(signals: &[&str]) {
     let resp = (0..3).map(|number| {
         let mut peer = Peer::connect(binary.resp);
         let (reply, request, answered, started) = (reply.clone(), request.clone(), answered.clone(), started.clone());
-        let is_too_late = is_too_late.clone();
+        let (is_too_late, asked) = (is_too_late.clone(), asked.clone());
         std::thread::spawn(move || {
             // One writes on and on and reads in a thread of its own, as a pipelining client does, but is never so far ahead that
             // it would be cut off for what it has not read.
             let read = Arc::new(AtomicUsize::new(0));
             let writer = (number == 0).then(|| {
                 let (stream, read) = (peer.0.try_clone().expect("a socket"), read.clone());
-                Writer::start(stream, request, move |written| {
+                Writer::start(stream, request, asked, move |written| {
                     while written > read.load(Ordering::Relaxed) + AHEAD_MAX {
                         std::thread::yield_now();
                     }
@@ -210,10 +218,11 @@ fn ends_well_under_load(signals: &[&str]) {
     let mut threads: Vec<_> = resp.chain(http.collect::<Vec<_>>()).collect();
     let mut flood = Peer::connect(binary.http);
     flood.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").hears("HTTP/1.1 200 OK\r\n");
+    let asked_then = asked.clone();
     threads.push(std::thread::spawn(move || {
         let ask =
             "GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n".repeat(50);
-        let writer = Writer::start(flood.0.try_clone().expect("a socket"), ask, |_| ());
+        let writer = Writer::start(flood.0.try_clone().expect("a socket"), ask, asked_then, |_| ());
         let bytes = to_the_end(&mut flood);
         let is_excused = is_too_late() || writer.was_quiet();
         drop(flood);
