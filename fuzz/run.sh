@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PWD/target/tools/bin:${CARGO_HOME:-$HOME/.cargo}/bin:$PATH" T="${T:-60}" SEED="${SEED:-0}"
-cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet --debug --root target/tools cargo-fuzz
+cargo fuzz --version >/dev/null 2>&1 || tests/retry.sh cargo install --locked --quiet --debug --root target/tools cargo-fuzz
 cargo fuzz build --sanitizer none
 
 one() { # target

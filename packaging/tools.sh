@@ -12,7 +12,7 @@ python() {
     [ "$(cat "$tools/$1.installed" 2>/dev/null)" != "${wanted[*]}" ] || return 0
     mkdir -p "$tools"
     [ -x "$tools/venv/bin/pip" ] || python3 -m venv "$tools/venv"
-    "$tools/venv/bin/pip" --quiet --disable-pip-version-check install "${wanted[@]}"
+    tests/retry.sh "$tools/venv/bin/pip" --quiet --disable-pip-version-check install "${wanted[@]}"
     echo "${wanted[*]}" >"$tools/$1.installed"
 }
 
@@ -22,7 +22,7 @@ for kind in "$@"; do
         zig) python ziglang cargo-zigbuild ;;
         deb)
             "$tools/cargo/bin/cargo-deb" --version 2>/dev/null | grep -q " 3\.8\.0$" \
-                || cargo install --locked --quiet --debug --root "$tools/cargo" --version 3.8.0 cargo-deb
+                || tests/retry.sh cargo install --locked --quiet --debug --root "$tools/cargo" --version 3.8.0 cargo-deb
             ;;
         *) echo "tools.sh: $kind is neither zig nor deb" >&2; exit 1 ;;
     esac

@@ -13,8 +13,8 @@ if ! command -v valgrind >/dev/null; then
         echo "memcheck needs valgrind: apt-get install valgrind" >&2
         exit 1
     fi
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends valgrind
+    tests/retry.sh apt-get update -q
+    DEBIAN_FRONTEND=noninteractive tests/retry.sh apt-get install -q -y --no-install-recommends valgrind
 fi
 
 # Everything is some thirty times slower here; of the model, one run is enough, and what only counts hits is left out, as are

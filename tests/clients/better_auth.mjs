@@ -13,7 +13,7 @@ import { toNodeHandler } from "better-auth/node";
 import { bearer } from "better-auth/plugins";
 import { Checks, eventually, finish, sleep } from "./checks.mjs";
 
-const TTL_MS = 1_500;
+const TTL_MS = 3_000;
 const STOP_MS = 3_000;
 const TOKEN = "better-auth.session_token";
 

@@ -16,7 +16,7 @@ pcntl_signal(SIGALRM, fn() => throw new RuntimeException('no answer within ' . C
 final class Checks
 {
     /** No honest check takes longer, even on a busy machine with two cores. */
-    public const SECONDS = 10;
+    public const SECONDS = 20;
 
     private static bool $failed = false;
 
@@ -85,7 +85,7 @@ function refused(string $text, callable $run): void
 }
 
 /** Waits for something that happens by itself soon, and says what did not. */
-function eventually(string $what, callable $probe, float $within = 5.0): void
+function eventually(string $what, callable $probe, float $within = 12.0): void
 {
     $end = microtime(true) + $within;
     while (microtime(true) < $end) {

@@ -11,7 +11,7 @@ $stdout.sync = true
 
 class Checks
   # No honest check takes longer, even on a busy machine with two cores.
-  SECONDS = 10
+  SECONDS = 20
 
   @failed = false
 
@@ -68,7 +68,7 @@ def address(variable)
 end
 
 # Waits for something that happens by itself soon, and says what did not.
-def eventually(what, within: 8.0)
+def eventually(what, within: 12.0)
   last = Process.clock_gettime(Process::CLOCK_MONOTONIC) + within
   while Process.clock_gettime(Process::CLOCK_MONOTONIC) < last
     return if yield

@@ -169,11 +169,11 @@ async function converse({ name, Store, open }, prefix, database) {
   });
 
   await check("a session that is not used is gone after its time", async () => {
-    const brief = await serve(1_000);
+    const brief = await serve(2_000);
     const eve = new Browser(brief.origin);
     await eve.send("POST", "/login/eve");
     assert.deepEqual(await eve.send("GET", "/me"), { user: "eve" });
-    await sleep(1_100);
+    await sleep(2_100);
     assert.equal(await client.exists(prefix + eve.id), 0);
     assert.deepEqual(await eve.send("GET", "/me"), { user: null });
     brief.close();

@@ -48,11 +48,12 @@ async function converse({ name, Redis, options, proto }) {
   });
 
   await check("a value lives exactly as long as its PX says", async () => {
-    assert.equal(await redis.set("short", "lived", "PX", 400), "OK");
+    assert.equal(await redis.set("short", "lived", "PX", 60_000), "OK");
     assert.equal(await redis.get("short"), "lived");
     const left = await redis.pttl("short");
-    assert.ok(left > 0 && left <= 400, `pttl ${left}`);
-    await sleep(450);
+    assert.ok(left > 0 && left <= 60_000, `pttl ${left}`);
+    assert.equal(await redis.set("short", "lived", "PX", 100), "OK");
+    await sleep(110);
     assert.equal(await redis.get("short"), null);
     assert.equal(await redis.exists("short"), 0);
     assert.equal(await redis.ttl("short"), -2);
@@ -147,7 +148,7 @@ async function converse({ name, Redis, options, proto }) {
     assert.equal(await redis.expire("x", 50, "LT"), 1);
     assert.equal(await redis.expire("x", 50, "NX"), 0);
     assert.equal(await redis.pexpire("x", 70_000, "XX"), 1);
-    assert.equal(await redis.ttl("x"), 70);
+    assert.ok([69, 70].includes(await redis.ttl("x")));
     const at = Math.floor(Date.now() / 1000) + 90;
     assert.equal(await redis.expireat("x", at), 1);
     assert.equal(await redis.expiretime("x"), at);
@@ -376,9 +377,10 @@ async function converse({ name, Redis, options, proto }) {
   await check("a session really expires", async () => {
     const door = open({ db: 0 });
     const key = `auth:session:${randomBytes(24).toString("base64url")}`;
-    await door.psetex(key, 400, "brief");
+    await door.psetex(key, 60_000, "brief");
     assert.equal(await door.get(key), "brief");
-    await sleep(450);
+    await door.psetex(key, 100, "brief");
+    await sleep(110);
     assert.equal(await door.get(key), null);
     assert.equal(await door.exists(key), 0);
     door.disconnect();

@@ -53,11 +53,12 @@ async function converse({ name, redis: { createClient, RESP_TYPES }, options, pr
   });
 
   await check("a value lives exactly as long as its PX says", async () => {
-    assert.equal(await client.set("short", "lived", { expiration: { type: "PX", value: 400 } }), "OK");
+    assert.equal(await client.set("short", "lived", { expiration: { type: "PX", value: 60_000 } }), "OK");
     assert.equal(await client.get("short"), "lived");
     const left = await client.pTTL("short");
-    assert.ok(left > 0 && left <= 400, `pttl ${left}`);
-    await sleep(450);
+    assert.ok(left > 0 && left <= 60_000, `pttl ${left}`);
+    assert.equal(await client.set("short", "lived", { expiration: { type: "PX", value: 100 } }), "OK");
+    await sleep(110);
     assert.equal(await client.get("short"), null);
     assert.equal(await client.exists("short"), 0);
     assert.equal(await client.ttl("short"), -2);
@@ -158,7 +159,7 @@ async function converse({ name, redis: { createClient, RESP_TYPES }, options, pr
     assert.equal(await client.expire("x", 50, "LT"), 1);
     assert.equal(await client.expire("x", 50, "NX"), 0);
     assert.equal(await client.pExpire("x", 70_000, "XX"), 1);
-    assert.equal(await client.ttl("x"), 70);
+    assert.ok([69, 70].includes(await client.ttl("x")));
     const at = Math.floor(Date.now() / 1000) + 90;
     assert.equal(await client.expireAt("x", at), 1);
     assert.equal(await client.expireTime("x"), at);
@@ -382,9 +383,10 @@ async function converse({ name, redis: { createClient, RESP_TYPES }, options, pr
   await check("a session really expires", async () => {
     const door = await open({ database: 0 });
     const key = `auth:session:${randomBytes(24).toString("base64url")}`;
-    await door.pSetEx(key, 400, "brief");
+    await door.pSetEx(key, 60_000, "brief");
     assert.equal(await door.get(key), "brief");
-    await sleep(450);
+    await door.pSetEx(key, 100, "brief");
+    await sleep(110);
     assert.equal(await door.get(key), null);
     assert.equal(await door.exists(key), 0);
     door.destroy();

@@ -19,8 +19,8 @@ from checks import Checks, finish
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "docs" / "openapi.yaml"
 MAX_EXAMPLES = 6
-RUN_SECONDS = 40
-START_SECONDS = 10
+RUN_SECONDS = 70
+START_SECONDS = 20
 
 
 class Server:

@@ -22,7 +22,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_C
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open
 
-START_SECONDS = 10
+START_SECONDS = 18
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SESSION = {"user": {"name": "alice"}, "expires": "2099-01-01T00:00:00.000Z"}
 

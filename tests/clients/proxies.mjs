@@ -7,12 +7,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Checks, eventually, finish, sleep } from "./checks.mjs";
+import { Checks, eventually, finish, freePort, sleep } from "./checks.mjs";
 
 const RECIPES = new URL("../../docs/recipes/", import.meta.url);
 const COOKIE = "next-auth.session-token";
 /** Session answers are kept for so long, so that a source that is down is noticed soon. */
-const TTL_MS = 1_500;
+const TTL_MS = 3_000;
 const STOP_MS = 3_000;
 
 const work = mkdtempSync(join(tmpdir(), "cloakroom-proxies-"));
@@ -39,17 +39,6 @@ async function stop() {
   await Promise.race([all, sleep(STOP_MS)]);
   for (const { child } of programs) if (child.exitCode === null) child.kill("SIGKILL");
   rmSync(work, { recursive: true, force: true });
-}
-
-/** A port nobody listens on at this moment. */
-function freePort() {
-  return new Promise((done, fail) => {
-    const probe = createServer().once("error", fail);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => done(port));
-    });
-  });
 }
 
 /** The application: NextAuth as far as sessions go, and a page that says what it was sent. A token is `<user>.<number>` and rolls. */
@@ -339,7 +328,7 @@ async function main() {
 
   const all = [];
   for (const [name, port] of Object.entries(ports)) {
-    await eventually(`${name} listens`, () => ask(port, "/signin").then(() => true, () => false), 8_000).catch((error) => {
+    await eventually(`${name} listens`, () => ask(port, "/signin").then(() => true, () => false), 20_000).catch((error) => {
       throw new Error(`${error.message}\n${programs.map(({ said }) => said).join("\n")}`);
     });
     all.push(await judge(name, port, http));

@@ -50,10 +50,11 @@ def converse(name, proto, **options):
         equal(int(r.client_info()["id"]), me)
 
     with check("a value lives exactly as long as its PX says"):
-        assert r.set("short", "lived", px=400)
+        assert r.set("short", "lived", px=60_000)
         equal(r.get("short"), "lived")
-        assert 0 < r.pttl("short") <= 400
-        time.sleep(0.45)
+        assert 0 < r.pttl("short") <= 60_000
+        assert r.set("short", "lived", px=100)
+        time.sleep(0.11)
         equal(r.get("short"), None)
         equal(r.exists("short"), 0)
         equal(r.ttl("short"), -2)
@@ -143,7 +144,7 @@ def converse(name, proto, **options):
         equal(r.expire("x", 50, lt=True), True)
         equal(r.expire("x", 50, nx=True), False)
         equal(r.pexpire("x", 70_000, xx=True), True)
-        equal(r.ttl("x"), 70)
+        assert r.ttl("x") in (69, 70)
         at = int(time.time()) + 90
         equal(r.expireat("x", at), True)
         equal(r.expiretime("x"), at)
@@ -339,9 +340,10 @@ def converse(name, proto, **options):
     with check("a session really expires"):
         door = client(db=0)
         key = f"auth:session:{secrets.token_urlsafe(24)}"
-        door.psetex(key, 400, "brief")
+        door.psetex(key, 60_000, "brief")
         equal(door.get(key), "brief")
-        time.sleep(0.45)
+        door.psetex(key, 100, "brief")
+        time.sleep(0.11)
         equal(door.get(key), None)
         equal(door.exists(key), 0)
         door.close()
@@ -375,7 +377,7 @@ def converse_async():
             values = await asyncio.gather(*(r.get(f"k{i}") for i in range(100)))
             equal(values, [str(i) for i in range(100)])
             async with r.pipeline(transaction=False) as pipe:
-                equal(await pipe.incr("k1").ttl("k1").delete("k2").execute(), [2, 60, 1])
+                assert await pipe.incr("k1").ttl("k1").delete("k2").execute() in ([2, 60, 1], [2, 59, 1], [2, 58, 1])
             equal(len([key async for key in r.scan_iter(match="k*")]), 99)
             await r.flushdb()
 

@@ -62,7 +62,7 @@ def converse(name, protocol):
     with check("a pop that blocks ends when something comes, or in time"):
         began = time.monotonic()
         equal(r.blpop(["nothing", "nor this"], timeout=0.2), None)
-        assert 0.15 < time.monotonic() - began < 2
+        assert 0.15 < time.monotonic() - began < 10
         later = threading.Timer(0.1, lambda: other.rpush("jobs", "one"))
         later.start()
         equal(list(r.blpop(["idle", "jobs"], timeout=5)), ["jobs", "one"])
@@ -210,13 +210,13 @@ def converse(name, protocol):
         r.config_set("notify-keyspace-events", "Ex")
         with other.pubsub(ignore_subscribe_messages=True) as inbox:
             inbox.subscribe(f"__keyevent@{DATABASE}__:expired")
-            inbox.get_message(timeout=1)
-            r.psetex("short", 150, "x")
+            inbox.get_message(timeout=9)
             began, message = time.monotonic(), None
-            while message is None and time.monotonic() - began < 3:
+            r.psetex("short", 150, "x")
+            while message is None and time.monotonic() - began < 10:
                 message = inbox.get_message(timeout=0.5)
             equal(message and message["data"], "short")
-            assert 0.1 < time.monotonic() - began < 1
+            assert time.monotonic() - began > 0.1
         r.config_set("notify-keyspace-events", "")
 
     with check("a value is dumped, and restored under another name with its TTL"):
@@ -260,9 +260,9 @@ def converse_async():
                 equal(await pipe.sadd("s", 1).scard("s").execute(), [1, 1])
             async with r.pubsub() as inbox:
                 await inbox.subscribe("room")
-                equal((await inbox.get_message(timeout=2))["type"], "subscribe")
+                equal((await inbox.get_message(timeout=9))["type"], "subscribe")
                 await r.publish("room", "hi")
-                equal((await inbox.get_message(timeout=2))["data"], "hi")
+                equal((await inbox.get_message(timeout=9))["data"], "hi")
 
     with checks.check("tasks share a pool: blocking pops, a transaction, Pub/Sub"):
         asyncio.run(together())

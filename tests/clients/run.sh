@@ -20,6 +20,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
+retry=$root/tests/retry.sh
 cache=${CARGO_TARGET_DIR:-$root/target}/clients
 # Where Debian's packages put libraries for Go.
 gopath=/usr/share/gocode
@@ -31,8 +32,8 @@ programs=("$@")
 )
 
 # Several times what any program takes; its own checks are bounded too.
-PROGRAM_SECONDS=60
-START_SECONDS=10
+PROGRAM_SECONDS=240
+START_SECONDS=30
 STOP_SECONDS=5
 
 work=$(mktemp -d)
@@ -68,7 +69,7 @@ debian() {
   command -v "$command" >/dev/null && return
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "$command is missing: install $*"
   echo "installing $*" >&2
-  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y install "$@"; } >"$work/apt.log" 2>&1 \
+  { "$retry" apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 "$retry" apt-get -qq -y install "$@"; } >"$work/apt.log" 2>&1 \
     || die "cannot install $*: $(tail -n 3 "$work/apt.log")"
   command -v "$command" >/dev/null || die "$* brought no $command"
 }
@@ -86,7 +87,7 @@ install_node_modules() {
   local stamp=$here/node_modules/.installed files=("$here/package.json" "$here/package-lock.json")
   fresh "$stamp" "${files[@]}" && return
   echo "installing the Node clients" >&2
-  (cd "$here" && npm ci --no-audit --no-fund) >"$work/npm.log" 2>&1 || die "npm ci: $(tail -n 5 "$work/npm.log")"
+  (cd "$here" && "$retry" npm ci --no-audit --no-fund) >"$work/npm.log" 2>&1 || die "npm ci: $(tail -n 5 "$work/npm.log")"
   cat "${files[@]}" | sha256sum >"$stamp"
 }
 
@@ -101,10 +102,10 @@ install_python() {
   if ! python3 -m venv "$cache/venv" >"$work/venv.log" 2>&1; then
     # Debian keeps venv in a package of its own.
     [ "$(id -u)" = 0 ] || die "python3 has no venv: $(tail -n 3 "$work/venv.log")"
-    { apt-get -qq update && apt-get -qq -y install python3-venv; } >"$work/venv.log" 2>&1 || die "cannot install python3-venv"
+    { "$retry" apt-get -qq update && "$retry" apt-get -qq -y install python3-venv; } >"$work/venv.log" 2>&1 || die "cannot install python3-venv"
     python3 -m venv --clear "$cache/venv" >"$work/venv.log" 2>&1 || die "python3 -m venv: $(tail -n 3 "$work/venv.log")"
   fi
-  "$cache/venv/bin/pip" --quiet --disable-pip-version-check install -r "$here/requirements.txt" >"$work/pip.log" 2>&1 \
+  "$retry" "$cache/venv/bin/pip" --quiet --disable-pip-version-check install -r "$here/requirements.txt" >"$work/pip.log" 2>&1 \
     || die "pip install: $(tail -n 5 "$work/pip.log")"
   sha256sum <"$here/requirements.txt" >"$stamp"
 }
@@ -122,7 +123,7 @@ install_from_debian() {
   [ ${#missing[@]} -gt 0 ] || return 0
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "install ${missing[*]}"
   echo "installing ${missing[*]}" >&2
-  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}"; } \
+  { "$retry" apt-get -qq update && DEBIAN_FRONTEND=noninteractive "$retry" apt-get -qq -y --no-install-recommends install "${missing[@]}"; } \
     >"$work/apt.log" 2>&1 || die "cannot install ${missing[*]}: $(tail -n 3 "$work/apt.log")"
 }
 

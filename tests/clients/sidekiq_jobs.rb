@@ -46,7 +46,7 @@ class Slow
   def perform(name)
     Sidekiq.redis do |redis|
       redis.set("at-work", name)
-      redis.hincrby("done", name, 1) if redis.blpop("go-on", timeout: 5)
+      redis.hincrby("done", name, 1) if redis.blpop("go-on", timeout: 18)
     end
   end
 end
@@ -58,7 +58,7 @@ require "tmpdir"
 require_relative "checks"
 
 JOBS = 200
-START_SECONDS = 20
+START_SECONDS = 40
 
 def done(name) = Sidekiq.redis { |redis| redis.hget("done", name) }.to_i
 
@@ -66,7 +66,7 @@ checks = Checks.new("sidekiq #{Sidekiq::VERSION}")
 Sidekiq.redis(&:flushdb)
 Sidekiq.logger.level = Logger::ERROR
 log = File.join(Dir.mktmpdir, "sidekiq.log")
-server = spawn("sidekiq", "-r", File.expand_path(__FILE__), "-c", "5", "-q", "default", "-q", "slow", "-t", "6", in: :close, %i[out err] => log)
+server = spawn("sidekiq", "-r", File.expand_path(__FILE__), "-c", "5", "-q", "default", "-q", "slow", "-t", "18", in: :close, %i[out err] => log)
 
 begin
   # Its own time, as Ruby loads slowly on a busy machine.

@@ -34,7 +34,7 @@ for (const [name, client] of [["base64", redis], ["plain", new Redis({ ...quick,
     assert.equal(await client.set(k("opt"), "v", { ex: 100, nx: true }), "OK");
     assert.equal(await client.set(k("opt"), "w", { nx: true }), null);
     assert.equal(await client.set(k("opt"), "w", { get: true, keepTtl: true }), "v");
-    assert.equal(await client.ttl(k("opt")), 100);
+    assert.ok([99, 100].includes(await client.ttl(k("opt"))));
     assert.equal(await client.incrby(k("n"), 41), 41);
     assert.equal(await client.incr(k("n")), 42);
     assert.equal(Number(await client.incrbyfloat(k("n"), 0.5)), 42.5);

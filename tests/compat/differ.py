@@ -36,6 +36,8 @@ ROOT = HERE.parent.parent
 CASES = HERE / "cases"
 REPLY_SECONDS = 10
 AGAIN = 4
+# Sockets that keep the servers' ports.
+KEPT = []
 
 # (pattern of the command, pattern of Redis' reply, pattern of ours, why)
 MEANT = [
@@ -311,17 +313,22 @@ def is_race(case):
 
 
 def start(command, directory):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    # The system gives its port to nobody else as long as a socket has it that does not listen.
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    KEPT.append(kept)
+    port = kept.getsockname()[1]
     log = open(os.path.join(directory, "server.log"), "ab")
     process = subprocess.Popen([word.format(port=port) for word in command], cwd=directory, stdin=subprocess.DEVNULL,
                                stdout=log, stderr=log)
-    for _ in range(200):
+    for _ in range(1500):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return process, port
         except OSError:
+            if process.poll() is not None:
+                break
             time.sleep(0.02)
     process.kill()
     sys.exit(f"{command[0]} does not listen")

@@ -18,6 +18,7 @@ cloakroom does not, each with its reason; a test may stand in one of them only.
 import argparse
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -105,29 +106,31 @@ def download(temporary, root):
                    f"Dir::State::Lists={lists}", f"Dir::Cache={cache}", "APT::Sandbox::User=root"):
         options += ["-o", option]
     for command in (["update"], ["source", "--download-only", "redis"]):
-        subprocess.run(["apt-get", "-qq", *options, *command], cwd=temporary, check=True)
+        subprocess.run([HERE.parent / "retry.sh", "apt-get", "-qq", *options, *command], cwd=temporary, check=True)
     [archive] = temporary.glob(f"redis_{VERSION}*.orig.tar.*")
     root.mkdir(parents=True, exist_ok=True)
     subprocess.run(["tar", "xf", archive, "--strip-components=1", "-C", root], check=True)
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that the system gives to nobody who asks for any, and the socket that sees to it and does not listen."""
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    return kept.getsockname()[1], kept
 
 
 class Server:
     """A server of our own for one unit, in a directory of its own."""
 
     def __init__(self, command, directory):
-        self.port = free_port()
+        self.port, self.kept = free_port()
         directory.mkdir(parents=True, exist_ok=True)
         self.log = open(directory / "server.log", "ab")
         filled = [word.format(port=self.port) for word in command]
         self.process = subprocess.Popen(filled, cwd=directory, stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=subprocess.STDOUT, start_new_session=True)
-        for _ in range(100):
+        for _ in range(600):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
@@ -146,6 +149,7 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.log.close()
+        self.kept.close()
 
 
 class Run:
@@ -211,12 +215,13 @@ def run_unit(root, unit, server_command, spawn, environment, left_out):
     """Passed tests, failed ones with what was printed, and what went wrong besides."""
     passed, failed, skipped, trouble = set(), {}, list(left_out), None
     for _ in range(RERUNS):
-        port = free_port()
+        # Where the suite looks for ports of its own, which are others than those the system hands out.
+        base = ["--baseport", str(random.randrange(20000, 30000))]
         if spawn:
-            server, where = None, ["--clients", "1", "--baseport", str(20000 + port % 10000), "--portcount", "60"]
+            server, where = None, ["--clients", "1", *base, "--portcount", "60"]
         else:
             server = Server(server_command, WORK / "server")
-            where = ["--host", "127.0.0.1", "--port", str(server.port), "--baseport", str(20000 + port % 10000)]
+            where = ["--host", "127.0.0.1", "--port", str(server.port), *base]
         try:
             run = run_once(root, unit, where, skipped, environment)
         finally:

@@ -4,18 +4,21 @@ import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { freePort, run, start, until } from "./processes.mjs";
 
 /** Calls to NextAuth one address may make per minute. A run with cloakroom needs about 45, one without about 200. */
 export const RATE_LIMIT = 60;
 /** What a session check costs the app's back-end. */
 const AUTH_DELAY_MS = 75;
-const START_LIMIT_MS = 30_000;
+const START_LIMIT_MS = 60_000;
 
 /** Next bakes rewrites into the build. Built with this, the address is replaced with the real one before each start. */
 const PLACEHOLDER = "http://cloakroom.invalid";
 const MANIFEST = ".next/routes-manifest.json";
 const MANIFEST_AS_BUILT = ".next/routes-manifest.built.json";
+/** Runs what downloads up to three times. */
+const RETRY = fileURLToPath(new URL("../retry.sh", import.meta.url));
 /** What npm and Next make; never part of an app's sources. */
 const MADE = new Set(["node_modules", ".next", "next-env.d.ts"]);
 
@@ -39,7 +42,7 @@ export async function buildApp(source, dir) {
 export async function install(dir) {
   const lock = await readFile(join(dir, "package-lock.json"));
   await unlessStamped(join(dir, "node_modules/.made-from"), hash(lock), () =>
-    run("npm ci", "npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: dir }),
+    run("npm ci", RETRY, ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: dir }),
   );
 }
 

@@ -1,9 +1,9 @@
 //! What the HTTP door makes of an upstream's answers: which header lines it hands on, and how it deletes cookies.
 
 use super::browser::ask;
-use super::faulty::Faulty;
 use super::http::before;
 use super::profiles::{Fake, get, get_plainly, said};
+use super::support::free_port;
 
 #[test]
 fn what_is_true_of_one_moment_is_said_once_by_both_ways_and_not_again() {
@@ -59,7 +59,7 @@ fn no_answer_is_for_caches_in_between_whatever_the_application_says() {
 
 #[test]
 fn a_cookie_that_browsers_take_over_https_alone_is_deleted_in_a_way_that_they_take() {
-    let (nobody, _kept) = Faulty::nobody();
+    let (nobody, _kept) = free_port();
     for (name, secure) in [("__Host-shop", "; Secure"), ("__secure-shop", "; Secure"), ("__shop", ""), ("shop", "")] {
         let server = before(nobody, &[("profile", "better-auth"), ("session-cookie", name)]);
         let cookie = format!("{name}=alice.1");

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::binary::Binary;
-use super::support::Peer;
+use super::support::{Peer, free_port};
 
 /// What each planted word has in it. Upper and lower case are as they were sent.
 const MARK: &str = "C4n4ry";
@@ -27,7 +27,7 @@ fn no_password_and_no_token_is_told() {
     writeln!(file, "requirepass {main}\nuser bob on >{bob} ~* &* +@all\nloglevel debug\nslowlog-log-slower-than 0\nenable-debug-command yes")
         .expect("room");
     let path = file.path().to_str().expect("a path").to_owned();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (nobody, _kept) = free_port();
     let upstream = format!("http://{nobody}");
     let binary = Binary::with(&[&path, "--port", "0", "--http-port", "0", "--upstream", &upstream]);
     let mut watcher = Peer::connect(binary.resp);
@@ -149,7 +149,8 @@ fn no_password_and_no_token_is_told() {
     .into();
     let told = hear(binary.resp, &next, &asking);
     assert!(told.len() > 10_000, "only {} bytes were told", told.len());
-    let watched = watcher.send("QUIT\r\n").rest();
+    // Who asks to leave has no news after that, also none that is on its way.
+    let watched = watcher.up_to("\"FUNCTION\" \"LIST\" \"WITHCODE\"\r\n");
     assert!(String::from_utf8_lossy(&watched).contains("auth:session:~"), "MONITOR showed nothing");
     binary.signal("TERM");
     let home = binary.home.path().to_owned();

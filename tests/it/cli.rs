@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::binary::{Binary, Launch, PROGRAM, command, run};
 use crate::faulty::Faulty;
-use crate::support::{Peer, Redis};
+use crate::support::{Peer, Redis, free_port};
 
 /// What stands in the list of `cloakroom help`.
 const NAMES: [&str; 13] = [
@@ -83,12 +83,6 @@ fn serve_is_what_is_done_without_a_name() {
     assert_eq!(binary.ended().0, Some(0));
 }
 
-/// A free port that nobody else is likely to take at once.
-pub fn free_port() -> String {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    free.expect("a free port").port().to_string()
-}
-
 /// What `check` finds, and its exit code.
 pub fn checked(arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let (code, said, errors) = run(&[&["check", "--json"], arguments].concat());
@@ -112,7 +106,8 @@ pub fn level<'a>(found: &'a [Value], about: &str, says: &str) -> &'a str {
 
 #[test]
 fn check_finds_who_is_at_the_ports() {
-    let (port, http) = (free_port(), free_port());
+    let (free, _kept): (Vec<_>, Vec<_>) = (0..2).map(|_| free_port()).unzip();
+    let [port, http] = [0, 1].map(|at| free[at].port().to_string());
     let (code, found) = checked(&["--port", &port, "--http-port", &http]);
     assert_eq!((code, level(&found, "port", "is free"), level(&found, "http-port", "is free")), (Some(0), "ok", "ok"));
     let (silent, redis) = (TcpListener::bind("127.0.0.1:0").expect("a port"), Redis::start(&[]));
@@ -325,7 +320,8 @@ fn check_tells_clocks_apart_and_what_is_no_nextauth() {
         let app = App::start(move |_| (status, body, more.to_owned()));
         assert_eq!(level(&app.checked(&[]).1, "upstream", says), wanted, "{status}");
     }
-    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let (nobody, _kept) = free_port();
+    let nobody = format!("http://{nobody}");
     let (code, found) = checked(&["--port", "0", "--http-port", "0", "--upstream", &nobody]);
     assert_eq!((code, level(&found, "upstream", "cannot be reached")), (Some(1), "problem"));
 }
@@ -367,7 +363,8 @@ fn a_session_is_asked_for_and_ended_and_its_token_never_shown() {
     for input in ["", "\n", "a\x01b"] {
         assert_eq!(run_with(&["get", "-", "--url", &url], input).0, Some(2), "{input:?}");
     }
-    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let (nobody, _kept) = free_port();
+    let nobody = format!("http://{nobody}");
     let (code, _, errors) = run_with(&["get", "-", "--url", &nobody], TOKEN);
     assert!(
         code == Some(1) && errors.contains("is cloakroom running there?") && errors.lines().count() == 1,

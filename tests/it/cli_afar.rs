@@ -6,23 +6,25 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use crate::binary::{Binary, Launch, PROGRAM, command, run};
-use crate::cli::{checked, free_port, json, level, run_with};
-use crate::support::{Peer, Redis};
+use crate::cli::{checked, json, level, run_with};
+use crate::support::{Peer, Redis, free_port};
 use crate::tls::Office;
 
-/// A real Redis that speaks TLS at another port too, with a password.
-fn redis_over_tls(office: &Office) -> (Redis, String) {
-    let (port, [cert, key, ca]) = (free_port(), ["server.pem", "server.key", "ca.pem"].map(|file| office.text(file)));
+/// A real Redis that speaks TLS at another port too, with a password, and what keeps that port.
+fn redis_over_tls(office: &Office) -> (Redis, String, socket2::Socket) {
+    let [cert, key, ca] = ["server.pem", "server.key", "ca.pem"].map(|file| office.text(file));
+    let (addr, kept) = free_port();
+    let port = addr.port().to_string();
     let tls = ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
     let redis = Redis::start(&[&tls[..], &["--tls-auth-clients", "no", "--requirepass", "sesame"]].concat());
-    (redis, format!("rediss://:sesame@localhost:{port}"))
+    (redis, format!("rediss://:sesame@localhost:{port}"), kept)
 }
 
 #[test]
 fn a_redis_over_tls_is_copied_in_and_out_and_only_if_somebody_vouches_for_it() {
     let office = Office::open();
     office.sign_as("server", &["localhost"], |_| {});
-    let (redis, theirs) = redis_over_tls(&office);
+    let (redis, theirs, _kept) = redis_over_tls(&office);
     let mut there = Peer::connect(redis.addr);
     there.send("AUTH sesame\r\nSET coat blue\r\nRPUSH hooks 1 2 3\r\nSET large x\r\nSETRANGE large 300000 y\r\n");
     there.hears("+OK\r\n+OK\r\n:3\r\n+OK\r\n:300001\r\n");
@@ -112,8 +114,8 @@ fn serve(port: &str) -> Binary {
 
 #[test]
 fn top_says_that_a_server_is_gone_and_goes_on_when_it_is_back() {
-    let port = free_port();
-    let url = format!("http://127.0.0.1:{port}");
+    let (free, _kept) = free_port();
+    let (port, url) = (free.port().to_string(), format!("http://{free}"));
     let server = serve(&port);
     let (mut watching, _home) = command(&["top", "--url", &url]).into_parts();
     let mut watching = watching.spawn().expect("a binary");
@@ -141,9 +143,10 @@ fn top_says_that_a_server_is_gone_and_goes_on_when_it_is_back() {
 
 #[test]
 fn top_has_it_on_the_screen_when_a_server_is_gone() {
-    let port = free_port();
+    let (free, _kept) = free_port();
+    let port = free.port().to_string();
     let server = serve(&port);
-    let line = format!("{PROGRAM} top --url http://127.0.0.1:{port}");
+    let line = format!("{PROGRAM} top --url http://{free}");
     let (mut terminal, _home) = Launch::of("script").into_parts();
     terminal.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").env("NO_COLOR", "1").stdin(Stdio::piped());
     let mut terminal = terminal.spawn().expect("script is there; tests/tools.sh gets it");

@@ -43,9 +43,10 @@ fn the_mini_redis_client_sets_with_a_ttl_and_reads() {
         let mut client = mini_redis::client::connect(server.resp).await.expect("a server");
         client.set("coat", "blue".into()).await.expect("SET");
         assert_eq!(client.get("coat").await.expect("GET"), Some("blue".into()));
-        client.set_expires("coat", "red".into(), Duration::from_millis(400)).await.expect("SET PX");
+        client.set_expires("coat", "red".into(), Duration::from_secs(60)).await.expect("SET PX");
         assert_eq!(client.get("coat").await.expect("GET"), Some("red".into()));
-        tokio::time::sleep(Duration::from_millis(450)).await;
+        client.set_expires("coat", "red".into(), Duration::from_millis(50)).await.expect("SET PX");
+        tokio::time::sleep(Duration::from_millis(60)).await;
         assert_eq!(client.get("coat").await.expect("GET"), None);
     });
 }

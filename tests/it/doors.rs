@@ -13,6 +13,17 @@ fn path_in(folder: &tempfile::TempDir) -> String {
     folder.path().join("c.sock").to_str().expect("text").to_owned()
 }
 
+/// Sends a session check over a Unix socket and hears all of the answer, whose end is a brace.
+fn check(stream: &mut UnixStream, request: &str) -> String {
+    let mut heard = ask(stream, request);
+    while !heard.is_empty() && !heard.ends_with('}') {
+        let more = ask(stream, "");
+        assert!(!more.is_empty(), "{heard}");
+        heard += &more;
+    }
+    heard
+}
+
 /// Sends a request over a Unix socket and hears the first bytes of the answer.
 fn ask(stream: &mut UnixStream, request: &str) -> String {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -69,18 +80,18 @@ fn http_over_a_unix_socket_is_for_a_proxy_on_this_machine() {
     // No other door for HTTP was asked for.
     assert_eq!(server.http.port(), 0);
     let mut proxy = UnixStream::connect(&path).expect("a door");
-    let check = |more: &str| {
+    let request = |more: &str| {
         format!(
             "GET /api/auth/session HTTP/1.1\r\nHost: shop.example\r\nCookie: next-auth.session-token=alice.1\r\n{more}\r\n"
         )
     };
-    let first = ask(&mut proxy, &check("X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n"));
+    let first = check(&mut proxy, &request("X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n"));
     assert!(first.contains("x-session-source: nextauth\r\n") && first.contains(r#""name":"alice""#), "{first}");
     // What the proxy has said of its client stays as it is: a socket's path is no address.
     let seen = upstream.last();
     assert_eq!(seen.header("x-forwarded-for").as_deref(), Some("203.0.113.7"));
     assert_eq!(seen.header("x-forwarded-proto").as_deref(), Some("https"));
-    assert!(ask(&mut proxy, &check("")).contains("x-session-source: cache\r\n"));
+    assert!(check(&mut proxy, &request("")).contains("x-session-source: cache\r\n"));
     let metrics = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
     let mut operator = UnixStream::connect(&path).expect("a door");
     assert!(ask(&mut operator, &format!("{metrics}\r\n")).starts_with("HTTP/1.1 200 "));

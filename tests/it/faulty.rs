@@ -6,13 +6,16 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
+
+/// How often it is looked whether something may go on.
+const LOOKED_AT: Duration = Duration::from_millis(2);
 
 /// What the upstream does with a session check or a sign-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,10 @@ pub struct Faulty {
     pub addr: SocketAddr,
     mode: Mutex<Mode>,
     delay: AtomicU64,
+    /// Whether session checks get no answer for now.
+    pub holds: AtomicBool,
+    /// How many of the pieces behind the first of `/api/auth/drops` may go.
+    pub drops: AtomicUsize,
     /// Session checks that arrived.
     pub checks: AtomicUsize,
     /// Connections on which something was asked; one that only looks whether anybody is there is none.
@@ -92,6 +99,8 @@ impl Faulty {
             addr: listener.local_addr().expect("an address"),
             mode: Mutex::new(Mode::Good),
             delay: AtomicU64::new(0),
+            holds: AtomicBool::new(false),
+            drops: AtomicUsize::new(0),
             checks: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             heads: AtomicUsize::new(0),
@@ -113,13 +122,6 @@ impl Faulty {
             // A client that hangs up ends its task, as it should.
             tokio::task::spawn_local(async move { drop(host.serve(stream).await) });
         }
-    }
-
-    /// An address where nobody listens, nor anybody will: the socket has it to the end of the test.
-    pub fn nobody() -> (SocketAddr, socket2::Socket) {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
-        (socket.local_addr().ok().and_then(|addr| addr.as_socket()).expect("an address"), socket)
     }
 
     pub fn behave(&self, mode: Mode) {
@@ -219,6 +221,9 @@ impl Faulty {
             ("GET", "/api/auth/session") => {
                 self.checks.fetch_add(1, Ordering::SeqCst);
                 sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst))).await;
+                while self.holds.load(Ordering::SeqCst) {
+                    sleep(LOOKED_AT).await;
+                }
                 self.trouble_or(mode, stream, with_cors(check(token))).await
             }
             ("POST", "/api/auth/session") => {
@@ -259,8 +264,10 @@ impl Faulty {
                     .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
                     .await?;
                 for drop in 0..4 {
+                    while drop > self.drops.load(Ordering::SeqCst) {
+                        sleep(LOOKED_AT).await;
+                    }
                     stream.write_all(format!("6\r\ndrop {drop}\r\n").as_bytes()).await?;
-                    sleep(Duration::from_millis(60)).await;
                 }
                 stream.write_all(b"0\r\n\r\n").await?;
                 Ok(true)

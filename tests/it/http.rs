@@ -10,7 +10,7 @@ use cloakroom::clock::Ttl;
 
 use super::browser::{Answer, ask, check, cookie, send, send_sign_out, sign_out};
 use super::faulty::{Faulty, Mode};
-use super::support::{Peer, Running, until};
+use super::support::{Peer, Running, free_port, until};
 
 const ALICE: &str = r#"{"user":{"name":"alice"},"expires":"2099-01-01T00:00:00.000Z"}"#;
 
@@ -20,10 +20,10 @@ fn front(settings: &[(&str, &str)]) -> (Running, Arc<Faulty>) {
     (before(upstream.addr, settings), upstream)
 }
 
-/// A server in front of whatever is at this address.
+/// A server in front of whatever is at this address. What it knows it knows for longer than any machine takes for a test.
 pub fn before(upstream: SocketAddr, settings: &[(&str, &str)]) -> Running {
     let url = format!("http://{upstream}");
-    let mut all = vec![("upstream", url.as_str())];
+    let mut all = vec![("upstream", url.as_str()), ("session-ttl", "1m")];
     all.extend_from_slice(settings);
     Running::start(&all)
 }
@@ -268,23 +268,18 @@ fn each_set_cookie_stays_a_line_of_its_own_and_the_answer_private() {
 
 #[test]
 fn an_answer_in_pieces_arrives_in_pieces() {
-    let (server, _upstream) = front(&[]);
+    let (server, upstream) = front(&[]);
     let mut stream = send(server.http, "GET", "/api/auth/drops", &[], "");
-    let started = Instant::now();
-    let (mut bytes, mut buf, mut first) = (Vec::new(), [0; 4096], None);
-    loop {
+    let (mut bytes, mut buf) = (Vec::new(), [0; 4096]);
+    // The others go when it is there.
+    while !bytes.windows(6).any(|part| part == b"drop 0") {
         let read = stream.read(&mut buf).expect("a piece");
-        if read == 0 {
-            break;
-        }
+        assert!(read > 0, "{}", String::from_utf8_lossy(&bytes));
         bytes.extend_from_slice(&buf[..read]);
-        if first.is_none() && bytes.windows(6).any(|part| part == b"drop 0") {
-            first = Some(started.elapsed());
-            assert!(!bytes.windows(6).any(|part| part == b"drop 3"), "all of it came at once");
-        }
     }
+    upstream.drops.store(3, Ordering::SeqCst);
+    stream.read_to_end(&mut bytes).expect("the others");
     assert_eq!(Answer::parse(&bytes).body, "drop 0drop 1drop 2drop 3");
-    assert!(started.elapsed() > first.expect("a first piece") + Duration::from_millis(100));
 }
 
 #[test]
@@ -311,10 +306,8 @@ fn a_request_that_comes_back_is_told_that_it_is_a_loop() {
     assert!(answer.body.contains("Via: 1.1 cloakroom"), "{}", answer.body);
     assert!(upstream.seen.lock().is_empty());
     // A server that is its own upstream says so too, and not by falling over.
-    let (free, kept) = Faulty::nobody();
-    drop(kept);
-    let port = free.port().to_string();
-    let itself = format!("http://127.0.0.1:{port}");
+    let (free, _kept) = free_port();
+    let (port, itself) = (free.port().to_string(), format!("http://{free}"));
     let ring = Running::start(&[("http-port", &port), ("upstream", &itself)]);
     assert_eq!(ask(ring.http, "GET", "/api/auth/providers", &[], "").status, 508);
 }
@@ -482,21 +475,23 @@ fn a_sign_out_during_a_check_wins() {
         std::thread::sleep(Duration::from_millis(delay));
         upstream.take_your_time(0);
         assert_eq!(sign_out(server.http, &token).status, 200);
-        // Whether the check was answered before the sign-out or after it, nothing is left of it.
+        // Whether the check was answered before the sign-out or after it, or came after it, nothing is left of it.
         let answer = Answer::read(&mut asked);
         assert_eq!(check(server.http, &token).body, "{}", "{token} after {delay} ms");
         let rolled = token.replace(".1", ".2");
         if answer.header("set-cookie").contains(&rolled) {
             assert_eq!(check(server.http, &rolled).body, "{}", "{rolled} after {delay} ms");
         } else {
-            assert_eq!((answer.body.as_str(), answer.all("set-cookie").count()), ("{}", 0));
+            assert_eq!(answer.body, "{}");
+            assert!(answer.all("set-cookie").all(|line| line.starts_with("next-auth.session-token=;")), "{answer:?}");
         }
     }
 }
 
 #[test]
 fn a_thousand_sign_outs_at_once_leave_nobody_signed_in() {
-    let (server, _upstream) = front(&[("upstream-timeout", "8s")]);
+    // All of them may wait for the slowest machine's upstream.
+    let (server, _upstream) = front(&[("upstream-timeout", "1m")]);
     for user in 0..10 {
         check(server.http, &format!("user{user}.1"));
     }
@@ -531,12 +526,14 @@ fn an_unreachable_upstream_is_not_ready_and_is_not_asked_at_every_probe() {
     let upstream = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = before(upstream.local_addr().expect("an address"), &[]);
     upstream.set_nonblocking(true).expect("a socket");
+    let began = Instant::now();
     for _ in 0..20 {
         assert_eq!(ask(server.http, "GET", "/readyz", &[], "").status, 200);
     }
     let probes = std::iter::from_fn(|| upstream.accept().ok()).count();
-    assert_eq!(probes, 1);
-    let (nobody, _kept) = Faulty::nobody();
+    // One is good for five seconds, which twenty questions take on no machine but a very slow one.
+    assert!((1..=1 + began.elapsed().as_secs() as usize / 5).contains(&probes), "{probes}");
+    let (nobody, _kept) = free_port();
     let nowhere = before(nobody, &[]);
     let answer = ask(nowhere.http, "GET", "/readyz", &[], "");
     assert_eq!(answer.status, 503);

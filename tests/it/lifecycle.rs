@@ -1,14 +1,21 @@
 //! How the binary starts where it has little, and how it ends while it is busy.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::binary::{Binary, Launch, PLAIN, PROGRAM};
 use crate::support::{PATIENCE, Peer, Running, until};
+
+/// How long it may take to its end: what its clients have for theirs, and what a busy machine takes.
+const END_MAX: Duration = Duration::from_secs(15);
 
 // ---- the end ----------------------------------------------------------------------------------------------------
 
@@ -18,8 +25,67 @@ const BATCH: usize = 64;
 /// Batches that a client may send before it has read their replies: eight megabytes.
 const AHEAD_MAX: usize = 40;
 
-/// How long the server waits for those who go on sending or do not read. Whoever takes longer may lose replies.
+/// How long the server waits for those who go on sending or do not read, and for those who say nothing any more. Whoever
+/// takes longer may lose replies.
 const HEARD_OUT: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Writes on and on, in a thread of its own.
+struct Writer {
+    thread: JoinHandle<()>,
+    silence: Arc<Mutex<Silence>>,
+}
+
+struct Silence {
+    /// When the server was asked to end, before which silence means nothing.
+    asked: Arc<OnceLock<Instant>>,
+    /// When it wrote last, while it is not writing.
+    since: Option<Instant>,
+    longest: Duration,
+}
+
+impl Silence {
+    fn end(&mut self) {
+        if let (Some(since), Some(asked)) = (self.since.take(), self.asked.get()) {
+            self.longest = self.longest.max(since.max(*asked).elapsed());
+        }
+    }
+}
+
+impl Writer {
+    /// Writes this again and again, to the end of the connection.
+    fn start(
+        mut stream: TcpStream,
+        bytes: String,
+        asked: Arc<OnceLock<Instant>>,
+        mut waits: impl FnMut(usize) + Send + 'static,
+    ) -> Writer {
+        let silence = Arc::new(Mutex::new(Silence { asked, since: None, longest: Duration::ZERO }));
+        let shared = silence.clone();
+        let thread = std::thread::spawn(move || {
+            for written in 1.. {
+                shared.lock().end();
+                if stream.write_all(bytes.as_bytes()).is_err() {
+                    return;
+                }
+                shared.lock().since = Some(Instant::now());
+                waits(written);
+            }
+        });
+        Writer { thread, silence }
+    }
+
+    /// Whether it has been silent for so long that the server could take it for one that has no more to say.
+    fn was_quiet(&self) -> bool {
+        let mut silence = self.silence.lock();
+        silence.end();
+        silence.longest > QUIET * 2 / 3
+    }
+
+    fn join(self) {
+        self.thread.join().expect("a writer");
+    }
+}
 
 /// Reads everything to the end, in good order or not.
 fn to_the_end(peer: &mut Peer) -> Vec<u8> {
@@ -44,7 +110,7 @@ fn ends_well_under_load(signals: &[&str]) {
     let mut setter = Peer::connect(binary.resp);
     setter.send(format!("SET k {value}\r\n")).hears("+OK\r\n");
     setter.send(format!("SET auth:session:alice '{session}' EX 1000\r\n")).hears("+OK\r\n");
-    let (started, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (started, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let asked = Arc::new(OnceLock::<Instant>::new());
     // On a machine that is too busy to read for so long.
     let is_too_late = {
@@ -56,20 +122,16 @@ fn ends_well_under_load(signals: &[&str]) {
     let resp = (0..3).map(|number| {
         let mut peer = Peer::connect(binary.resp);
         let (reply, request, answered, started) = (reply.clone(), request.clone(), answered.clone(), started.clone());
-        let is_too_late = is_too_late.clone();
+        let (is_too_late, asked) = (is_too_late.clone(), asked.clone());
         std::thread::spawn(move || {
             // One writes on and on and reads in a thread of its own, as a pipelining client does, but is never so far ahead that
             // it would be cut off for what it has not read.
             let read = Arc::new(AtomicUsize::new(0));
             let writer = (number == 0).then(|| {
-                let (mut stream, read) = (peer.0.try_clone().expect("a socket"), read.clone());
-                std::thread::spawn(move || {
-                    let mut written = 0;
-                    while stream.write_all(request.as_bytes()).is_ok() {
-                        written += 1;
-                        while written > read.load(Ordering::Relaxed) + AHEAD_MAX {
-                            std::thread::yield_now();
-                        }
+                let (stream, read) = (peer.0.try_clone().expect("a socket"), read.clone());
+                Writer::start(stream, request, asked, move |written| {
+                    while written > read.load(Ordering::Relaxed) + AHEAD_MAX {
+                        std::thread::yield_now();
                     }
                 })
             });
@@ -94,16 +156,17 @@ fn ends_well_under_load(signals: &[&str]) {
                 }
                 assert!(batch == reply.repeat(BATCH).as_bytes(), "a wrong answer");
                 answered.fetch_add(BATCH, Ordering::Relaxed);
-                read.fetch_add(1, Ordering::Relaxed);
-                started.store(true, Ordering::Relaxed);
+                if read.fetch_add(1, Ordering::Relaxed) == 0 {
+                    started.fetch_add(1, Ordering::Relaxed);
+                }
             }
             bytes.extend(to_the_end(&mut peer));
-            let is_excused = is_too_late();
+            let is_excused = is_too_late() || writer.as_ref().is_some_and(Writer::was_quiet);
             drop(peer);
             // From here on the writer only waits for the end.
             read.store(usize::MAX / 2, Ordering::Relaxed);
             if let Some(writer) = writer {
-                writer.join().expect("a writer");
+                writer.join();
             }
             // What came last is whole replies and nothing else.
             let cut = bytes.len() % reply.len();
@@ -116,7 +179,7 @@ fn ends_well_under_load(signals: &[&str]) {
         let mut peer = Peer::connect(binary.http);
         // The plain path, and hyper's.
         let path = ["/api/auth/session", "/healthz"][number];
-        let answered = answered.clone();
+        let (answered, started, is_too_late) = (answered.clone(), started.clone(), is_too_late.clone());
         std::thread::spawn(move || {
             let ask = format!("GET {path} HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n");
             let mut peers = 0;
@@ -138,8 +201,12 @@ fn ends_well_under_load(signals: &[&str]) {
                     }
                 }
                 let text = String::from_utf8_lossy(&bytes).into_owned();
-                assert_eq!(text.matches("HTTP/1.1 ").count(), answers, "an answer was cut: {text}");
+                let is_cut = text.matches("HTTP/1.1 ").count() != answers;
+                assert!(!is_cut || is_too_late(), "an answer was cut: {text}");
                 answered.fetch_add(answers, Ordering::Relaxed);
+                if peers == 0 && answers > 0 {
+                    started.fetch_add(1, Ordering::Relaxed);
+                }
                 peers += answers;
                 if answers < 8 {
                     break;
@@ -151,15 +218,15 @@ fn ends_well_under_load(signals: &[&str]) {
     let mut threads: Vec<_> = resp.chain(http.collect::<Vec<_>>()).collect();
     let mut flood = Peer::connect(binary.http);
     flood.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").hears("HTTP/1.1 200 OK\r\n");
+    let asked_then = asked.clone();
     threads.push(std::thread::spawn(move || {
         let ask =
             "GET /api/auth/session HTTP/1.1\r\nHost: a\r\nCookie: next-auth.session-token=alice\r\n\r\n".repeat(50);
-        let mut stream = flood.0.try_clone().expect("a socket");
-        let writer = std::thread::spawn(move || while stream.write_all(ask.as_bytes()).is_ok() {});
+        let writer = Writer::start(flood.0.try_clone().expect("a socket"), ask, asked_then, |_| ());
         let bytes = to_the_end(&mut flood);
-        let is_excused = is_too_late();
+        let is_excused = is_too_late() || writer.was_quiet();
         drop(flood);
-        writer.join().expect("a writer");
+        writer.join();
         let text = String::from_utf8_lossy(&bytes);
         let (begun, whole) = (text.matches("HTTP/1.1 200 OK\r\n").count(), text.matches("000Z\"}").count());
         // The end of the answer to the first question may be what came last.
@@ -167,7 +234,7 @@ fn ends_well_under_load(signals: &[&str]) {
         assert!(begun == whole && is_whole || is_excused, "{begun} answers begun, {whole} whole");
     }));
     let idle = Peer::connect(binary.resp);
-    until("something is answered", || started.load(Ordering::Relaxed));
+    until("each has an answer", || started.load(Ordering::Relaxed) == 5);
     std::thread::sleep(Duration::from_millis(300));
     let before = answered.load(Ordering::Relaxed);
     let asked = *asked.get_or_init(Instant::now);
@@ -181,7 +248,7 @@ fn ends_well_under_load(signals: &[&str]) {
     let (code, said) = binary.ended();
     println!("{signals:?} after {before} answers in 0.3 s: ended in {:?}", asked.elapsed());
     assert_eq!(code, Some(0), "{said}");
-    assert!(asked.elapsed() < Duration::from_secs(8), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < END_MAX, "it took {:?}", asked.elapsed());
     drop(idle);
 }
 
@@ -210,7 +277,7 @@ fn who_neither_reads_nor_leaves_does_not_keep_it() {
     let asked = Instant::now();
     binary.signal("TERM");
     assert_eq!(binary.ended().0, Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(8), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < END_MAX, "it took {:?}", asked.elapsed());
     assert_eq!(waiting.rest(), b"");
 }
 
@@ -225,7 +292,7 @@ fn a_script_without_end_does_not_keep_it() {
     let (code, said) = binary.ended();
     println!("a script without end: ended in {:?}", asked.elapsed());
     assert_eq!(code, Some(0), "{said}");
-    assert!(asked.elapsed() < Duration::from_secs(8), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < END_MAX, "it took {:?}", asked.elapsed());
 }
 
 // ---- the start --------------------------------------------------------------------------------------------------
@@ -302,7 +369,8 @@ fn without(program: &[&str], arguments: &[&str]) -> Option<Binary> {
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).expect("our own folder");
     let copy = folder.path().join("cloakroom");
-    std::fs::copy(PROGRAM, &copy).expect("a copy");
+    // By another process: what this one has open for writing a child of another test's may have too, and then nobody can run it.
+    assert!(Command::new("cp").arg(PROGRAM).arg(&copy).status().is_ok_and(|status| status.success()), "a copy");
     let mut command = Launch::of(program[0]);
     command.args(&program[1..]).arg(copy).args(["--port", "0", "--http-port", "0"]).args(arguments);
     command.current_dir("/").env_clear();

@@ -20,7 +20,7 @@ use super::binary::{Binary, command, run};
 use super::browser::{Answer, ask, check, cookie};
 use super::faulty::{Faulty, Mode};
 use super::http::metric;
-use super::support::{PATIENCE, Peer, Running, until};
+use super::support::{PATIENCE, Peer, Running, free_port, until};
 use super::tls::Office;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -337,7 +337,7 @@ fn flood(server: &Running, count: usize) {
 
 #[test]
 fn a_collector_that_is_away_harms_nobody_and_what_is_kept_for_it_has_an_end() {
-    let (nobody, _socket) = Faulty::nobody();
+    let (nobody, _socket) = free_port();
     let (url, upstream) = (format!("http://{nobody}"), Faulty::start());
     let settings = [("otlp-endpoint", url.as_str()), ("otlp-interval", "100ms"), ("session-ttl", "60s")];
     let server = super::http::before(upstream.addr, &settings);
@@ -383,7 +383,7 @@ fn what_was_refused_for_now_comes_later_and_what_was_refused_for_good_does_not()
 
 #[test]
 fn check_tells_whether_the_collector_takes_anything() {
-    let (collector, (nobody, _socket)) = (Collector::start(), Faulty::nobody());
+    let (collector, (nobody, _socket)) = (Collector::start(), free_port());
     for (endpoint, says) in [
         (format!("http://{}/otlp", collector.addr), "ok       otlp-endpoint"),
         (format!("http://{nobody}"), "warning  otlp-endpoint"),
@@ -483,8 +483,12 @@ fn what_a_collector_says_is_logged_once_and_without_the_key_that_it_repeats() {
     let binary = Binary::of(launch, ["(resp)", "(http)"]);
     let info = || String::from_utf8(Peer::connect(binary.resp).send("INFO otlp\r\nQUIT\r\n").rest()).expect("text");
     until("it was refused", || info().contains("\r\nfailures:") && !info().contains("\r\nfailures:0"));
-    collector.status.store(200, Ordering::SeqCst);
-    *collector.answer.lock() = r#"{"partialSuccess":{"rejectedDataPoints":"7","errorMessage":"too old"}}"#.to_owned();
+    {
+        // Both at once: whoever is taken is told this.
+        let mut answer = collector.answer.lock();
+        collector.status.store(200, Ordering::SeqCst);
+        *answer = r#"{"partialSuccess":{"rejectedDataPoints":"7","errorMessage":"too old"}}"#.to_owned();
+    }
     until("it was taken", || collector.metrics().len() >= 2);
     *collector.answer.lock() = r#"{"partialSuccess":{"rejectedSpans":"1","errorMessage":"too long"}}"#.to_owned();
     let cookie = cookie("alice.1");

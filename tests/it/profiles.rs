@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::browser::{Answer, ask, send};
 use super::http::{before, metric};
-use super::support::{Peer, Running, until};
+use super::support::{Peer, Running, free_port, until};
 
 /// A request as the upstream saw it.
 #[derive(Clone, Debug)]
@@ -544,7 +544,7 @@ fn who_is_signed_in_by_a_link_is_not_who_was_before() {
 
 #[test]
 fn a_sign_out_holds_while_better_auth_is_down() {
-    let (nobody, _kept) = super::faulty::Faulty::nobody();
+    let (nobody, _kept) = free_port();
     let server = before(nobody, &[("profile", "better-auth")]);
     let alice = [("Cookie", "better-auth.session_token=alice.1")];
     let out = ask(server.http, "POST", "/api/auth/sign-out", &alice, "{}");

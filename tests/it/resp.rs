@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use cloakroom::clock::Ttl;
 use cloakroom::store::Look;
 
-use crate::support::{PATIENCE, Peer, Running, until};
+use crate::binary::Binary;
+use crate::support::{PATIENCE, Peer, Running, until, within};
 
 #[test]
 fn requests_that_arrive_in_pieces_are_answered_in_order() {
@@ -72,6 +73,10 @@ fn nothing_comes_in_between_of_a_reply_that_takes_many_turns() {
     }
     asker.hears("\r\n");
     asker.send("KEYS *\r\nPING x\r\n");
+    until("the walk has begun", || {
+        let list = other.send("CLIENT LIST\r\nECHO over\r\n").up_to("$4\r\nover\r\n");
+        String::from_utf8_lossy(&list).contains(" cmd=keys ")
+    });
     let mut turns = 0;
     // What is published is not read while the walk goes on, as its client reads nothing.
     for _ in 0..200 {
@@ -164,21 +169,21 @@ fn what_is_not_resp_gets_one_error_in_redis_words_and_the_door() {
 
 #[test]
 fn an_announced_size_costs_nothing_until_the_bytes_arrive() {
-    let server = Running::start(&[]);
-    let before = resident();
-    let mut clients: Vec<Peer> = (0..50).map(|_| server.client()).collect();
+    const CLIENTS: usize = 50;
+    // In a process of its own, whose memory is no other test's.
+    let binary = Binary::start(&[]);
+    let before = binary.memory("VmRSS:");
+    let mut clients: Vec<Peer> = (0..CLIENTS).map(|_| Peer::connect(binary.resp)).collect();
     for client in &mut clients {
         client.send("*1048576\r\n$536870912\r\nabc");
     }
-    server.client().send("PING\r\n").hears("+PONG\r\n");
-    let grown = resident().saturating_sub(before);
-    assert!(grown < 50 * 192 * 1024, "{grown} bytes for 50 announcements");
-}
-
-/// Bytes of memory that this process has touched.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("a /proc");
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * 4096
+    let mut asker = Peer::connect(binary.resp);
+    until("all have been read", || {
+        let list = asker.send("CLIENT LIST\r\nECHO over\r\n").up_to("$4\r\nover\r\n");
+        String::from_utf8_lossy(&list).matches(" qbuf=25 ").count() == CLIENTS
+    });
+    let grown = binary.memory("VmRSS:").saturating_sub(before);
+    assert!(grown < CLIENTS * 192 * 1024, "{grown} bytes for {CLIENTS} announcements");
 }
 
 #[test]
@@ -200,16 +205,20 @@ fn one_client_too_many_is_told_so() {
     assert_eq!(server.client().rest(), b"-ERR max number of clients reached\r\n");
     drop(clients);
     // The place is free again as soon as the server has noticed.
-    until("a place is free", || server.engine.clients.len() <= 1);
-    server.client().send("PING\r\n").hears("+PONG\r\n");
+    until("a place is free", || {
+        let mut client = server.client();
+        let mut heard = [0; 7];
+        // One that is turned away may be closed before it has been able to say anything.
+        client.0.write_all(b"PING\r\n").is_ok() && client.0.read_exact(&mut heard).is_ok() && heard == *b"+PONG\r\n"
+    });
 }
 
 #[test]
 fn a_silent_client_is_closed_after_the_timeout() {
     let server = Running::start(&[("timeout", "1")]);
     let (mut client, mut mute) = (server.client(), server.client());
-    client.send("PING\r\n").hears("+PONG\r\n");
     let began = Instant::now();
+    client.send("PING\r\n").hears("+PONG\r\n");
     assert_eq!(client.rest(), b"");
     assert_eq!(mute.rest(), b"", "one that has never said anything");
     assert!((Duration::from_millis(900)..PATIENCE).contains(&began.elapsed()), "{:?}", began.elapsed());
@@ -220,9 +229,9 @@ fn who_has_yet_to_log_in_is_not_waited_for_and_reads_its_refusals() {
     let server = Running::start(&[("requirepass", "secret")]);
     let mut known = server.client();
     known.send("AUTH secret\r\n").hears("+OK\r\n");
+    let began = Instant::now();
     let mut silent = TcpStream::connect(server.resp).expect("a server");
     silent.set_read_timeout(Some(2 * PATIENCE)).expect("a timeout");
-    let began = Instant::now();
 
     let mut deaf = TcpStream::connect(server.resp).expect("a server");
     deaf.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -233,20 +242,22 @@ fn who_has_yet_to_log_in_is_not_waited_for_and_reads_its_refusals() {
 
     assert_eq!(silent.read(&mut [0; 1]).expect("an end"), 0);
     let limit = Duration::from_secs(10);
-    assert!((limit - Duration::from_millis(100)..limit * 3 / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert!((limit..limit + PATIENCE).contains(&began.elapsed()), "{:?}", began.elapsed());
     known.send("PING\r\n").hears("+PONG\r\n");
 }
 
 #[test]
 fn a_sleep_is_answered_when_it_is_over_and_before_what_follows_it() {
     const SLEEP: Duration = Duration::from_millis(300);
-    let server = Running::start(&[("enable-debug-command", "yes")]);
-    let (mut sleeper, mut other) = (server.client(), server.client());
-    let began = Instant::now();
-    sleeper.send("ECHO before\r\nDEBUG SLEEP 0.3\r\nECHO after\r\n").hears("$6\r\nbefore\r\n");
-    // Nobody else waits for it.
-    other.send("PING\r\n").hears("+PONG\r\n");
-    assert!(began.elapsed() < SLEEP, "{:?}", began.elapsed());
+    let server = Running::start(&[("workers", "1"), ("enable-debug-command", "yes")]);
+    let mut other = server.client();
+    let (mut sleeper, began) = within(SLEEP, || {
+        let (mut sleeper, began) = (server.client(), Instant::now());
+        sleeper.send("ECHO before\r\nDEBUG SLEEP 0.3\r\nECHO after\r\n").hears("$6\r\nbefore\r\n");
+        // Nobody else waits for it.
+        other.send("PING\r\n").hears("+PONG\r\n");
+        (sleeper, began)
+    });
     sleeper.hears("+OK\r\n");
     assert!(began.elapsed() >= SLEEP, "{:?}", began.elapsed());
     sleeper.hears("$5\r\nafter\r\n").send("PING\r\n").hears("+PONG\r\n");
@@ -279,7 +290,6 @@ fn what_dies_is_reclaimed_without_anybody_asking() {
     }
     until("the store is empty", || store.is_empty());
     assert_eq!((store.len(), store.stats().expired), (0, 10_000));
-    assert!(server.engine.clock.now().since(now) < Ttl(1_500), "the janitor took its time");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::support::{PATIENCE, Peer, Running, until};
 const LONG: (&str, &str) = ("busy-reply-threshold", "20");
 
 /// A script that is done when somebody has called himself so. It is allowed what scripts are not.
-const UNTIL_NAMED: &str = "while not string.find(redis.call('CLIENT','LIST'),'name=enough') do end";
+pub const UNTIL_NAMED: &str = "while not string.find(redis.call('CLIENT','LIST'),'name=enough') do end";
 
 /// Servers of one worker, which runs the script and serves all others, and of two.
 fn servers() -> impl Iterator<Item = Running> {

@@ -376,9 +376,10 @@ fn visitor(soak: &Soak, seed: u64) {
             dead.push((token, Instant::now()));
         }
         for _ in 0..2 {
-            let Some((token, _)) = dead.get(dice.below(dead.len().max(1) as u64) as usize) else { break };
+            let Some((token, since)) = dead.get(dice.below(dead.len().max(1) as u64) as usize) else { break };
             let answer = try_check(soak, token);
-            assert_eq!(answer.body, "{}", "{token} is signed out");
+            // On a machine that was elsewhere for some seconds it may be so no more.
+            assert!(answer.body == "{}" || since.elapsed() > FENCED, "{token} is signed out, and {}", answer.body);
             soak.count(Kind::Checks, 1);
         }
         dead.retain(|(_, since)| since.elapsed() < FENCED);
@@ -539,8 +540,9 @@ fn nothing_grows_and_nothing_is_wrong_under_all_that_happens_at_once() {
     for (kind, count) in KINDS.iter().zip(&soak.counts) {
         assert!(count.load(Ordering::Relaxed) > 0 || std::env::var_os("SOAK_ONLY").is_some(), "no {kind}");
     }
-    assert!(fd_gain.abs() <= 0.1 * fds + 20.0, "descriptors grow");
-    // What a trend of some seconds says of memory is how well it has warmed up.
+    // What a trend of some seconds says is how busy the machine was, and how well it has warmed up. Descriptors that are left
+    // open are seen below all the same.
+    assert!(seconds < 60 || fd_gain.abs() <= 0.1 * fds + 20.0, "descriptors grow");
     assert!(seconds < 60 || byte_gain <= 0.05 * bytes + 1e6, "memory grows");
 
     // Everybody has gone: so have their descriptors. Connections to the upstream may be kept.

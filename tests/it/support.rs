@@ -1,7 +1,7 @@
 //! A server in this process, and plain sockets to it.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,6 +11,7 @@ use cloakroom::config::Config;
 use cloakroom::engine::Engine;
 use cloakroom::net::Patience;
 use cloakroom::net::server::{Server, Way};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// How long a test waits for anything before it says that nothing came.
@@ -107,22 +108,47 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What this finds out in less than `limit`. On a machine that is too busy for that it is tried again; what a fault of the
+/// server's would make slow is slow each time, which is told.
+#[track_caller]
+pub fn within<T>(limit: Duration, mut attempt: impl FnMut() -> T) -> T {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let began = Instant::now();
+        let found = attempt();
+        if began.elapsed() < limit {
+            return found;
+        }
+        assert!(Instant::now() < patience, "it never took less than {limit:?}");
+    }
+}
+
+/// A port where nobody listens, nor anybody will who is not told of it: as long as the socket lives, the system gives it to
+/// nobody who asks for any. A server that is told to take it may, as all of them set SO_REUSEADDR.
+pub fn free_port() -> (SocketAddr, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    (socket.local_addr().ok().and_then(|addr| addr.as_socket()).expect("an address"), socket)
+}
+
 /// A real Redis on a free port, killed when dropped.
 pub struct Redis {
     child: Child,
     pub addr: SocketAddr,
+    _port: Socket,
 }
 
 impl Redis {
     /// One with these arguments, which keeps nothing on disk unless they say so.
     pub fn start(arguments: &[&str]) -> Redis {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let port_text = port.to_string();
+        let (addr, port) = free_port();
+        let port_text = addr.port().to_string();
         let mut command = Command::new("redis-server");
         command.args(["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(arguments);
         let child = command.stdout(Stdio::null()).spawn().expect("redis-server is installed; tests/tools.sh gets it");
-        let mut redis = Redis { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) };
+        let mut redis = Redis { child, addr, _port: port };
         until("redis-server listens", || TcpStream::connect(redis.addr).is_ok());
         let ended = redis.child.try_wait().expect("a child");
         assert!(ended.is_none(), "redis-server has ended, and somebody else is on its port");
@@ -163,6 +189,19 @@ impl Peer {
         self.0.read_exact(&mut heard).expect("an answer");
         assert_eq!(String::from_utf8_lossy(&heard), String::from_utf8_lossy(expected));
         self
+    }
+
+    /// Everything up to these bytes, which come last of it.
+    #[track_caller]
+    pub fn up_to(&mut self, end: &str) -> Vec<u8> {
+        let (mut heard, mut byte) = (Vec::new(), [0]);
+        while !heard.ends_with(end.as_bytes()) {
+            if let Err(error) = self.0.read_exact(&mut byte) {
+                panic!("no {end:?}: {error}, and so far: {:?}", String::from_utf8_lossy(&heard));
+            }
+            heard.push(byte[0]);
+        }
+        heard
     }
 
     /// Everything until the server closes.

@@ -373,6 +373,7 @@ fn who_says_little_over_tls_has_no_longer_than_without() {
         (false, (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: ", Some(b"x"))),
         (false, (&[0x17, 3, 3, 0x20, 0, 1], None)),
     ];
+    let began = Instant::now();
     let mut slow: Vec<(Client, Says)> = Vec::new();
     for (is_resp, says) in says {
         let mut client = office.connect(if is_resp { server.resp } else { server.http }, None);
@@ -385,9 +386,8 @@ fn who_says_little_over_tls_has_no_longer_than_without() {
         client.0.sock.set_nonblocking(true).expect("a socket");
         slow.push((client, says));
     }
-    let began = Instant::now();
     while !slow.is_empty() {
-        assert!(began.elapsed() < PATIENCE, "{} are still there", slow.len());
+        assert!(began.elapsed() < 2 * PATIENCE, "{} are still there", slow.len());
         slow.retain_mut(|(client, (_, more))| {
             let _ = match more {
                 Some(more) => client.0.write(more).map(drop),
@@ -402,7 +402,7 @@ fn who_says_little_over_tls_has_no_longer_than_without() {
         });
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(began.elapsed() >= long - short, "{:?}", began.elapsed());
+    assert!(began.elapsed() >= long, "{:?}", began.elapsed());
     until("none is listed", || server.engine.clients.is_empty());
 }
 
@@ -506,7 +506,7 @@ fn a_hangup_takes_what_is_good_and_keeps_what_there_was_if_anything_is_not() {
         binary.signal("HUP");
         until("the word of a hangup", || said().matches("SIGHUP: ").count() == hangups);
         let said = said();
-        let last = said.lines().last().unwrap_or_default();
+        let last = said.lines().rfind(|line| line.contains("SIGHUP: ")).unwrap_or_default();
         assert!(last.contains(what), "{last}");
     };
     let mut stays = office.connect(binary.resp, None);

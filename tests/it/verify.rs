@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::browser::{Answer, ask, check, cookie, send, sign_out};
 use super::faulty::{Faulty, Mode};
 use super::http::{before, metric};
-use super::support::{Running, until};
+use super::support::{Running, free_port, until};
 
 const PATH: &str = "/api/auth/verify";
 
@@ -92,7 +92,7 @@ fn who_is_not_signed_in_is_turned_away_and_who_cannot_be_told_is_not() {
         assert_eq!(down.header("retry-after"), after, "{mode:?}");
     }
     drop(server);
-    let (nobody, _kept) = Faulty::nobody();
+    let (nobody, _kept) = free_port();
     let nowhere = before(nobody, &[]);
     assert_eq!(verify(nowhere.http, "alice.1").status, 503);
 }

@@ -48,7 +48,7 @@ impl House {
     /// Stores a session as an app would.
     fn put(&self, token: &str, session: &str) {
         let (engine, key) = (&self.door.hall.engine, format!("auth:session:{token}"));
-        engine.store(0).put(key.as_bytes(), session.as_bytes(), Ttl::seconds(5)).expect("no fence");
+        engine.store(0).put(key.as_bytes(), session.as_bytes(), Ttl::seconds(60)).expect("no fence");
     }
 
     /// Bytes that clients of the door are charged.
@@ -66,7 +66,7 @@ impl House {
 
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let bounded = async { tokio::time::timeout(Duration::from_secs(5), test).await.expect("it ends") };
+    let bounded = async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("it ends") };
     LocalSet::new().block_on(&runtime, bounded);
 }
 
@@ -126,7 +126,8 @@ fn a_sign_out_whose_body_does_not_come_is_told_so() {
 #[test]
 fn a_panic_costs_one_client_and_no_other() {
     run(async {
-        let house = House::new(|| panic!("in a handler, as this test wants it"));
+        let panics = || panic!("in a handler, as this test wants it");
+        let house = House::with(Config::default(), Patience::default(), panics);
         let (mut other, _served) = house.enter(4096);
         other.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n").await.expect("room");
         let (mut client, served) = house.enter(4096);
@@ -379,15 +380,24 @@ fn a_token_that_is_read_in_the_instant_of_a_sign_out_everywhere_goes_from_the_br
 fn an_idle_client_is_let_go_after_its_checks() {
     run(async {
         let house = House::new(String::new);
-        let (mut client, served) = house.enter(4096);
-        let started = Instant::now();
-        for _ in 0..3 {
-            client.write_all(CHECK.as_bytes()).await.expect("room");
-            tokio::time::sleep(SHORT / 2).await;
+        loop {
+            let (mut client, served) = house.enter(4096);
+            let (started, mut longest) = (Instant::now(), Duration::ZERO);
+            for _ in 0..3 {
+                let slept = Instant::now();
+                let _ = client.write_all(CHECK.as_bytes()).await;
+                tokio::time::sleep(SHORT / 2).await;
+                longest = longest.max(slept.elapsed());
+            }
+            let answers = rest(&mut client).await;
+            served.await.expect("no panic");
+            // On a busy machine it may have been idle for too long, and tries again.
+            if longest < SHORT * 3 / 4 {
+                assert_eq!(statuses(&answers).len(), 3);
+                assert!(started.elapsed() >= SHORT * 3 / 2);
+                return;
+            }
         }
-        assert_eq!(statuses(&rest(&mut client).await).len(), 3);
-        assert!(started.elapsed() >= SHORT * 3 / 2);
-        served.await.expect("no panic");
     });
 }
 

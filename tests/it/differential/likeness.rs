@@ -5,7 +5,8 @@
 pub enum Likeness {
     /// The same bytes.
     Bytes,
-    /// Integers this far apart at most: both servers read their own clock, one after the other.
+    /// Integers this far apart at most: both servers read their own clock, one after the other, and a busy machine may be
+    /// elsewhere in between.
     Near(i64),
     /// The same elements in any order: both tables are seeded at random.
     Elements,
@@ -31,8 +32,8 @@ impl Likeness {
     pub fn of(words: &[Vec<u8>]) -> Likeness {
         let word = |at: usize| words.get(at).map_or(String::new(), |word| String::from_utf8_lossy(word).to_uppercase());
         match word(0).as_str() {
-            "PTTL" | "PEXPIRETIME" => Likeness::Near(1_000),
-            "TTL" | "EXPIRETIME" => Likeness::Near(1),
+            "PTTL" | "PEXPIRETIME" => Likeness::Near(5_000),
+            "TTL" | "EXPIRETIME" => Likeness::Near(5),
             "KEYS" => Likeness::Elements,
             "SCAN" if word(1) == "0" && word(2) == "COUNT" && word(3) == "10000" => Likeness::Elements,
             "SCAN" | "RANDOMKEY" => Likeness::Kind,
@@ -43,7 +44,7 @@ impl Likeness {
                 // Redis shares small integers, and says so.
                 "REFCOUNT" => Likeness::BytesOr(&[(":2147483647\r\n", ":1\r\n")]),
                 "HELP" => Likeness::Help,
-                "IDLETIME" => Likeness::Near(1),
+                "IDLETIME" => Likeness::Near(5),
                 _ if words.iter().any(|word| !word.is_ascii()) => Likeness::Beginning,
                 _ => Likeness::Bytes,
             },
