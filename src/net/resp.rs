@@ -334,6 +334,8 @@ impl<'a> Connection<'a> {
             }
             return Ok(is_too_much.then_some(End::Flush));
         }
+        // What was published before these requests came is heard before their answers, and before a QUIT.
+        self.client.peer.collect(&mut scratch.output);
         if self.input.is_empty() {
             let Buffers { input, output, parser, stage } = scratch;
             let (used, end) = self.run_batch(&input[..got], output, parser, stage)?;

@@ -237,3 +237,23 @@ fn a_flood_keeps_nobody_from_being_served() {
         assert!(slowest < PATIENCE / 2, "a client waited for {slowest:?}");
     });
 }
+
+#[test]
+fn what_was_published_before_a_request_comes_before_its_answer() {
+    let server = Running::start(&[("workers", "1")]);
+    let (mut busy, mut publisher) = (server.client(), server.client());
+    for _ in 0..5 {
+        let mut listener = listener(&server, "news");
+        // Their worker sees to both in one turn, as it is busy when they come.
+        busy.send("EVAL \"for i = 1, 1e7 do end\" 0\r\n");
+        std::thread::sleep(Duration::from_millis(20));
+        publisher.send("PUBLISH news x\r\n");
+        listener.send("QUIT\r\n");
+        let heard = listener.rest();
+        let mut number = [0; 4];
+        publisher.0.read_exact(&mut number).expect("an answer");
+        let message = if &number == b":1\r\n" { "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$1\r\nx\r\n" } else { "" };
+        assert_eq!(String::from_utf8_lossy(&heard), format!("{message}+OK\r\n"));
+        busy.hears("$-1\r\n");
+    }
+}
