@@ -303,7 +303,12 @@ impl Core {
         }
         let status = format!("cloakroom; fwd=miss; {why}");
         if self.settings().on_error == OnError::Empty && self.service.is_quiet() {
-            return self.empty(tokens, Origin::Failure, status);
+            let mut empty = self.empty(tokens, Origin::Failure, status);
+            if let Trouble::Answer(answer) = trouble {
+                // For who is told of the failure after all, as a proxy is.
+                empty.headers.extend(answer.headers.into_iter().filter(|(name, _)| name == "retry-after"));
+            }
+            return empty;
         }
         match trouble {
             Trouble::Failure(failure) => self.failure(failure, status),
