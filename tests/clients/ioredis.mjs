@@ -390,6 +390,8 @@ async function converse({ name, Redis, options, proto }) {
     const [idle, listener] = [open(), open()];
     await idle.set("kept", "1");
     const heard = new Promise((resolve) => listener.on("message", (_, message) => resolve(message)));
+    // A SUBSCRIBE between its connecting and its own first INFO would have INFO refused, and ioredis begin anew without it.
+    await listener.ping();
     await listener.subscribe("idle");
     const [, before] = await redis.config("GET", "timeout");
     await redis.config("SET", "timeout", 1);
