@@ -157,6 +157,9 @@ impl Config {
             _ if is_next_auth && has_paths => {
                 Err("session-path and session-signout-path are for other profiles than NextAuth's".to_owned())
             }
+            Profile::Supabase if self.base_path == "/auth/v1" => {
+                Err("base-path /auth/v1 would hide Supabase's own /auth/v1/verify: leave it out".to_owned())
+            }
             Profile::Supabase if !self.session_cookie.is_empty() => {
                 Err("profile supabase has no session-cookie: its tokens come as bearers".to_owned())
             }
@@ -291,6 +294,9 @@ mod tests {
         ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
+        assert!(
+            check(&[("profile", "supabase"), ("base-path", "/auth/v1")]).is_err_and(|why| why.contains("leave it out"))
+        );
         for (base, rest) in [("/redis", "/redis"), ("/redis/auth", "/redis"), ("/kv", "/kv/v1")] {
             let why = check(&[("base-path", base), ("rest-path", rest)]).expect_err(base);
             assert!(why.contains("give one of them another"), "{why}");

@@ -239,11 +239,11 @@ impl<'a> Connection<'a> {
                 return Poll::Ready(Ok(end));
             }
             self.set_timer();
+            self.publish();
             if self.lets_others_go() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.publish();
             if self.is_midway() && self.backlog.is_none() {
                 // It goes on when others, and those who are yet to be heard, have had their turn.
                 let _ = pin!(tokio::task::yield_now()).poll(cx);

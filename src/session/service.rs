@@ -61,6 +61,17 @@ enum Kind {
     Generic,
 }
 
+impl Kind {
+    /// What is behind the base path where a session is asked for, and where it ends; `None` where neither is below it.
+    fn actions(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Kind::NextAuth => Some(("session", "signout")),
+            Kind::BetterAuth => Some(("get-session", "sign-out")),
+            Kind::Kratos | Kind::Supabase | Kind::Generic => None,
+        }
+    }
+}
+
 const KRATOS_NOBODY: &str =
     r#"{"error":{"id":"session_inactive","code":401,"status":"Unauthorized","message":"nobody is signed in"}}"#;
 const SUPABASE_NOBODY: &str = r#"{"code":401,"error_code":"no_authorization","msg":"nobody is signed in"}"#;
@@ -163,10 +174,9 @@ impl Service {
     /// ```
     pub fn with_base_path(self, base: &str) -> Service {
         let below = |action: &str| Cow::Owned(format!("{base}/{action}"));
-        let (path, sign_out) = match self.kind {
-            Kind::NextAuth => (below("session"), below("signout")),
-            Kind::BetterAuth => (below("get-session"), below("sign-out")),
-            Kind::Kratos | Kind::Supabase | Kind::Generic => (self.path, self.sign_out),
+        let (path, sign_out) = match self.kind.actions() {
+            Some((session, sign_out)) => (below(session), below(sign_out)),
+            None => (self.path, self.sign_out),
         };
         let (session, verify) = (below("session"), below("verify"));
         Service { base: base.to_owned().into(), session, verify, path, sign_out, ..self }
@@ -261,10 +271,10 @@ impl Service {
         &self.base
     }
 
-    /// Whether the service itself is asked for a session below the base path.
+    /// Whether the path that is asked for a session follows the base path.
     #[cfg_attr(doc, doc(hidden))]
     pub fn is_below_base(&self) -> bool {
-        self.action(&self.path).is_some()
+        self.kind.actions().is_some_and(|(session, _)| self.action(&self.path) == Some(session))
     }
 
     /// Where every session is, whatever its service calls that.

@@ -244,7 +244,7 @@ fn cookies(found: &mut Findings, app: &App<'_>, config: &Config, session: &Respo
                 app.url,
                 app.service.base_path()
             ),
-            "if they have names of your own, set session-cookie to that of the session",
+            "set session-cookie if the session's has a name of your own; where csrf tokens are off, as in SvelteKit, there is none to see",
         );
     };
     let empty = if plain.profile == Profile::AuthJs { "null" } else { "{}" };

@@ -11,6 +11,20 @@ fn named(service: Service, cookie: &str) -> Desk {
     Desk::with(Settings { source: Source::Upstream, service, cookie: Some(cookie.into()), ..Settings::default() })
 }
 
+#[test]
+fn a_path_follows_the_base_where_the_base_makes_it() {
+    for (service, follows) in [
+        (Service::next_auth(), true),
+        (Service::better_auth(), true),
+        (Service::better_auth().with_path("/api/auth/whoami"), false),
+        (Service::generic("/api/auth/me"), false),
+        (Service::kratos(), false),
+        (Service::supabase().with_base_path("/auth"), false),
+    ] {
+        assert_eq!(service.is_below_base(), follows, "{}", service.path());
+    }
+}
+
 /// What a request with these lines shows.
 fn shown(desk: &Desk, lines: &[(&str, &str)]) -> Tokens {
     desk.sessions.credentials(|| lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
