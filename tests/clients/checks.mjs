@@ -5,7 +5,6 @@
 // insists on. A check that hangs fails after `CHECK_MS`.
 
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** No honest check takes longer, even on a busy machine with two cores. */
@@ -80,22 +79,6 @@ export async function eventually(what, probe, within = 12_000) {
   }
   throw new Error(`${what}: not within ${within} ms`);
 }
-
-/** A port nobody listens on, of those that the system hands out to nobody who asks for any, and not the same twice. */
-export async function freePort() {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 10_000);
-    const isFree = await new Promise((done) => {
-      const probe = createServer().once("error", () => done(false));
-      probe.listen(port, "127.0.0.1", () => probe.close(() => done(true)));
-    });
-    if (!isFree || given.has(port)) continue;
-    given.add(port);
-    return port;
-  }
-}
-
-const given = new Set();
 
 /** Redis' own error texts, asked for with `key` in the place of `{k}`. */
 export function errorRows(key) {

@@ -7,7 +7,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Checks, eventually, finish, freePort, sleep } from "./checks.mjs";
+import { freePort } from "../ports.mjs";
+import { Checks, eventually, finish, sleep } from "./checks.mjs";
 
 const RECIPES = new URL("../../docs/recipes/", import.meta.url);
 const COOKIE = "next-auth.session-token";

@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { check } from "./checks.mjs";
-import { freePort, stop } from "./processes.mjs";
+import { freePort } from "../ports.mjs";
+import { stop } from "./processes.mjs";
 import { secretOf, startApp, startCloakroom } from "./servers.mjs";
 
 /** The session's end is told to the millisecond, and the two are asked one after the other. */

@@ -1,7 +1,6 @@
 // Child processes that cannot outlive the run: each leads a group of its own, and groups are ended by their id, never by name.
 
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Output lines kept per process, to be shown when something fails. */
@@ -84,19 +83,3 @@ export async function until(program, ready, limitMs) {
     await sleep(50);
   }
 }
-
-/** A port nobody listens on, of those that the system hands out to nobody who asks for any, and not the same twice. */
-export async function freePort() {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 10_000);
-    const isFree = await new Promise((done) => {
-      const probe = createServer().once("error", () => done(false));
-      probe.listen(port, "127.0.0.1", () => probe.close(() => done(true)));
-    });
-    if (!isFree || given.has(port)) continue;
-    given.add(port);
-    return port;
-  }
-}
-
-const given = new Set();

@@ -13,7 +13,8 @@ import { check, verdict } from "./checks.mjs";
 import { exchangeTokens } from "./decoded.mjs";
 import { LOGINS, load, walk } from "./flow.mjs";
 import { askOfABearer, lookAtThePage } from "./page.mjs";
-import { freePort, killAll, stop, stopAll } from "./processes.mjs";
+import { freePort } from "../ports.mjs";
+import { killAll, stop, stopAll } from "./processes.mjs";
 import { RATE_LIMIT, buildApp, install, startApp, startCloakroom } from "./servers.mjs";
 
 /** Everything together, first installs and builds included. */

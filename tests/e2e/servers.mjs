@@ -5,7 +5,8 @@ import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort, run, start, until } from "./processes.mjs";
+import { freePort } from "../ports.mjs";
+import { run, start, until } from "./processes.mjs";
 
 /** Calls to NextAuth one address may make per minute. A run with cloakroom needs about 45, one without about 200. */
 export const RATE_LIMIT = 60;
